@@ -1,0 +1,1 @@
+"""Recurrent sequence models in JAX: cells, kernels, training, evaluation."""

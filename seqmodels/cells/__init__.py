@@ -1,0 +1,1 @@
+"""Recurrent cells and sequence kernels: pure functions of arrays."""

@@ -1,0 +1,1 @@
+"""Static and dynamic evaluation, and the baselines beside them."""

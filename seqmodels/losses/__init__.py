@@ -1,0 +1,1 @@
+"""Losses: totals and counts in nats."""

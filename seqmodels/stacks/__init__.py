@@ -1,0 +1,1 @@
+"""Flax layers over the cells."""

@@ -1,0 +1,1 @@
+"""State, optimisers, steps and stopping."""

@@ -1,0 +1,57 @@
+"""Initial weights, said once for all cells.
+
+An initializer is `(key, shape, dtype) -> array`, as in `jax.nn.initializers`,
+so any of Flax's or JAX's serves. The paper gives none; the default here is
+`uniform(1/sqrt(features))` for weights and zero biases, with the forget gate's
+bias set by an initializer of its own (never by a `+ 1` inside the step).
+"""
+
+import math
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+Initializer = Callable[..., jax.Array]
+
+
+def uniform(bound: float) -> Initializer:
+  """Uniform on [-bound, bound].
+
+  >>> bool(abs(uniform(0.1)(jax.random.key(0), (9,))).max() <= 0.1)
+  True
+  """
+
+  def init(
+    key: jax.Array,
+    shape: tuple[int, ...],
+    dtype: jax.typing.DTypeLike = jnp.float32,
+  ) -> jax.Array:
+    return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+  return init
+
+
+def recurrent_uniform(features: int) -> Initializer:
+  """Uniform on +-1/sqrt(features), the habit of most LSTM codes."""
+  return uniform(1.0 / math.sqrt(features))
+
+
+def forget_bias(value: float, *, gate: int = 1, gates: int = 4) -> Initializer:
+  """Zeros, but `value` on one gate's block of a stacked bias.
+
+  >>> forget_bias(1.0)(jax.random.key(0), (8,))
+  Array([0., 0., 1., 1., 0., 0., 0., 0.], dtype=float32)
+  """
+
+  def init(
+    key: jax.Array,
+    shape: tuple[int, ...],
+    dtype: jax.typing.DTypeLike = jnp.float32,
+  ) -> jax.Array:
+    del key
+    width = shape[-1] // gates
+    bias = jnp.zeros(shape, dtype)
+    return bias.at[..., gate * width : (gate + 1) * width].set(value)
+
+  return init

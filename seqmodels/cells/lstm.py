@@ -1,0 +1,128 @@
+"""Long short-term memory with optional peepholes (Graves, 2013, section 2.1).
+
+    i = sigma(W_xi x + W_hi h + w_ci * c  + b_i)          (7)
+    f = sigma(W_xf x + W_hf h + w_cf * c  + b_f)          (8)
+    c' = f * c + i * tanh(W_xc x + W_hc h + b_c)          (9)
+    o = sigma(W_xo x + W_ho h + w_co * c' + b_o)          (10)
+    h' = o * tanh(c')                                     (11)
+
+The input and forget gates look at the old cell, the output gate at the new one;
+peephole weights are diagonal. Gates stand in the order i, f, g, o everywhere,
+`g` being the candidate inside the tanh of (9).
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from seqmodels.cells import gradient_clip as clipping
+from seqmodels.cells import initializers, projection
+
+
+class LSTMParams(NamedTuple):
+  """Weights of one layer; `peephole` rows are w_ci, w_cf, w_co."""
+
+  kernel: jax.Array  # [D, 4H]
+  recurrent_kernel: jax.Array  # [H, 4H]
+  bias: jax.Array  # [4H]
+  peephole: jax.Array | None  # [3, H]
+
+
+class LSTMCarry(NamedTuple):
+  """Cell state and output, each [B, H]."""
+
+  c: jax.Array
+  h: jax.Array
+
+
+def init_params(
+  key: jax.Array,
+  in_features: int,
+  features: int,
+  *,
+  peepholes: bool = True,
+  kernel_init: initializers.Initializer | None = None,
+  recurrent_kernel_init: initializers.Initializer | None = None,
+  bias_init: initializers.Initializer | None = None,
+  peephole_init: initializers.Initializer | None = None,
+  param_dtype: jax.typing.DTypeLike = jnp.float32,
+) -> LSTMParams:
+  """Fresh weights.
+
+  Args:
+    key: consumed.
+    in_features: D, all inputs of the layer together.
+    features: H.
+    peepholes: whether the gates see the cell.
+    kernel_init: [D, 4H]; uniform +-1/sqrt(H) by default, as are the recurrent
+      kernel and the peepholes.
+    recurrent_kernel_init: [H, 4H].
+    bias_init: [4H]; by default 1 on the forget gate and 0 elsewhere.
+    peephole_init: [3, H].
+    param_dtype: dtype of the weights.
+
+  >>> params = init_params(jax.random.key(0), 49, 1000)
+  >>> sum(leaf.size for leaf in params)
+  4203000
+  """
+  fallback = initializers.recurrent_uniform(features)
+  keys = jax.random.split(key, 4)
+  peephole = (peephole_init or fallback)(keys[3], (3, features), param_dtype)
+  return LSTMParams(
+    kernel=(kernel_init or fallback)(
+      keys[0], (in_features, 4 * features), param_dtype
+    ),
+    recurrent_kernel=(recurrent_kernel_init or fallback)(
+      keys[1], (features, 4 * features), param_dtype
+    ),
+    bias=(bias_init or initializers.forget_bias(1.0))(
+      keys[2], (4 * features,), param_dtype
+    ),
+    peephole=peephole if peepholes else None,
+  )
+
+
+def initial_carry(
+  batch_shape: tuple[int, ...],
+  features: int,
+  dtype: jax.typing.DTypeLike = jnp.float32,
+) -> LSTMCarry:
+  """Zeros, [*batch_shape, features]."""
+  shape = (*batch_shape, features)
+  return LSTMCarry(c=jnp.zeros(shape, dtype), h=jnp.zeros(shape, dtype))
+
+
+def step(
+  params: LSTMParams,
+  carry: LSTMCarry,
+  x: projection.Inputs,
+  *,
+  gradient_clip: float | None = None,
+) -> tuple[LSTMCarry, jax.Array]:
+  """One time step, equations (7) to (11).
+
+  Args:
+    params: the layer's weights.
+    carry: (c, h), each [B, H].
+    x: [B, D], or ids [B], or several such inputs (see `projection.project`).
+    gradient_clip: bound on each derivative with respect to a net input.
+
+  Returns:
+    The new carry, and h [B, H].
+  """
+  net = projection.project(params.kernel, x) + params.bias
+  net = net + carry.h @ params.recurrent_kernel
+  net_i, net_f, net_g, net_o = jnp.split(net, 4, axis=-1)
+  if params.peephole is not None:
+    net_i = net_i + params.peephole[0] * carry.c
+    net_f = net_f + params.peephole[1] * carry.c
+  i = jax.nn.sigmoid(clipping.clip_gradient(net_i, gradient_clip))
+  f = jax.nn.sigmoid(clipping.clip_gradient(net_f, gradient_clip))
+  g = jnp.tanh(clipping.clip_gradient(net_g, gradient_clip))
+  c = f * carry.c + i * g
+  if params.peephole is not None:
+    net_o = net_o + params.peephole[2] * c
+  o = jax.nn.sigmoid(clipping.clip_gradient(net_o, gradient_clip))
+  h = o * jnp.tanh(c)
+  return LSTMCarry(c=c, h=h), h

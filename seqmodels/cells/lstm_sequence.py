@@ -1,0 +1,137 @@
+"""The LSTM over a whole sequence, fused: the fast form of `lstm.step`.
+
+Values and gradients are those of `unroll.unroll(lstm.step, ...)`, peepholes and
+derivative clipping included; `fused` says how the work is arranged.
+"""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from seqmodels.cells import fused, lstm, products, projection
+from seqmodels.cells import gradient_clip as clipping
+
+
+def lstm_sequence(
+  params: lstm.LSTMParams,
+  carry: lstm.LSTMCarry,
+  xs: projection.Inputs,
+  *,
+  reset: jax.Array | None = None,
+  lengths: jax.Array | None = None,
+  reverse: bool = False,
+  reset_carry: lstm.LSTMCarry | None = None,
+  gradient_clip: float | None = None,
+  dtype: products.Dtype = None,
+) -> tuple[lstm.LSTMCarry, jax.Array]:
+  """Runs an LSTM over time.
+
+  Args:
+    params: the layer's weights.
+    carry: (c, h) before the first step, each [B, H].
+    xs: [T, B, D], or ids [T, B], or several such (see `projection.project`).
+    reset: [T, B]; where true the carry is cleared before the step.
+    lengths: [B]; steps past a row's length leave its carry and yield zeros.
+    reverse: from the last step to the first.
+    reset_carry: what a reset puts in; zeros by default.
+    gradient_clip: bound on each derivative with respect to a net input.
+    dtype: dtype of the operands of each product; sums stay float32.
+
+  Returns:
+    The last carry, and h [T, B, H].
+
+  >>> params = lstm.init_params(jax.random.key(0), 3, 4)
+  >>> carry = lstm.initial_carry((2,), 4)
+  >>> lstm_sequence(params, carry, jnp.ones((5, 2, 3)))[1].shape
+  (5, 2, 4)
+  """
+  net_x = projection.project(params.kernel, xs, dtype=dtype) + params.bias
+  return fused.run(
+    gates(gradient_clip),
+    net_x,
+    params.recurrent_kernel,
+    params.peephole,
+    carry,
+    reset=reset,
+    lengths=lengths,
+    reverse=reverse,
+    reset_carry=reset_carry,
+    dtype=dtype,
+  )
+
+
+@functools.cache
+def gates(gradient_clip: float | None) -> fused.Gates:
+  """The LSTM's arithmetic for `fused.run`, one object a clip (it is hashed)."""
+  return fused.Gates(
+    forward=_forward,
+    backward=functools.partial(_backward, gradient_clip),
+    extra_gradient=_peephole_gradient,
+  )
+
+
+def _sigmoid(x: jax.Array) -> jax.Array:
+  # The tanh form: one transcendental call and no division in XLA's fusion.
+  return 0.5 * jnp.tanh(0.5 * x) + 0.5
+
+
+def _forward(
+  peephole: jax.Array | None,
+  net_x: jax.Array,
+  net_h: jax.Array,
+  carry: lstm.LSTMCarry,
+) -> tuple[lstm.LSTMCarry, tuple[jax.Array, ...]]:
+  net_i, net_f, net_g, net_o = jnp.split(net_x + net_h, 4, axis=-1)
+  if peephole is not None:
+    net_i = net_i + peephole[0] * carry.c
+    net_f = net_f + peephole[1] * carry.c
+  i, f, g = _sigmoid(net_i), _sigmoid(net_f), jnp.tanh(net_g)
+  c = f * carry.c + i * g
+  if peephole is not None:
+    net_o = net_o + peephole[2] * c
+  o = _sigmoid(net_o)
+  return lstm.LSTMCarry(c=c, h=o * jnp.tanh(c)), (i, f, g, o)
+
+
+def _backward(
+  gradient_clip: float | None,
+  peephole: jax.Array | None,
+  saved: tuple[jax.Array, ...],
+  before: lstm.LSTMCarry,
+  after: lstm.LSTMCarry,
+  d_after: lstm.LSTMCarry,
+) -> tuple[jax.Array, jax.Array, lstm.LSTMCarry]:
+  i, f, g, o = saved
+  clip = functools.partial(clipping.clip, limit=gradient_clip)
+  # tanh(c) again: cheaper than the memory traffic of keeping it.
+  squashed = jnp.tanh(after.c)
+  d_o = clip(d_after.h * squashed * o * (1 - o))
+  d_c = d_after.c + d_after.h * o * (1 - squashed * squashed)
+  if peephole is not None:
+    d_c = d_c + d_o * peephole[2]
+  d_i = clip(d_c * g * i * (1 - i))
+  d_f = clip(d_c * before.c * f * (1 - f))
+  d_g = clip(d_c * i * (1 - g * g))
+  d_c = d_c * f
+  if peephole is not None:
+    d_c = d_c + d_i * peephole[0] + d_f * peephole[1]
+  d_net = jnp.concatenate([d_i, d_f, d_g, d_o], axis=-1)
+  return d_net, d_net, lstm.LSTMCarry(c=d_c, h=jnp.zeros_like(d_c))
+
+
+def _peephole_gradient(
+  peephole: jax.Array | None,
+  saved: Any,
+  d_net: jax.Array,
+  before: lstm.LSTMCarry,
+  after: lstm.LSTMCarry,
+) -> jax.Array | None:
+  del saved
+  if peephole is None:
+    return None
+  d_i, d_f, _, d_o = jnp.split(d_net, 4, axis=-1)
+  rows = (d_i * before.c, d_f * before.c, d_o * after.c)
+  gradient = jnp.stack([jnp.sum(row, axis=(0, 1)) for row in rows])
+  return gradient.astype(peephole.dtype)

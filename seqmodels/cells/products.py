@@ -1,0 +1,102 @@
+"""Matrix products whose operands, but not sums, may be bfloat16.
+
+JAX differentiates a mixed-precision product into products of mixed operands,
+which XLA runs in the wider type, and rounds the weight gradient to the narrower
+one. Here all three products (value and both derivatives) take operands in
+`dtype` and give float32.
+"""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+Dtype = Any
+
+# Up to this many symbols, the gradient of a row lookup is a product with the
+# one-hot matrix: on a CPU XLA's scatter runs on one core and takes longer.
+ONE_HOT_LIMIT = 512
+
+
+def dot(a: jax.Array, b: jax.Array, dtype: Dtype = None) -> jax.Array:
+  """a b with operands in `dtype`, accumulated in float32 or wider.
+
+  No derivative of its own: for code that already is one.
+  """
+  accumulator = jnp.promote_types(jnp.result_type(a, b), jnp.float32)
+  if dtype is not None:
+    a, b = a.astype(dtype), b.astype(dtype)
+  return jnp.matmul(a, b, preferred_element_type=accumulator)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def matmul(x: jax.Array, kernel: jax.Array, dtype: Dtype = None) -> jax.Array:
+  """x kernel, [..., D] by [D, F], with derivatives in the same precision.
+
+  >>> matmul(jnp.ones((2, 3)), jnp.ones((3, 1)), jnp.bfloat16).dtype
+  dtype('float32')
+  """
+  return dot(x, kernel, dtype)
+
+
+def _matmul_forward(
+  x: jax.Array, kernel: jax.Array, dtype: Dtype
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+  return dot(x, kernel, dtype), (x, kernel)
+
+
+def _matmul_backward(
+  dtype: Dtype,
+  residuals: tuple[jax.Array, jax.Array],
+  cotangent: jax.Array,
+) -> tuple[jax.Array, jax.Array]:
+  x, kernel = residuals
+  rows = x.reshape(-1, x.shape[-1])
+  flat = cotangent.reshape(-1, cotangent.shape[-1])
+  dx = dot(flat, kernel.T, dtype).reshape(x.shape)
+  return dx.astype(x.dtype), dot(rows.T, flat, dtype).astype(kernel.dtype)
+
+
+matmul.defvjp(_matmul_forward, _matmul_backward)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def lookup(kernel: jax.Array, ids: jax.Array, dtype: Dtype = None) -> jax.Array:
+  """Rows of `kernel` [V, F]: the product with one-hot vectors.
+
+  An id outside [0, V) stands for the null vector and reads zeros.
+
+  >>> lookup(jnp.array([[1.0], [2.0]]), jnp.array([1, -1])).ravel()
+  Array([2., 0.], dtype=float32)
+  """
+  # A negative index would count from the end, one past it reads the fill.
+  inside = jnp.where(ids < 0, kernel.shape[0], ids)
+  return kernel.at[inside].get(mode="fill", fill_value=0)
+
+
+def _lookup_forward(
+  kernel: jax.Array, ids: jax.Array, dtype: Dtype
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+  return lookup(kernel, ids, dtype), (kernel, ids)
+
+
+def _lookup_backward(
+  dtype: Dtype,
+  residuals: tuple[jax.Array, jax.Array],
+  cotangent: jax.Array,
+) -> tuple[jax.Array, None]:
+  kernel, ids = residuals
+  symbols = kernel.shape[0]
+  flat, ids = cotangent.reshape(-1, cotangent.shape[-1]), ids.reshape(-1)
+  if symbols <= ONE_HOT_LIMIT:
+    hot = jax.nn.one_hot(ids, symbols, dtype=flat.dtype)
+    gradient = dot(hot.T, flat, dtype)
+  else:
+    inside = jnp.where(ids < 0, symbols, ids)
+    gradient = jnp.zeros(kernel.shape, flat.dtype)
+    gradient = gradient.at[inside].add(flat, mode="drop")
+  return gradient.astype(kernel.dtype), None
+
+
+lookup.defvjp(_lookup_forward, _lookup_backward)

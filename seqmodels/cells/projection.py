@@ -1,0 +1,75 @@
+"""The input side of a layer: one matrix product for a whole sequence.
+
+A layer may read several things at once (Graves, 2013, equation 2: the raw input
+and the layer below). Each gets its own rows of one `kernel`; symbols given as
+integer ids stand for one-hot vectors and become a row lookup.
+"""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+
+from seqmodels.cells import products
+
+Inputs = jax.Array | Sequence[jax.Array]
+
+
+def project(
+  kernel: jax.Array,
+  inputs: Inputs,
+  *,
+  widths: Sequence[int] | None = None,
+  dtype: products.Dtype = None,
+) -> jax.Array:
+  """[inputs] kernel, accumulated in float32 (float64 stays float64).
+
+  Args:
+    kernel: [D, F], rows in the order of `inputs`.
+    inputs: one array or several. Integers [...] are ids of one-hot vectors, an
+      id below 0 being the null vector; floats are dense, [..., d].
+    widths: rows of `kernel` that each input takes; needed only where an integer
+      input stands beside others, and inferred otherwise.
+    dtype: dtype of the operands (bfloat16 for speed); `None` keeps them.
+
+  Returns:
+    [..., F].
+
+  >>> kernel = jnp.arange(6.0).reshape(3, 2)
+  >>> project(kernel, jnp.array([2, -1]))
+  Array([[4., 5.],
+         [0., 0.]], dtype=float32)
+  """
+  parts = [inputs] if isinstance(inputs, jax.Array) else list(inputs)
+  if widths is None:
+    widths = _widths(kernel.shape[0], parts)
+  total, start = None, 0
+  for part, width in zip(parts, widths, strict=True):
+    rows = jax.lax.slice_in_dim(kernel, start, start + width)
+    term = _project_one(rows, part, dtype)
+    total = term if total is None else total + term
+    start += width
+  if start != kernel.shape[0] or total is None:
+    raise ValueError(
+      f"the inputs are {start} wide, but the kernel has {kernel.shape[0]} rows"
+    )
+  return total
+
+
+def _widths(rows: int, parts: list[jax.Array]) -> list[int]:
+  dense = [
+    None if jnp.issubdtype(part.dtype, jnp.integer) else part.shape[-1]
+    for part in parts
+  ]
+  known = sum(width for width in dense if width is not None)
+  if dense.count(None) > 1:
+    raise ValueError("several integer inputs need `widths`")
+  return [rows - known if width is None else width for width in dense]
+
+
+def _project_one(
+  rows: jax.Array, part: jax.Array, dtype: products.Dtype
+) -> jax.Array:
+  if jnp.issubdtype(part.dtype, jnp.integer):
+    return products.lookup(rows, part, dtype)
+  return products.matmul(part, rows, dtype)

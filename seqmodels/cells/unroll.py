@@ -1,0 +1,82 @@
+"""A plain `lax.scan` over any cell's step: the oracle of every fused kernel."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+Carry = Any
+Step = Callable[[Any, Carry, jax.Array], tuple[Carry, jax.Array]]
+
+
+def unroll(
+  step: Step,
+  params: Any,
+  carry: Carry,
+  xs: jax.Array,
+  *,
+  reset: jax.Array | None = None,
+  lengths: jax.Array | None = None,
+  reverse: bool = False,
+  reset_carry: Carry | None = None,
+) -> tuple[Carry, jax.Array]:
+  """Runs `step` over time.
+
+  Args:
+    step: `(params, carry, x) -> (carry, y)`, one time step of a batch.
+    params: what `step` takes.
+    carry: the state before the first step; leaves [B, ...].
+    xs: [T, B, D], time first.
+    reset: [T, B] booleans; where true the carry becomes `reset_carry` before
+      the step is taken.
+    lengths: [B]; steps at or past a row's length leave its carry untouched and
+      yield zeros.
+    reverse: from the last step to the first; outputs stay at their positions.
+    reset_carry: what a reset puts in; leaves broadcast to the carry's. Zeros by
+      default. It may be learned.
+
+  Returns:
+    The carry after the last step, and the outputs [T, B, H].
+
+  >>> add = lambda params, carry, x: (carry + x, carry + x)
+  >>> unroll(add, None, jnp.zeros((1, 1)), jnp.ones((3, 1, 1)))[1].ravel()
+  Array([1., 2., 3.], dtype=float32)
+  """
+  valid = valid_steps(lengths, xs.shape[0])
+  if reset_carry is None:
+    reset_carry = jax.tree.map(jnp.zeros_like, carry)
+
+  def body(
+    carry: Carry, inputs: tuple[jax.Array, Any, Any]
+  ) -> tuple[Carry, jax.Array]:
+    x, cleared, inside = inputs
+    if cleared is not None:
+      carry = select(cleared, reset_carry, carry)
+    after, y = step(params, carry, x)
+    if inside is not None:
+      after = select(inside, after, carry)
+      y = select(inside, y, jnp.zeros_like(y))
+    return after, y
+
+  return jax.lax.scan(body, carry, (xs, reset, valid), reverse=reverse)
+
+
+def valid_steps(lengths: jax.Array | None, steps: int) -> jax.Array | None:
+  """[T, B] booleans: which steps lie inside their row; `None` if all do."""
+  if lengths is None:
+    return None
+  return jnp.arange(steps)[:, None] < lengths[None, :]
+
+
+def select(mask: jax.Array, when_true: Any, when_false: Any) -> Any:
+  """Leaf by leaf `where`, the mask [B] spread over trailing axes.
+
+  A select, not a product: a NaN in the branch not taken stays out of it.
+  """
+
+  def one(a: jax.Array, b: jax.Array) -> jax.Array:
+    spread = mask.reshape(mask.shape + (1,) * (b.ndim - mask.ndim))
+    return jnp.where(spread, a.astype(b.dtype), b)
+
+  return jax.tree.map(one, when_true, when_false)

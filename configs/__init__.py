@@ -1,0 +1,1 @@
+"""Configs: one page an experiment family, each with `get_config(variants)`."""

@@ -1,0 +1,99 @@
+"""Experiments by name, each a module with `run(config, workdir, data_dir)`.
+
+A module's `run` returns its result rows (`seqmodels.io.report.row`) after it
+has written its own files into the run folder: metrics, checkpoints, figures,
+report.md. What surrounds every experiment is here: the record of the run, the
+lock, results.json as the last file, the printed table.
+"""
+
+import importlib
+import pathlib
+import sys
+import types
+from typing import Any
+
+from ml_collections import config_dict
+
+from configs import common
+from seqmodels import errors
+from seqmodels.io import report, run_record
+
+MODULES = {
+  "language_modelling": "experiments.language_modelling",
+  "dynamic_evaluation": "experiments.dynamic_evaluation",
+  "text_sampling": "experiments.text_sampling",
+  "benchmark": "experiments.benchmark",
+}
+
+
+def module(name: str) -> types.ModuleType:
+  """The experiment's module, imported now.
+
+  Args:
+    name: a key of `MODULES`, or the dotted path of a module elsewhere.
+
+  Raises:
+    UserError: no such experiment.
+  """
+  path = MODULES.get(name, name if "." in name else "")
+  try:
+    found = importlib.import_module(path) if path else None
+  except ModuleNotFoundError as error:
+    if error.name is None or not f"{path}.".startswith(f"{error.name}."):
+      raise
+    found = None
+  if found is None:
+    raise errors.UserError(
+      f"config.experiment is {name!r}, which is no experiment"
+      f"{errors.closest(name, MODULES)}"
+    )
+  return found
+
+
+def run(
+  config: config_dict.ConfigDict,
+  workdir: str | pathlib.Path,
+  data_dir: str | pathlib.Path,
+  *,
+  command: str = "",
+) -> dict[str, Any]:
+  """Runs or resumes one experiment and prints its table.
+
+  Args:
+    config: the settings; `config.experiment` names the module.
+    workdir: the run folder; made if missing, resumed if begun, and only read
+      if finished.
+    data_dir: where data sets are looked for.
+    command: the command line, for the record.
+
+  Returns:
+    What results.json holds.
+
+  Raises:
+    UserError: bad settings, or a folder that belongs to another run.
+  """
+  common.validate(config)
+  workdir, data_dir = pathlib.Path(workdir), pathlib.Path(data_dir)
+  experiment = module(config.experiment)
+  settings = config.to_dict()
+  with run_record.start(
+    workdir,
+    config=settings,
+    command=command,
+    source=pathlib.Path(__file__).resolve().parent.parent,
+  ) as record:
+    results = record.results
+    if results is None:
+      rows = experiment.run(config, workdir, data_dir)
+      results = {
+        "experiment": config.experiment,
+        "config": record.config,
+        "finished": True,
+        "rows": rows,
+      }
+      record.finish(results)
+    elif record.primary:
+      print(f"already finished: {workdir}", file=sys.stderr)
+  if record.primary:
+    print(report.console_table(results["rows"]))
+  return results

@@ -1,0 +1,288 @@
+"""The command line: flags and config file in, one request out.
+
+    --config=FILE.py[:VARIANT,...]   the page; default configs/quickstart.py
+    --config.a.b=VALUE               one setting of it
+    --workdir=DIR                    default runs/<config>-<variant>
+    --data_dir=DIR                   default $SEQMODELS_DATA, else
+                                     ~/.cache/seqmodels
+    --distributed                    join the other processes of this run
+
+A page is looked for from the current folder first, then from the project's,
+so the commands of the README work from anywhere.
+"""
+
+import difflib
+import errno
+import importlib.util
+import os
+import pathlib
+import re
+import shlex
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from absl import flags
+from ml_collections import config_dict, config_flags
+
+from configs import common
+from seqmodels import errors
+
+PROJECT = pathlib.Path(__file__).resolve().parent.parent
+DEFAULT_CONFIG = "configs/quickstart.py"
+
+_OVERRIDE = re.compile(r"--?(?:no)?config\.([^=]*)")
+_CONFIG = re.compile(r"--?config(?:=(.*))?$")
+_HELP = {"-h", "-help", "--help", "--helpshort", "--helpfull"}
+
+# What the operating system refuses for reasons that the user can mend.
+_MENDABLE = {
+  errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR,
+  errno.ENAMETOOLONG,
+}  # fmt: skip
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+
+
+class Request(NamedTuple):
+  """What the user asked for."""
+
+  config: config_dict.ConfigDict
+  workdir: pathlib.Path
+  data_dir: pathlib.Path
+  distributed: bool
+  command: str
+
+
+def parse(
+  argv: Sequence[str], flag_values: flags.FlagValues = flags.FLAGS
+) -> Request:
+  """Reads the arguments, loads the page, applies and checks the overrides.
+
+  Args:
+    argv: the program's name and its arguments.
+    flag_values: absl's registry, a fresh one in tests.
+
+  Raises:
+    UserError: anything about the arguments that cannot be meant.
+  """
+  page, rest = _split(argv)
+  config, path, variant = load(page)
+  if _HELP.intersection(rest):
+    print(_usage(config, page))
+    raise SystemExit(0)
+  _check_overrides(rest[1:], config)
+  flags.DEFINE_string("workdir", "", "run folder", flag_values)
+  flags.DEFINE_string("data_dir", "", "data folder", flag_values)
+  flags.DEFINE_bool("distributed", False, "several processes", flag_values)
+  try:
+    config_flags.DEFINE_config_dict(
+      "config", config, "settings", flag_values, sys_argv=rest
+    )
+    stray = flag_values(rest)[1:]
+  except flags.UnrecognizedFlagError as error:
+    name = error.flagname
+    known = ("config", "workdir", "data_dir", "distributed")
+    raise errors.UserError(
+      f"unknown flag --{name}{errors.closest(name, known)}"
+    ) from None
+  except (flags.Error, ValueError, TypeError) as error:
+    raise errors.UserError(_flag_sentence(error)) from None
+  if stray:
+    hint = f"; write --config={stray[0]}" if ".py" in stray[0] else ""
+    raise errors.UserError(
+      f"unexpected argument {stray[0]!r}{hint or '; flags start with --'}"
+    )
+  common.validate(flag_values.config)
+  name = "-".join([path.stem, *filter(None, variant.split(","))])
+  return Request(
+    config=flag_values.config,
+    workdir=_folder(flag_values.workdir or f"runs/{name}"),
+    data_dir=_folder(
+      flag_values.data_dir
+      or os.environ.get("SEQMODELS_DATA")
+      or "~/.cache/seqmodels"
+    ),
+    distributed=flag_values.distributed,
+    command=shlex.join(["python", *argv]),
+  )
+
+
+def load(page: str) -> tuple[config_dict.ConfigDict, pathlib.Path, str]:
+  """Settings, file and variant of `FILE.py[:VARIANT]`.
+
+  Raises:
+    UserError: no such file, or it makes no ConfigDict.
+  """
+  name, _, variant = page.partition(":")
+  path = find(name)
+  spec = importlib.util.spec_from_file_location("config_page", path)
+  if spec is None or spec.loader is None:
+    raise errors.UserError(f"config file {name!r} is not a Python file (.py)")
+  module = importlib.util.module_from_spec(spec)
+  sys.modules[spec.name] = module
+  try:
+    spec.loader.exec_module(module)
+  except SyntaxError as error:
+    raise errors.UserError(
+      f"config file {name!r} line {error.lineno}: {error.msg}"
+    ) from None
+  if not callable(getattr(module, "get_config", None)):
+    raise errors.UserError(f"config file {name!r} has no get_config(arg)")
+  config = module.get_config(variant)
+  if not isinstance(config, config_dict.ConfigDict):
+    raise errors.UserError(
+      f"get_config of {name!r} returned a {type(config).__name__}; "
+      "it must return a ConfigDict"
+    )
+  return config, path, variant
+
+
+def find(name: str) -> pathlib.Path:
+  """A config file, from the current folder or else from the project's."""
+  for path in (pathlib.Path(name).expanduser(), PROJECT / name):
+    if path.is_file():
+      return path
+  pages = {
+    f"configs/{path.name}": path
+    for path in (PROJECT / "configs").glob("*.py")
+    if path.stem not in ("__init__", "common")
+  }
+  near = difflib.get_close_matches(name, pages, n=1, cutoff=0.5)
+  hint = f"; did you mean {near[0]!r}?" if near else ""
+  raise errors.UserError(
+    f"no config file {name!r} in {os.getcwd()} or in {PROJECT}{hint}"
+  )
+
+
+def guarded(action: Callable[[], Any]) -> int:
+  """Runs `action`; what a user can cause becomes a sentence and an exit code.
+
+  Any other exception passes with its traceback.
+
+  Returns:
+    0; 2 for bad input; 3 for a run that cannot go on; 128 + the signal's
+    number for an interruption.
+  """
+  try:
+    action()
+  except errors.UserError as error:
+    return _complain(f"error: {error}", error.exit_code)
+  except errors.Interrupted as error:
+    return _complain(
+      f"{error}; the state is saved, the same command resumes",
+      128 + error.signum,
+    )
+  except KeyboardInterrupt:
+    return _complain(
+      "interrupted by SIGINT; the same command resumes from the last "
+      "checkpoint, if there is one",
+      128 + signal.SIGINT,
+    )
+  except MemoryError:
+    return _complain(f"error: {_MEMORY}", 3)
+  except OSError as error:
+    if error.errno in _FULL:
+      return _complain(f"error: the disk is full: {_os_sentence(error)}", 3)
+    if error.errno in _MENDABLE:
+      return _complain(f"error: {_os_sentence(error)}", 2)
+    raise
+  except RuntimeError as error:
+    # jaxlib reports an exhausted device or host this way.
+    if "RESOURCE_EXHAUSTED" not in str(error):
+      raise
+    return _complain(f"error: {_MEMORY}", 3)
+  return 0
+
+
+_MEMORY = (
+  "out of memory; a smaller config.training.batch, config.training.segment "
+  "or config.model.features needs less"
+)
+
+
+def _split(argv: Sequence[str]) -> tuple[str, list[str]]:
+  """Takes the last `--config` out of `argv`, in both of its spellings."""
+  page, rest = DEFAULT_CONFIG, []
+  waiting = False
+  for position, argument in enumerate(argv):
+    match = _CONFIG.match(argument) if position else None
+    if waiting:
+      page, waiting = argument, False
+    elif match and match.group(1) is None:
+      waiting = True
+    elif match:
+      page = match.group(1)
+    else:
+      rest.append(argument)
+  if waiting or not page:
+    raise errors.UserError(
+      "--config has no value; give a file such as configs/penn_char.py:smoke"
+    )
+  return page, rest
+
+
+def _check_overrides(
+  arguments: Sequence[str], config: config_dict.ConfigDict
+) -> None:
+  """Names what is wrong with a key before ml_collections meets it."""
+  known = dict(common.flatten(config))
+  for argument in arguments:
+    match = _OVERRIDE.match(argument)
+    if not match or match.group(1) in known:
+      continue
+    key = match.group(1)
+    members = [name for name in known if name.startswith(f"{key}.")]
+    if members:
+      raise errors.UserError(
+        f"config.{key} is a group of keys; set one of them: "
+        f"{', '.join(members)}"
+      )
+    raise errors.UserError(
+      f"unknown config key {key!r}{_key_hint(key, list(known))}"
+    )
+
+
+def _key_hint(key: str, known: list[str]) -> str:
+  """Near keys: the same last part in another group, else alike in spelling."""
+  group, _, last = key.rpartition(".")
+  near = [name for name in known if name.rpartition(".")[2] == last]
+  near = near or difflib.get_close_matches(key, known, n=3, cutoff=0.6)
+  if near:
+    return f" (did you mean {' or '.join(map(repr, near))}?)"
+  siblings = [name for name in known if name.startswith(f"{group}.")]
+  if group and siblings:
+    return f" (known in {group!r}: {', '.join(siblings)})"
+  groups = dict.fromkeys(name.partition(".")[0] for name in known)
+  return f" (known: {', '.join(groups)})"
+
+
+def _flag_sentence(error: Exception) -> str:
+  """absl's message with its value-first order, on one line."""
+  text = " ".join(str(error).split())
+  text = re.sub(r"^flag (--\S+): ", r"\1 cannot be read: ", text)
+  return text[:1].lower() + text[1:] if not text.startswith("--") else text
+
+
+def _os_sentence(error: OSError) -> str:
+  where = f": {error.filename}" if error.filename else ""
+  return f"{(error.strerror or str(error)).lower()}{where}"
+
+
+def _folder(name: str) -> pathlib.Path:
+  return pathlib.Path(name).expanduser()
+
+
+def _complain(sentence: str, code: int) -> int:
+  sys.stdout.flush()
+  print(" ".join(sentence.split()), file=sys.stderr, flush=True)
+  return code
+
+
+def _usage(config: config_dict.ConfigDict, page: str) -> str:
+  """The flags, and every setting of the chosen page with its value."""
+  lines = [__doc__ or "", f"Settings of {page}:", ""]
+  lines += [
+    f"    --config.{name}={value!r}" for name, value in common.flatten(config)
+  ]
+  return "\n".join(lines)

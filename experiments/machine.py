@@ -1,0 +1,95 @@
+"""The machine under a run: other processes of it, and the compilation cache."""
+
+import hashlib
+import os
+import pathlib
+import platform
+
+import jax
+
+from seqmodels import errors
+
+
+def prepare(*, distributed: bool = False) -> None:
+  """Readies JAX, before its first computation.
+
+  Args:
+    distributed: join the other processes; JAX_COORDINATOR_ADDRESS,
+      JAX_NUM_PROCESSES and JAX_PROCESS_ID tell where they are, what is not
+      set is found out from the cluster (Slurm, Open MPI, Cloud TPU).
+
+  Raises:
+    UserError: these variables are no numbers, or no cluster is found.
+  """
+  keep_compilations()
+  if distributed:
+    join()
+
+
+def join() -> None:
+  """Makes this process one of several that run the same command."""
+  address = os.environ.get("JAX_COORDINATOR_ADDRESS")
+  count = _integer("JAX_NUM_PROCESSES", least=1)
+  index = _integer("JAX_PROCESS_ID", least=0)
+  if count is not None and index is not None and index >= count:
+    raise errors.UserError(
+      f"JAX_PROCESS_ID is {index}; with JAX_NUM_PROCESSES={count} it must be "
+      f"below {count}"
+    )
+  try:
+    jax.distributed.initialize(
+      coordinator_address=address, num_processes=count, process_id=index
+    )
+  except (ValueError, RuntimeError) as error:
+    reason = " ".join(str(error).split())
+    raise errors.UserError(
+      "--distributed could not join the other processes; set "
+      "JAX_COORDINATOR_ADDRESS=host:port, JAX_NUM_PROCESSES and "
+      f"JAX_PROCESS_ID: {reason}"
+    ) from None
+
+
+def keep_compilations() -> None:
+  """Keeps compiled programs on disk, so that a rerun starts at once.
+
+  A folder of its own for each kind of processor: the code is native. Where
+  $JAX_COMPILATION_CACHE_DIR says otherwise, or nothing can be written, this
+  does nothing.
+  """
+  if jax.config.values["jax_compilation_cache_dir"]:
+    return
+  root = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+  folder = pathlib.Path(root) / "seqmodels" / "xla" / _processor()
+  try:
+    folder.mkdir(parents=True, exist_ok=True)
+    if not os.access(folder, os.W_OK):
+      return
+  except OSError:
+    return
+  jax.config.update("jax_compilation_cache_dir", str(folder))
+  # A cache that cannot be read or written costs a compilation, not the run.
+  jax.config.update("jax_raise_persistent_cache_errors", False)
+
+
+def _processor() -> str:
+  """A short name for the instruction set that programs are compiled for."""
+  try:
+    text = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    lines = {
+      line for line in text.splitlines() if line.startswith(("flags", "Feat"))
+    }
+    text = "\n".join(sorted(lines))
+  except OSError:
+    text = platform.processor()
+  return f"{platform.machine()}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def _integer(name: str, *, least: int) -> int | None:
+  value = os.environ.get(name)
+  if value is None:
+    return None
+  if not value.isdecimal() or int(value) < least:
+    raise errors.UserError(
+      f"{name} is {value!r}; it must be a whole number, at least {least}"
+    )
+  return int(value)

@@ -1,0 +1,29 @@
+"""Runs one experiment: `python main.py --config=configs/FILE.py[:VARIANT]`.
+
+Run again, the same command resumes; finished, it prints its table. With no
+flags it runs configs/quickstart.py. `--help` lists flags and settings.
+"""
+
+import sys
+
+from absl import app
+
+import experiments
+from experiments import command_line, machine
+
+
+def main(request: command_line.Request) -> None:
+  """Hands the parsed request to its experiment."""
+  machine.prepare(distributed=request.distributed)
+  experiments.run(
+    request.config,
+    request.workdir,
+    request.data_dir,
+    command=request.command,
+  )
+
+
+if __name__ == "__main__":
+  sys.exit(
+    command_line.guarded(lambda: app.run(main, flags_parser=command_line.parse))
+  )

@@ -1,0 +1,157 @@
+"""Metrics of a run: metrics.jsonl is the record, TensorBoard events the view.
+
+One JSON object a line: {"step", "split", "name", "value", "unit"}. A run that
+is killed and resumed leaves the same file as one that was not, but for timings:
+what was written after the checkpoint is dropped and written anew.
+"""
+
+import json
+import math
+import pathlib
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any, TextIO
+
+import tensorboardX
+
+from seqmodels.io import atomic
+
+METRICS = "metrics.jsonl"
+
+
+class MetricWriter:
+  """Appends metrics to a run folder.
+
+  Every line reaches the operating system before `write` returns, so a process
+  killed right after a checkpoint has lost none of the metrics before it.
+
+  >>> import tempfile
+  >>> folder = pathlib.Path(tempfile.mkdtemp())
+  >>> with MetricWriter(folder, tensorboard=False) as writer:
+  ...   writer.write(10, "train", {"loss": 2.5}, unit="nats/symbol")
+  >>> read(folder / "metrics.jsonl")[0]["value"]
+  2.5
+  """
+
+  def __init__(
+    self,
+    workdir: pathlib.Path,
+    *,
+    step: int = -1,
+    tensorboard: bool = True,
+  ):
+    """Opens the files of a run that stands at `step`.
+
+    Args:
+      workdir: the run folder.
+      step: the restored step; later lines are dropped, and so is what a kill
+        left of a torn last line. -1, the default, drops all: a fresh start.
+      tensorboard: also write event files.
+
+    Raises:
+      UserError, RunError: the folder cannot be written, or is full.
+    """
+    self._path = pathlib.Path(workdir) / METRICS
+    kept = [entry for entry in read(self._path) if entry["step"] <= step]
+    # Only lines of the restored step itself can come again: whether they were
+    # written before the checkpoint or after it is the caller's business.
+    self._seen = {_key(entry) for entry in kept if entry["step"] == step}
+    atomic.write_text(self._path, "".join(map(_line, kept)))
+    with atomic.open_errors(self._path):
+      self._file: TextIO = open(  # noqa: SIM115
+        self._path, "a", encoding="utf-8", buffering=1
+      )
+    self._events: Any = None
+    if tensorboard:
+      # Event files are named by second and host: two within a second would
+      # share one name, and one of them would lose its points.
+      self._events = tensorboardX.SummaryWriter(
+        str(workdir),
+        purge_step=step + 1 if step >= 0 else None,
+        filename_suffix=f".{time.time_ns()}",
+      )
+
+  def write(
+    self,
+    step: int,
+    split: str,
+    values: Mapping[str, float],
+    *,
+    unit: str | Mapping[str, str] = "",
+  ) -> None:
+    """Writes one line for each value.
+
+    Args:
+      step: training steps done.
+      split: the part of the data that was scored, such as "train".
+      values: figures by name; infinite and undefined ones are stored as null.
+      unit: of all of them, or of each by name.
+
+    Raises:
+      RunError: the disk is full.
+    """
+    for name, value in values.items():
+      value = float(value)
+      entry = {
+        "step": int(step),
+        "split": split,
+        "name": name,
+        "value": value if math.isfinite(value) else None,
+        "unit": unit if isinstance(unit, str) else unit.get(name, ""),
+      }
+      if _key(entry) in self._seen:
+        continue
+      with atomic.open_errors(self._path):
+        self._file.write(_line(entry))
+      if self._events is not None and math.isfinite(value):
+        self._events.add_scalar(f"{split}/{name}", value, step)
+
+  def close(self) -> None:
+    """Finishes the files."""
+    self._file.close()
+    if self._events is not None:
+      self._events.close()
+
+  def __enter__(self) -> "MetricWriter":
+    return self
+
+  def __exit__(self, *exception: object) -> None:
+    self.close()
+
+
+def read(path: pathlib.Path) -> list[dict[str, Any]]:
+  """The lines of a metrics file; none if it is missing.
+
+  A last line that a kill tore is left out.
+
+  Raises:
+    ValueError: a line before the last is no JSON.
+  """
+  path = pathlib.Path(path)
+  if not path.exists():
+    return []
+  lines = path.read_text(encoding="utf-8").split("\n")
+  # What follows the last newline was torn, even where it happens to parse.
+  return [json.loads(line) for line in lines[:-1]]
+
+
+def series(
+  entries: Iterable[Mapping[str, Any]], split: str, name: str
+) -> tuple[list[int], list[float]]:
+  """Steps and values of one metric, undefined values left out."""
+  found = [
+    (entry["step"], entry["value"])
+    for entry in entries
+    if entry["split"] == split
+    and entry["name"] == name
+    and entry["value"] is not None
+  ]
+  return [step for step, _ in found], [value for _, value in found]
+
+
+def _line(entry: Mapping[str, Any]) -> str:
+  return json.dumps(entry) + "\n"
+
+
+def _key(entry: Mapping[str, Any]) -> tuple[int, str, str]:
+  return entry["step"], entry["split"], entry["name"]

@@ -1,0 +1,301 @@
+"""A run folder's record: settings, code, machine, and one run at a time.
+
+config.json   the settings, written once; a resumed run must agree with it
+run.json      code, versions, machine, command, start, end, every resume
+results.json  the outcome, written last: its presence means "finished"
+run.lock      held by the process at work; the kernel frees it on death
+"""
+
+import contextlib
+import datetime
+import fcntl
+import json
+import os
+import pathlib
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any, TextIO
+
+import jax
+
+from seqmodels import errors
+from seqmodels.io import atomic, provenance
+
+CONFIG = "config.json"
+RUN = "run.json"
+RESULTS = "results.json"
+LOCK = "run.lock"
+
+
+class RunRecord:
+  """An open run folder; made by `start`.
+
+  Attributes:
+    workdir: the folder.
+    config: the settings as JSON reads them (tuples are lists).
+    results: results.json of a finished run, else None.
+    resumed: the folder held an earlier, unfinished start of this run.
+    primary: this process writes; others of a distributed run only read.
+  """
+
+  def __init__(
+    self,
+    workdir: pathlib.Path,
+    config: dict[str, Any],
+    *,
+    results: dict[str, Any] | None,
+    resumed: bool,
+    primary: bool,
+  ):
+    self.workdir = workdir
+    self.config = config
+    self.results = results
+    self.resumed = resumed
+    self.primary = primary
+
+  def finish(self, results: Mapping[str, Any]) -> None:
+    """Writes results.json, the last file of a run."""
+    self.results = dict(results)
+    if self.primary:
+      atomic.write_json(self.workdir / RESULTS, self.results)
+
+
+@contextlib.contextmanager
+def start(
+  workdir: pathlib.Path,
+  *,
+  config: Mapping[str, Any],
+  command: str = "",
+  source: pathlib.Path | None = None,
+) -> Iterator[RunRecord]:
+  """Opens a run folder for work, new or resumed, and records it.
+
+  A finished folder is given back with its `results` and stays as it is.
+
+  Args:
+    workdir: the run folder, made if missing.
+    config: plain settings that JSON can hold.
+    command: the command line, for the record.
+    source: root of the code's checkout, for commit and uncommitted changes.
+
+  Raises:
+    UserError: the folder cannot be written, another process is at work in it,
+      it was begun with other settings, or it holds the traces of a run
+      without its record.
+  """
+  settings = canonical(config)
+  if jax.process_index() != 0:
+    # Of several processes the first alone writes and holds the lock.
+    results = _read(workdir / RESULTS) if finished(workdir) else None
+    yield RunRecord(
+      workdir, settings, results=results, resumed=False, primary=False
+    )
+    return
+  with _lock(workdir):
+    resumed = (workdir / CONFIG).exists()
+    if resumed:
+      _agree(workdir, _read(workdir / CONFIG), settings)
+    else:
+      _refuse_remains(workdir)
+      atomic.write_json(workdir / CONFIG, settings)
+    results = _read(workdir / RESULTS) if finished(workdir) else None
+    record = RunRecord(
+      workdir, settings, results=results, resumed=resumed, primary=True
+    )
+    if results is not None:
+      yield record
+      return
+    with _session(workdir, settings, command, source):
+      yield record
+
+
+def canonical(config: Mapping[str, Any]) -> dict[str, Any]:
+  """Settings as JSON gives them back, keys sorted: equal if and only if same.
+
+  >>> canonical({"b": (1, 2), "a": 1})
+  {'a': 1, 'b': [1, 2]}
+  """
+  plain: dict[str, Any] = json.loads(
+    json.dumps(config, sort_keys=True, allow_nan=False)
+  )
+  return plain
+
+
+def read_config(workdir: pathlib.Path) -> dict[str, Any]:
+  """The settings of an earlier run.
+
+  Raises:
+    UserError: the folder is no run folder.
+  """
+  if not (workdir / CONFIG).is_file():
+    reason = f"has no {CONFIG}" if workdir.is_dir() else "does not exist"
+    raise errors.UserError(
+      f"{workdir} is no run folder: it {reason}; give the --workdir of an "
+      "earlier run"
+    )
+  return _read(workdir / CONFIG)
+
+
+def finished(workdir: pathlib.Path) -> bool:
+  """Whether a run in this folder has come to its end."""
+  return (workdir / RESULTS).is_file()
+
+
+def differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+  """Every setting in which two configs differ, by dotted name.
+
+  >>> differing({"seed": 1, "data": {"limit": 0}}, {"seed": 2, "data": {}})
+  ['data.limit was 0, now missing', 'seed was 1, now 2']
+  """
+  old, new = dict(_leaves(before)), dict(_leaves(now))
+  missing = object()
+
+  def show(value: Any) -> str:
+    return "missing" if value is missing else json.dumps(value)
+
+  return [
+    f"{name} was {show(old.get(name, missing))}, "
+    f"now {show(new.get(name, missing))}"
+    for name in sorted(old.keys() | new.keys())
+    if old.get(name, missing) != new.get(name, missing)
+  ]
+
+
+@contextlib.contextmanager
+def _session(
+  workdir: pathlib.Path,
+  config: dict[str, Any],
+  command: str,
+  source: pathlib.Path | None,
+) -> Iterator[None]:
+  """One process's work in the folder, entered in run.json at both ends."""
+  path = workdir / RUN
+  session: dict[str, Any] = {
+    "command": command or " ".join(sys.argv),
+    "start": _now(),
+    "end": None,
+    "outcome": "running",
+    **provenance.facts(source),
+  }
+  if path.exists():
+    run = _read(path)
+    run.setdefault("resumes", []).append(session)
+  else:
+    run = {"seed": config.get("seed"), **session, "resumes": []}
+  begun = time.monotonic()
+
+  def note(outcome: str) -> None:
+    # A killed run leaves "running" and no end: it never got here.
+    entry = run["resumes"][-1] if run["resumes"] else run
+    entry["seconds"] = round(time.monotonic() - begun, 3)
+    run["end"] = entry["end"] = _now()
+    run["outcome"] = entry["outcome"] = outcome
+    atomic.write_json(path, run)
+
+  if run["resumes"]:
+    run["end"], run["outcome"] = None, "running"
+  atomic.write_json(path, run)
+  try:
+    yield
+  except (errors.Interrupted, KeyboardInterrupt) as error:
+    note(str(error) or "interrupted by SIGINT")
+    raise
+  except BaseException as error:
+    # On a full disk this write fails too, and must not hide the reason.
+    with contextlib.suppress(OSError, errors.UserError):
+      note(f"{type(error).__name__}: {error}")
+    raise
+  note("finished")
+
+
+@contextlib.contextmanager
+def _lock(workdir: pathlib.Path) -> Iterator[None]:
+  """Holds the folder for this process alone."""
+  try:
+    workdir.mkdir(parents=True, exist_ok=True)
+    # Opened for appending: a second process must not wipe the holder's name.
+    file = open(workdir / LOCK, "a+", encoding="utf-8")  # noqa: SIM115
+  except OSError as error:
+    raise errors.UserError(
+      f"cannot write to the run folder {workdir}: "
+      f"{(error.strerror or str(error)).lower()}; choose another --workdir"
+    ) from None
+  with file:
+    _acquire(file, workdir)
+    try:
+      yield
+    finally:
+      fcntl.flock(file, fcntl.LOCK_UN)
+
+
+def _acquire(file: TextIO, workdir: pathlib.Path) -> None:
+  try:
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+  except BlockingIOError:
+    file.seek(0)
+    holder = file.read().strip()
+    raise errors.UserError(
+      f"another run{f' (process {holder})' if holder else ''} is at work in "
+      f"{workdir}; wait for it or choose another --workdir"
+    ) from None
+  except OSError:
+    # Some network file systems know no locks; one run at a time is then the
+    # user's care.
+    return
+  file.truncate(0)
+  file.write(str(os.getpid()))
+  file.flush()
+
+
+def _agree(
+  workdir: pathlib.Path, before: dict[str, Any], now: dict[str, Any]
+) -> None:
+  notes = differing(before, now)
+  if notes:
+    raise errors.UserError(
+      f"the run in {workdir} was begun with other settings: "
+      f"{'; '.join(notes)}; restore them or choose another --workdir"
+    )
+
+
+def _refuse_remains(workdir: pathlib.Path) -> None:
+  remains = [
+    name
+    for name in (RESULTS, RUN, "metrics.jsonl", "checkpoints")
+    if (workdir / name).exists()
+  ]
+  if remains:
+    raise errors.UserError(
+      f"{workdir} holds {', '.join(remains)} but no {CONFIG}, so it cannot be "
+      "told which run they belong to; choose another --workdir"
+    )
+
+
+def _read(path: pathlib.Path) -> dict[str, Any]:
+  try:
+    value = json.loads(path.read_text(encoding="utf-8"))
+  except (OSError, ValueError) as error:
+    raise errors.UserError(
+      f"{path} cannot be read as JSON ({error}); restore it or choose another "
+      "--workdir"
+    ) from None
+  if not isinstance(value, dict):
+    raise errors.UserError(
+      f"{path} holds no JSON object; restore it or choose another --workdir"
+    )
+  return value
+
+
+def _leaves(
+  tree: Mapping[str, Any], prefix: str = ""
+) -> Iterator[tuple[str, Any]]:
+  for key, value in tree.items():
+    if isinstance(value, Mapping):
+      yield from _leaves(value, f"{prefix}{key}.")
+    else:
+      yield f"{prefix}{key}", value
+
+
+def _now() -> str:
+  return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

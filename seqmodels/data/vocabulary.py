@@ -1,0 +1,364 @@
+"""An immutable table of symbols and their ids."""
+
+import collections
+import dataclasses
+import functools
+import hashlib
+import json
+import os
+import pathlib
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from seqmodels import errors
+from seqmodels.data import files
+
+Symbol = str | int
+
+UNKNOWN = "<unk>"
+PADDING = "<pad>"
+BEGIN = "<bos>"
+END = "<eos>"
+
+# Lookup tables want int64 indices, eight times the bytes they come from; by
+# pieces, 100 MB of text cost a few MB more and not 800.
+_PIECE = 1 << 20
+_CODE_POINTS = 0x110000
+
+
+@dataclasses.dataclass(frozen=True)
+class Vocabulary:
+  """Symbols in the order of their ids: words, characters or byte values.
+
+  >>> vocabulary = Vocabulary.build("the cat".split(), specials=("<unk>",))
+  >>> vocabulary.encode(["the", "dog"])
+  array([1, 0], dtype=int32)
+  >>> vocabulary.decode([2, 1])
+  ['cat', 'the']
+  >>> vocabulary.unk, vocabulary.pad
+  (0, None)
+
+  Attributes:
+    symbols: strings (words or single characters) or integers (byte values 0 to
+      255); the position of a symbol is its id. No symbol occurs twice.
+  """
+
+  symbols: tuple[Symbol, ...]
+
+  def __post_init__(self) -> None:
+    if not self.symbols:
+      raise errors.UserError("a vocabulary needs at least one symbol; got none")
+    if len(self.index) != len(self.symbols):
+      counts = collections.Counter(self.symbols)
+      twice = [symbol for symbol, count in counts.items() if count > 1]
+      raise errors.UserError(
+        f"a vocabulary holds each symbol once; {_listing(twice)} occur more "
+        "often"
+      )
+
+  @classmethod
+  def build(
+    cls,
+    symbols: Iterable[Symbol],
+    *,
+    min_frequency: int = 1,
+    specials: Sequence[str] = (UNKNOWN,),
+    order: Literal["frequency", "sorted"] = "frequency",
+  ) -> "Vocabulary":
+    """Counts symbols and gives ids to those that occur often enough.
+
+    The specials get the first ids in the order given (so `<unk>` is 0), also
+    where they occur in the text; the others follow by falling frequency, ties
+    by first occurrence, or sorted.
+
+    >>> Vocabulary.build("banana", specials=()).symbols
+    ('a', 'n', 'b')
+    >>> Vocabulary.build("banana", min_frequency=2, order="sorted").symbols
+    ('<unk>', 'a', 'n')
+
+    Args:
+      symbols: a text's symbols in order; a string is its characters.
+      min_frequency: symbols that occur less often get no id.
+      specials: symbols that get an id whatever the text holds.
+      order: of the symbols that are not special.
+
+    Raises:
+      UserError: an unknown order, a minimum below 1, or no symbol left.
+    """
+    if min_frequency < 1:
+      raise errors.UserError(
+        f"min_frequency is {min_frequency}; it must be at least 1, which keeps "
+        "every symbol"
+      )
+    counts = collections.Counter(symbols)
+    kept = [
+      (symbol, count)
+      for symbol, count in counts.items()
+      if count >= min_frequency and symbol not in specials
+    ]
+    if order == "frequency":
+      # Python's sort is stable and a Counter keeps the order of first
+      # occurrence, which decides ties.
+      kept.sort(key=lambda pair: -pair[1])
+    elif order == "sorted":
+      kept.sort(key=lambda pair: (isinstance(pair[0], str), pair[0]))
+    else:
+      raise errors.UserError(
+        f"unknown vocabulary order {order!r}"
+        + errors.closest(str(order), ("frequency", "sorted"))
+      )
+    return cls((*specials, *(symbol for symbol, _ in kept)))
+
+  @classmethod
+  def of_bytes(cls, present: Iterable[int] | None = None) -> "Vocabulary":
+    """Byte values as symbols: all 256, or only those present, sorted.
+
+    >>> Vocabulary.of_bytes().size
+    256
+    >>> Vocabulary.of_bytes(b"abba").symbols
+    (97, 98)
+    """
+    values = range(256) if present is None else sorted(set(present))
+    return cls(tuple(int(value) for value in values))
+
+  @property
+  def size(self) -> int:
+    """How many symbols there are: the width of the softmax."""
+    return len(self.symbols)
+
+  def __len__(self) -> int:
+    return len(self.symbols)
+
+  def __contains__(self, symbol: object) -> bool:
+    return symbol in self.index
+
+  def __iter__(self) -> Iterator[Symbol]:
+    return iter(self.symbols)
+
+  @functools.cached_property
+  def index(self) -> dict[Symbol, int]:
+    """Symbol to id."""
+    return {symbol: i for i, symbol in enumerate(self.symbols)}
+
+  @property
+  def unk(self) -> int | None:
+    """Id of `<unk>`, which stands for every symbol without an id, or None."""
+    return self.index.get(UNKNOWN)
+
+  @property
+  def pad(self) -> int | None:
+    """Id of `<pad>`, which fills a batch and is never scored, or None."""
+    return self.index.get(PADDING)
+
+  @property
+  def bos(self) -> int | None:
+    """Id of `<bos>`, which begins a sequence, or None."""
+    return self.index.get(BEGIN)
+
+  @property
+  def eos(self) -> int | None:
+    """Id of `<eos>`, which ends a sequence, or None."""
+    return self.index.get(END)
+
+  @property
+  def id_dtype(self) -> np.dtype:
+    """The smallest unsigned integer type that holds every id.
+
+    >>> Vocabulary.of_bytes().id_dtype
+    dtype('uint8')
+    """
+    return np.min_scalar_type(self.size - 1)
+
+  def encode(
+    self,
+    sequence: str | bytes | np.ndarray | Iterable[Symbol],
+    dtype: np.typing.DTypeLike = np.int32,
+  ) -> np.ndarray:
+    """Symbols to ids; symbols without an id become `<unk>`.
+
+    >>> Vocabulary.build("abc", specials=()).encode("cab")
+    array([2, 0, 1], dtype=int32)
+
+    Args:
+      sequence: words in a list; characters in a string; bytes, or a uint8
+        array, possibly mapped from a file.
+      dtype: integer type of the result, `id_dtype` to save memory.
+
+    Returns:
+      ids [number of symbols].
+
+    Raises:
+      UserError: a symbol has no id and the vocabulary has no `<unk>`.
+    """
+    if isinstance(sequence, str):
+      return self._encode_text(sequence, dtype)
+    if isinstance(sequence, (bytes, bytearray, memoryview)):
+      sequence = np.frombuffer(sequence, np.uint8)
+    if isinstance(sequence, np.ndarray) and sequence.dtype == np.uint8:
+      return self._encode_bytes(sequence, dtype)
+    items = list(sequence)
+    unknown = -1 if self.unk is None else self.unk
+    get = self.index.get
+    ids = [get(symbol, unknown) for symbol in items]
+    if self.unk is None and -1 in ids:
+      self._refuse(items[ids.index(-1)], ids.index(-1))
+    return np.array(ids, dtype)
+
+  def decode(self, ids: Iterable[int] | np.ndarray) -> list[Symbol]:
+    """Ids to symbols.
+
+    Raises:
+      UserError: an id is not in [0, size).
+    """
+    numbers = np.asarray(list(ids) if not hasattr(ids, "shape") else ids)
+    numbers = numbers.reshape(-1)
+    if numbers.size and not (
+      numbers.min() >= 0 and numbers.max() < len(self.symbols)
+    ):
+      outside = numbers[(numbers < 0) | (numbers >= len(self.symbols))][0]
+      raise errors.UserError(
+        f"id {outside} is outside this vocabulary of {self.size} symbols; "
+        "decode with the vocabulary that the ids were made with"
+      )
+    return [self.symbols[i] for i in numbers.tolist()]
+
+  @property
+  def hash(self) -> str:
+    """SHA-256 of the JSON form in hexadecimal: equal symbols, equal hash."""
+    return hashlib.sha256(self.to_json().encode("ascii")).hexdigest()
+
+  def to_json(self) -> str:
+    """The canonical JSON form, pure ASCII: equal symbols, equal text."""
+    return json.dumps({"symbols": self.symbols}, separators=(",", ":"))
+
+  @classmethod
+  def from_json(cls, text: str) -> "Vocabulary":
+    """The vocabulary that `to_json` wrote.
+
+    Raises:
+      UserError: the text is no such form.
+    """
+    try:
+      symbols = json.loads(text)["symbols"]
+    except (ValueError, TypeError, KeyError) as error:
+      raise errors.UserError(
+        f"this is no stored vocabulary ({error}); expected JSON with a list "
+        'under "symbols"'
+      ) from error
+    if not isinstance(symbols, list) or not all(map(_is_symbol, symbols)):
+      raise errors.UserError(
+        'this is no stored vocabulary: "symbols" must be a list of strings and '
+        "byte values"
+      )
+    return cls(tuple(symbols))
+
+  def save(self, path: str | os.PathLike[str]) -> None:
+    """Writes the JSON form; the file appears only when it is complete."""
+    files.write_whole(path, self.to_json().encode("ascii"))
+
+  @classmethod
+  def load(cls, path: str | os.PathLike[str]) -> "Vocabulary":
+    """The vocabulary saved at `path`.
+
+    Raises:
+      UserError: the file is missing or holds something else.
+    """
+    try:
+      return cls.from_json(pathlib.Path(path).read_text("ascii"))
+    except OSError as error:
+      raise errors.UserError(
+        f"cannot read the vocabulary {os.fspath(path)}: "
+        f"{error.strerror or error}"
+      ) from error
+    except (UnicodeDecodeError, errors.UserError) as error:
+      raise errors.UserError(
+        f"{os.fspath(path)} holds no vocabulary: {error}"
+      ) from error
+
+  def require_same(self, other: "Vocabulary") -> None:
+    """Checks that `other` gives every symbol the id that this one gives it.
+
+    Raises:
+      UserError: they differ; the message lists symbols and both hashes.
+    """
+    if self.symbols == other.symbols:
+      return
+    missing = [symbol for symbol in self.symbols if symbol not in other.index]
+    added = [symbol for symbol in other.symbols if symbol not in self.index]
+    notes = []
+    if missing:
+      notes.append(f"missing {_listing(missing)}")
+    if added:
+      notes.append(f"new {_listing(added)}")
+    moved = [
+      s
+      for s in self.symbols
+      if other.index.get(s, self.index[s]) != self.index[s]
+    ]
+    if moved:
+      notes.append(f"other ids for {_listing(moved)}")
+    raise errors.UserError(
+      f"the vocabularies differ: expected {self.size} symbols "
+      f"(hash {self.hash[:12]}), found {other.size} (hash {other.hash[:12]}): "
+      f"{'; '.join(notes)}; use the data and the tokenizer that the model was "
+      "trained with"
+    )
+
+  def _encode_text(self, text: str, dtype: np.typing.DTypeLike) -> np.ndarray:
+    ids = np.empty(len(text), dtype)
+    for start in range(0, len(text), _PIECE):
+      piece = text[start : start + _PIECE].encode("utf-32-le", "surrogatepass")
+      numbers = self._by_code_point[np.frombuffer(piece, "<u4")]
+      if numbers.min() < 0:
+        at = start + int(np.argmin(numbers))
+        self._refuse(text[at], at)
+      ids[start : start + _PIECE] = numbers
+    return ids
+
+  def _encode_bytes(
+    self, data: np.ndarray, dtype: np.typing.DTypeLike
+  ) -> np.ndarray:
+    ids = np.empty(data.shape, dtype)
+    for start in range(0, data.shape[0], _PIECE):
+      numbers = self._by_byte[data[start : start + _PIECE]]
+      if numbers.min() < 0:
+        at = start + int(np.argmin(numbers))
+        self._refuse(int(data[at]), at)
+      ids[start : start + _PIECE] = numbers
+    return ids
+
+  @functools.cached_property
+  def _by_code_point(self) -> np.ndarray:
+    unknown = -1 if self.unk is None else self.unk
+    table = np.full(_CODE_POINTS, unknown, np.int32)
+    for i, symbol in enumerate(self.symbols):
+      if isinstance(symbol, str) and len(symbol) == 1:
+        table[ord(symbol)] = i
+    return table
+
+  @functools.cached_property
+  def _by_byte(self) -> np.ndarray:
+    unknown = -1 if self.unk is None else self.unk
+    return np.array([self.index.get(b, unknown) for b in range(256)], np.int32)
+
+  def _refuse(self, symbol: Symbol, position: int) -> None:
+    raise errors.UserError(
+      f"symbol {symbol!r} at position {position} is not among the {self.size} "
+      f"symbols of this vocabulary (hash {self.hash[:12]}), which has no "
+      f"{UNKNOWN!r}; use text of these symbols only"
+    )
+
+
+def _is_symbol(symbol: Any) -> bool:
+  if isinstance(symbol, int) and not isinstance(symbol, bool):
+    return 0 <= symbol < 256
+  return isinstance(symbol, str)
+
+
+def _listing(symbols: Sequence[Symbol], limit: int = 8) -> str:
+  """The first few symbols and how many more there are."""
+  text = ", ".join(repr(symbol) for symbol in symbols[:limit])
+  more = len(symbols) - limit
+  return f"{text} and {more} more" if more > 0 else text

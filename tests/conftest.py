@@ -1,0 +1,80 @@
+"""What all tests share: strict JAX on the CPU, real data, small corpora."""
+
+import os
+import pathlib
+import subprocess
+import sys
+from collections.abc import Callable
+
+# Before JAX is imported: no test needs an accelerator.
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import jax
+import pytest
+
+PROJECT = pathlib.Path(__file__).resolve().parent.parent
+
+# A [B] silently added to a [T, B, B] is a bug; whoever means it reshapes.
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.fixture(scope="session")
+def real_data() -> pathlib.Path:
+  """The folder of real data sets; tests that need it skip where it is not."""
+  named = os.environ.get("SEQMODELS_DATA")
+  folder = pathlib.Path(named) if named else PROJECT.parent / "shared" / "data"
+  if not folder.is_dir():
+    pytest.skip(f"no real data in {folder}; set SEQMODELS_DATA to its folder")
+  return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_corpus() -> str:
+  """About 6,000 characters of sentences, one a line, 27 symbols and newline.
+
+  Regular enough for a small network to learn within a few dozen steps.
+  """
+  subjects = ("the cat", "a dog", "one old fox", "my quick bird", "his zebra")
+  verbs = ("sees", "hears", "follows", "just watches")
+  objects = ("the moon", "a paved way", "six extra boxes", "her queen", "it")
+  lines = [
+    f"{subject} {verb} {thing}"
+    for verb in verbs
+    for thing in objects
+    for subject in subjects
+  ]
+  return "\n".join(lines * 2) + "\n"
+
+
+@pytest.fixture(scope="session")
+def simulated_devices() -> Callable[..., str]:
+  """Runs code in a process of its own with several simulated CPU devices.
+
+  JAX fixes the number of devices when it starts, so this one process keeps
+  its single device, and the few tests that want more call
+
+      simulated_devices(8, "import jax; print(jax.device_count())")
+
+  which returns what the code printed.
+  """
+
+  def run(count: int, code: str, *arguments: str, timeout: float = 120) -> str:
+    done = subprocess.run(
+      [sys.executable, "-c", code, *arguments],
+      env={
+        **os.environ,
+        "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={count}",
+        "PYTHONPATH": os.pathsep.join(
+          [str(PROJECT), os.environ.get("PYTHONPATH", "")]
+        ),
+      },
+      capture_output=True,
+      text=True,
+      timeout=timeout,
+      check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+  return run

@@ -1,0 +1,161 @@
+"""Trees of arrays as named host arrays, and back, bit for bit."""
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from seqmodels import trees
+
+Tree = Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Description:
+  """What one leaf is: enough to compare it and to know its bytes again.
+
+  Attributes:
+    shape: of the leaf; of the array of keys, for random keys.
+    dtype: as NumPy or JAX prints it, "key<fry>" for random keys.
+    prng: the implementation of random keys, None for other leaves.
+    sha256: of the bytes in C order; of the key data, for random keys.
+  """
+
+  shape: tuple[int, ...]
+  dtype: str
+  prng: str | None
+  sha256: str
+
+
+def copies(tree: Tree) -> dict[str, Any]:
+  """Copies of all leaves by name; the copy is only dispatched, not awaited.
+
+  Whoever calls may donate, delete or overwrite the leaves at once.
+
+  Raises:
+    TypeError: a leaf is no array, number or random key, or is weakly typed (it
+      would come back strongly typed and promote otherwise).
+    ValueError: two leaves share one name.
+
+  >>> copies({"bias": np.zeros(2, np.float32)})
+  {'bias': array([0., 0.], dtype=float32)}
+  """
+  named = trees.leaves_by_name(tree)
+  count = len(jax.tree.leaves(tree))
+  if len(named) != count:
+    raise ValueError(f"{count} leaves have only {len(named)} different names")
+  return {name: _copy(name, leaf) for name, leaf in named.items()}
+
+
+def to_host(
+  leaves: Mapping[str, Any],
+) -> tuple[dict[str, np.ndarray], dict[str, Description]]:
+  """Host arrays and descriptions of the leaves that `copies` gave.
+
+  >>> arrays, described = to_host({"count": np.int32(3)})
+  >>> arrays["count"], described["count"].dtype
+  (array(3, dtype=int32), 'int32')
+  """
+  arrays, descriptions = {}, {}
+  for name, leaf in leaves.items():
+    prng = None
+    shape, dtype = np.shape(leaf), str(leaf.dtype)
+    if _is_key(leaf):
+      prng = str(jax.random.key_impl(leaf))
+      leaf = jax.random.key_data(leaf)
+    arrays[name] = np.asarray(jax.device_get(leaf), order="C")
+    descriptions[name] = Description(shape, dtype, prng, sha256(arrays[name]))
+  return arrays, descriptions
+
+
+def rebuild(
+  target: Tree,
+  arrays: Mapping[str, np.ndarray],
+  descriptions: Mapping[str, Description],
+) -> Tree:
+  """A tree like `target` from host arrays of the same names and kinds.
+
+  Leaves become what they are in `target`: JAX arrays where it has JAX arrays
+  or ShapeDtypeStructs (on the sharding these name, if any), NumPy arrays,
+  Python numbers.
+
+  >>> rebuild({"a": 0}, {"a": np.array(7)}, {"a": Description((), "int64", \
+None, "")})
+  {'a': 7}
+  """
+  leaves = [
+    _rebuild_leaf(leaf, arrays[name], descriptions[name].prng)
+    for name, leaf in trees.leaves_by_name(target).items()
+  ]
+  return jax.tree.unflatten(jax.tree.structure(target), leaves)
+
+
+def storage(description: Description) -> tuple[tuple[int, ...], np.dtype]:
+  """Shape and dtype of a leaf as stored: random keys are stored as key data.
+
+  >>> storage(Description((3,), "key<fry>", "threefry2x32", ""))
+  ((3, 2), dtype('uint32'))
+  """
+  if description.prng is None:
+    return description.shape, np.dtype(jnp.dtype(description.dtype))
+  data = jax.eval_shape(
+    lambda: jax.random.key_data(jax.random.key(0, impl=description.prng))
+  )
+  return description.shape + data.shape, np.dtype(data.dtype)
+
+
+def sha256(array: np.ndarray) -> str:
+  """Hex digest of the bytes of a C-contiguous array.
+
+  >>> sha256(np.zeros(0, np.int8))[:8]
+  'e3b0c442'
+  """
+  return hashlib.sha256(array.reshape(-1).view(np.uint8).data).hexdigest()
+
+
+def _copy(name: str, leaf: Any) -> Any:
+  if isinstance(leaf, jax.Array):
+    if not _is_key(leaf) and leaf.weak_type:
+      raise TypeError(
+        f"{name} is weakly typed and would not come back the same; give it a"
+        f" dtype, as in jnp.asarray(value, jnp.{leaf.dtype})"
+      )
+    return jax.device_put(leaf, leaf.sharding, may_alias=False)
+  array = np.array(leaf, order="C")
+  if array.dtype.kind in "OUSMm" or array.dtype.names:
+    raise TypeError(
+      f"{name} is a {type(leaf).__name__}; a checkpoint holds arrays, numbers"
+      " and random keys only"
+    )
+  return array
+
+
+def _rebuild_leaf(like: Any, array: np.ndarray, prng: str | None) -> Any:
+  if isinstance(like, np.ndarray):
+    return array
+  if isinstance(like, np.generic):
+    return array[()]
+  if isinstance(like, bool | int | float | complex):
+    return array.item()
+  sharding = like.sharding
+  if isinstance(like, jax.Array) and not like.committed:
+    sharding = None
+  # Restoring happens between steps, where a guard against hidden transfers
+  # (jax_transfer_guard) has nothing to find.
+  with jax.transfer_guard("allow"):
+    if prng is not None:
+      keys = jax.random.wrap_key_data(jax.device_put(array), impl=prng)
+      return keys if sharding is None else jax.device_put(keys, sharding)
+    if sharding is None or sharding.is_fully_addressable:
+      return jax.device_put(array, sharding)
+    return jax.make_array_from_callback(
+      array.shape, sharding, lambda index: array[index]
+    )
+
+
+def _is_key(leaf: Any) -> bool:
+  return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)

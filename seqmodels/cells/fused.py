@@ -1,16 +1,16 @@
-"""The fused recurrence: one scan forward, one backward, and the rest as products.
+"""The fused recurrence: a scan forward, a scan backward, the rest as products.
 
 Autodiff of a scanned cell carries the recurrent weight's gradient through the
 backward loop and rewrites all of it at every step. Here the backward loop only
 yields the derivatives of the net inputs; the recurrent weight's gradient is one
-product over all steps afterwards, and the input side (projected before the loop)
-gets its gradients from one product each as well.
+product over all steps afterwards, and the input side (projected before the
+loop) gets its gradients from one product each as well.
 
 A cell joins by giving its gate arithmetic, forward and backward, as `Gates`;
 resets, lengths, direction, initial carry and precision are handled here, once.
 
-Storage policy: the forward pass keeps the activated gates and the carries of all
-steps ([T, B, gates * H] and [T, B, H] each), which is the fastest. For long
+Storage policy: the forward pass keeps the activated gates and the carries of
+all steps ([T, B, gates * H] and [T, B, H] each), which is the fastest. For long
 sequences `segmented.checkpointed` keeps only the carry at the edge of each
 chunk and computes the chunk again in the backward pass.
 """
@@ -101,8 +101,19 @@ def run(
     carry,
   )
   options = Options(gates, reverse, learned and reset is not None, dtype)
-  schedule = Schedule(reset, valid)
+  schedule = Schedule(unrolling.inside_only(reset, valid), valid)
   return _run(options, net_x, recurrent_kernel, extra, carry, source, schedule)
+
+
+def sigmoid(x: jax.Array) -> jax.Array:
+  """The logistic function by way of tanh, for the cells' gates.
+
+  One transcendental call and no division in XLA's fusion.
+
+  >>> sigmoid(jnp.zeros(1))
+  Array([0.5], dtype=float32)
+  """
+  return 0.5 * jnp.tanh(0.5 * x) + 0.5
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -257,8 +268,9 @@ def _carries_before(
   before = jax.tree.map(shift, carries, carry)
   if schedule.reset is None:
     return before
+  cleared = schedule.reset[..., None]
   return jax.tree.map(
-    lambda old, source: jnp.where(schedule.reset[..., None], source[None], old),
+    lambda old, source: jnp.where(cleared, source[None], old),
     before,
     reset_carry,
   )

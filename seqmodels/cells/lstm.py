@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from seqmodels.cells import gradient_clip as clipping
-from seqmodels.cells import initializers, projection
+from seqmodels.cells import initializers, products, projection
 
 
 class LSTMParams(NamedTuple):
@@ -99,6 +99,7 @@ def step(
   x: projection.Inputs,
   *,
   gradient_clip: float | None = None,
+  dtype: products.Dtype = None,
 ) -> tuple[LSTMCarry, jax.Array]:
   """One time step, equations (7) to (11).
 
@@ -107,12 +108,17 @@ def step(
     carry: (c, h), each [B, H].
     x: [B, D], or ids [B], or several such inputs (see `projection.project`).
     gradient_clip: bound on each derivative with respect to a net input.
+    dtype: dtype of the operands of each product; sums stay float32.
 
   Returns:
     The new carry, and h [B, H].
+
+  >>> params = init_params(jax.random.key(0), 3, 4)
+  >>> step(params, initial_carry((2,), 4), jnp.ones((2, 3)))[1].shape
+  (2, 4)
   """
-  net = projection.project(params.kernel, x) + params.bias
-  net = net + carry.h @ params.recurrent_kernel
+  net = projection.project(params.kernel, x, dtype=dtype) + params.bias
+  net = net + products.matmul(carry.h, params.recurrent_kernel, dtype)
   net_i, net_f, net_g, net_o = jnp.split(net, 4, axis=-1)
   if params.peephole is not None:
     net_i = net_i + params.peephole[0] * carry.c

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from seqmodels.cells import fused, lstm, products, projection
 from seqmodels.cells import gradient_clip as clipping
+from seqmodels.cells import unroll as unrolling
 
 
 def lstm_sequence(
@@ -47,6 +48,7 @@ def lstm_sequence(
   >>> lstm_sequence(params, carry, jnp.ones((5, 2, 3)))[1].shape
   (5, 2, 4)
   """
+  xs = unrolling.blank_padding(xs, lengths)
   net_x = projection.project(params.kernel, xs, dtype=dtype) + params.bias
   return fused.run(
     gates(gradient_clip),
@@ -72,11 +74,6 @@ def gates(gradient_clip: float | None) -> fused.Gates:
   )
 
 
-def _sigmoid(x: jax.Array) -> jax.Array:
-  # The tanh form: one transcendental call and no division in XLA's fusion.
-  return 0.5 * jnp.tanh(0.5 * x) + 0.5
-
-
 def _forward(
   peephole: jax.Array | None,
   net_x: jax.Array,
@@ -87,11 +84,11 @@ def _forward(
   if peephole is not None:
     net_i = net_i + peephole[0] * carry.c
     net_f = net_f + peephole[1] * carry.c
-  i, f, g = _sigmoid(net_i), _sigmoid(net_f), jnp.tanh(net_g)
+  i, f, g = fused.sigmoid(net_i), fused.sigmoid(net_f), jnp.tanh(net_g)
   c = f * carry.c + i * g
   if peephole is not None:
     net_o = net_o + peephole[2] * c
-  o = _sigmoid(net_o)
+  o = fused.sigmoid(net_o)
   return lstm.LSTMCarry(c=c, h=o * jnp.tanh(c)), (i, f, g, o)
 
 

@@ -7,14 +7,15 @@ import jax
 import jax.numpy as jnp
 
 Carry = Any
-Step = Callable[[Any, Carry, jax.Array], tuple[Carry, jax.Array]]
+Inputs = Any  # an array, or a tuple of several, each with time first
+Step = Callable[[Any, Carry, Any], tuple[Carry, jax.Array]]
 
 
 def unroll(
   step: Step,
   params: Any,
   carry: Carry,
-  xs: jax.Array,
+  xs: Inputs,
   *,
   reset: jax.Array | None = None,
   lengths: jax.Array | None = None,
@@ -27,11 +28,11 @@ def unroll(
     step: `(params, carry, x) -> (carry, y)`, one time step of a batch.
     params: what `step` takes.
     carry: the state before the first step; leaves [B, ...].
-    xs: [T, B, D], time first.
+    xs: [T, B, D], time first, or several such arrays in a tuple.
     reset: [T, B] booleans; where true the carry becomes `reset_carry` before
       the step is taken.
     lengths: [B]; steps at or past a row's length leave its carry untouched and
-      yield zeros.
+      yield zeros, whatever `xs` and `reset` hold there, NaN included.
     reverse: from the last step to the first; outputs stay at their positions.
     reset_carry: what a reset puts in; leaves broadcast to the carry's. Zeros by
       default. It may be learned.
@@ -43,12 +44,13 @@ def unroll(
   >>> unroll(add, None, jnp.zeros((1, 1)), jnp.ones((3, 1, 1)))[1].ravel()
   Array([1., 2., 3.], dtype=float32)
   """
-  valid = valid_steps(lengths, xs.shape[0])
+  valid = valid_steps(lengths, jax.tree.leaves(xs)[0].shape[0])
+  xs, reset = blank_padding(xs, lengths), inside_only(reset, valid)
   if reset_carry is None:
     reset_carry = jax.tree.map(jnp.zeros_like, carry)
 
   def body(
-    carry: Carry, inputs: tuple[jax.Array, Any, Any]
+    carry: Carry, inputs: tuple[Any, Any, Any]
   ) -> tuple[Carry, jax.Array]:
     x, cleared, inside = inputs
     if cleared is not None:
@@ -67,6 +69,32 @@ def valid_steps(lengths: jax.Array | None, steps: int) -> jax.Array | None:
   if lengths is None:
     return None
   return jnp.arange(steps)[:, None] < lengths[None, :]
+
+
+def blank_padding(xs: Inputs, lengths: jax.Array | None) -> Inputs:
+  """Zeros where a row has ended, in place of whatever the padding holds.
+
+  The derivative that reaches a padded step is zero, but zero times a NaN input
+  would still spoil the kernel's gradient.
+
+  >>> blank_padding(jnp.array([[1.0], [jnp.nan]]), jnp.array([1])).ravel()
+  Array([1., 0.], dtype=float32)
+  """
+  valid = valid_steps(lengths, jax.tree.leaves(xs)[0].shape[0])
+  if valid is None:
+    return xs
+
+  def one(x: jax.Array) -> jax.Array:
+    return jnp.where(valid.reshape(valid.shape + (1,) * (x.ndim - 2)), x, 0)
+
+  return jax.tree.map(one, xs)
+
+
+def inside_only(
+  reset: jax.Array | None, valid: jax.Array | None
+) -> jax.Array | None:
+  """Resets without those past the end of a row."""
+  return reset if reset is None or valid is None else reset & valid
 
 
 def select(mask: jax.Array, when_true: Any, when_false: Any) -> Any:

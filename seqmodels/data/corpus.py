@@ -9,7 +9,7 @@ import numpy as np
 
 from seqmodels import errors
 from seqmodels.data import partition as partitions
-from seqmodels.data import sources, tokenizers
+from seqmodels.data import raw_corpus, sources, tokenizers
 from seqmodels.data import vocabulary as vocabularies
 
 
@@ -131,7 +131,7 @@ def load_tokens(
 
 
 def _split(
-  corpus: sources.Corpus, part: str, tokenizer: tokenizers.Tokenizer
+  corpus: raw_corpus.RawCorpus, part: str, tokenizer: tokenizers.Tokenizer
 ) -> Sequence[Any]:
   try:
     return tokenizer.split(corpus.parts[part])
@@ -145,19 +145,19 @@ def _split(
 
 
 def _cut(
-  corpus: sources.Corpus,
+  corpus: raw_corpus.RawCorpus,
   whole: dict[str, Sequence[Any]],
   partition: str,
   fractions: Sequence[float] | None,
 ) -> dict[str, Sequence[Any]]:
-  if sources.WHOLE not in whole:
+  if raw_corpus.WHOLE not in whole:
     if partition != "mikolov":
       raise errors.UserError(
         f"source {corpus.name!r} comes in three files and partition is "
         f"{partition!r}; use 'mikolov'"
       )
     return whole
-  symbols = whole[sources.WHOLE]
+  symbols = whole[raw_corpus.WHOLE]
   return {
     name: symbols[start:stop]
     for name, (start, stop) in partitions.ranges(

@@ -98,7 +98,13 @@ def obtain(
     raise missing(published, data_dir, "downloading is switched off")
   if offline():
     raise missing(published, data_dir, "the environment says offline")
-  fetch(published, data_dir, retrieve=_retrieve)
+  try:
+    fetch(published, data_dir, retrieve=_retrieve)
+  except errors.UserError:
+    # Another process may have stored it meanwhile and emptied the cache.
+    if not target.exists():
+      raise
+    published.check(target)
   return target
 
 

@@ -1,6 +1,7 @@
 """Contiguous streams of segments whose position is one number."""
 
 import dataclasses
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -148,8 +149,19 @@ class SequentialStream:
   def _offset(self, epoch: int) -> int:
     if not self.random_offset:
       return 0
-    generator = np.random.default_rng((self.seed, epoch))
-    return int(generator.integers(len(self.tokens)))
+    return _random_offset(self.seed, epoch, len(self.tokens))
+
+
+def generator(seed: int, epoch: int) -> np.random.Generator:
+  """The random numbers of one epoch: any seed, a stream of their own."""
+  # Seeds of numpy are not negative, those of a config may be.
+  return np.random.default_rng((seed % (1 << 64), epoch))
+
+
+# A segment costs less than making a generator; epochs last many segments.
+@functools.lru_cache(maxsize=64)
+def _random_offset(seed: int, epoch: int, total: int) -> int:
+  return int(generator(seed, epoch).integers(total))
 
 
 def host_range(batch: int, index: int, count: int) -> range:

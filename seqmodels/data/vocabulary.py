@@ -48,6 +48,9 @@ class Vocabulary:
   symbols: tuple[Symbol, ...]
 
   def __post_init__(self) -> None:
+    # A list would not stay as it is, nor would numpy's scalars go into JSON.
+    plain = (s if isinstance(s, str) else int(s) for s in self.symbols)
+    object.__setattr__(self, "symbols", tuple(plain))
     if not self.symbols:
       raise errors.UserError("a vocabulary needs at least one symbol; got none")
     if len(self.index) != len(self.symbols):

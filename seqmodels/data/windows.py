@@ -114,7 +114,7 @@ class RandomWindows:
 @functools.lru_cache(maxsize=2)
 def _epoch_firsts(seed: int, epoch: int, total: int, length: int) -> np.ndarray:
   """Shuffled positions of the first target of every window of an epoch."""
-  generator = np.random.default_rng((seed, epoch))
+  generator = streams.generator(seed, epoch)
   offset = int(generator.integers(length))
   count = (total - offset - 1) // length
   firsts = 1 + offset + length * np.arange(count)

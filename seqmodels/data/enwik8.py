@@ -1,0 +1,146 @@
+"""The first 10^8 bytes of English Wikipedia: whole, zipped or a prefix."""
+
+import hashlib
+import os
+import pathlib
+import zipfile
+import zlib
+
+import numpy as np
+
+from seqmodels import errors
+from seqmodels.data import download, files, raw_corpus
+
+FILE = download.Published(
+  "enwik8",
+  "enwik8",
+  "http://mattmahoney.net/dc/enwik8.zip",
+  100_000_000,
+  "2b49720ec4d78c3c9fabaee6e4179a5e997302b3a70029f30f2d582218c024a8",
+)
+ARCHIVE = download.Published(
+  "enwik8",
+  "enwik8.zip",
+  "http://mattmahoney.net/dc/enwik8.zip",
+  36_445_475,
+  "547994d9980ebed1288380d652999f38a14fe291a6247c157c3d33d4932534bc",
+)
+
+_PREFIX = "enwik8.first-"
+
+
+def load(
+  data_dir: str | os.PathLike[str], *, downloads: bool = True
+) -> raw_corpus.RawCorpus:
+  """The bytes of `enwik8`, or of a prefix that says so in its note.
+
+  Looked for under `enwik8/` in this order: `enwik8`, `enwik8.zip`, the longest
+  `enwik8.first-N`; then the archive is downloaded.
+
+  Args:
+    data_dir: the data folder.
+    downloads: whether the archive may be downloaded.
+
+  Raises:
+    UserError: nothing was found, or something that is not the published data.
+  """
+  folder = pathlib.Path(data_dir) / FILE.folder
+  whole, archive = folder / FILE.name, folder / ARCHIVE.name
+  if whole.exists():
+    FILE.check(whole)
+    return _corpus(whole, files.bytes_of(whole), prefix=False)
+  if not archive.exists():
+    prefix = _longest_prefix(folder)
+    if prefix is not None:
+      return _corpus(prefix, _read_prefix(prefix), prefix=True)
+    archive = download.obtain(ARCHIVE, data_dir, allowed=downloads)
+  return _corpus(archive, unzip(archive, FILE), prefix=False)
+
+
+def unzip(archive: pathlib.Path, published: download.Published) -> np.ndarray:
+  """The one file in an untrusted archive, read into memory and checked.
+
+  Nothing is written and no more than the published size is unpacked, whatever
+  the archive's directory promises.
+
+  Args:
+    archive: a zip file whose one member is `published.name`.
+    published: what the member must hold.
+
+  Returns:
+    uint8 [published.size].
+
+  Raises:
+    UserError: no such archive, member or content.
+  """
+  remedy = f"replace it by the published file ({published.url})"
+  try:
+    with zipfile.ZipFile(archive) as opened:
+      names = opened.namelist()
+      if names != [published.name]:
+        raise errors.UserError(
+          f"{archive} must hold the one file {published.name!r} and holds "
+          f"{len(names)} files {names[:3]}; {remedy}"
+        )
+      with opened.open(published.name) as member:
+        data = member.read(published.size + 1)
+  except (
+    OSError,
+    EOFError,
+    RuntimeError,  # encrypted
+    NotImplementedError,  # a way of compressing that zipfile does not know
+    zipfile.BadZipFile,
+    zlib.error,
+  ) as error:
+    raise errors.UserError(
+      f"{archive} is no readable zip archive ({error}); {remedy}"
+    ) from error
+  if len(data) != published.size:
+    found = f"{len(data):,}" if len(data) < published.size else "more"
+    raise errors.UserError(
+      f"{published.name} in {archive} has {found} bytes where the published "
+      f"one has {published.size:,}; {remedy}"
+    )
+  digest = hashlib.sha256(data).hexdigest()
+  if digest != published.sha256:
+    raise errors.UserError(
+      f"{published.name} in {archive} has SHA-256 {digest} where the published "
+      f"one has {published.sha256}; {remedy}"
+    )
+  return np.frombuffer(data, np.uint8)
+
+
+def _corpus(
+  file: pathlib.Path, data: np.ndarray, *, prefix: bool
+) -> raw_corpus.RawCorpus:
+  note = "complete enwik8"
+  if prefix:
+    note = f"prefix: first {len(data):,} bytes of enwik8"
+  rows = [raw_corpus.file_row(file.name, data)]
+  return raw_corpus.RawCorpus(
+    "enwik8",
+    {raw_corpus.WHOLE: data},
+    raw_corpus.provenance("enwik8", rows, note),
+    complete=not prefix,
+    origins=((0, str(file)),),
+  )
+
+
+def _longest_prefix(folder: pathlib.Path) -> pathlib.Path | None:
+  lengths = {}
+  for file in folder.glob(f"{_PREFIX}*"):
+    digits = file.name.removeprefix(_PREFIX)
+    if digits.isascii() and digits.isdigit():
+      lengths[file] = int(digits)
+  return max(lengths, key=lambda file: lengths[file]) if lengths else None
+
+
+def _read_prefix(file: pathlib.Path) -> np.ndarray:
+  promised = int(file.name.removeprefix(_PREFIX))
+  data = files.bytes_of(file)
+  if len(data) != promised or promised > FILE.size:
+    raise errors.UserError(
+      f"{file} has {len(data):,} bytes where its name says the first "
+      f"{promised:,} of the {FILE.size:,} of enwik8; name it after its length"
+    )
+  return data

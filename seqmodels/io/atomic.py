@@ -99,7 +99,8 @@ def writer(path: str | os.PathLike) -> Iterator[BinaryIO]:
       os.replace(temporary, final)
       sync_folder(final.parent)
   finally:
-    temporary.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+      temporary.unlink()
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """Trees of arrays as named host arrays, and back, bit for bit."""
 
 import dataclasses
+import functools
 import hashlib
 from collections.abc import Mapping
 from typing import Any
@@ -124,7 +125,10 @@ def _copy(name: str, leaf: Any) -> Any:
         f"{name} is weakly typed and would not come back the same; give it a"
         f" dtype, as in jnp.asarray(value, jnp.{leaf.dtype})"
       )
-    return jax.device_put(leaf, leaf.sharding, may_alias=False)
+    if leaf.is_fully_addressable or leaf.is_fully_replicated:
+      return jax.device_put(leaf, leaf.sharding, may_alias=False)
+    # Each process has a part only: to all of them the whole.
+    return jax.jit(jnp.copy, out_shardings=_replicated(leaf.sharding))(leaf)
   array = np.array(leaf, order="C")
   if array.dtype.kind in "OUSMm" or array.dtype.names:
     raise TypeError(
@@ -147,14 +151,27 @@ def _rebuild_leaf(like: Any, array: np.ndarray, prng: str | None) -> Any:
   # Restoring happens between steps, where a guard against hidden transfers
   # (jax_transfer_guard) has nothing to find.
   with jax.transfer_guard("allow"):
-    if prng is not None:
-      keys = jax.random.wrap_key_data(jax.device_put(array), impl=prng)
-      return keys if sharding is None else jax.device_put(keys, sharding)
+    if prng is None:
+      return _put(array, sharding)
+    wrap = functools.partial(jax.random.wrap_key_data, impl=prng)
     if sharding is None or sharding.is_fully_addressable:
-      return jax.device_put(array, sharding)
-    return jax.make_array_from_callback(
-      array.shape, sharding, lambda index: array[index]
-    )
+      return jax.device_put(wrap(jax.device_put(array)), sharding)
+    whole = _put(array, _replicated(sharding))
+    return jax.jit(wrap, out_shardings=sharding)(whole)
+
+
+def _put(
+  array: np.ndarray, sharding: jax.sharding.Sharding | None
+) -> jax.Array:
+  if sharding is None or sharding.is_fully_addressable:
+    return jax.device_put(array, sharding)
+  return jax.make_array_from_callback(
+    array.shape, sharding, lambda index: array[index]
+  )
+
+
+def _replicated(sharding: Any) -> jax.sharding.NamedSharding:
+  return jax.sharding.NamedSharding(sharding.mesh, jax.sharding.PartitionSpec())
 
 
 def _is_key(leaf: Any) -> bool:

@@ -7,9 +7,9 @@ a SHA-256 of itself. The whole appears under its name by one rename. Nothing is
 pickled. This is the only module that knows orbax.
 """
 
+import contextlib
 import dataclasses
 import hashlib
-import json
 import os
 import pathlib
 import shutil
@@ -20,93 +20,11 @@ import jax
 import numpy as np
 from orbax.checkpoint import v1 as ocp
 
-from seqmodels import errors
-from seqmodels.io import atomic, checkpoint_arrays
+from seqmodels.io import atomic, checkpoint_arrays, checkpoint_record
 
-FORMAT = 1
-RECORD = "checkpoint.json"
 INCOMPLETE = ".incomplete"
 REPLACED = ".replaced"
 REMOVED = ".removed"
-
-
-class CorruptError(Exception):
-  """A checkpoint that is not what was saved; the message says in what."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Record:
-  """The content of `checkpoint.json`.
-
-  Attributes:
-    step: training step of the state.
-    meta: the caller's own JSON dict.
-    leaves: description of every leaf by name.
-    files: size and SHA-256 of every other file, by its path in the folder.
-    prng: how random numbers were drawn (JAX's default implementation, and
-      whether threefry is partitionable).
-  """
-
-  step: int
-  meta: dict[str, Any]
-  leaves: dict[str, checkpoint_arrays.Description]
-  files: dict[str, tuple[int, str]]
-  prng: dict[str, Any]
-
-  @property
-  def fingerprint(self) -> str:
-    """SHA-256 of all that was saved, whatever the files are called."""
-    return _sha256_json(self._document(with_files=False))
-
-  def to_json(self) -> str:
-    """The text of `checkpoint.json`."""
-    document = self._document(with_files=True)
-    document["sha256"] = _sha256_json(document)
-    return json.dumps(document, indent=1) + "\n"
-
-  @classmethod
-  def from_json(cls, text: str) -> "Record":
-    """Reads `checkpoint.json`.
-
-    Raises:
-      CorruptError: it is not what `to_json` wrote.
-      errors.UserError: it is of a later format than this code knows.
-    """
-    try:
-      document = json.loads(text)
-      digest = document.pop("sha256")
-      if digest != _sha256_json(document):
-        raise CorruptError(f"{RECORD} does not match its own checksum")
-      if document["format"] > FORMAT:
-        raise errors.UserError(
-          f"a checkpoint has format {document['format']}; this version reads"
-          f" up to {FORMAT}: use the version of the code that wrote it"
-        )
-      return cls(
-        step=document["step"],
-        meta=document["meta"],
-        leaves={
-          name: checkpoint_arrays.Description(
-            tuple(leaf["shape"]), leaf["dtype"], leaf["prng"], leaf["sha256"]
-          )
-          for name, leaf in document["leaves"].items()
-        },
-        files={
-          name: (size, digest)
-          for name, (size, digest) in document["files"].items()
-        },
-        prng=document["prng"],
-      )
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-      raise CorruptError(f"{RECORD} is unreadable ({error})") from error
-    except RecursionError as error:
-      raise CorruptError(f"{RECORD} is nested too deeply") from error
-
-  def _document(self, *, with_files: bool) -> dict[str, Any]:
-    document = dataclasses.asdict(self) | {"format": FORMAT}
-    if not with_files:
-      del document["files"]
-    return document
 
 
 def write(
@@ -125,46 +43,56 @@ def write(
     errors.UserError, errors.RunError: as `atomic.write_bytes`.
   """
   arrays, descriptions = checkpoint_arrays.to_host(leaves)
-  record = Record(step, meta, descriptions, {}, prng)
+  record = checkpoint_record.Record(step, meta, descriptions, {}, prng)
   if _holds(folder, record.fingerprint):
     return
   staging = folder.with_name(folder.name + INCOMPLETE)
-  with atomic.refusals(folder):
-    remove_tree(staging)
-    _save_arrays(staging, arrays)
-    record = dataclasses.replace(record, files=_files(staging))
-    atomic.write_text(staging / RECORD, record.to_json())
-    _sync(staging)
-    replaced = folder.with_name(folder.name + REPLACED)
-    if folder.exists():
+  replaced = folder.with_name(folder.name + REPLACED)
+  try:
+    with atomic.refusals(folder):
+      remove_tree(staging)
+      _save_arrays(staging, arrays)
+      record = dataclasses.replace(record, files=_files(staging))
+      atomic.write_text(staging / checkpoint_record.NAME, record.to_json())
+      _sync(staging)
+      if folder.exists():
+        os.rename(folder, replaced)
+      os.rename(staging, folder)
+      atomic.sync_folder(folder.parent)
       remove_tree(replaced)
-      os.rename(folder, replaced)
-    os.rename(staging, folder)
-    atomic.sync_folder(folder.parent)
-    remove_tree(replaced)
+  except BaseException:
+    with contextlib.suppress(OSError):
+      clean(folder)
+    raise
 
 
-def read_record(folder: pathlib.Path) -> Record:
+def read_record(folder: pathlib.Path) -> checkpoint_record.Record:
   """The record of a checkpoint; its arrays are not looked at.
 
   Raises:
-    CorruptError: the record is missing or not what was written.
+    checkpoint_record.CorruptError: it is missing or not what was written.
   """
+  path = folder / checkpoint_record.NAME
   try:
-    text = (folder / RECORD).read_text(encoding="utf-8")
+    text = path.read_text(encoding="utf-8")
   except (OSError, ValueError) as error:
-    raise CorruptError(f"{RECORD} cannot be read ({error})") from error
-  return Record.from_json(text)
+    raise checkpoint_record.CorruptError(
+      f"{path.name} cannot be read ({error})"
+    ) from error
+  record = checkpoint_record.Record.from_json(text)
+  if str(record.step) != folder.name:
+    raise checkpoint_record.CorruptError(f"it holds step {record.step}")
+  return record
 
 
 def load(
-  folder: pathlib.Path, record: Record, names: Iterable[str]
+  folder: pathlib.Path, record: checkpoint_record.Record, names: Iterable[str]
 ) -> dict[str, np.ndarray]:
   """Host arrays of the named leaves, proven to be those that were saved.
 
   Raises:
-    CorruptError: a file is missing, of another size or content, or an array
-      differs from its fingerprint.
+    checkpoint_record.CorruptError: a file is missing, of another size or
+      content, or an array differs from its fingerprint.
   """
   verify(folder, record)
   leaves = {name: record.leaves[name] for name in names}
@@ -180,29 +108,35 @@ def load(
     arrays |= _load_arrays(folder, stored)
   for name, leaf in leaves.items():
     if checkpoint_arrays.sha256(arrays[name]) != leaf.sha256:
-      raise CorruptError(f"{name} does not match its fingerprint")
+      raise checkpoint_record.CorruptError(
+        f"{name} does not match its fingerprint"
+      )
   return arrays
 
 
-def verify(folder: pathlib.Path, record: Record) -> None:
+def verify(folder: pathlib.Path, record: checkpoint_record.Record) -> None:
   """Compares every file with the record, before anything parses it.
 
   Raises:
-    CorruptError: a file is missing, of another size or content.
+    checkpoint_record.CorruptError: one is missing, of another size or content.
   """
   try:
     found = _files(folder)
   except OSError as error:
-    raise CorruptError(f"a file cannot be read ({error})") from error
+    raise checkpoint_record.CorruptError(
+      f"a file cannot be read ({error})"
+    ) from error
   for name, (size, digest) in record.files.items():
     if name not in found:
-      raise CorruptError(f"the file {name} is missing")
+      raise checkpoint_record.CorruptError(f"the file {name} is missing")
     if found[name][0] != size:
-      raise CorruptError(
+      raise checkpoint_record.CorruptError(
         f"the file {name} has {found[name][0]} bytes instead of {size}"
       )
     if found[name][1] != digest:
-      raise CorruptError(f"the file {name} does not match its checksum")
+      raise checkpoint_record.CorruptError(
+        f"the file {name} does not match its checksum"
+      )
 
 
 def remove(folder: pathlib.Path) -> None:
@@ -213,17 +147,13 @@ def remove(folder: pathlib.Path) -> None:
   remove_tree(removed)
 
 
-def clean(area: pathlib.Path) -> None:
-  """Deletes from a folder of checkpoints what killed saves left behind."""
-  for entry in sorted(area.iterdir()) if area.is_dir() else ():
-    original, dot, _ = entry.name.partition(".")
-    if not (original.isdecimal() and dot):
-      continue
-    if entry.name == original + REPLACED and not (area / original).exists():
-      os.rename(entry, area / original)  # Killed between two renames.
-    elif (
-      entry.suffix in (INCOMPLETE, REPLACED, REMOVED) or "-tmp" in entry.name
-    ):
+def clean(folder: pathlib.Path) -> None:
+  """Deletes what a save or deletion of this checkpoint left half done."""
+  replaced = folder.with_name(folder.name + REPLACED)
+  if replaced.exists() and not folder.exists():
+    os.rename(replaced, folder)  # Killed between the two renames of `write`.
+  for suffix in (INCOMPLETE, REPLACED, REMOVED):
+    for entry in folder.parent.glob(folder.name + suffix + "*"):
       remove_tree(entry)
 
 
@@ -243,7 +173,7 @@ def randomness() -> dict[str, Any]:
 
 def _save_arrays(folder: pathlib.Path, arrays: dict[str, np.ndarray]) -> None:
   stored = {name: array for name, array in arrays.items() if array.size}
-  context = ocp.Context()
+  context = _context()
   # The arrays are copies already. Weights hardly shrink, and the processor
   # has better work than to try: half the time for a tenth more disk.
   context.memory_options.deepcopy_host_arrays = False
@@ -255,14 +185,27 @@ def _save_arrays(folder: pathlib.Path, arrays: dict[str, np.ndarray]) -> None:
 def _load_arrays(
   folder: pathlib.Path, stored: dict[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
-  context = ocp.Context()
+  context = _context()
   context.pytree_options.loading.partial_load = True
   try:
     with context:
       loaded = ocp.load(folder, _nest(stored))
     return {name: _at(loaded, name) for name in stored}
   except Exception as error:  # orbax and tensorstore raise any of a dozen
-    raise CorruptError(f"orbax cannot read it ({error})") from error
+    raise checkpoint_record.CorruptError(
+      f"orbax cannot read it ({error})"
+    ) from error
+
+
+def _context() -> ocp.Context:
+  context = ocp.Context()
+  if jax.process_count() > 1:
+    # Whole arrays are written and read by each process for itself.
+    here = jax.process_index()
+    context.multiprocessing_options.primary_host = here
+    context.multiprocessing_options.active_processes = {here}
+    context.multiprocessing_options.barrier_sync_key_prefix = f"process{here}"
+  return context
 
 
 def _nest(named: dict[str, np.ndarray]) -> dict[str, Any]:
@@ -289,7 +232,7 @@ def _files(folder: pathlib.Path) -> dict[str, tuple[int, str]]:
   """Size and SHA-256 of every file but the record, by its path inside."""
   found = {}
   for path in sorted(folder.rglob("*")):
-    if path.is_file() and path != folder / RECORD:
+    if path.is_file() and path != folder / checkpoint_record.NAME:
       with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
       found[path.relative_to(folder).as_posix()] = path.stat().st_size, digest
@@ -300,7 +243,7 @@ def _holds(folder: pathlib.Path, fingerprint: str) -> bool:
   try:
     record = read_record(folder)
     verify(folder, record)
-  except CorruptError:
+  except checkpoint_record.CorruptError:
     return False
   return record.fingerprint == fingerprint
 
@@ -312,8 +255,3 @@ def _sync(folder: pathlib.Path) -> None:
       with open(os.path.join(parent, name), "rb") as file:
         os.fsync(file.fileno())
     atomic.sync_folder(pathlib.Path(parent))
-
-
-def _sha256_json(document: Any) -> str:
-  text = json.dumps(document, sort_keys=True, separators=(",", ":"))
-  return hashlib.sha256(text.encode()).hexdigest()

@@ -11,26 +11,24 @@ import functools
 import json
 import os
 import pathlib
-import warnings
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
-from seqmodels import errors, trees
-from seqmodels.io import atomic, checkpoint_arrays, checkpoint_folder
+import jax
+
+from seqmodels import errors
+from seqmodels.io import (
+  atomic,
+  checkpoint_area,
+  checkpoint_arrays,
+  checkpoint_folder,
+)
 
 Tree = Any
+Restored = checkpoint_area.Restored
 
-CORRUPT = ".corrupt"
 # Saves that may wait to be written, each a copy of the state in memory.
 _BACKLOG = 2
-
-
-class Restored(NamedTuple):
-  """A tree read back, the step it was saved at and what was saved with it."""
-
-  step: int
-  tree: Tree
-  meta: dict[str, Any]
 
 
 class Checkpoints:
@@ -69,6 +67,7 @@ class Checkpoints:
     self._pending: collections.deque[concurrent.futures.Future[None]] = (
       collections.deque()
     )
+    self._writes = jax.process_index() == 0
     self._cleaned = False
 
   def save(self, step: int, state: Tree, meta: dict[str, Any]) -> None:
@@ -122,12 +121,12 @@ class Checkpoints:
   @property
   def latest_steps(self) -> list[int]:
     """Steps of the saved states, oldest first, whether intact or not."""
-    return _steps(self._latest)
+    return checkpoint_area.steps(self._latest)
 
   @property
   def best_steps(self) -> list[int]:
     """Steps of the saved best parameters, oldest first."""
-    return _steps(self._best)
+    return checkpoint_area.steps(self._best)
 
   def restore_latest(self, target: Tree) -> Restored | None:
     """The newest intact state, or None where none was ever saved.
@@ -153,13 +152,9 @@ class Checkpoints:
   def read_meta(self) -> tuple[int, dict[str, Any]] | None:
     """Step and metadata of the newest state with a readable record, or None."""
     self.wait()
-    for step in reversed(self.latest_steps):
-      try:
-        record = checkpoint_folder.read_record(self._latest / str(step))
-      except checkpoint_folder.CorruptError:
-        continue
-      return step, record.meta
-    return None
+    return (
+      checkpoint_area.read_meta(self._latest) if self.latest_steps else None
+    )
 
   def discard_after(self, step: int) -> None:
     """Deletes best parameters of later steps.
@@ -168,10 +163,9 @@ class Checkpoints:
     it differ from a run that was never interrupted.
     """
     self.wait()
-    with atomic.refusals(self._best):
-      for later in self.best_steps:
-        if later > step:
-          checkpoint_folder.remove(self._best / str(later))
+    if self._writes:
+      seen = [best for best in self.best_steps if best <= step]
+      checkpoint_area.keep(self._best, seen)
 
   def _submit(
     self, area: pathlib.Path, step: int, tree: Tree, meta: dict[str, Any]
@@ -180,8 +174,9 @@ class Checkpoints:
       raise ValueError(f"step is {step}; it must be at least 0")
     self._settle(_BACKLOG - 1)
     self._clean()
-    with atomic.refusals(area):
-      area.mkdir(parents=True, exist_ok=True)
+    if self._writes:
+      with atomic.refusals(area):
+        area.mkdir(parents=True, exist_ok=True)
     write = functools.partial(
       checkpoint_folder.write,
       area / str(step),
@@ -190,25 +185,22 @@ class Checkpoints:
       json.loads(json.dumps(meta)),
       checkpoint_folder.randomness(),
     )
-    self._pending.append(self._writer.submit(self._run, write))
+    if self._writes:
+      self._pending.append(self._writer.submit(self._run, write))
 
   def _run(self, write: Callable[[], None]) -> None:
     """Writes and deletes what is no longer kept, in the background thread."""
     write()
-    kept = self.latest_steps[-self._keep :]
-    for old in self.latest_steps:
-      if old not in kept:
-        checkpoint_folder.remove(self._latest / str(old))
+    latest = self.latest_steps[-self._keep :]
+    checkpoint_area.keep(self._latest, latest)
     # The newest best, and the one that was best at each state kept, so that
     # going on from an older state finds the best of its own past.
     best = self.best_steps
+    ends = [*latest, float("inf")]
     needed = {
-      max((b for b in best if b <= limit), default=None)
-      for limit in (*kept, float("inf"))
+      max(seen) for end in ends if (seen := [b for b in best if b <= end])
     }
-    for old in best:
-      if old not in needed:
-        checkpoint_folder.remove(self._best / str(old))
+    checkpoint_area.keep(self._best, needed)
 
   def _settle(self, allowed: int) -> None:
     """Waits until at most `allowed` writes are under way; raises failures."""
@@ -228,23 +220,24 @@ class Checkpoints:
         ) from error
 
   def _clean(self) -> None:
-    if not self._cleaned:
-      for area in (self._latest, self._best):
-        with atomic.refusals(area):
-          checkpoint_folder.clean(area)
+    if self._writes and not self._cleaned:
+      checkpoint_area.clean(self._latest)
+      checkpoint_area.clean(self._best)
       self._cleaned = True
 
   def _restore(self, area: pathlib.Path, target: Tree) -> Restored | None:
     self.wait()
     self._clean()
-    if not _steps(area):
+    if not checkpoint_area.steps(area):
+      if checkpoint_area.has_corrupt(area):
+        raise errors.RunError(
+          f"{area} holds corrupt checkpoints only; restore the folder from a"
+          " copy, or delete it to start afresh"
+        )
       return None
-    restored, corrupt = _newest(area, target)
-    with atomic.refusals(area):
-      for step in corrupt:
-        aside = area / f"{step}{CORRUPT}"
-        checkpoint_folder.remove_tree(aside)
-        os.rename(area / str(step), aside)
+    restored, corrupt = checkpoint_area.newest(area, target)
+    if self._writes:
+      checkpoint_area.set_aside(area, corrupt)
     return restored
 
 
@@ -264,7 +257,7 @@ def restore_params(run_dir: str | os.PathLike, target: Tree) -> Restored:
     errors.RunError: all checkpoints that would serve are corrupt.
   """
   area, prefix = _for_use(run_dir)
-  restored, _ = _newest(area, target, prefix)
+  restored, _ = checkpoint_area.newest(area, target, prefix)
   return restored
 
 
@@ -276,13 +269,7 @@ def read_meta(run_dir: str | os.PathLike) -> tuple[int, dict[str, Any]]:
     errors.RunError: no record there is readable.
   """
   area, _ = _for_use(run_dir)
-  reasons = []
-  for step in reversed(_steps(area)):
-    try:
-      return step, checkpoint_folder.read_record(area / str(step)).meta
-    except checkpoint_folder.CorruptError as error:
-      reasons.append(f"step {step}: {error}")
-  raise _all_corrupt(area, reasons)
+  return checkpoint_area.read_meta(area)
 
 
 def _for_use(run_dir: str | os.PathLike) -> tuple[pathlib.Path, str]:
@@ -293,80 +280,10 @@ def _for_use(run_dir: str | os.PathLike) -> tuple[pathlib.Path, str]:
       f"{run} is no run folder: it has no folder `checkpoints`; give the"
       " --workdir of a training run"
     )
-  if _steps(run / "checkpoints" / "best"):
-    return run / "checkpoints" / "best", ""
-  if _steps(run / "checkpoints" / "latest"):
-    return run / "checkpoints" / "latest", "params/"
+  for name, prefix in (("best", ""), ("latest", "params/")):
+    if checkpoint_area.steps(run / "checkpoints" / name):
+      return run / "checkpoints" / name, prefix
   raise errors.UserError(
     f"{run} has no complete checkpoint yet; run its command until it has"
     " saved one"
   )
-
-
-def _newest(
-  area: pathlib.Path, target: Tree, prefix: str = ""
-) -> tuple[Restored, list[int]]:
-  """The newest intact checkpoint, and the steps of corrupt ones after it."""
-  corrupt: list[int] = []
-  reasons: list[str] = []
-  for step in reversed(_steps(area)):
-    try:
-      restored = _read(area / str(step), target, prefix)
-    except checkpoint_folder.CorruptError as error:
-      corrupt.append(step)
-      reasons.append(f"step {step}: {error}")
-      continue
-    if corrupt:
-      warnings.warn(
-        f"passed over corrupt checkpoints in {area} ({'; '.join(reasons)});"
-        f" step {step} is used instead",
-        stacklevel=3,
-      )
-    return restored, corrupt
-  raise _all_corrupt(area, reasons)
-
-
-def _read(folder: pathlib.Path, target: Tree, prefix: str) -> Restored:
-  record = checkpoint_folder.read_record(folder)
-  names = [name for name in record.leaves if name.startswith(prefix)]
-  found = {name.removeprefix(prefix): record.leaves[name] for name in names}
-  notes = trees.differences(target, found)
-  if notes:
-    raise errors.UserError(
-      f"the checkpoint {folder} is of another model or optimizer:"
-      f" {'; '.join(notes)}; use the configuration it was saved with or a new"
-      " --workdir"
-    )
-  if not prefix:
-    _warn_of_other_randomness(folder, record.prng)
-  arrays = checkpoint_folder.load(folder, record, names)
-  tree = checkpoint_arrays.rebuild(
-    target,
-    {name.removeprefix(prefix): array for name, array in arrays.items()},
-    found,
-  )
-  return Restored(record.step, tree, record.meta)
-
-
-def _all_corrupt(area: pathlib.Path, reasons: list[str]) -> errors.RunError:
-  return errors.RunError(
-    f"every checkpoint in {area} is corrupt ({'; '.join(reasons)}); restore"
-    " the folder from a copy, or delete it to start afresh"
-  )
-
-
-def _steps(area: pathlib.Path) -> list[int]:
-  if not area.is_dir():
-    return []
-  names = [entry.name for entry in area.iterdir() if entry.is_dir()]
-  return sorted(int(name) for name in names if name.isdecimal())
-
-
-def _warn_of_other_randomness(folder: pathlib.Path, saved: Any) -> None:
-  now = checkpoint_folder.randomness()
-  if saved != now:
-    warnings.warn(
-      f"{folder} was saved with random numbers drawn as {saved}, now they are"
-      f" drawn as {now}: what follows will differ from an uninterrupted run",
-      stacklevel=4,
-    )

@@ -1,0 +1,96 @@
+"""The record that vouches for a checkpoint: `checkpoint.json`."""
+
+import dataclasses
+import hashlib
+import json
+from typing import Any
+
+from seqmodels import errors
+from seqmodels.io import checkpoint_arrays
+
+FORMAT = 1
+NAME = "checkpoint.json"
+
+
+class CorruptError(Exception):
+  """A checkpoint that is not what was saved; the message says in what."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+  """The content of `checkpoint.json`.
+
+  Attributes:
+    step: training step of the state.
+    meta: the caller's own JSON dict.
+    leaves: description of every leaf by name.
+    files: size and SHA-256 of every other file, by its path in the folder.
+    prng: how random numbers were drawn (JAX's default implementation, and
+      whether threefry is partitionable).
+  """
+
+  step: int
+  meta: dict[str, Any]
+  leaves: dict[str, checkpoint_arrays.Description]
+  files: dict[str, tuple[int, str]]
+  prng: dict[str, Any]
+
+  @property
+  def fingerprint(self) -> str:
+    """SHA-256 of all that was saved, whatever the files are called."""
+    return _sha256_json(self._document(with_files=False))
+
+  def to_json(self) -> str:
+    """The text of `checkpoint.json`."""
+    document = self._document(with_files=True)
+    document["sha256"] = _sha256_json(document)
+    return json.dumps(document, indent=1) + "\n"
+
+  @classmethod
+  def from_json(cls, text: str) -> "Record":
+    """Reads `checkpoint.json`.
+
+    Raises:
+      CorruptError: it is not what `to_json` wrote.
+      errors.UserError: it is of a later format than this code knows.
+    """
+    try:
+      document = json.loads(text)
+      digest = document.pop("sha256")
+      if digest != _sha256_json(document):
+        raise CorruptError(f"{NAME} does not match its own checksum")
+      if document["format"] > FORMAT:
+        raise errors.UserError(
+          f"a checkpoint has format {document['format']}; this version reads"
+          f" up to {FORMAT}: use the version of the code that wrote it"
+        )
+      return cls(
+        step=document["step"],
+        meta=document["meta"],
+        leaves={
+          name: checkpoint_arrays.Description(
+            tuple(leaf["shape"]), leaf["dtype"], leaf["prng"], leaf["sha256"]
+          )
+          for name, leaf in document["leaves"].items()
+        },
+        files={
+          name: (size, digest)
+          for name, (size, digest) in document["files"].items()
+        },
+        prng=document["prng"],
+      )
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+      raise CorruptError(f"{NAME} is unreadable ({error!r})") from error
+    except RecursionError as error:
+      raise CorruptError(f"{NAME} is nested too deeply") from error
+
+  def _document(self, *, with_files: bool) -> dict[str, Any]:
+    document = dataclasses.asdict(self) | {"format": FORMAT}
+    if not with_files:
+      del document["files"]
+    return document
+
+
+def _sha256_json(document: Any) -> str:
+  text = json.dumps(document, sort_keys=True, separators=(",", ":"))
+  return hashlib.sha256(text.encode()).hexdigest()

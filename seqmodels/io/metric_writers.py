@@ -7,6 +7,7 @@ what was written after the checkpoint is dropped and written anew.
 
 import json
 import math
+import os
 import pathlib
 import time
 from collections.abc import Iterable, Mapping
@@ -57,7 +58,7 @@ class MetricWriter:
     # written before the checkpoint or after it is the caller's business.
     self._seen = {_key(entry) for entry in kept if entry["step"] == step}
     atomic.write_text(self._path, "".join(map(_line, kept)))
-    with atomic.open_errors(self._path):
+    with atomic.refusals(self._path):
       self._file: TextIO = open(  # noqa: SIM115
         self._path, "a", encoding="utf-8", buffering=1
       )
@@ -101,7 +102,7 @@ class MetricWriter:
       }
       if _key(entry) in self._seen:
         continue
-      with atomic.open_errors(self._path):
+      with atomic.refusals(self._path):
         self._file.write(_line(entry))
       if self._events is not None and math.isfinite(value):
         self._events.add_scalar(f"{split}/{name}", value, step)
@@ -119,7 +120,7 @@ class MetricWriter:
     self.close()
 
 
-def read(path: pathlib.Path) -> list[dict[str, Any]]:
+def read(path: str | os.PathLike) -> list[dict[str, Any]]:
   """The lines of a metrics file; none if it is missing.
 
   A last line that a kill tore is left out.

@@ -1,8 +1,14 @@
 """Result rows, and the tables and the page made of them."""
 
 import math
+import pathlib
+import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
+
+from seqmodels.io import atomic
+
+PAGE = "report.md"
 
 Row = dict[str, Any]
 
@@ -85,7 +91,7 @@ def console_table(rows: Sequence[Mapping[str, Any]]) -> str:
   ...   metric="perplexity", value=120.5, count=82430, seconds=3.0,
   ...   reference=117.0, reference_source="Table 2")]))
   name  split  evaluation  metric      ours   paper  difference  scored
-  lstm  test   static      perplexity  120.5  117    +3.5        82,430
+  lstm  test   static      perplexity  120.5  117    +3.500      82,430
   """
   head, body = _cells(rows)
   widths = [max(map(len, column)) for column in zip(head, *body, strict=True)]
@@ -122,7 +128,8 @@ def _cells(
     line = [entry[key] for key in ("name", "split", "evaluation", "metric")]
     line.append(figure(value))
     if compared:
-      line.append("" if reference is None else figure(reference))
+      # As published: 1.32 is not 1.320.
+      line.append("" if reference is None else f"{reference:,g}")
       both = value is not None and reference is not None
       line.append(figure(value - reference, sign=True) if both else "")
     line.append(f"{entry['count']:,}")
@@ -131,14 +138,82 @@ def _cells(
 
 
 def figure(value: float | None, *, sign: bool = False) -> str:
-  """A number for a table: four significant digits, whole from a thousand on.
+  """A number for a table, in about four digits.
 
-  >>> figure(1.23456), figure(1234567.8), figure(None), figure(-0.01, sign=True)
-  ('1.235', '1,234,568', 'n/a', '-0.01')
+  >>> figure(1.4), figure(82.345), figure(1234567.8), figure(None)
+  ('1.400', '82.34', '1,234,568', 'n/a')
+  >>> figure(-0.01, sign=True), figure(0.00012)
+  ('-0.010', '0.00012')
   """
   if value is None or not math.isfinite(value):
     return "n/a"
-  plus = "+" if sign else ""
-  if abs(value) >= 1000:
-    return f"{value:{plus},.0f}"
-  return f"{value:{plus}.4g}"
+  size, plus = abs(value), "+" if sign else ""
+  if 0 < size < 0.001:
+    return f"{value:{plus}.2g}"
+  decimals = 3 if size < 10 else 2 if size < 100 else 1 if size < 1000 else 0
+  return f"{value:{plus},.{decimals}f}"
+
+
+class Figure(NamedTuple):
+  """A figure on the page: its file in the run folder, and what it shows."""
+
+  path: str
+  caption: str
+
+
+def page(
+  title: str,
+  rows: Sequence[Mapping[str, Any]],
+  *,
+  introduction: str = "",
+  facts: Mapping[str, Any] | None = None,
+  figures: Sequence[Figure] = (),
+  sample: str = "",
+  sample_caption: str = "Sample",
+) -> str:
+  """The run as one Markdown page.
+
+  Args:
+    title: its heading.
+    rows: the result rows.
+    introduction: a paragraph: what was run, and what differs from the paper.
+    facts: the run at a glance, such as parameters, steps, wall time.
+    figures: paths relative to the run folder, with captions.
+    sample: text that the model wrote; shown as it is, but for control
+      characters.
+    sample_caption: the heading over it.
+  """
+  parts = [f"# {title}"]
+  if introduction:
+    parts.append(introduction.strip())
+  if rows:
+    parts += ["## Results", markdown_table(rows)]
+    sources = dict.fromkeys(
+      row["reference_source"] for row in rows if row["reference_source"]
+    )
+    if sources:
+      parts.append(f"Paper: {'; '.join(sources)}.")
+  if facts:
+    lines = "\n".join(f"- {name}: {fact}" for name, fact in facts.items())
+    parts += ["## Run", lines]
+  for shown in figures:
+    parts.append(f"![{shown.caption}]({shown.path})\n\n{shown.caption}")
+  if sample:
+    parts += [f"## {sample_caption}", _verbatim(sample)]
+  return "\n\n".join(parts) + "\n"
+
+
+def write(workdir: pathlib.Path, text: str) -> pathlib.Path:
+  """Writes the page into the run folder, whole, and returns its path."""
+  path = pathlib.Path(workdir) / PAGE
+  atomic.write_text(path, text)
+  return path
+
+
+def _verbatim(text: str) -> str:
+  """A fenced block whose fence no text inside can close."""
+  longest = max(map(len, re.findall("`+", text)), default=0)
+  fence = "`" * max(3, longest + 1)
+  # A model of bytes writes terminal escapes too.
+  shown = re.sub(r"[^\n\t\x20-\x7e\xa0-\U0010ffff]", "\ufffd", text)
+  return f"{fence}text\n{shown}\n{fence}"

@@ -1,0 +1,78 @@
+"""What all figures share: size, colours, axis labels, the way to disk.
+
+matplotlib is imported when the first figure is drawn, and drawn to directly,
+without pyplot: no display, no global state, usable from any thread.
+"""
+
+import contextlib
+import io
+import os
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+from seqmodels.io import atomic
+
+Path = str | os.PathLike
+
+# Okabe and Ito's colours, told apart by every kind of eye.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+GREY = "#6F6F6F"
+
+# What an axis says for a metric's name.
+LABELS = {
+  "bits_per_character": "bits per character",
+  "bits_per_byte": "bits per byte",
+  "bits_per_symbol": "bits per symbol",
+  "nats_per_symbol": "nats per symbol",
+  "error_rate": "error rate",
+  "speed_ratio": "speed, as a ratio to the peer",
+  "tokens_per_second": "tokens per second",
+}
+
+
+@contextlib.contextmanager
+def axes(path: Path, title: str, *, height: float = 4.2) -> Iterator[Any]:
+  """One pair of axes; their figure is written when the block ends."""
+  with figure(path, height=height) as drawing:
+    pair = drawing.subplots()
+    clean(pair)
+    pair.set_title(title, fontsize=11)
+    yield pair
+
+
+@contextlib.contextmanager
+def figure(path: Path, *, height: float) -> Iterator[Any]:
+  """An empty matplotlib figure that is written, whole, when the block ends.
+
+  Folders on the way to `path` are made.
+
+  Raises:
+    UserError, RunError: the file cannot be written.
+  """
+  from matplotlib import figure as figures  # 0.4 s: only runs that draw pay it.
+
+  drawing = figures.Figure(figsize=(7.2, height), dpi=120, layout="constrained")
+  yield drawing
+  image = io.BytesIO()
+  # No date and no version: equal data give equal files.
+  drawing.savefig(image, format="png", metadata={"Software": None})
+  with atomic.refusals(path):
+    pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
+  atomic.write_bytes(path, image.getvalue())
+
+
+def clean(pair: Any) -> None:
+  """Two spines and a pale grid behind the data."""
+  pair.spines[["top", "right"]].set_visible(False)
+  pair.grid(visible=True, color="#E5E5E5", lw=0.8)
+  pair.set_axisbelow(True)
+
+
+def label(name: str) -> str:
+  """A metric's name as an axis says it.
+
+  >>> label("bits_per_character"), label("perplexity")
+  ('bits per character', 'perplexity')
+  """
+  return LABELS.get(name, name.replace("_", " "))

@@ -117,7 +117,7 @@ def step(
   (2, 4)
   """
   check_activation(activation)
-  net = projection.project(params.kernel, x, dtype=dtype) + params.bias
+  net = projection.project(params.kernel, x, bias=params.bias, dtype=dtype)
   net = net + products.matmul(carry.h, params.recurrent_kernel, dtype)
   h = ACTIVATIONS[activation](clipping.clip_gradient(net, gradient_clip))
   return ElmanCarry(h=h), h

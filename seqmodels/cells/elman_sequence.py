@@ -50,7 +50,7 @@ def elman_sequence(
   (5, 2, 4)
   """
   xs = unrolling.blank_padding(xs, lengths)
-  net_x = projection.project(params.kernel, xs, dtype=dtype) + params.bias
+  net_x = projection.project(params.kernel, xs, bias=params.bias, dtype=dtype)
   return fused.run(
     gates(activation, gradient_clip),
     net_x,

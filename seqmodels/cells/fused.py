@@ -93,14 +93,9 @@ def run(
     The last carry, and the outputs [T, B, H].
   """
   valid = unrolling.valid_steps(lengths, net_x.shape[0])
-  learned = reset_carry is not None
-  source = reset_carry if learned else jax.tree.map(jnp.zeros_like, carry)
-  source = jax.tree.map(
-    lambda leaf, like: jnp.broadcast_to(leaf, like.shape).astype(like.dtype),
-    source,
-    carry,
-  )
-  options = Options(gates, reverse, learned and reset is not None, dtype)
+  learned = reset_carry is not None and reset is not None
+  source = unrolling.full_reset_carry(reset_carry, carry)
+  options = Options(gates, reverse, learned, dtype)
   schedule = Schedule(unrolling.inside_only(reset, valid), valid)
   return _run(options, net_x, recurrent_kernel, extra, carry, source, schedule)
 

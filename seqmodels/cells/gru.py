@@ -119,13 +119,14 @@ def step(
   >>> step(params, initial_carry((2,), 4), jnp.ones((2, 3)))[1].shape
   (2, 4)
   """
-  net_x = projection.project(params.kernel, x, dtype=dtype) + params.bias
+  net_x = projection.project(params.kernel, x, bias=params.bias, dtype=dtype)
   net_h = products.matmul(carry.h, params.recurrent_kernel, dtype)
   x_r, x_z, x_n = jnp.split(net_x, 3, axis=-1)
   h_r, h_z, h_n = jnp.split(net_h, 3, axis=-1)
   r = jax.nn.sigmoid(clipping.clip_gradient(x_r + h_r, gradient_clip))
   z = jax.nn.sigmoid(clipping.clip_gradient(x_z + h_z, gradient_clip))
-  net_n = x_n + r * (h_n + params.recurrent_bias)
+  c_n = projection.along_last(params.recurrent_bias, h_n.ndim)
+  net_n = x_n + r * (h_n + c_n)
   n = jnp.tanh(clipping.clip_gradient(net_n, gradient_clip))
   h = (1 - z) * n + z * carry.h
   return GRUCarry(h=h), h

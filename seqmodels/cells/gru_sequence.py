@@ -52,7 +52,7 @@ def gru_sequence(
   (5, 2, 4)
   """
   xs = unrolling.blank_padding(xs, lengths)
-  net_x = projection.project(params.kernel, xs, dtype=dtype) + params.bias
+  net_x = projection.project(params.kernel, xs, bias=params.bias, dtype=dtype)
   return fused.run(
     gates(gradient_clip),
     net_x,
@@ -86,7 +86,7 @@ def _forward(
   x_r, x_z, x_n = jnp.split(net_x, 3, axis=-1)
   h_r, h_z, h_n = jnp.split(net_h, 3, axis=-1)
   r, z = fused.sigmoid(x_r + h_r), fused.sigmoid(x_z + h_z)
-  m = h_n + recurrent_bias
+  m = h_n + recurrent_bias[None]
   n = jnp.tanh(x_n + r * m)
   return gru.GRUCarry(h=n + z * (carry.h - n)), (r, z, n, m)
 

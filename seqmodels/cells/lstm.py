@@ -117,18 +117,21 @@ def step(
   >>> step(params, initial_carry((2,), 4), jnp.ones((2, 3)))[1].shape
   (2, 4)
   """
-  net = projection.project(params.kernel, x, dtype=dtype) + params.bias
+  net = projection.project(params.kernel, x, bias=params.bias, dtype=dtype)
   net = net + products.matmul(carry.h, params.recurrent_kernel, dtype)
   net_i, net_f, net_g, net_o = jnp.split(net, 4, axis=-1)
   if params.peephole is not None:
-    net_i = net_i + params.peephole[0] * carry.c
-    net_f = net_f + params.peephole[1] * carry.c
+    w_ci, w_cf, w_co = (
+      projection.along_last(row, carry.c.ndim) for row in params.peephole
+    )
+    net_i = net_i + w_ci * carry.c
+    net_f = net_f + w_cf * carry.c
   i = jax.nn.sigmoid(clipping.clip_gradient(net_i, gradient_clip))
   f = jax.nn.sigmoid(clipping.clip_gradient(net_f, gradient_clip))
   g = jnp.tanh(clipping.clip_gradient(net_g, gradient_clip))
   c = f * carry.c + i * g
   if params.peephole is not None:
-    net_o = net_o + params.peephole[2] * c
+    net_o = net_o + w_co * c
   o = jax.nn.sigmoid(clipping.clip_gradient(net_o, gradient_clip))
   h = o * jnp.tanh(c)
   return LSTMCarry(c=c, h=h), h

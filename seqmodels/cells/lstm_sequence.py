@@ -49,7 +49,7 @@ def lstm_sequence(
   (5, 2, 4)
   """
   xs = unrolling.blank_padding(xs, lengths)
-  net_x = projection.project(params.kernel, xs, dtype=dtype) + params.bias
+  net_x = projection.project(params.kernel, xs, bias=params.bias, dtype=dtype)
   return fused.run(
     gates(gradient_clip),
     net_x,
@@ -82,12 +82,12 @@ def _forward(
 ) -> tuple[lstm.LSTMCarry, tuple[jax.Array, ...]]:
   net_i, net_f, net_g, net_o = jnp.split(net_x + net_h, 4, axis=-1)
   if peephole is not None:
-    net_i = net_i + peephole[0] * carry.c
-    net_f = net_f + peephole[1] * carry.c
+    net_i = net_i + peephole[0:1] * carry.c
+    net_f = net_f + peephole[1:2] * carry.c
   i, f, g = fused.sigmoid(net_i), fused.sigmoid(net_f), jnp.tanh(net_g)
   c = f * carry.c + i * g
   if peephole is not None:
-    net_o = net_o + peephole[2] * c
+    net_o = net_o + peephole[2:3] * c
   o = fused.sigmoid(net_o)
   return lstm.LSTMCarry(c=c, h=o * jnp.tanh(c)), (i, f, g, o)
 
@@ -107,13 +107,13 @@ def _backward(
   d_o = clip(d_after.h * squashed * o * (1 - o))
   d_c = d_after.c + d_after.h * o * (1 - squashed * squashed)
   if peephole is not None:
-    d_c = d_c + d_o * peephole[2]
+    d_c = d_c + d_o * peephole[2:3]
   d_i = clip(d_c * g * i * (1 - i))
   d_f = clip(d_c * before.c * f * (1 - f))
   d_g = clip(d_c * i * (1 - g * g))
   d_c = d_c * f
   if peephole is not None:
-    d_c = d_c + d_i * peephole[0] + d_f * peephole[1]
+    d_c = d_c + d_i * peephole[0:1] + d_f * peephole[1:2]
   d_net = jnp.concatenate([d_i, d_f, d_g, d_o], axis=-1)
   return d_net, d_net, lstm.LSTMCarry(c=d_c, h=jnp.zeros_like(d_c))
 

@@ -19,15 +19,17 @@ def project(
   kernel: jax.Array,
   inputs: Inputs,
   *,
+  bias: jax.Array | None = None,
   widths: Sequence[int] | None = None,
   dtype: products.Dtype = None,
 ) -> jax.Array:
-  """[inputs] kernel, accumulated in float32 (float64 stays float64).
+  """[inputs] kernel + bias, summed in float32 (float64 stays float64).
 
   Args:
     kernel: [D, F], rows in the order of `inputs`.
     inputs: one array or several. Integers [...] are ids of one-hot vectors, an
       id below 0 being the null vector; floats are dense, [..., d].
+    bias: [F], if any.
     widths: rows of `kernel` that each input takes; needed only where an integer
       input stands beside others, and inferred otherwise.
     dtype: dtype of the operands (bfloat16 for speed); `None` keeps them.
@@ -53,7 +55,19 @@ def project(
     raise ValueError(
       f"the inputs are {start} wide, but the kernel has {kernel.shape[0]} rows"
     )
-  return total
+  return total if bias is None else total + along_last(bias, total.ndim)
+
+
+def along_last(vector: jax.Array, ndim: int) -> jax.Array:
+  """[F] as [1, ..., 1, F], to meet arrays of `ndim` axes.
+
+  Spelled out, so that the code runs where JAX is told to refuse arrays of
+  unlike ranks (`jax_numpy_rank_promotion`).
+
+  >>> along_last(jnp.ones(4), 3).shape
+  (1, 1, 4)
+  """
+  return vector.reshape((1,) * (ndim - 1) + vector.shape)
 
 
 def _widths(rows: int, parts: list[jax.Array]) -> list[int]:

@@ -46,8 +46,7 @@ def unroll(
   """
   valid = valid_steps(lengths, jax.tree.leaves(xs)[0].shape[0])
   xs, reset = blank_padding(xs, lengths), inside_only(reset, valid)
-  if reset_carry is None:
-    reset_carry = jax.tree.map(jnp.zeros_like, carry)
+  reset_carry = full_reset_carry(reset_carry, carry)
 
   def body(
     carry: Carry, inputs: tuple[Any, Any, Any]
@@ -95,6 +94,17 @@ def inside_only(
 ) -> jax.Array | None:
   """Resets without those past the end of a row."""
   return reset if reset is None or valid is None else reset & valid
+
+
+def full_reset_carry(reset_carry: Carry | None, carry: Carry) -> Carry:
+  """What a reset puts in, in the shapes and dtypes of `carry`."""
+  if reset_carry is None:
+    return jax.tree.map(jnp.zeros_like, carry)
+  return jax.tree.map(
+    lambda leaf, like: jnp.broadcast_to(leaf, like.shape).astype(like.dtype),
+    reset_carry,
+    carry,
+  )
 
 
 def select(mask: jax.Array, when_true: Any, when_false: Any) -> Any:

@@ -9,7 +9,7 @@ import sys
 from absl import app
 
 import experiments
-from experiments import command_line, machine
+from experiments import command_line, exit_codes, machine
 
 
 def main(request: command_line.Request) -> None:
@@ -25,5 +25,5 @@ def main(request: command_line.Request) -> None:
 
 if __name__ == "__main__":
   sys.exit(
-    command_line.guarded(lambda: app.run(main, flags_parser=command_line.parse))
+    exit_codes.guarded(lambda: app.run(main, flags_parser=command_line.parse))
   )

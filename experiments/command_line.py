@@ -12,16 +12,14 @@ so the commands of the README work from anywhere.
 """
 
 import difflib
-import errno
 import importlib.util
 import os
 import pathlib
 import re
 import shlex
-import signal
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from absl import flags
 from ml_collections import config_dict, config_flags
@@ -36,12 +34,12 @@ _OVERRIDE = re.compile(r"--?(?:no)?config\.([^=]*)")
 _CONFIG = re.compile(r"--?config(?:=(.*))?$")
 _HELP = {"-h", "-help", "--help", "--helpshort", "--helpfull"}
 
-# What the operating system refuses for reasons that the user can mend.
-_MENDABLE = {
-  errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR,
-  errno.ENAMETOOLONG,
-}  # fmt: skip
-_FULL = {errno.ENOSPC, errno.EDQUOT}
+_KINDS = {
+  bool: "true or false",
+  int: "a whole number",
+  float: "a number",
+  tuple: "a comma-separated list",
+}
 
 
 class Request(NamedTuple):
@@ -52,6 +50,15 @@ class Request(NamedTuple):
   data_dir: pathlib.Path
   distributed: bool
   command: str
+
+
+class Page(NamedTuple):
+  """A config file, run."""
+
+  config: config_dict.ConfigDict
+  path: pathlib.Path
+  variant: str
+  notes: str
 
 
 def parse(
@@ -66,10 +73,11 @@ def parse(
   Raises:
     UserError: anything about the arguments that cannot be meant.
   """
-  page, rest = _split(argv)
-  config, path, variant = load(page)
+  name, rest = _split(argv)
+  page = load(name)
+  config = page.config
   if _HELP.intersection(rest):
-    print(_usage(config, page))
+    print(_usage(page, name))
     raise SystemExit(0)
   _check_overrides(rest[1:], config)
   flags.DEFINE_string("workdir", "", "run folder", flag_values)
@@ -81,23 +89,22 @@ def parse(
     )
     stray = flag_values(rest)[1:]
   except flags.UnrecognizedFlagError as error:
-    name = error.flagname
     known = ("config", "workdir", "data_dir", "distributed")
     raise errors.UserError(
-      f"unknown flag --{name}{errors.closest(name, known)}"
+      f"unknown flag --{error.flagname}{errors.closest(error.flagname, known)}"
     ) from None
   except (flags.Error, ValueError, TypeError) as error:
-    raise errors.UserError(_flag_sentence(error)) from None
+    raise errors.UserError(_flag_sentence(error, config)) from None
   if stray:
     hint = f"; write --config={stray[0]}" if ".py" in stray[0] else ""
     raise errors.UserError(
       f"unexpected argument {stray[0]!r}{hint or '; flags start with --'}"
     )
   common.validate(flag_values.config)
-  name = "-".join([path.stem, *filter(None, variant.split(","))])
+  run = "-".join([page.path.stem, *filter(None, page.variant.split(","))])
   return Request(
     config=flag_values.config,
-    workdir=_folder(flag_values.workdir or f"runs/{name}"),
+    workdir=_folder(flag_values.workdir or f"runs/{run}"),
     data_dir=_folder(
       flag_values.data_dir
       or os.environ.get("SEQMODELS_DATA")
@@ -108,8 +115,8 @@ def parse(
   )
 
 
-def load(page: str) -> tuple[config_dict.ConfigDict, pathlib.Path, str]:
-  """Settings, file and variant of `FILE.py[:VARIANT]`.
+def load(page: str) -> Page:
+  """Runs `FILE.py[:VARIANT]`.
 
   Raises:
     UserError: no such file, or it makes no ConfigDict.
@@ -135,7 +142,7 @@ def load(page: str) -> tuple[config_dict.ConfigDict, pathlib.Path, str]:
       f"get_config of {name!r} returned a {type(config).__name__}; "
       "it must return a ConfigDict"
     )
-  return config, path, variant
+  return Page(config, path, variant, (module.__doc__ or "").strip())
 
 
 def find(name: str) -> pathlib.Path:
@@ -153,52 +160,6 @@ def find(name: str) -> pathlib.Path:
   raise errors.UserError(
     f"no config file {name!r} in {os.getcwd()} or in {PROJECT}{hint}"
   )
-
-
-def guarded(action: Callable[[], Any]) -> int:
-  """Runs `action`; what a user can cause becomes a sentence and an exit code.
-
-  Any other exception passes with its traceback.
-
-  Returns:
-    0; 2 for bad input; 3 for a run that cannot go on; 128 + the signal's
-    number for an interruption.
-  """
-  try:
-    action()
-  except errors.UserError as error:
-    return _complain(f"error: {error}", error.exit_code)
-  except errors.Interrupted as error:
-    return _complain(
-      f"{error}; the state is saved, the same command resumes",
-      128 + error.signum,
-    )
-  except KeyboardInterrupt:
-    return _complain(
-      "interrupted by SIGINT; the same command resumes from the last "
-      "checkpoint, if there is one",
-      128 + signal.SIGINT,
-    )
-  except MemoryError:
-    return _complain(f"error: {_MEMORY}", 3)
-  except OSError as error:
-    if error.errno in _FULL:
-      return _complain(f"error: the disk is full: {_os_sentence(error)}", 3)
-    if error.errno in _MENDABLE:
-      return _complain(f"error: {_os_sentence(error)}", 2)
-    raise
-  except RuntimeError as error:
-    # jaxlib reports an exhausted device or host this way.
-    if "RESOURCE_EXHAUSTED" not in str(error):
-      raise
-    return _complain(f"error: {_MEMORY}", 3)
-  return 0
-
-
-_MEMORY = (
-  "out of memory; a smaller config.training.batch, config.training.segment "
-  "or config.model.features needs less"
-)
 
 
 def _split(argv: Sequence[str]) -> tuple[str, list[str]]:
@@ -257,32 +218,27 @@ def _key_hint(key: str, known: list[str]) -> str:
   return f" (known: {', '.join(groups)})"
 
 
-def _flag_sentence(error: Exception) -> str:
-  """absl's message with its value-first order, on one line."""
+def _flag_sentence(error: Exception, config: config_dict.ConfigDict) -> str:
+  """What a setting must be, where that is what absl complains of."""
   text = " ".join(str(error).split())
-  text = re.sub(r"^flag (--\S+): ", r"\1 cannot be read: ", text)
-  return text[:1].lower() + text[1:] if not text.startswith("--") else text
-
-
-def _os_sentence(error: OSError) -> str:
-  where = f": {error.filename}" if error.filename else ""
-  return f"{(error.strerror or str(error)).lower()}{where}"
+  match = re.match(r"flag --config\.(\S+?)=(.*?): ", text)
+  if match:
+    key, value = match.groups()
+    kind = type(dict(common.flatten(config)).get(key))
+    words = _KINDS.get(kind, f"a {kind.__name__}")
+    return f"config.{key} is {value!r}; it must be {words}"
+  return text[:1].lower() + text[1:]
 
 
 def _folder(name: str) -> pathlib.Path:
   return pathlib.Path(name).expanduser()
 
 
-def _complain(sentence: str, code: int) -> int:
-  sys.stdout.flush()
-  print(" ".join(sentence.split()), file=sys.stderr, flush=True)
-  return code
-
-
-def _usage(config: config_dict.ConfigDict, page: str) -> str:
-  """The flags, and every setting of the chosen page with its value."""
-  lines = [__doc__ or "", f"Settings of {page}:", ""]
-  lines += [
-    f"    --config.{name}={value!r}" for name, value in common.flatten(config)
+def _usage(page: Page, name: str) -> str:
+  """The flags, the page's own words, and its settings with their values."""
+  settings = [
+    f"    --config.{key}={value!r}"
+    for key, value in common.flatten(page.config)
   ]
-  return "\n".join(lines)
+  parts = [__doc__ or "", f"{name}:", page.notes, "\n".join(settings)]
+  return "\n\n".join(part.strip("\n") for part in parts if part)

@@ -8,7 +8,7 @@ import contextlib
 import io
 import os
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from seqmodels.io import atomic
@@ -67,6 +67,19 @@ def clean(pair: Any) -> None:
   pair.spines[["top", "right"]].set_visible(False)
   pair.grid(visible=True, color="#E5E5E5", lw=0.8)
   pair.set_axisbelow(True)
+
+
+def references(pair: Any, values: Mapping[str, float]) -> None:
+  """Horizontal lines to compare with, named in the legend."""
+  styles = ("--", ":", "-.")
+  for position, (name, value) in enumerate(values.items()):
+    pair.axhline(
+      value,
+      color=GREY,
+      lw=1.2,
+      ls=styles[position % len(styles)],
+      label=f"{name}: {value:.4g}",
+    )
 
 
 def label(name: str) -> str:

@@ -66,7 +66,7 @@ def learning_curves(
         mew=1.5,
         label=f"best {split}: {values[best]:.4g} at step {steps[best]:,}",
       )
-    _draw_references(axes, references or {})
+    canvas.references(axes, references or {})
     _spare_the_start(axes, curves)
     axes.set_xlabel("training step")
     axes.set_ylabel(canvas.label(name))
@@ -127,7 +127,7 @@ def dynamic_search(
         color=canvas.COLOURS[position % len(canvas.COLOURS)],
         label=label or "dynamic",
       )
-    _draw_references(axes, {"static": static[0][score]} if static else {})
+    canvas.references(axes, {"static": static[0][score]} if static else {})
     if finite:
       best = min(finite, key=lambda row: row[score])
       axes.plot(
@@ -297,18 +297,6 @@ def _draw_training(
     color=colour,
     label="train, running mean",
   )
-
-
-def _draw_references(axes: Any, references: Mapping[str, float]) -> None:
-  styles = ("--", ":", "-.")
-  for position, (label, value) in enumerate(references.items()):
-    axes.axhline(
-      value,
-      color=canvas.GREY,
-      lw=1.2,
-      ls=styles[position % len(styles)],
-      label=f"{label}: {value:.4g}",
-    )
 
 
 def _spare_the_start(

@@ -1,0 +1,65 @@
+import math
+
+import numpy as np
+import pytest
+
+from seqmodels.evaluation import totals
+
+
+def _scores(nats, counts, errors, seconds=0.0):
+  return totals.Scores(
+    np.float32(nats), np.int32(counts), np.int32(errors), seconds
+  )
+
+
+def test_merging_is_dividing_once_and_no_mean_of_means():
+  short = totals.Totals(nats=1.0 * math.log(2), count=1, errors=1, seconds=2.0)
+  long = totals.Totals(nats=18.0 * math.log(2), count=9, errors=0, seconds=1.0)
+  both = short.merge(long)
+  assert both.bits_per_symbol == pytest.approx(1.9)
+  assert both.error_rate == 0.1
+  assert both.perplexity == pytest.approx(2**1.9)
+  assert both.nats_per_symbol == pytest.approx(1.9 * math.log(2))
+  assert both.seconds == 3.0
+
+
+def test_nothing_is_neutral_and_has_no_mean():
+  empty = totals.Totals()
+  some = totals.Totals(nats=1.5, count=3, errors=2, seconds=0.5)
+  assert empty.merge(some) == some == some.merge(empty)
+  for mean in (
+    empty.nats_per_symbol,
+    empty.bits_per_symbol,
+    empty.perplexity,
+    empty.error_rate,
+  ):
+    assert math.isnan(mean)
+
+
+def test_segments_are_summed_in_float64():
+  # In float32, 2**24 swallows every 1 that follows it.
+  scores = _scores([2.0**24] + [1.0] * 1000, [1] * 1001, [0] * 1001)
+  assert scores.totals().nats == 2.0**24 + 1000
+
+
+def test_counts_beyond_int32_do_not_wrap():
+  scores = _scores([0.0] * 3, [2**30] * 3, [2**30] * 3)
+  assert scores.totals().count == scores.totals().errors == 3 * 2**30
+
+
+def test_concatenation_keeps_order_and_adds_time():
+  joined = totals.Scores.concatenate(
+    [_scores([1, 2], [3, 4], [0, 1], 1.0), _scores([5], [6], [2], 2.0)]
+  )
+  assert joined.nats.tolist() == [1, 2, 5]
+  assert joined.counts.tolist() == [3, 4, 6]
+  assert joined.errors.tolist() == [0, 1, 2]
+  assert joined.seconds == 3.0
+  assert totals.Scores.concatenate([joined], seconds=9.0).seconds == 9.0
+  assert totals.Scores.concatenate([]).totals() == totals.Totals()
+
+
+def test_divergence_is_seen():
+  assert totals.Totals(nats=1.0, count=1).finite
+  assert not totals.Totals(nats=math.nan, count=1).finite
+  assert not totals.Totals(nats=math.inf, count=1).finite

@@ -85,11 +85,21 @@ def base() -> config_dict.ConfigDict:
         # Bound of the pre-activations' derivatives; 0 leaves them alone.
         "gradient_clip": 1.0,
         "forget_bias": 1.0,
+        # Recompute instead of keeping: only every so many steps' carry stays
+        # in memory for the backward pass; 0 keeps all.
+        "chunk": 0,
       },
       "training": {
-        "epochs": 10,
+        "epochs": 10.0,
         "batch": 32,
         "segment": 100,
+        # "sequential": contiguous streams, the carry crosses segments;
+        # "random": shuffled windows, each from a fresh carry.
+        "sampling": "sequential",
+        # Rotate the streams by a random offset every epoch.
+        "random_offset": False,
+        # The gradient is of the "mean" nats a symbol, or of their "sum".
+        "reduction": "mean",
         "optimizer": "adam",
         "learning_rate": 2e-3,
         "momentum": 0.9,
@@ -123,7 +133,14 @@ def base() -> config_dict.ConfigDict:
         # Validation symbols that the search scores; 0 takes all of them.
         "search_symbols": 20_000,
         "search_rates": (3e-3, 1e-2, 3e-2),
-        "search_decays": (0.0,),
+        "search_momenta": (0.0,),  # of the rule "sgd"
+        "search_decays": (1e-3, 1e-2),  # of the rule "rms"
+        "search_segments": (20,),
+        # Settings evaluated side by side, each with its own weights.
+        "search_together": 1,
+        # Training segments behind the statistics of the rule "rms".
+        "statistics_streams": 16,
+        "statistics_segments": 50,
       },
       "sample": {
         # Symbols; 0 leaves the sample out.
@@ -133,6 +150,37 @@ def base() -> config_dict.ConfigDict:
       },
     }
   )
+
+
+def smoke(config: config_dict.ConfigDict) -> None:
+  """Shrinks a language-modelling page to seconds: the same parts, all small."""
+  config.data.limit = 1_500
+  config.model.features = (8,) * len(config.model.features)
+  config.training.update(
+    epochs=1.0, max_steps=6, batch=2, segment=20, steps_per_dispatch=2
+  )
+  config.training.update(warmup_steps=1, checkpoint_every=2)
+  config.evaluation.update(segment=20, validation_streams=2)
+  config.dynamic.update(
+    search_symbols=100, statistics_streams=2, statistics_segments=2
+  )
+  config.sample.length = 20
+
+
+def exclusive(variants: Sequence[str], names: Sequence[str]) -> None:
+  """Refuses variants that contradict each other.
+
+  Raises:
+    UserError: more than one of `names` was asked for.
+
+  >>> exclusive(["graves", "smoke"], ("graves", "standard"))
+  """
+  both = [name for name in names if name in variants]
+  if len(both) > 1:
+    raise errors.UserError(
+      f"the variants {' and '.join(both)} exclude each other; name one in "
+      "--config"
+    )
 
 
 def flatten(
@@ -213,13 +261,17 @@ def one_of(*choices: str) -> Rule:
 
 RULES: dict[str, Rule] = {
   "seed": whole(0),
-  "dtype": one_of("float32", "bfloat16"),
+  # Empty where a trained run is reloaded, and keeps its own.
+  "dtype": one_of("", "float32", "bfloat16"),
   "data.min_frequency": whole(1),
   "data.limit": whole(0),
   "model.features": several(whole(1)),
   "model.gradient_clip": number(least=0),
   "model.forget_bias": number(),
-  "training.epochs": whole(0),
+  "training.epochs": number(least=0),
+  "training.sampling": one_of("sequential", "random"),
+  "training.reduction": one_of("mean", "sum"),
+  "model.chunk": whole(0),
   "training.batch": whole(1),
   "training.segment": whole(1),
   "training.learning_rate": number(above=0),
@@ -239,12 +291,18 @@ RULES: dict[str, Rule] = {
   "dynamic.momentum": within(0, 1),
   "dynamic.decay": number(least=0),
   "dynamic.epsilon": number(above=0),
+  "dynamic.rule": one_of("", "sgd", "rms"),
   "dynamic.segment": whole(1),
+  "dynamic.search_momenta": several(within(0, 1)),
+  "dynamic.search_segments": several(whole(1)),
+  "dynamic.search_together": whole(1),
+  "dynamic.statistics_streams": whole(1),
+  "dynamic.statistics_segments": whole(1),
   "dynamic.search_symbols": whole(0),
   "dynamic.search_rates": several(number(above=0)),
   "dynamic.search_decays": several(number(least=0)),
   "sample.length": whole(0),
-  "sample.temperature": number(above=0),
+  "sample.temperature": number(least=0),
 }
 
 

@@ -67,6 +67,9 @@ def keep_compilations() -> None:
   except OSError:
     return
   jax.config.update("jax_compilation_cache_dir", str(folder))
+  if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
+    # JAX's default of a second leaves out most of a small network's programs.
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
   # A cache that cannot be read or written costs a compilation, not the run.
   jax.config.update("jax_raise_persistent_cache_errors", False)
 

@@ -1,0 +1,54 @@
+"""Dynamic evaluation of a trained run: Graves (2013), Krause et al. (2017).
+
+    python main.py --config=configs/dynamic_evaluation.py:rms \\
+        --config.restore=runs/penn_char --workdir=runs/penn_char_rms
+
+Reloads the run's best weights, searches the rule's settings on the validation
+split, scores validation and test statically and dynamically. The run's folder
+is only read. Without `search` the settings given are used:
+
+    --config.dynamic.search=False --config.dynamic.learning_rate=0.003
+
+Variants: `sgd` (the default; the paper's rule, momentum carried), `rms` (decay
+towards the trained weights), `smoke`.
+"""
+
+from ml_collections import config_dict
+
+from configs import common
+
+
+def get_config(arg: str = "") -> config_dict.ConfigDict:
+  """Settings of a variant."""
+  variants = common.parse(arg, ("sgd", "rms", "smoke"))
+  common.exclusive(variants, ("sgd", "rms"))
+  shared = common.base()
+  config = config_dict.ConfigDict(
+    {
+      "experiment": "dynamic_evaluation",
+      "seed": 0,
+      "restore": "",
+      # Empty takes the trained run's own.
+      "dtype": "",
+      "evaluation": shared.evaluation,
+      "dynamic": shared.dynamic,
+    }
+  )
+  config.dynamic.update(search=True, search_segments=(20, 50))
+  if "rms" in variants:
+    config.dynamic.update(
+      rule="rms",
+      search_rates=(1e-4, 2e-4, 5e-4),
+      search_decays=(1e-3, 1e-2),
+      epsilon=2e-5,
+    )
+  else:
+    config.dynamic.update(
+      rule="sgd", search_rates=(1e-3, 3e-3, 1e-2), search_momenta=(0.0, 0.5)
+    )
+  if "smoke" in variants:
+    config.evaluation.segment = 20
+    config.dynamic.update(
+      search_symbols=100, statistics_streams=2, statistics_segments=2
+    )
+  return config

@@ -1,0 +1,225 @@
+"""From settings to the parts of a language experiment.
+
+The one place that reads `config.data`, `config.model` and `config.training`;
+every experiment that trains or reloads a language model builds on it.
+"""
+
+import pathlib
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from ml_collections import config_dict
+
+from seqmodels import errors
+from seqmodels.data import corpus, streams, vocabulary
+from seqmodels.io import checkpoints, run_record
+from seqmodels.models import language_model, predictor
+from seqmodels.training import optimizers
+
+VOCABULARY = "vocabulary.json"
+
+
+class Trained(NamedTuple):
+  """An earlier run, read back from its folder alone."""
+
+  config: config_dict.ConfigDict
+  vocabulary: vocabulary.Vocabulary
+  predictor: predictor.Predictor
+  params: Any
+  step: int
+
+
+class Unit(NamedTuple):
+  """How a tokenizer's losses are reported."""
+
+  metric: str  # the row's metric
+  symbol: str  # what one symbol is called
+
+
+UNITS = {
+  "characters": Unit("bits_per_character", "character"),
+  "bytes": Unit("bits_per_byte", "byte"),
+  "words": Unit("perplexity", "word"),
+}
+
+
+def load_tokens(
+  config: Mapping[str, Any] | config_dict.ConfigDict, data_dir: pathlib.Path
+) -> corpus.Tokens:
+  """The corpus that `config.data` names."""
+  data = config["data"]
+  return corpus.load_tokens(
+    source=data["source"],
+    tokenizer=data["tokenizer"],
+    partition=data["partition"],
+    data_dir=data_dir,
+    path=data["path"],
+    sentences=data["sentences"],
+    min_frequency=data["min_frequency"],
+    limit=data["limit"],
+  )
+
+
+def build_predictor(
+  config: config_dict.ConfigDict, symbols: int
+) -> predictor.Predictor:
+  """The network that `config.model` names, over `symbols` symbols."""
+  model = config.model
+  options = {}
+  if model.cell == "lstm":
+    options = {
+      "peepholes": model.peepholes,
+      "forget_bias": model.forget_bias,
+    }
+  return language_model.as_predictor(
+    language_model.LanguageModel(
+      vocabulary_size=symbols,
+      features=tuple(model.features),
+      cell=model.cell,
+      options=options,
+      input_skips=model.input_skips,
+      output_skips=model.output_skips,
+      gradient_clip=model.gradient_clip or None,
+      dtype=compute_dtype(config.dtype),
+      chunk=model.chunk,
+    )
+  )
+
+
+def compute_dtype(name: str) -> Any:
+  """The operands' dtype; None leaves float32 alone.
+
+  Raises:
+    UserError: another name.
+  """
+  if name not in ("float32", "bfloat16"):
+    raise errors.UserError(
+      f"config.dtype is {name!r}; it must be 'float32' or 'bfloat16'"
+    )
+  return None if name == "float32" else jnp.dtype(name)
+
+
+def build_optimizer(
+  config: config_dict.ConfigDict, steps: int
+) -> optax.GradientTransformation:
+  """The rule that `config.training` names, its schedule ending at `steps`."""
+  training = config.training
+  return optimizers.build(
+    training.optimizer,
+    learning_rate=training.learning_rate,
+    momentum=training.momentum,
+    schedule=training.schedule,
+    steps=steps,
+    warmup_steps=training.warmup_steps,
+    clip_norm=training.clip_norm,
+  )
+
+
+def split(tokens: corpus.Tokens, name: str) -> Any:
+  """The ids of one split.
+
+  Raises:
+    UserError: the partition has no such split.
+  """
+  if name not in tokens.splits:
+    raise errors.UserError(
+      f"this corpus has no {name!r} split{errors.closest(name, tokens.splits)}"
+    )
+  return tokens.splits[name]
+
+
+def chunks(
+  tokens: corpus.Tokens,
+  split_name: str,
+  *,
+  streams_count: int,
+  length: int,
+  symbols: int = 0,
+  chunk_symbols: int = 1 << 13,
+) -> list[streams.Segment]:
+  """A whole split as chunks of segments [K, T, B], for an evaluation.
+
+  Args:
+    tokens: the corpus.
+    split_name: which split.
+    streams_count: B.
+    length: T.
+    symbols: only the first so many; 0 takes all.
+    chunk_symbols: about how many symbols of each stream a dispatch holds.
+  """
+  ids = split(tokens, split_name)
+  stream = streams.SequentialStream(
+    ids[:symbols] if symbols else ids,
+    batch=streams_count,
+    length=length,
+    sentence_end=tokens.sentence_end,
+  )
+  return list(_chunks(stream, max(1, chunk_symbols // length)))
+
+
+def _chunks(
+  stream: streams.SequentialStream, size: int
+) -> Iterator[streams.Segment]:
+  total = stream.segments_per_epoch
+  for start in range(0, total, size):
+    yield stream.segments(start, min(size, total - start))
+
+
+def reload(run_dir: str, *, dtype: str = "") -> Trained:
+  """The network of an earlier run, from its run folder alone.
+
+  Args:
+    run_dir: the `--workdir` of the run.
+    dtype: overrides the run's own compute dtype.
+
+  Raises:
+    UserError: no run folder, no checkpoint, or one that does not fit.
+    RunError: the checkpoints are corrupt.
+  """
+  if not run_dir:
+    raise errors.UserError(
+      "config.restore is empty; give the run folder of a trained model, "
+      "--config.restore=RUN_DIR"
+    )
+  folder = pathlib.Path(run_dir).expanduser()
+  config = config_dict.ConfigDict(run_record.read_config(folder))
+  if "model" not in config or "data" not in config:
+    raise errors.UserError(
+      f"{folder} holds a run of {config.get('experiment')!r}, which trains no "
+      "language model; give the run folder of a trained one"
+    )
+  if dtype:
+    config.dtype = dtype
+  if not (folder / VOCABULARY).is_file():
+    raise errors.UserError(
+      f"{folder} has no {VOCABULARY}: its run stopped before training; run its "
+      "command again"
+    )
+  symbols = vocabulary.Vocabulary.load(folder / VOCABULARY)
+  network = build_predictor(config, symbols.size)
+  target = jax.eval_shape(network.init, jax.random.key(0))
+  restored = checkpoints.restore_params(folder, target)
+  check_vocabulary(restored.meta, symbols, folder)
+  return Trained(config, symbols, network, restored.tree, restored.step)
+
+
+def check_vocabulary(
+  meta: Mapping[str, Any],
+  symbols: vocabulary.Vocabulary,
+  folder: pathlib.Path,
+) -> None:
+  """Refuses weights that were trained on other symbols.
+
+  Raises:
+    UserError: the checkpoint's vocabulary is not `symbols`.
+  """
+  saved = meta.get("vocabulary")
+  if saved != symbols.hash:
+    raise errors.UserError(
+      f"the checkpoint in {folder} was trained with the vocabulary "
+      f"{str(saved)[:12]}, but this one is {symbols.hash[:12]}; use the data "
+      "it was trained on"
+    )

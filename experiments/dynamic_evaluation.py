@@ -1,0 +1,50 @@
+"""Static against dynamic evaluation of the network of an earlier run."""
+
+import pathlib
+
+from ml_collections import config_dict
+
+from experiments import assembly, evaluations, pages
+from seqmodels.io import interruption, report
+
+
+def run(
+  config: config_dict.ConfigDict, workdir: pathlib.Path, data_dir: pathlib.Path
+) -> list[report.Row]:
+  """Reloads a run, searches settings on validation data if asked, and scores.
+
+  Args:
+    config: `restore` names the run; `dynamic` and `evaluation` say how. Data
+      and model are those of the run.
+    workdir: the run folder of this evaluation; the restored one is only read.
+    data_dir: where data sets are looked for.
+
+  Raises:
+    UserError: no such run, or data that is not what it was trained on.
+  """
+  with interruption.Interruption() as signals:
+    trained = assembly.reload(config.restore, dtype=config.dtype)
+    merged = trained.config.copy_and_resolve_references()
+    with merged.unlocked():
+      merged.dynamic = config.dynamic
+      merged.evaluation = config.evaluation
+      merged.sample.length = 0
+      merged.seed = config.seed
+      if config.dtype:
+        merged.dtype = config.dtype
+    tokens = assembly.load_tokens(merged, data_dir)
+    trained.vocabulary.require_same(tokens.vocabulary)
+    context = evaluations.Context(
+      merged,
+      workdir,
+      tokens,
+      trained.predictor,
+      evaluations.place(trained.params),
+      trained.step,
+      signals,
+    )
+    rows, curves = evaluations.static_and_dynamic(context)
+    pages.write(context, rows, curves, "")
+    return rows
+
+

@@ -1,0 +1,68 @@
+"""Text from the network of an earlier run."""
+
+import pathlib
+import time
+
+import jax
+from ml_collections import config_dict
+
+from experiments import assembly, evaluations
+from seqmodels.data import tokenizers
+from seqmodels.io import atomic, interruption, report
+
+
+def run(
+  config: config_dict.ConfigDict, workdir: pathlib.Path, data_dir: pathlib.Path
+) -> list[report.Row]:
+  """Samples, prints and keeps the text in the run folder's `samples`.
+
+  Args:
+    config: `restore` names the run; `sample` says how.
+    workdir: the run folder.
+    data_dir: unused: a run folder is enough to sample from.
+
+  Returns:
+    One row: symbols drawn a second, compilation included.
+
+  Raises:
+    UserError: no such run, or a prime that its vocabulary cannot spell.
+  """
+  del data_dir
+  with interruption.Interruption() as signals:
+    trained = assembly.reload(config.restore, dtype=config.dtype)
+    given = config.sample
+    start = time.perf_counter()
+    drawn = evaluations.sampled_text(
+      trained.predictor,
+      trained.params,
+      trained.vocabulary,
+      tokenizers.named(trained.config.data.tokenizer),
+      prime=given.prime,
+      length=given.length,
+      temperature=given.temperature,
+      seed=config.seed,
+    )
+    seconds = time.perf_counter() - start
+    signals.check()
+  print(drawn)
+  atomic.write_text(workdir / "samples" / "sample.txt", drawn)
+  rows = [
+    report.row(
+      f"sample of {config.restore}, temperature {given.temperature:g}",
+      split="none",
+      evaluation="sampled",
+      metric="tokens_per_second",
+      value=given.length / seconds,
+      count=given.length,
+      seconds=seconds,
+    )
+  ]
+  atomic.write_text(
+    workdir / "report.md",
+    f"# Sample of {config.restore}\n\nTemperature {given.temperature:g}, seed "
+    f"{config.seed}, weights of step {trained.step:,}, on "
+    f"{jax.devices()[0].device_kind}.\n\n```text\n{drawn}\n```\n",
+  )
+  return rows
+
+

@@ -1,0 +1,116 @@
+"""The next-symbol network of Graves (2013): one-hot in, stack, softmax out."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from seqmodels.models import predictor
+from seqmodels.stacks import deep_recurrent
+
+
+class LanguageModel(nn.Module):
+  """One-hot symbols -> deep recurrent stack -> logits.
+
+  Attributes:
+    vocabulary_size: V.
+    features: H of each layer.
+    cell: a name in `cells.cell.CELLS`.
+    options: the cell's own options, such as `{"peepholes": False}`.
+    input_skips: see `DeepRecurrent`, as for the next four.
+    output_skips: every layer feeds the logits.
+    gradient_clip: bound on each derivative with respect to a net input.
+    dtype: dtype of the products' operands; `None` keeps float32.
+    chunk: recompute policy.
+
+  Example: the Penn Treebank character network of the paper.
+  >>> model = LanguageModel(vocabulary_size=49, features=(1000,))
+  >>> params = jax.eval_shape(as_predictor(model).init, jax.random.key(0))
+  >>> sum(leaf.size for leaf in jax.tree.leaves(params))
+  4252049
+  """
+
+  vocabulary_size: int
+  features: Sequence[int] = (1000,)
+  cell: str = "lstm"
+  options: Mapping[str, Any] | None = None
+  input_skips: bool = True
+  output_skips: bool = True
+  gradient_clip: float | None = None
+  dtype: Any = None
+  chunk: int = 0
+
+  def _stack(self) -> deep_recurrent.DeepRecurrent:
+    return deep_recurrent.DeepRecurrent(
+      features=tuple(self.features),
+      in_features=self.vocabulary_size,
+      cell=self.cell,
+      options=self.options,
+      input_skips=self.input_skips,
+      output_skips=self.output_skips,
+      gradient_clip=self.gradient_clip,
+      dtype=self.dtype,
+      chunk=self.chunk,
+      name="stack",
+      parent=None,
+    )
+
+  def initial_carry(self, batch: int) -> tuple[Any, ...]:
+    """The state before the first symbol, one carry a layer."""
+    return self._stack().initial_carry(batch)
+
+  @nn.compact
+  def __call__(
+    self,
+    carry: tuple[Any, ...],
+    inputs: jax.Array,
+    reset: jax.Array | None = None,
+  ) -> tuple[tuple[Any, ...], jax.Array]:
+    """Scores what follows each symbol.
+
+    Args:
+      carry: one carry a layer.
+      inputs: int32 [T, B]; an id below 0 is the null vector.
+      reset: [T, B]; where true the carry is cleared before the step.
+
+    Returns:
+      The new carry, and float32 logits [T, B, V].
+    """
+    stack = self._stack().clone(parent=self)
+    carry, outputs = stack(carry, inputs, reset)
+    head = deep_recurrent.Head(
+      self.vocabulary_size, dtype=self.dtype, name="head"
+    )
+    return carry, head(outputs)
+
+
+def as_predictor(model: LanguageModel) -> predictor.Predictor:
+  """The model as pure functions, the form that all layers above take.
+
+  >>> language = as_predictor(LanguageModel(vocabulary_size=3, features=(2,)))
+  >>> params = language.init(jax.random.key(0))
+  >>> ids = jnp.array([[-1], [2]])  # the null vector, then a symbol
+  >>> carry, logits = language.apply(
+  ...   params, language.initial_carry(1), ids, ids < 0
+  ... )
+  >>> logits.shape
+  (2, 1, 3)
+  """
+
+  def init(key: jax.Array) -> Any:
+    ids = jnp.zeros((1, 1), jnp.int32)
+    return model.init(key, model.initial_carry(1), ids)["params"]
+
+  def apply(
+    params: Any, carry: Any, inputs: jax.Array, reset: jax.Array
+  ) -> tuple[Any, jax.Array]:
+    return model.apply({"params": params}, carry, inputs, reset)  # type: ignore[return-value]
+
+  return predictor.Predictor(
+    apply=apply,
+    initial_carry=model.initial_carry,
+    init=init,
+    vocabulary_size=model.vocabulary_size,
+  )

@@ -1,0 +1,136 @@
+"""The deep stack of Graves (2013, section 2): skips in, skips out.
+
+    h^1 = H(W x + U h^1_prev + b)                              (1)
+    h^n = H(W x + V h^{n-1} + U h^n_prev + b),  n >= 2          (2)
+    y   = b_y + sum_n W_{hn y} h^n                              (3)
+
+The input reaches every layer and every layer reaches the output; each kind of
+skip can be left out.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from seqmodels.cells import projection
+from seqmodels.stacks import recurrent_layer
+
+
+class DeepRecurrent(nn.Module):
+  """Recurrent layers over one input, time-major.
+
+  Attributes:
+    features: H of each layer, lowest first.
+    in_features: D: the number of symbols for ids, the width for dense input.
+    cell: a name in `cells.cell.CELLS`.
+    options: the cell's own options.
+    input_skips: the input feeds the layers above the first, too.
+    output_skips: the head reads all layers, not only the last.
+    gradient_clip: bound on each derivative with respect to a net input.
+    dtype: dtype of the products' operands.
+    chunk: recompute policy, see `RecurrentLayer`.
+
+  Example: the outputs that a head reads, one a layer.
+  >>> stack = DeepRecurrent(features=(4, 4), in_features=9)
+  >>> ids = jnp.zeros((5, 2), int)  # [T, B]
+  >>> variables = stack.init(jax.random.key(0), stack.initial_carry(2), ids)
+  >>> carry, outputs = stack.apply(variables, stack.initial_carry(2), ids)
+  >>> [h.shape for h in outputs]
+  [(5, 2, 4), (5, 2, 4)]
+  """
+
+  features: Sequence[int]
+  in_features: int
+  cell: str = "lstm"
+  options: Mapping[str, Any] | None = None
+  input_skips: bool = True
+  output_skips: bool = True
+  gradient_clip: float | None = None
+  dtype: Any = None
+  chunk: int = 0
+
+  def _layer(self, index: int) -> recurrent_layer.RecurrentLayer:
+    width = self.in_features if index == 0 or self.input_skips else 0
+    below = self.features[index - 1] if index else 0
+    return recurrent_layer.RecurrentLayer(
+      features=self.features[index],
+      cell=self.cell,
+      options=self.options,
+      in_features=width + below,
+      gradient_clip=self.gradient_clip,
+      dtype=self.dtype,
+      chunk=self.chunk,
+      time_major=True,
+      return_carry=True,
+      name=f"layer_{index}",
+      parent=None,
+    )
+
+  def initial_carry(self, batch: int) -> tuple[Any, ...]:
+    """Zeros, one carry a layer."""
+    return tuple(
+      self._layer(index).initial_carry(batch)
+      for index in range(len(self.features))
+    )
+
+  @nn.compact
+  def __call__(
+    self,
+    carry: tuple[Any, ...],
+    inputs: jax.Array,
+    reset: jax.Array | None = None,
+  ) -> tuple[tuple[Any, ...], tuple[jax.Array, ...]]:
+    """Runs the stack.
+
+    Args:
+      carry: one carry a layer.
+      inputs: ids [T, B] or dense [T, B, D].
+      reset: [T, B]; where true all layers' carries are cleared first.
+
+    Returns:
+      The new carries, and what the head reads: [T, B, H] of every layer, or of
+      the last alone without output skips.
+    """
+    carries, outputs = [], []
+    for index in range(len(self.features)):
+      feeds: list[jax.Array] = []
+      if index == 0 or self.input_skips:
+        feeds.append(inputs)
+      if index:
+        feeds.append(outputs[-1])
+      layer = self._layer(index).clone(parent=self)
+      after, hs = layer(tuple(feeds), initial_carry=carry[index], reset=reset)
+      carries.append(after)
+      outputs.append(hs)
+    return tuple(carries), tuple(outputs if self.output_skips else outputs[-1:])
+
+
+class Head(nn.Module):
+  """One linear map of all that the stack hands up, equation (3).
+
+  Attributes:
+    features: K outputs.
+    dtype: dtype of the product's operands.
+
+  >>> head = Head(features=3)
+  >>> variables = head.init(jax.random.key(0), (jnp.ones((2, 4)),))
+  >>> head.apply(variables, (jnp.ones((2, 4)),)).shape
+  (2, 3)
+  """
+
+  features: int
+  dtype: Any = None
+
+  @nn.compact
+  def __call__(self, outputs: Sequence[jax.Array]) -> jax.Array:
+    """[..., K] from [..., H_n] of each layer."""
+    width = sum(hs.shape[-1] for hs in outputs)
+    init = nn.initializers.variance_scaling(1.0 / 3.0, "fan_in", "uniform")
+    kernel = self.param("kernel", init, (width, self.features), jnp.float32)
+    bias = self.param(
+      "bias", nn.initializers.zeros, (self.features,), jnp.float32
+    )
+    return projection.project(kernel, tuple(outputs), dtype=self.dtype) + bias

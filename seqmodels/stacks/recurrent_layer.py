@@ -1,0 +1,137 @@
+"""One recurrent layer as a Flax module: a fused kernel and its weights."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from seqmodels.cells import cell as cells
+from seqmodels.cells import projection, segmented
+
+
+class RecurrentLayer(nn.Module):
+  """A cell over a sequence, with the call signature of `nn.RNN`.
+
+  The weights lie in the `params` collection under the cell's own names
+  (`kernel`, `recurrent_kernel`, `bias`, and `peephole` where it has them).
+
+  Attributes:
+    features: H.
+    cell: a name in `cells.cell.CELLS`.
+    options: the cell's own options, such as `{"peepholes": False}`.
+    in_features: D; needed only where the input is integer ids, for which it is
+      the number of symbols together with any dense inputs' widths.
+    gradient_clip: bound on each derivative with respect to a net input.
+    dtype: dtype of the products' operands; `None` keeps float32.
+    param_dtype: dtype of the weights.
+    chunk: recompute instead of keeping: only the carry at every `chunk`-th step
+      is kept for the backward pass. 0 keeps all.
+    time_major: [T, B, ...] in and out; `nn.RNN`'s default is batch first.
+    return_carry: return `(carry, outputs)` instead of the outputs.
+    reverse: from the last step to the first, outputs at their positions.
+
+  Example:
+  >>> layer = RecurrentLayer(features=4)
+  >>> xs = jnp.ones((2, 5, 3))  # [B, T, D]
+  >>> variables = layer.init(jax.random.key(0), xs)
+  >>> layer.apply(variables, xs).shape
+  (2, 5, 4)
+  """
+
+  features: int
+  cell: str = "lstm"
+  options: Mapping[str, Any] | None = None
+  in_features: int | None = None
+  gradient_clip: float | None = None
+  dtype: Any = None
+  param_dtype: Any = jnp.float32
+  chunk: int = 0
+  time_major: bool = False
+  return_carry: bool = False
+  reverse: bool = False
+
+  def _cell(self) -> cells.Cell:
+    return cells.get(self.cell, **(self.options or {}))
+
+  def initial_carry(self, batch: int) -> Any:
+    """Zeros for `batch` rows."""
+    return self._cell().initial_carry((batch,), self.features, jnp.float32)
+
+  @nn.compact
+  def __call__(
+    self,
+    inputs: projection.Inputs,
+    *,
+    initial_carry: Any = None,
+    seq_lengths: jax.Array | None = None,
+    reset: jax.Array | None = None,
+    return_carry: bool | None = None,
+    time_major: bool | None = None,
+    reverse: bool | None = None,
+  ) -> Any:
+    """Runs the layer.
+
+    Args:
+      inputs: [B, T, D] (or [T, B, D] if time-major), ids [B, T], or several.
+      initial_carry: the state before the first step; zeros by default.
+      seq_lengths: [B]; steps past a row's length leave its carry and yield
+        zeros.
+      reset: booleans shaped like ids; where true the carry is cleared first.
+      return_carry: overrides the attribute, as do the next two.
+      time_major: time before batch.
+      reverse: from the last step to the first.
+
+    Returns:
+      Outputs, [B, T, H] or [T, B, H]; with the carry before them if asked.
+    """
+    return_carry = self.return_carry if return_carry is None else return_carry
+    time_major = self.time_major if time_major is None else time_major
+    reverse = self.reverse if reverse is None else reverse
+    parts = [inputs] if isinstance(inputs, jax.Array) else list(inputs)
+    if not time_major:
+      parts = [jnp.swapaxes(part, 0, 1) for part in parts]
+      reset = None if reset is None else jnp.swapaxes(reset, 0, 1)
+    cell = self._cell()
+    params = self._params(cell, self.in_features or _width(parts))
+    if initial_carry is None:
+      initial_carry = self.initial_carry(parts[0].shape[1])
+    sequence = cell.sequence
+    if self.chunk:
+      sequence = segmented.checkpointed(sequence, self.chunk)
+    carry, outputs = sequence(
+      params,
+      initial_carry,
+      parts[0] if len(parts) == 1 else tuple(parts),
+      reset=reset,
+      lengths=seq_lengths,
+      reverse=reverse,
+      gradient_clip=self.gradient_clip,
+      dtype=self.dtype,
+    )
+    outputs = outputs if time_major else jnp.swapaxes(outputs, 0, 1)
+    return (carry, outputs) if return_carry else outputs
+
+  def _params(self, cell: cells.Cell, in_features: int) -> Any:
+    """The cell's weights, each registered under its own name."""
+
+    def fresh(key: jax.Array) -> Any:
+      return cell.init_params(
+        key, in_features, self.features, param_dtype=self.param_dtype
+      )
+
+    shapes = jax.eval_shape(fresh, jax.random.key(0))
+    fields = {
+      name: None
+      if shape is None
+      else self.param(name, lambda key, name=name: getattr(fresh(key), name))
+      for name, shape in shapes._asdict().items()
+    }
+    return type(shapes)(**fields)
+
+
+def _width(parts: list[jax.Array]) -> int:
+  if any(jnp.issubdtype(part.dtype, jnp.integer) for part in parts):
+    raise ValueError("integer inputs need `in_features`: ids carry no width")
+  return sum(part.shape[-1] for part in parts)

@@ -1,0 +1,53 @@
+"""All that training carries from one step to the next, and nothing beside it."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from seqmodels.models import predictor as predictors
+
+
+class TrainState(NamedTuple):
+  """A value: saved, restored, donated and compared as one tree.
+
+  The position in the data is `step` itself, since a stream's segments are a
+  pure function of seed and step; so are the keys of a step (`fold_in`).
+  """
+
+  step: jax.Array  # int32, segments learned from so far
+  params: Any
+  opt_state: optax.OptState
+  carry: Any  # of every stream of the batch, at the edge of the last segment
+  key: jax.Array
+
+
+def create(
+  predictor: predictors.Predictor,
+  optimizer: optax.GradientTransformation,
+  *,
+  batch: int,
+  seed: int,
+) -> TrainState:
+  """A fresh state; equal seeds give equal bits.
+
+  Args:
+    predictor: the model.
+    optimizer: what will update it.
+    batch: B, the number of parallel streams.
+    seed: of the weights and of every later draw.
+  """
+
+  def build(key: jax.Array) -> TrainState:
+    init_key, key = jax.random.split(key)
+    params = predictor.init(init_key)
+    return TrainState(
+      step=jnp.int32(0),
+      params=params,
+      opt_state=optimizer.init(params),
+      carry=predictor.initial_carry(batch),
+      key=key,
+    )
+
+  return jax.jit(build)(jax.random.key(seed, impl="threefry2x32"))

@@ -50,6 +50,7 @@ def load_tokens(
   min_frequency: int = 1,
   limit: int = 0,
   fractions: Sequence[float] | None = None,
+  vocabulary: vocabularies.Vocabulary | None = None,
   downloads: bool = True,
 ) -> Tokens:
   r"""Reads, splits, counts and numbers a corpus.
@@ -76,11 +77,14 @@ def load_tokens(
     limit: symbols kept at the beginning of each split, 0 for all; the
       vocabulary stays that of the whole, so a smoke run has the real softmax.
     fractions: shares of the splits for the partition `fractions`.
+    vocabulary: number the symbols by this one (a trained model's) and build
+      none.
     downloads: whether missing published files may be downloaded.
 
   Raises:
     UserError: an unknown name, missing or wrong files, text that is not UTF-8
-      where characters or words are wanted, or too little of it.
+      where characters or words are wanted, too little of it, or symbols that
+      the given vocabulary lacks.
   """
   if limit < 0:
     raise errors.UserError(f"limit is {limit}; it must be 0 (all) or more")
@@ -95,7 +99,8 @@ def load_tokens(
       tokenizer=tokenizer,
       partition=partition,
     )
-  vocabulary = _vocabulary(splitter.name, splits, whole, min_frequency)
+  if vocabulary is None:
+    vocabulary = _vocabulary(splitter.name, splits, whole, min_frequency)
   if limit:
     splits = {name: symbols[:limit] for name, symbols in splits.items()}
   sentence_end = None
@@ -103,7 +108,7 @@ def load_tokens(
     sentence_end = vocabulary.index.get(splitter.sentence_end)
     if sentence_end is None:
       raise errors.UserError(
-        "sentence mode needs line ends and the training text has none; set "
+        "sentence mode needs line ends and the vocabulary has none; set "
         "sentences to False"
       )
   ids = {

@@ -131,31 +131,25 @@ def fetch(
   published: Published,
   data_dir: str | os.PathLike[str],
   *,
-  retrieve: Callable[[str, pathlib.Path], pathlib.Path],
+  retrieve: Callable[[str], pathlib.Path],
 ) -> None:
   """Downloads, checks and stores one file; all of it or nothing.
 
   Args:
     published: the file.
-    data_dir: the data folder; downloads are cached in its `.downloads`.
-    retrieve: URL and cache folder to the path of the cached file.
+    data_dir: the data folder; it is made when the right file is at hand.
+    retrieve: URL to the path of the cached file.
 
   Raises:
     UserError: the download failed, brought other bytes, or cannot be stored.
   """
-  cache = pathlib.Path(data_dir) / ".downloads"
   try:
-    cache.mkdir(parents=True, exist_ok=True)
-  except OSError as error:
-    reason = f"and {cache} cannot be made: {error.strerror or error}"
-    raise missing(published, data_dir, reason) from error
-  try:
-    cached = retrieve(published.url, cache)
+    cached = retrieve(published.url)
   except Exception as error:
     # Whatever the HTTP stack raises, the user's remedy is the same; the cause
     # stays attached.
-    text = " ".join(str(error).split()) or type(error).__name__
-    raise missing(published, data_dir, f"download failed: {text}") from error
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    raise missing(published, data_dir, f"download failed, {text}") from error
   try:
     published.check(cached)
     files.write_whole(published.path(data_dir), cached.read_bytes())
@@ -165,7 +159,7 @@ def fetch(
     cached.unlink(missing_ok=True)
 
 
-def _retrieve(url: str, cache: pathlib.Path) -> pathlib.Path:
+def _retrieve(url: str) -> pathlib.Path:
   # Imported here: they take a second, and local files need neither.
   import aiohttp
   import datasets
@@ -174,7 +168,6 @@ def _retrieve(url: str, cache: pathlib.Path) -> pathlib.Path:
     total=None, sock_connect=_CONNECT_SECONDS, sock_read=_READ_SECONDS
   )
   config = datasets.DownloadConfig(
-    cache_dir=cache,
     # An ETag would be asked for each time: no use offline, and the checksum
     # says more.
     use_etag=False,

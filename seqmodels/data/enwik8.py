@@ -80,7 +80,7 @@ def unzip(archive: pathlib.Path, published: download.Published) -> np.ndarray:
       if names != [published.name]:
         raise errors.UserError(
           f"{archive} must hold the one file {published.name!r} and holds "
-          f"{len(names)} files {names[:3]}; {remedy}"
+          f"{len(names)}: {names[:3]}; {remedy}"
         )
       with opened.open(published.name) as member:
         data = member.read(published.size + 1)

@@ -1,0 +1,219 @@
+"""enwik8: whole, zipped, prefix; and archives that mean harm."""
+
+import dataclasses
+import hashlib
+import io
+import struct
+import zipfile
+
+import pytest
+
+from seqmodels import errors
+from seqmodels.data import enwik8
+
+CONTENT = b"<mediawiki> [[Anarchism]] \xe2\x80\x94 " * 40
+
+
+@pytest.fixture
+def small(monkeypatch):
+  """enwik8 of a thousand bytes, published as such."""
+  digest = hashlib.sha256(CONTENT).hexdigest()
+  published = dataclasses.replace(enwik8.FILE, size=len(CONTENT), sha256=digest)
+  monkeypatch.setattr(enwik8, "FILE", published)
+  return published
+
+
+@pytest.fixture
+def folder(tmp_path):
+  made = tmp_path / "enwik8"
+  made.mkdir()
+  return made
+
+
+def zipped(*members, method=zipfile.ZIP_DEFLATED):
+  buffer = io.BytesIO()
+  with zipfile.ZipFile(buffer, "w", method) as archive:
+    for name, data in members:
+      archive.writestr(name, data)
+  return buffer.getvalue()
+
+
+def load(tmp_path):
+  return enwik8.load(tmp_path, downloads=False)
+
+
+def test_the_real_prefix_says_that_it_is_one(real_data):
+  corpus = enwik8.load(real_data, downloads=False)
+  data = corpus.parts["whole"]
+  assert len(data) == 4_154_400
+  assert data[:10].tobytes() == b"<mediawiki"
+  assert not corpus.complete
+  note = "prefix: first 4,154,400 bytes of enwik8"
+  assert corpus.provenance["note"] == note
+  row = corpus.provenance["files"][0]
+  file = real_data / "enwik8" / "enwik8.first-4154400"
+  assert row["name"] == file.name
+  assert row["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+@pytest.mark.usefixtures("small")
+def test_the_whole_file_is_read(tmp_path, folder):
+  (folder / "enwik8").write_bytes(CONTENT)
+  corpus = load(tmp_path)
+  assert corpus.parts["whole"].tobytes() == CONTENT
+  assert corpus.complete
+  assert corpus.provenance["note"] == "complete enwik8"
+
+
+@pytest.mark.usefixtures("small")
+def test_the_archive_is_read_and_nothing_is_written(tmp_path, folder):
+  (folder / "enwik8.zip").write_bytes(zipped(("enwik8", CONTENT)))
+  corpus = load(tmp_path)
+  assert corpus.parts["whole"].tobytes() == CONTENT
+  assert corpus.complete
+  assert [file.name for file in folder.iterdir()] == ["enwik8.zip"]
+
+
+@pytest.mark.usefixtures("small")
+def test_the_whole_goes_before_the_archive_and_that_before_prefixes(
+  tmp_path, folder
+):
+  def name():
+    return load(tmp_path).provenance["files"][0]["name"]
+
+  (folder / "enwik8.first-3").write_bytes(CONTENT[:3])
+  (folder / "enwik8.first-20").write_bytes(CONTENT[:20])
+  (folder / "enwik8.first-twenty").write_bytes(CONTENT[:90])
+  assert name() == "enwik8.first-20"
+  (folder / "enwik8.zip").write_bytes(zipped(("enwik8", CONTENT)))
+  assert name() == "enwik8.zip"
+  (folder / "enwik8").write_bytes(CONTENT)
+  assert name() == "enwik8"
+
+
+@pytest.mark.parametrize("size", [19, 21])
+def test_a_prefix_of_another_length_than_its_name_is_refused(
+  tmp_path, folder, size
+):
+  (folder / "enwik8.first-20").write_bytes(CONTENT[:size])
+  with pytest.raises(errors.UserError, match=f"has {size} bytes .* first 20"):
+    load(tmp_path)
+
+
+@pytest.mark.usefixtures("small")
+def test_a_prefix_longer_than_the_data_set_is_refused(tmp_path, folder):
+  data = CONTENT + b"x"
+  (folder / f"enwik8.first-{len(data)}").write_bytes(data)
+  with pytest.raises(errors.UserError, match="enwik8; name it after"):
+    load(tmp_path)
+
+
+def test_a_truncated_file_is_refused_with_both_sizes(tmp_path, folder):
+  (folder / "enwik8").write_bytes(CONTENT)
+  message = f"{len(CONTENT):,} bytes where .* 100,000,000"
+  with pytest.raises(errors.UserError, match=message):
+    load(tmp_path)
+
+
+def test_a_missing_file_is_named_with_its_place_and_origin(tmp_path):
+  with pytest.raises(errors.UserError) as caught:
+    load(tmp_path)
+  for part in (
+    "enwik8/enwik8.zip",
+    str(tmp_path / "enwik8" / "enwik8.zip"),
+    "http://mattmahoney.net/dc/enwik8.zip",
+  ):
+    assert part in str(caught.value)
+
+
+def truncated():
+  return zipped(("enwik8", CONTENT))[:-30]
+
+
+def damaged():
+  data = bytearray(zipped(("enwik8", CONTENT), method=zipfile.ZIP_STORED))
+  data[60] ^= 1
+  return bytes(data)
+
+
+def broken_stream():
+  data = bytearray(zipped(("enwik8", CONTENT)))
+  data[40:60] = b"\xff" * 20
+  return bytes(data)
+
+
+def lying_about_its_size():
+  # A bomb whose directory promises the published size.
+  data = bytearray(zipped(("enwik8", b"\0" * 5_000_000)))
+  real, false = struct.pack("<I", 5_000_000), struct.pack("<I", len(CONTENT))
+  assert data.count(real) == 2
+  return bytes(data.replace(real, false))
+
+
+def encrypted():
+  data = bytearray(zipped(("enwik8", CONTENT)))
+  for marker, flag_at in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
+    data[data.index(marker) + flag_at] |= 1
+  return bytes(data)
+
+
+def unknown_method():
+  data = bytearray(zipped(("enwik8", CONTENT)))
+  for marker, method_at in ((b"PK\3\4", 8), (b"PK\1\2", 10)):
+    data[data.index(marker) + method_at] = 97
+  return bytes(data)
+
+
+HOSTILE = {
+  "no archive": b"not a zip",
+  "empty": b"",
+  "truncated": truncated(),
+  "damaged": damaged(),
+  "broken stream": broken_stream(),
+  "lies about its size": lying_about_its_size(),
+  "encrypted": encrypted(),
+  "unknown method": unknown_method(),
+  "climbs out": zipped(("../enwik8", CONTENT)),
+  "absolute": zipped(("/tmp/enwik8", CONTENT)),
+  "no member": zipped(),
+  "two members": zipped(("enwik8", CONTENT), ("more", b"x")),
+  "another member": zipped(("enwik9", CONTENT)),
+  "a folder": zipped(("enwik8/", b"")),
+  "too long": zipped(("enwik8", CONTENT + b"x")),
+  "too short": zipped(("enwik8", CONTENT[:-1])),
+  "other bytes": zipped(("enwik8", CONTENT[::-1])),
+}
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_bad_archive_is_refused_by_name(tmp_path, folder, name):
+  (folder / "enwik8.zip").write_bytes(HOSTILE[name])
+  with pytest.raises(errors.UserError) as caught:
+    load(tmp_path)
+  assert "enwik8.zip" in str(caught.value)
+  assert "replace it by the published file" in str(caught.value)
+  assert [file.name for file in tmp_path.rglob("*")] == [
+    "enwik8",
+    "enwik8.zip",
+  ]
+
+
+@pytest.mark.usefixtures("small")
+def test_no_more_than_the_published_size_is_unpacked(
+  tmp_path, folder, monkeypatch
+):
+  bomb = zipped(("enwik8", b"\0" * 50_000_000))
+  (folder / "enwik8.zip").write_bytes(bomb)
+  read = []
+  original = zipfile.ZipExtFile.read
+
+  def counting(self, n=-1):
+    data = original(self, n)
+    read.append(len(data))
+    return data
+
+  monkeypatch.setattr(zipfile.ZipExtFile, "read", counting)
+  with pytest.raises(errors.UserError, match="has more bytes"):
+    load(tmp_path)
+  assert read == [len(CONTENT) + 1]

@@ -1,0 +1,65 @@
+"""Files: mapped, hashed, written whole or not at all."""
+
+import hashlib
+import os
+
+import numpy as np
+import pytest
+
+from seqmodels import errors
+from seqmodels.data import files
+
+
+def test_sha256_is_that_of_the_whole_content(tmp_path):
+  data = bytes(range(256)) * 10_000  # more than one piece
+  (tmp_path / "file").write_bytes(data)
+  assert files.sha256(tmp_path / "file") == hashlib.sha256(data).hexdigest()
+
+
+def test_bytes_are_mapped_not_loaded(tmp_path):
+  (tmp_path / "file").write_bytes(b"abc")
+  data = files.bytes_of(tmp_path / "file")
+  assert isinstance(data, np.memmap)
+  assert data.tobytes() == b"abc"
+
+
+def test_an_empty_file_is_refused_by_name(tmp_path):
+  (tmp_path / "file").touch()
+  with pytest.raises(errors.UserError, match=r"file is empty \(0 bytes\)"):
+    files.bytes_of(tmp_path / "file")
+
+
+def test_a_missing_file_is_refused_by_name(tmp_path):
+  with pytest.raises(errors.UserError, match=r"cannot read .*gone: No such"):
+    files.bytes_of(tmp_path / "gone")
+
+
+def test_writing_makes_folders_and_replaces_what_was_there(tmp_path):
+  path = tmp_path / "a" / "b" / "file"
+  files.write_whole(path, b"old")
+  files.write_whole(path, b"new")
+  assert path.read_bytes() == b"new"
+  assert os.listdir(path.parent) == ["file"]
+  assert path.stat().st_mode & 0o444 == 0o444
+
+
+def test_a_write_that_breaks_leaves_the_old_file_and_nothing_else(
+  tmp_path, monkeypatch
+):
+  path = tmp_path / "file"
+  files.write_whole(path, b"old")
+
+  def full(_):
+    raise OSError(28, "No space left on device")
+
+  monkeypatch.setattr(os, "fsync", full)
+  with pytest.raises(errors.UserError, match=r"cannot write .*No space left"):
+    files.write_whole(path, b"new")
+  assert path.read_bytes() == b"old"
+  assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
+  (tmp_path / "file").touch()
+  with pytest.raises(errors.UserError, match="cannot write"):
+    files.write_whole(tmp_path / "file" / "below", b"x")

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from seqmodels import errors
 from seqmodels.cells import gradient_clip as clipping
 from seqmodels.cells import initializers, products, projection
 
@@ -135,3 +136,17 @@ def step(
   o = jax.nn.sigmoid(clipping.clip_gradient(net_o, gradient_clip))
   h = o * jnp.tanh(c)
   return LSTMCarry(c=c, h=h), h
+
+
+def refuse_peepholes(params: LSTMParams, target: str) -> None:
+  """Raises UserError where `target` would have to drop peepholes.
+
+  >>> refuse_peepholes(
+  ...   init_params(jax.random.key(0), 3, 4, peepholes=False), "Flax's LSTMCell"
+  ... )
+  """
+  if params.peephole is not None:
+    raise errors.UserError(
+      f"this LSTM has peepholes and {target} has none; make it with "
+      "peepholes=False"
+    )

@@ -46,5 +46,3 @@ def run(
     rows, curves = evaluations.static_and_dynamic(context)
     pages.write(context, rows, curves, "")
     return rows
-
-

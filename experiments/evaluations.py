@@ -74,8 +74,8 @@ def describe(context: Context) -> str:
   size = f"{len(widths)}x{widths[0]}" if uniform else "-".join(widths)
   peepholes = " peephole" if model.cell == "lstm" and model.peepholes else ""
   name = f"{size}{peepholes} {model.cell}, {config.dtype} products"
-  note = context.tokens.provenance.get("note")
-  return f"{name} ({note})" if note else name
+  note = context.tokens.provenance["note"]
+  return f"{name} ({note})" if note.startswith("prefix") else name
 
 
 def static_phase(context: Context, split: str) -> dict[str, Any]:

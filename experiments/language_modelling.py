@@ -69,7 +69,9 @@ class Course(NamedTuple):
   plan: loop.Plan
 
 
-def plan_course(config: config_dict.ConfigDict, tokens: corpus.Tokens) -> Course:
+def plan_course(
+  config: config_dict.ConfigDict, tokens: corpus.Tokens
+) -> Course:
   """Streams, steps, and when to evaluate and save."""
   training = config.training
   ids = assembly.split(tokens, "train")
@@ -294,7 +296,9 @@ def _announce(
   first: int,
 ) -> None:
   """What is about to happen, before the first compilation's silence."""
-  sizes = ", ".join(f"{name} {len(ids):,}" for name, ids in tokens.splits.items())
+  sizes = ", ".join(
+    f"{name} {len(ids):,}" for name, ids in tokens.splits.items()
+  )
   count = trees.count_parameters(fresh.params)
   lines = [
     f"data: {tokens.provenance['source']}, {sizes}; "
@@ -315,5 +319,3 @@ def evaluate(context: evaluations.Context) -> list[Row]:
   sample = evaluations.sample_phase(context)
   pages.write(context, rows, curves, sample)
   return rows
-
-

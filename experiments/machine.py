@@ -6,6 +6,7 @@ import pathlib
 import platform
 
 import jax
+from absl import logging
 
 from seqmodels import errors
 
@@ -21,6 +22,8 @@ def prepare(*, distributed: bool = False) -> None:
   Raises:
     UserError: these variables are no numbers, or no cluster is found.
   """
+  # Orbax tells of every file it opens; a user wants the run's own lines.
+  logging.set_verbosity(logging.WARNING)
   keep_compilations()
   if distributed:
     join()

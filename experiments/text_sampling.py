@@ -64,5 +64,3 @@ def run(
     f"{jax.devices()[0].device_kind}.\n\n```text\n{drawn}\n```\n",
   )
   return rows
-
-

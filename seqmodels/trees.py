@@ -72,9 +72,7 @@ def differences(expected: Tree, found: Tree) -> list[str]:
     if name not in have:
       notes.append(f"{name}: missing")
     elif _kind(leaf) != _kind(have[name]):
-      notes.append(
-        f"{name}: expected {_kind(leaf)}, found {_kind(have[name])}"
-      )
+      notes.append(f"{name}: expected {_kind(leaf)}, found {_kind(have[name])}")
   notes.extend(f"{name}: unexpected" for name in have if name not in want)
   return notes
 

@@ -55,3 +55,49 @@ def forget_bias(value: float, *, gate: int = 1, gates: int = 4) -> Initializer:
     return bias.at[..., gate * width : (gate + 1) * width].set(value)
 
   return init
+
+
+def normal(stddev: float) -> Initializer:
+  """Gaussian of mean zero.
+
+  >>> normal(0.1)(jax.random.key(0), (2, 3)).shape
+  (2, 3)
+  """
+
+  def init(
+    key: jax.Array,
+    shape: tuple[int, ...],
+    dtype: jax.typing.DTypeLike = jnp.float32,
+  ) -> jax.Array:
+    return stddev * jax.random.normal(key, shape, dtype)
+
+  return init
+
+
+def one_hot_rows(symbols: int, features: int) -> Initializer:
+  """A kernel whose first `symbols` rows meet one-hot vectors.
+
+  Such a row is met alone, not as one of a sum over D inputs: drawn as small as
+  the others it would leave the input faint beside the recurrent term, and the
+  first thousands of updates would go into making it heard. Its rows are normal
+  with deviation 0.1, the rest as `recurrent_uniform`.
+
+  >>> one_hot_rows(2, 4)(jax.random.key(0), (5, 16)).shape
+  (5, 16)
+  """
+
+  def init(
+    key: jax.Array,
+    shape: tuple[int, ...],
+    dtype: jax.typing.DTypeLike = jnp.float32,
+  ) -> jax.Array:
+    first, second = jax.random.split(key)
+    dense = (shape[0] - symbols, *shape[1:])
+    return jnp.concatenate(
+      [
+        normal(0.1)(first, (symbols, *shape[1:]), dtype),
+        recurrent_uniform(features)(second, dense, dtype),
+      ]
+    )
+
+  return init

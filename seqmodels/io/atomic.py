@@ -85,7 +85,7 @@ def writer(path: str | os.PathLike) -> Iterator[BinaryIO]:
   """
   # A link keeps pointing where it points: the file it names is replaced.
   final = pathlib.Path(os.path.realpath(path))
-  temporary = final.with_name(f".{final.name[:80]}.{secrets.token_hex(6)}.tmp")
+  temporary = final.with_name(f".incomplete-{secrets.token_hex(8)}")
   try:
     with refusals(final):
       if final.is_dir():

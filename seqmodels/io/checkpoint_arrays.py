@@ -22,14 +22,16 @@ class Description:
   Attributes:
     shape: of the leaf; of the array of keys, for random keys.
     dtype: as NumPy or JAX prints it, "key<fry>" for random keys.
-    prng: the implementation of random keys, None for other leaves.
     sha256: of the bytes in C order; of the key data, for random keys.
+    prng: the implementation of random keys, None for other leaves.
+    weak: whether JAX lets the other operand decide the dtype of a result.
   """
 
   shape: tuple[int, ...]
   dtype: str
-  prng: str | None
   sha256: str
+  prng: str | None = None
+  weak: bool = False
 
 
 def copies(tree: Tree) -> dict[str, Any]:
@@ -38,8 +40,7 @@ def copies(tree: Tree) -> dict[str, Any]:
   Whoever calls may donate, delete or overwrite the leaves at once.
 
   Raises:
-    TypeError: a leaf is no array, number or random key, or is weakly typed (it
-      would come back strongly typed and promote otherwise).
+    TypeError: a leaf is no array, number or random key.
     ValueError: two leaves share one name.
 
   >>> copies({"bias": np.zeros(2, np.float32)})
@@ -63,13 +64,18 @@ def to_host(
   """
   arrays, descriptions = {}, {}
   for name, leaf in leaves.items():
-    prng = None
-    shape, dtype = np.shape(leaf), str(leaf.dtype)
+    data, prng = leaf, None
     if _is_key(leaf):
-      prng = str(jax.random.key_impl(leaf))
-      leaf = jax.random.key_data(leaf)
-    arrays[name] = np.asarray(jax.device_get(leaf), order="C")
-    descriptions[name] = Description(shape, dtype, prng, sha256(arrays[name]))
+      data, prng = jax.random.key_data(leaf), str(jax.random.key_impl(leaf))
+    array = np.asarray(jax.device_get(data), order="C")
+    arrays[name] = array
+    descriptions[name] = Description(
+      shape=np.shape(leaf),
+      dtype=str(leaf.dtype),
+      sha256=sha256(array),
+      prng=prng,
+      weak=bool(getattr(leaf, "weak_type", False)),
+    )
   return arrays, descriptions
 
 
@@ -84,12 +90,11 @@ def rebuild(
   or ShapeDtypeStructs (on the sharding these name, if any), NumPy arrays,
   Python numbers.
 
-  >>> rebuild({"a": 0}, {"a": np.array(7)}, {"a": Description((), "int64", \
-None, "")})
+  >>> rebuild({"a": 0}, {"a": np.array(7)}, {"a": Description((), "int64", "")})
   {'a': 7}
   """
   leaves = [
-    _rebuild_leaf(leaf, arrays[name], descriptions[name].prng)
+    _rebuild_leaf(leaf, arrays[name], descriptions[name])
     for name, leaf in trees.leaves_by_name(target).items()
   ]
   return jax.tree.unflatten(jax.tree.structure(target), leaves)
@@ -98,7 +103,7 @@ None, "")})
 def storage(description: Description) -> tuple[tuple[int, ...], np.dtype]:
   """Shape and dtype of a leaf as stored: random keys are stored as key data.
 
-  >>> storage(Description((3,), "key<fry>", "threefry2x32", ""))
+  >>> storage(Description((3,), "key<fry>", "", prng="threefry2x32"))
   ((3, 2), dtype('uint32'))
   """
   if description.prng is None:
@@ -120,11 +125,6 @@ def sha256(array: np.ndarray) -> str:
 
 def _copy(name: str, leaf: Any) -> Any:
   if isinstance(leaf, jax.Array):
-    if not _is_key(leaf) and leaf.weak_type:
-      raise TypeError(
-        f"{name} is weakly typed and would not come back the same; give it a"
-        f" dtype, as in jnp.asarray(value, jnp.{leaf.dtype})"
-      )
     if leaf.is_fully_addressable or leaf.is_fully_replicated:
       return jax.device_put(leaf, leaf.sharding, may_alias=False)
     # Each process has a part only: to all of them the whole.
@@ -138,7 +138,7 @@ def _copy(name: str, leaf: Any) -> Any:
   return array
 
 
-def _rebuild_leaf(like: Any, array: np.ndarray, prng: str | None) -> Any:
+def _rebuild_leaf(like: Any, array: np.ndarray, saved: Description) -> Any:
   if isinstance(like, np.ndarray):
     return array
   if isinstance(like, np.generic):
@@ -151,13 +151,20 @@ def _rebuild_leaf(like: Any, array: np.ndarray, prng: str | None) -> Any:
   # Restoring happens between steps, where a guard against hidden transfers
   # (jax_transfer_guard) has nothing to find.
   with jax.transfer_guard("allow"):
-    if prng is None:
+    if saved.weak:
+      return jax.jit(_weak, out_shardings=sharding)(_put(array, sharding))
+    if saved.prng is None:
       return _put(array, sharding)
-    wrap = functools.partial(jax.random.wrap_key_data, impl=prng)
+    wrap = functools.partial(jax.random.wrap_key_data, impl=saved.prng)
     if sharding is None or sharding.is_fully_addressable:
       return jax.device_put(wrap(jax.device_put(array)), sharding)
     whole = _put(array, _replicated(sharding))
     return jax.jit(wrap, out_shardings=sharding)(whole)
+
+
+def _weak(array: jax.Array) -> jax.Array:
+  zeros = jnp.full(array.shape, array.dtype.type(0).item())  # weakly typed
+  return zeros.at[...].set(array) if zeros.dtype == array.dtype else array
 
 
 def _put(

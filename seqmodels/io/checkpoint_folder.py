@@ -10,8 +10,10 @@ pickled. This is the only module that knows orbax.
 import contextlib
 import dataclasses
 import hashlib
+import logging
 import os
 import pathlib
+import re
 import shutil
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -178,8 +180,14 @@ def _save_arrays(folder: pathlib.Path, arrays: dict[str, np.ndarray]) -> None:
   # has better work than to try: half the time for a tenth more disk.
   context.memory_options.deepcopy_host_arrays = False
   context.array_options.saving.use_compression = False
-  with context:
-    ocp.save(folder, _nest(stored))
+  try:
+    with context:
+      ocp.save(folder, _nest(stored))
+  except ValueError as error:
+    code = re.search(r"os_error_code='(\d+)'", str(error))
+    if not code:
+      raise
+    raise OSError(int(code[1]), os.strerror(int(code[1]))) from error
 
 
 def _load_arrays(
@@ -198,6 +206,7 @@ def _load_arrays(
 
 
 def _context() -> ocp.Context:
+  logging.getLogger("absl").addFilter(_not_raised_by_orbax)
   context = ocp.Context()
   if jax.process_count() > 1:
     # Whole arrays are written and read by each process for itself.
@@ -206,6 +215,11 @@ def _context() -> ocp.Context:
     context.multiprocessing_options.active_processes = {here}
     context.multiprocessing_options.barrier_sync_key_prefix = f"process{here}"
   return context
+
+
+def _not_raised_by_orbax(entry: logging.LogRecord) -> bool:
+  """False for the tracebacks that orbax logs of errors it also raises."""
+  return not (entry.exc_info and "orbax" in entry.pathname)
 
 
 def _nest(named: dict[str, np.ndarray]) -> dict[str, Any]:

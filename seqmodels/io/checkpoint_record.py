@@ -69,7 +69,7 @@ class Record:
         meta=document["meta"],
         leaves={
           name: checkpoint_arrays.Description(
-            tuple(leaf["shape"]), leaf["dtype"], leaf["prng"], leaf["sha256"]
+            **leaf | {"shape": tuple(leaf["shape"])}
           )
           for name, leaf in document["leaves"].items()
         },

@@ -11,7 +11,7 @@ import os
 import pathlib
 import time
 from collections.abc import Iterable, Mapping
-from typing import Any, TextIO
+from typing import Any
 
 import tensorboardX
 
@@ -59,9 +59,8 @@ class MetricWriter:
     self._seen = {_key(entry) for entry in kept if entry["step"] == step}
     atomic.write_text(self._path, "".join(map(_line, kept)))
     with atomic.refusals(self._path):
-      self._file: TextIO = open(  # noqa: SIM115
-        self._path, "a", encoding="utf-8", buffering=1
-      )
+      # No buffer: a failed write must not come back when the file is closed.
+      self._file = open(self._path, "ab", buffering=0)  # noqa: SIM115
     self._events: Any = None
     if tensorboard:
       # Event files are named by second and host: two within a second would
@@ -102,8 +101,10 @@ class MetricWriter:
       }
       if _key(entry) in self._seen:
         continue
+      rest = _line(entry).encode()
       with atomic.refusals(self._path):
-        self._file.write(_line(entry))
+        while rest:
+          rest = rest[self._file.write(rest) :]
       if self._events is not None and math.isfinite(value):
         self._events.add_scalar(f"{split}/{name}", value, step)
 

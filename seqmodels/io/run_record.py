@@ -148,17 +148,15 @@ def differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
   >>> differing({"seed": 1, "data": {"limit": 0}}, {"seed": 2, "data": {}})
   ['data.limit was 0, now missing', 'seed was 1, now 2']
   """
-  old, new = dict(_leaves(before)), dict(_leaves(now))
-  missing = object()
-
-  def show(value: Any) -> str:
-    return "missing" if value is missing else json.dumps(value)
-
+  # As JSON text: to Python, true equals 1.
+  old, new = (
+    {name: json.dumps(value) for name, value in _leaves(tree)}
+    for tree in (before, now)
+  )
   return [
-    f"{name} was {show(old.get(name, missing))}, "
-    f"now {show(new.get(name, missing))}"
+    f"{name} was {old.get(name, 'missing')}, now {new.get(name, 'missing')}"
     for name in sorted(old.keys() | new.keys())
-    if old.get(name, missing) != new.get(name, missing)
+    if old.get(name) != new.get(name)
   ]
 
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from seqmodels.cells import cell as cells
-from seqmodels.cells import projection, segmented
+from seqmodels.cells import initializers, projection, segmented
 
 
 class RecurrentLayer(nn.Module):
@@ -21,8 +21,8 @@ class RecurrentLayer(nn.Module):
     features: H.
     cell: a name in `cells.cell.CELLS`.
     options: the cell's own options, such as `{"peepholes": False}`.
-    in_features: D; needed only where the input is integer ids, for which it is
-      the number of symbols together with any dense inputs' widths.
+    in_features: D; needed only where the first input is integer ids, for which
+      it is the number of symbols together with any dense inputs' widths.
     gradient_clip: bound on each derivative with respect to a net input.
     dtype: dtype of the products' operands; `None` keeps float32.
     param_dtype: dtype of the weights.
@@ -94,7 +94,7 @@ class RecurrentLayer(nn.Module):
       parts = [jnp.swapaxes(part, 0, 1) for part in parts]
       reset = None if reset is None else jnp.swapaxes(reset, 0, 1)
     cell = self._cell()
-    params = self._params(cell, self.in_features or _width(parts))
+    params = self._params(cell, parts)
     if initial_carry is None:
       initial_carry = self.initial_carry(parts[0].shape[1])
     sequence = cell.sequence
@@ -113,12 +113,25 @@ class RecurrentLayer(nn.Module):
     outputs = outputs if time_major else jnp.swapaxes(outputs, 0, 1)
     return (carry, outputs) if return_carry else outputs
 
-  def _params(self, cell: cells.Cell, in_features: int) -> Any:
+  def _params(self, cell: cells.Cell, parts: list[jax.Array]) -> Any:
     """The cell's weights, each registered under its own name."""
+    dense, symbolic = _widths(parts)
+    in_features = self.in_features or dense
+    if symbolic and in_features <= dense:
+      raise ValueError("integer inputs need `in_features`: ids carry no width")
+    options = {}
+    if symbolic:
+      options["kernel_init"] = initializers.one_hot_rows(
+        in_features - dense, self.features
+      )
 
     def fresh(key: jax.Array) -> Any:
       return cell.init_params(
-        key, in_features, self.features, param_dtype=self.param_dtype
+        key,
+        in_features,
+        self.features,
+        param_dtype=self.param_dtype,
+        **options,
       )
 
     shapes = jax.eval_shape(fresh, jax.random.key(0))
@@ -131,7 +144,10 @@ class RecurrentLayer(nn.Module):
     return type(shapes)(**fields)
 
 
-def _width(parts: list[jax.Array]) -> int:
-  if any(jnp.issubdtype(part.dtype, jnp.integer) for part in parts):
-    raise ValueError("integer inputs need `in_features`: ids carry no width")
-  return sum(part.shape[-1] for part in parts)
+def _widths(parts: list[jax.Array]) -> tuple[int, bool]:
+  """Width of the dense inputs together, and whether the first one is ids."""
+  symbolic = [jnp.issubdtype(part.dtype, jnp.integer) for part in parts]
+  if any(symbolic[1:]):
+    raise ValueError("ids must come first among the inputs of a layer")
+  dense = parts[1:] if symbolic[0] else parts
+  return sum(part.shape[-1] for part in dense), symbolic[0]

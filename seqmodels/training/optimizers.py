@@ -42,9 +42,7 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
 }
 
 
-def constant(
-  rate: float, *, steps: int, warmup: int
-) -> optax.ScalarOrSchedule:
+def constant(rate: float, *, steps: int, warmup: int) -> optax.ScalarOrSchedule:
   """The same rate throughout, after a linear warm-up."""
   del steps
   if not warmup:

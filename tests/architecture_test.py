@@ -1,0 +1,199 @@
+"""The layers, read from the imports themselves.
+
+WORKSPACE.md says which folder may import which; this test holds it, and with
+it the limits that keep modules readable.
+"""
+
+import ast
+import fnmatch
+import pathlib
+
+import pytest
+
+PROJECT = pathlib.Path(__file__).resolve().parent.parent
+LONGEST_MODULE = 350
+LONGEST_MAIN = 60
+
+# Layer 0 is for everyone. "jax" and "numpy" are, too, but for the configs.
+BOTTOM = {"seqmodels.errors", "seqmodels.units", "seqmodels.trees"}
+
+# What each folder may import beside the standard library, itself and layer 0:
+# folders of the library by their name, foreign packages by theirs.
+ALLOWED: dict[str, set[str]] = {
+  "cells": set(),
+  "stacks": {"seqmodels.cells", "flax"},
+  "models": {"seqmodels.stacks", "seqmodels.cells", "flax"},
+  "losses": set(),
+  "evaluation": {"seqmodels.models", "seqmodels.losses", "optax"},
+  "sampling": {"seqmodels.models", "seqmodels.losses"},
+  "training": {
+    "seqmodels.models",
+    "seqmodels.losses",
+    "seqmodels.evaluation",
+    "optax",
+  },
+  "data": {"datasets", "fsspec", "aiohttp"},
+  "io": {"orbax", "tensorboardX", "matplotlib", "tqdm"},
+}
+
+# Foreign packages that only some modules of a folder may import.
+ONLY_IN = {
+  "optax": ["training/*", "evaluation/dynamic*"],
+  "datasets": ["data/sources", "data/download"],
+  "fsspec": ["data/download"],
+  "aiohttp": ["data/download"],
+  "orbax": ["io/checkpoint*"],
+  "matplotlib": ["io/canvas"],
+}
+
+# Foreign packages that are imported inside functions: importing the library
+# must stay quick, and must work where they are missing.
+LAZY = {"aiohttp", "datasets", "fsspec", "matplotlib", "torch", "nltk"}
+
+# The settings object of the command line stops at the experiments.
+NEVER_IN_LIBRARY = {"ml_collections", "absl", "experiments", "configs"}
+
+STANDARD = __import__("sys").stdlib_module_names
+
+
+def modules(folder: str) -> list[pathlib.Path]:
+  return sorted((PROJECT / folder).rglob("*.py"))
+
+
+def name_of(path: pathlib.Path) -> str:
+  return path.relative_to(PROJECT).with_suffix("").as_posix()
+
+
+LIBRARY = modules("seqmodels")
+RUNNERS = modules("experiments") + modules("configs") + [PROJECT / "main.py"]
+
+
+def imports(path: pathlib.Path) -> list[tuple[str, bool]]:
+  """Every imported module in full, and whether at the module's top level."""
+  tree = ast.parse(path.read_text(encoding="utf-8"))
+  found = []
+  for node in ast.walk(tree):
+    if isinstance(node, ast.Import):
+      names = [alias.name for alias in node.names]
+    elif isinstance(node, ast.ImportFrom):
+      assert node.level == 0, f"{path}: relative import"
+      names = [f"{node.module}.{alias.name}" for alias in node.names]
+    else:
+      continue
+    found += [(name, node in tree.body) for name in names]
+  return found
+
+
+def is_under(name: str, package: str) -> bool:
+  return name == package or name.startswith(f"{package}.")
+
+
+def root(name: str) -> str:
+  return name.partition(".")[0]
+
+
+def test_every_folder_of_the_library_has_its_rule():
+  folders = {path.name for path in (PROJECT / "seqmodels").iterdir()}
+  folders = {
+    name for name in folders if (PROJECT / "seqmodels" / name).is_dir()
+  }
+  assert folders - {"__pycache__"} <= ALLOWED.keys()
+
+
+@pytest.mark.parametrize("path", LIBRARY, ids=name_of)
+def test_a_module_of_the_library_imports_only_what_its_layer_may(path):
+  parts = path.relative_to(PROJECT / "seqmodels").parts
+  folder = parts[0] if len(parts) > 1 else ""
+  allowed = {"jax", "numpy", *ALLOWED.get(folder, set()), *BOTTOM}
+  if folder:
+    allowed.add(f"seqmodels.{folder}")
+  for name, _ in imports(path):
+    if root(name) in STANDARD:
+      continue
+    assert root(name) not in NEVER_IN_LIBRARY, f"{name_of(path)}: {name}"
+    assert any(is_under(name, package) for package in allowed), (
+      f"{name_of(path)} imports {name}; seqmodels/{folder} may import "
+      f"{sorted(allowed)}"
+    )
+
+
+@pytest.mark.parametrize("path", LIBRARY, ids=name_of)
+def test_heavy_packages_stay_where_they_belong(path):
+  place = path.relative_to(PROJECT / "seqmodels").with_suffix("").as_posix()
+  for name, at_top in imports(path):
+    for pattern in ONLY_IN.get(root(name), ["*"]):
+      if fnmatch.fnmatch(place, pattern):
+        break
+    else:
+      pytest.fail(f"{place} imports {name}; only {ONLY_IN[root(name)]} may")
+    assert not (at_top and root(name) in LAZY), (
+      f"{place} imports {name} when it is imported; do it in the function"
+    )
+
+
+@pytest.mark.parametrize("path", LIBRARY, ids=name_of)
+def test_the_library_knows_no_config_object(path):
+  tree = ast.parse(path.read_text(encoding="utf-8"))
+  names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+  names |= {
+    node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)
+  }
+  assert not names & {"ConfigDict", "FrozenConfigDict", "FLAGS"}
+
+
+@pytest.mark.parametrize("path", modules("configs"), ids=name_of)
+def test_a_config_imports_no_code_that_runs(path):
+  allowed = ("ml_collections", "configs", "seqmodels.errors")
+  for name, _ in imports(path):
+    assert root(name) in STANDARD or any(
+      is_under(name, package) for package in allowed
+    ), f"{name_of(path)} imports {name}"
+
+
+def test_main_only_hands_over():
+  foreign = {
+    root(name)
+    for name, _ in imports(PROJECT / "main.py")
+    if root(name) not in STANDARD
+  }
+  assert foreign <= {"absl", "experiments"}
+  lines = (PROJECT / "main.py").read_text().splitlines()
+  assert len(lines) <= LONGEST_MAIN
+
+
+@pytest.mark.parametrize("path", LIBRARY + RUNNERS, ids=name_of)
+def test_a_module_fits_in_one_reading(path):
+  length = len(path.read_text(encoding="utf-8").splitlines())
+  assert length <= LONGEST_MODULE, (
+    f"{name_of(path)} has {length} lines; split it at {LONGEST_MODULE}"
+  )
+
+
+@pytest.mark.parametrize("path", LIBRARY + RUNNERS, ids=name_of)
+def test_a_module_says_what_it_is(path):
+  assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+
+
+def test_modules_are_named_after_what_they_hold():
+  vague = {"utils", "util", "helpers", "helper", "misc", "manager", "handler"}
+  vague |= {"engine", "lib", "common"}
+  named = {path.stem for path in LIBRARY + modules("experiments")}
+  assert not named & vague
+
+
+def test_every_test_of_the_library_stands_where_its_module_does():
+  """tests/data/streams_test.py is for seqmodels/data/streams.py."""
+  about_folders = {"contract"}
+  for path in (PROJECT / "tests").rglob("*_test.py"):
+    place = path.relative_to(PROJECT / "tests")
+    if place.parts[0] not in ALLOWED:
+      continue
+    subject = place.name.removesuffix("_test.py")
+    module = PROJECT / "seqmodels" / place.parent / f"{subject}.py"
+    assert module.exists() or subject in about_folders, (
+      f"{place} mirrors no {module.relative_to(PROJECT)}"
+    )
+
+
+def test_tests_are_no_package():
+  assert list((PROJECT / "tests").rglob("__init__.py")) == []

@@ -9,9 +9,7 @@ import warnings
 from collections.abc import Collection
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
-from jax.experimental import multihost_utils
 
 from seqmodels import errors, trees
 from seqmodels.io import (
@@ -19,11 +17,14 @@ from seqmodels.io import (
   checkpoint_arrays,
   checkpoint_folder,
   checkpoint_record,
+  processes,
 )
 
 Tree = Any
 
 CORRUPT = ".corrupt"
+# What the first process tells the others instead of a step.
+_NONE, _FAILED = -1, -2
 
 
 class Restored(NamedTuple):
@@ -45,32 +46,36 @@ def steps(area: pathlib.Path) -> list[int]:
 
 def newest(
   area: pathlib.Path, target: Tree, prefix: str = ""
-) -> tuple[Restored, list[int]]:
+) -> tuple[Restored | None, list[int]]:
   """The newest intact checkpoint, and the steps of corrupt ones after it.
 
   Args:
-    area: folder of checkpoints.
+    area: folder of checkpoints; None is returned where it never held one.
     target: tree of arrays or ShapeDtypeStructs to fill.
     prefix: read only the leaves whose names begin so; `target` is without it.
 
   Raises:
     errors.UserError: the saved tree differs from `target`.
-    errors.RunError: none is intact; `area` holds one at least.
+    errors.RunError: none is intact.
   """
-  chosen = -1
+  chosen = _FAILED
   corrupt: list[int] = []
+  record: checkpoint_record.Record | None = None
+  arrays: dict[str, np.ndarray] = {}
   try:
-    if jax.process_index() == 0:
+    if processes.is_first():
       record, arrays, corrupt = _newest_arrays(area, target, prefix)
-      chosen = record.step
+      chosen = record.step if record else _NONE
   finally:
     # Also when this one fails, or the others would wait for ever.
-    chosen = _agreed(chosen)
-  if jax.process_index() > 0:
-    if chosen < 0:
-      raise errors.RunError(
-        f"the first process could not restore from {area}; it says why"
-      )
+    chosen = processes.agreed(chosen)
+  if chosen == _NONE:
+    return None, []
+  if chosen == _FAILED:
+    raise errors.RunError(
+      f"the first process could not restore from {area}; it says why"
+    )
+  if record is None:
     record, arrays = _read(area / str(chosen), target, prefix)
   tree = checkpoint_arrays.rebuild(target, arrays, _leaves(record, prefix))
   return Restored(record.step, tree, record.meta), corrupt
@@ -89,11 +94,6 @@ def read_meta(area: pathlib.Path) -> tuple[int, dict[str, Any]]:
     except checkpoint_record.CorruptError as error:
       reasons.append(f"step {step}: {error}")
   raise _all_corrupt(area, reasons)
-
-
-def has_corrupt(area: pathlib.Path) -> bool:
-  """Whether corrupt checkpoints have been set aside here."""
-  return any(name.endswith(CORRUPT) for name in _names(area))
 
 
 def set_aside(area: pathlib.Path, corrupt: Collection[int]) -> None:
@@ -123,9 +123,12 @@ def clean(area: pathlib.Path) -> None:
 
 def _newest_arrays(
   area: pathlib.Path, target: Tree, prefix: str
-) -> tuple[checkpoint_record.Record, dict[str, np.ndarray], list[int]]:
+) -> tuple[checkpoint_record.Record | None, dict[str, np.ndarray], list[int]]:
   corrupt: list[int] = []
   reasons: list[str] = []
+  aside = [name for name in _names(area) if name.endswith(CORRUPT)]
+  if not steps(area) and not aside:
+    return None, {}, []
   for step in reversed(steps(area)):
     try:
       record, arrays = _read(area / str(step), target, prefix)
@@ -140,7 +143,7 @@ def _newest_arrays(
         stacklevel=5,
       )
     return record, arrays, corrupt
-  raise _all_corrupt(area, reasons)
+  raise _all_corrupt(area, reasons or aside)
 
 
 def _read(
@@ -169,14 +172,6 @@ def _leaves(
     for name, leaf in record.leaves.items()
     if name.startswith(prefix)
   }
-
-
-def _agreed(step: int) -> int:
-  """What the first process says."""
-  if jax.process_count() == 1:
-    return step
-  with jax.transfer_guard("allow"):
-    return int(multihost_utils.broadcast_one_to_all(np.int32(step)))
 
 
 def _names(area: pathlib.Path) -> list[str]:

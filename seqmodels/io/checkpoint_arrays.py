@@ -125,9 +125,9 @@ def sha256(array: np.ndarray) -> str:
 
 def _copy(name: str, leaf: Any) -> Any:
   if isinstance(leaf, jax.Array):
-    if leaf.is_fully_addressable or leaf.is_fully_replicated:
+    if leaf.is_fully_addressable:
       return jax.device_put(leaf, leaf.sharding, may_alias=False)
-    # Each process has a part only: to all of them the whole.
+    # Each process may hold a part only: to all of them the whole.
     return jax.jit(jnp.copy, out_shardings=_replicated(leaf.sharding))(leaf)
   array = np.array(leaf, order="C")
   if array.dtype.kind in "OUSMm" or array.dtype.names:

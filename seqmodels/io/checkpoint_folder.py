@@ -22,7 +22,12 @@ import jax
 import numpy as np
 from orbax.checkpoint import v1 as ocp
 
-from seqmodels.io import atomic, checkpoint_arrays, checkpoint_record
+from seqmodels.io import (
+  atomic,
+  checkpoint_arrays,
+  checkpoint_record,
+  processes,
+)
 
 INCOMPLETE = ".incomplete"
 REPLACED = ".replaced"
@@ -46,25 +51,20 @@ def write(
   """
   arrays, descriptions = checkpoint_arrays.to_host(leaves)
   record = checkpoint_record.Record(step, meta, descriptions, {}, prng)
-  if _holds(folder, record.fingerprint):
+  if processes.agreed(_holds(folder, record.fingerprint)):
     return
   staging = folder.with_name(folder.name + INCOMPLETE)
-  replaced = folder.with_name(folder.name + REPLACED)
   try:
     with atomic.refusals(folder):
-      remove_tree(staging)
+      if processes.is_first():
+        remove_tree(staging)
       _save_arrays(staging, arrays)
-      record = dataclasses.replace(record, files=_files(staging))
-      atomic.write_text(staging / checkpoint_record.NAME, record.to_json())
-      _sync(staging)
-      if folder.exists():
-        os.rename(folder, replaced)
-      os.rename(staging, folder)
-      atomic.sync_folder(folder.parent)
-      remove_tree(replaced)
+      if processes.is_first():
+        _commit(staging, folder, record)
   except BaseException:
-    with contextlib.suppress(OSError):
-      clean(folder)
+    if processes.is_first():
+      with contextlib.suppress(OSError):
+        clean(folder)
     raise
 
 
@@ -173,9 +173,31 @@ def randomness() -> dict[str, Any]:
   }
 
 
+def _commit(
+  staging: pathlib.Path,
+  folder: pathlib.Path,
+  record: checkpoint_record.Record,
+) -> None:
+  """Adds the record, and makes all of it durable before it is renamed."""
+  record = dataclasses.replace(record, files=_files(staging))
+  atomic.write_text(staging / checkpoint_record.NAME, record.to_json())
+  for parent, _, files in os.walk(staging, topdown=False):
+    for name in files:
+      with open(os.path.join(parent, name), "rb") as file:
+        os.fsync(file.fileno())
+    atomic.sync_folder(pathlib.Path(parent))
+  replaced = folder.with_name(folder.name + REPLACED)
+  if folder.exists():
+    os.rename(folder, replaced)
+  os.rename(staging, folder)
+  atomic.sync_folder(folder.parent)
+  remove_tree(replaced)
+
+
 def _save_arrays(folder: pathlib.Path, arrays: dict[str, np.ndarray]) -> None:
   stored = {name: array for name, array in arrays.items() if array.size}
-  context = _context()
+  logging.getLogger("absl").addFilter(_not_raised_by_orbax)
+  context = ocp.Context()
   # The arrays are copies already. Weights hardly shrink, and the processor
   # has better work than to try: half the time for a tenth more disk.
   context.memory_options.deepcopy_host_arrays = False
@@ -193,8 +215,15 @@ def _save_arrays(folder: pathlib.Path, arrays: dict[str, np.ndarray]) -> None:
 def _load_arrays(
   folder: pathlib.Path, stored: dict[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
-  context = _context()
+  logging.getLogger("absl").addFilter(_not_raised_by_orbax)
+  context = ocp.Context()
   context.pytree_options.loading.partial_load = True
+  if jax.process_count() > 1:
+    # Each process reads all, by itself: the first tries several folders.
+    here = jax.process_index()
+    context.multiprocessing_options.primary_host = here
+    context.multiprocessing_options.active_processes = {here}
+    context.multiprocessing_options.barrier_sync_key_prefix = f"process{here}"
   try:
     with context:
       loaded = ocp.load(folder, _nest(stored))
@@ -203,18 +232,6 @@ def _load_arrays(
     raise checkpoint_record.CorruptError(
       f"orbax cannot read it ({error})"
     ) from error
-
-
-def _context() -> ocp.Context:
-  logging.getLogger("absl").addFilter(_not_raised_by_orbax)
-  context = ocp.Context()
-  if jax.process_count() > 1:
-    # Whole arrays are written and read by each process for itself.
-    here = jax.process_index()
-    context.multiprocessing_options.primary_host = here
-    context.multiprocessing_options.active_processes = {here}
-    context.multiprocessing_options.barrier_sync_key_prefix = f"process{here}"
-  return context
 
 
 def _not_raised_by_orbax(entry: logging.LogRecord) -> bool:
@@ -260,12 +277,3 @@ def _holds(folder: pathlib.Path, fingerprint: str) -> bool:
   except checkpoint_record.CorruptError:
     return False
   return record.fingerprint == fingerprint
-
-
-def _sync(folder: pathlib.Path) -> None:
-  """Makes all files and names below durable before the rename does."""
-  for parent, _, files in os.walk(folder, topdown=False):
-    for name in files:
-      with open(os.path.join(parent, name), "rb") as file:
-        os.fsync(file.fileno())
-    atomic.sync_folder(pathlib.Path(parent))

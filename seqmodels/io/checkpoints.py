@@ -22,6 +22,7 @@ from seqmodels.io import (
   checkpoint_area,
   checkpoint_arrays,
   checkpoint_folder,
+  processes,
 )
 
 Tree = Any
@@ -37,6 +38,9 @@ class Checkpoints:
   Use it as a context manager or call `close`: a process that ends without it
   may lose the save under way (never an earlier one). Failed writes surface as
   errors.RunError from the next call.
+
+  With several processes every one makes the same calls; the first writes, and
+  `save` returns when it has.
 
   Args:
     directory: the `checkpoints` folder of a run; made when first written to.
@@ -67,7 +71,6 @@ class Checkpoints:
     self._pending: collections.deque[concurrent.futures.Future[None]] = (
       collections.deque()
     )
-    self._writes = jax.process_index() == 0
     self._cleaned = False
 
   def save(self, step: int, state: Tree, meta: dict[str, Any]) -> None:
@@ -163,7 +166,7 @@ class Checkpoints:
     it differ from a run that was never interrupted.
     """
     self.wait()
-    if self._writes:
+    if processes.is_first():
       seen = [best for best in self.best_steps if best <= step]
       checkpoint_area.keep(self._best, seen)
 
@@ -174,7 +177,7 @@ class Checkpoints:
       raise ValueError(f"step is {step}; it must be at least 0")
     self._settle(_BACKLOG - 1)
     self._clean()
-    if self._writes:
+    if processes.is_first():
       with atomic.refusals(area):
         area.mkdir(parents=True, exist_ok=True)
     write = functools.partial(
@@ -185,12 +188,15 @@ class Checkpoints:
       json.loads(json.dumps(meta)),
       checkpoint_folder.randomness(),
     )
-    if self._writes:
-      self._pending.append(self._writer.submit(self._run, write))
+    self._pending.append(self._writer.submit(self._run, write))
+    if jax.process_count() > 1:
+      self.wait()  # In there the processes talk, and must not of two things.
 
   def _run(self, write: Callable[[], None]) -> None:
     """Writes and deletes what is no longer kept, in the background thread."""
     write()
+    if not processes.is_first():
+      return
     latest = self.latest_steps[-self._keep :]
     checkpoint_area.keep(self._latest, latest)
     # The newest best, and the one that was best at each state kept, so that
@@ -220,7 +226,7 @@ class Checkpoints:
         ) from error
 
   def _clean(self) -> None:
-    if self._writes and not self._cleaned:
+    if processes.is_first() and not self._cleaned:
       checkpoint_area.clean(self._latest)
       checkpoint_area.clean(self._best)
       self._cleaned = True
@@ -228,15 +234,8 @@ class Checkpoints:
   def _restore(self, area: pathlib.Path, target: Tree) -> Restored | None:
     self.wait()
     self._clean()
-    if not checkpoint_area.steps(area):
-      if checkpoint_area.has_corrupt(area):
-        raise errors.RunError(
-          f"{area} holds corrupt checkpoints only; restore the folder from a"
-          " copy, or delete it to start afresh"
-        )
-      return None
     restored, corrupt = checkpoint_area.newest(area, target)
-    if self._writes:
+    if processes.is_first():
       checkpoint_area.set_aside(area, corrupt)
     return restored
 
@@ -258,6 +257,8 @@ def restore_params(run_dir: str | os.PathLike, target: Tree) -> Restored:
   """
   area, prefix = _for_use(run_dir)
   restored, _ = checkpoint_area.newest(area, target, prefix)
+  if restored is None:
+    raise _no_checkpoint(area.parent.parent)
   return restored
 
 
@@ -283,7 +284,11 @@ def _for_use(run_dir: str | os.PathLike) -> tuple[pathlib.Path, str]:
   for name, prefix in (("best", ""), ("latest", "params/")):
     if checkpoint_area.steps(run / "checkpoints" / name):
       return run / "checkpoints" / name, prefix
-  raise errors.UserError(
+  raise _no_checkpoint(run)
+
+
+def _no_checkpoint(run: pathlib.Path) -> errors.UserError:
+  return errors.UserError(
     f"{run} has no complete checkpoint yet; run its command until it has"
     " saved one"
   )

@@ -1,0 +1,83 @@
+import dataclasses
+import json
+
+import pytest
+
+from seqmodels import errors
+from seqmodels.io import checkpoint_arrays, checkpoint_record
+
+
+@pytest.fixture
+def record():
+  return checkpoint_record.Record(
+    step=3,
+    meta={"best": float("inf"), "rate": 0.1, "name": "\u00e9"},
+    leaves={
+      "w": checkpoint_arrays.Description((2, 0), "bfloat16", "ab"),
+      "key": checkpoint_arrays.Description(
+        (), "key<fry>", "cd", "threefry2x32"
+      ),
+    },
+    files={"state/d": (12, "ef")},
+    prng={"default": "threefry2x32", "partitionable": True},
+  )
+
+
+def test_record_comes_back_equal(record):
+  again = checkpoint_record.Record.from_json(record.to_json())
+  assert again == record
+  assert again.fingerprint == record.fingerprint
+
+
+def test_no_flipped_bit_changes_a_record(record):
+  text = record.to_json().encode()
+  for bit in range(len(text) * 8):
+    flipped = bytearray(text)
+    flipped[bit // 8] ^= 1 << (bit % 8)
+    try:
+      found = checkpoint_record.Record.from_json(flipped.decode())
+    except (checkpoint_record.CorruptError, UnicodeDecodeError):
+      continue
+    assert found == record  # one kind of white space for another
+
+
+def test_no_shortened_record_is_read(record):
+  text = record.to_json()
+  for length in range(len(text.rstrip())):
+    with pytest.raises(checkpoint_record.CorruptError):
+      checkpoint_record.Record.from_json(text[:length])
+
+
+@pytest.mark.parametrize(
+  "text", ["", "[]", "3", "null", "{}", '{"sha256": 1}', "[" * 100_000]
+)
+def test_text_that_is_no_record_is_corrupt(text):
+  with pytest.raises(checkpoint_record.CorruptError):
+    checkpoint_record.Record.from_json(text)
+
+
+@pytest.mark.parametrize(
+  "change",
+  [
+    {"step": 4},
+    {"meta": {"best": 1.0}},
+    {"leaves": {}},
+    {"prng": {"default": "rbg"}},
+  ],
+)
+def test_fingerprint_changes_with_the_content(record, change):
+  assert dataclasses.replace(record, **change).fingerprint != record.fingerprint
+
+
+def test_fingerprint_ignores_how_files_are_called(record):
+  other = dataclasses.replace(record, files={"state/e": (12, "ef")})
+  assert other.fingerprint == record.fingerprint
+
+
+def test_later_format_is_a_user_error(record, monkeypatch):
+  monkeypatch.setattr(checkpoint_record, "FORMAT", 2)
+  text = record.to_json()
+  monkeypatch.undo()
+  assert json.loads(text)["format"] == 2
+  with pytest.raises(errors.UserError, match=r"format 2.*reads up to 1"):
+    checkpoint_record.Record.from_json(text)

@@ -22,7 +22,6 @@ MODULES = {
   "language_modelling": "experiments.language_modelling",
   "dynamic_evaluation": "experiments.dynamic_evaluation",
   "text_sampling": "experiments.text_sampling",
-  "benchmark": "experiments.benchmark",
 }
 
 

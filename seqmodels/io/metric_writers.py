@@ -5,6 +5,7 @@ is killed and resumed leaves the same file as one that was not, but for timings:
 what was written after the checkpoint is dropped and written anew.
 """
 
+import io
 import json
 import math
 import os
@@ -13,6 +14,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import jax
 import tensorboardX
 
 from seqmodels.io import atomic
@@ -24,7 +26,8 @@ class MetricWriter:
   """Appends metrics to a run folder.
 
   Every line reaches the operating system before `write` returns, so a process
-  killed right after a checkpoint has lost none of the metrics before it.
+  killed right after a checkpoint has lost none of the metrics before it. Of
+  several processes of one run the first writes, the others' writers do nothing.
 
   >>> import tempfile
   >>> folder = pathlib.Path(tempfile.mkdtemp())
@@ -53,6 +56,10 @@ class MetricWriter:
       UserError, RunError: the folder cannot be written, or is full.
     """
     self._path = pathlib.Path(workdir) / METRICS
+    self._events: Any = None
+    self._file: io.FileIO | None = None
+    if jax.process_index() != 0:
+      return
     kept = [entry for entry in read(self._path) if entry["step"] <= step]
     # Only lines of the restored step itself can come again: whether they were
     # written before the checkpoint or after it is the caller's business.
@@ -60,8 +67,7 @@ class MetricWriter:
     atomic.write_text(self._path, "".join(map(_line, kept)))
     with atomic.refusals(self._path):
       # No buffer: a failed write must not come back when the file is closed.
-      self._file = open(self._path, "ab", buffering=0)  # noqa: SIM115
-    self._events: Any = None
+      self._file = io.FileIO(self._path, "ab")
     if tensorboard:
       # Event files are named by second and host: two within a second would
       # share one name, and one of them would lose its points.
@@ -90,6 +96,8 @@ class MetricWriter:
     Raises:
       RunError: the disk is full.
     """
+    if self._file is None:
+      return
     for name, value in values.items():
       value = float(value)
       entry = {
@@ -110,7 +118,8 @@ class MetricWriter:
 
   def close(self) -> None:
     """Finishes the files."""
-    self._file.close()
+    if self._file is not None:
+      self._file.close()
     if self._events is not None:
       self._events.close()
 

@@ -1,10 +1,12 @@
 """How far a run is: a bar in a terminal, plain lines in a log."""
 
+import io
 import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, TextIO
 
+import jax
 import tqdm
 
 from seqmodels.io import report
@@ -14,7 +16,8 @@ class Progress:
   """Tells how far one phase is, how fast it goes and when it will end.
 
   In a terminal it is a tqdm bar. Where the output goes to a file or a pipe it
-  is a line now and then, so that a log stays readable.
+  is a line now and then, so that a log stays readable. Of several processes of
+  one run only the first speaks.
 
   >>> with Progress(4, "train", stream=sys.stdout, interval=0) as progress:
   ...   progress.update(2, {"bits/character": 2.5})
@@ -48,6 +51,8 @@ class Progress:
     self._total, self._done, self._unit = total, done, unit
     self._description, self._symbols = description, symbols
     self._stream = sys.stderr if stream is None else stream
+    if jax.process_index() != 0:
+      self._stream = io.StringIO()
     self._interval, self._clock = interval, clock
     self._updated = self._clock()
     self._spoken: float | None = None

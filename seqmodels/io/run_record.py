@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, TextIO
 
 import jax
+from jax.experimental import multihost_utils
 
 from seqmodels import errors
 from seqmodels.io import atomic, provenance
@@ -86,7 +87,9 @@ def start(
   """
   settings = canonical(config)
   if jax.process_index() != 0:
-    # Of several processes the first alone writes and holds the lock.
+    # Of several processes the first alone writes and holds the lock; the
+    # others wait until the folder is theirs to use.
+    _meet()
     results = _read(workdir / RESULTS) if finished(workdir) else None
     yield RunRecord(
       workdir, settings, results=results, resumed=False, primary=False
@@ -104,9 +107,11 @@ def start(
       workdir, settings, results=results, resumed=resumed, primary=True
     )
     if results is not None:
+      _meet()
       yield record
       return
     with _session(workdir, settings, command, source):
+      _meet()
       yield record
 
 
@@ -244,6 +249,12 @@ def _acquire(file: TextIO, workdir: pathlib.Path) -> None:
   file.truncate(0)
   file.write(str(os.getpid()))
   file.flush()
+
+
+def _meet() -> None:
+  """Waits for the other processes of a distributed run."""
+  if jax.process_count() > 1:
+    multihost_utils.sync_global_devices("run record")
 
 
 def _agree(

@@ -1,0 +1,197 @@
+"""`python main.py`, from outside, with a small experiment that is not ours."""
+
+import json
+import os
+import pathlib
+import re
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+
+PROJECT = pathlib.Path(__file__).resolve().parent.parent
+
+PAGE = '''"""Counts to a number."""
+
+from configs import common
+
+
+def get_config(arg=""):
+  variants = common.parse(arg, ("plain", "smoke"))
+  config = common.base()
+  config.experiment = "outside.counting"
+  config.goal = 3 if "smoke" in variants else 5
+  config.mood = "well"
+  return config
+'''
+
+# Counts, one step a line of metrics, and saves every number it reaches.
+EXPERIMENT = """
+import time
+
+from seqmodels import errors
+from seqmodels.io import interruption, metric_writers, report
+
+
+def run(config, workdir, data_dir):
+  if config.mood == "crash":
+    raise ZeroDivisionError("a bug")
+  if config.mood == "nan":
+    raise errors.RunError("at step 3 the loss is nan")
+  saved = workdir / "count"
+  step = int(saved.read_text()) if saved.exists() else 0
+  with (
+    interruption.Interruption() as signals,
+    metric_writers.MetricWriter(workdir, step=step or -1) as metrics,
+  ):
+    while step < config.goal:
+      signals.check()
+      step += 1
+      metrics.write(step, "train", {"loss": 1.0 / step}, unit="nats/symbol")
+      saved.write_text(str(step))
+      if config.mood == "slow":
+        print("step", step, flush=True)
+        time.sleep(0.1)
+  return [
+    report.row("counting", split="test", evaluation="static",
+               metric="perplexity", value=step, count=step, seconds=0.0)
+  ]
+"""
+
+
+@pytest.fixture
+def here(tmp_path):
+  (tmp_path / "outside").mkdir()
+  (tmp_path / "outside" / "counting.py").write_text(EXPERIMENT)
+  (tmp_path / "page.py").write_text(PAGE)
+  return tmp_path
+
+
+def start(here, *arguments, **variables):
+  return subprocess.Popen(
+    [sys.executable, str(PROJECT / "main.py"), *arguments],
+    cwd=here,
+    env={
+      **os.environ,
+      "JAX_PLATFORMS": "cpu",
+      "PYTHONPATH": str(here),
+      "XDG_CACHE_HOME": str(here / "cache"),
+      **variables,
+    },
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
+    text=True,
+  )
+
+
+def run(here, *arguments, **variables):
+  process = start(here, *arguments, **variables)
+  out, err = process.communicate(timeout=120)
+  return process.returncode, out, err
+
+
+def read(path):
+  return json.loads(path.read_text())
+
+
+def test_a_run_leaves_its_folder_and_the_same_command_prints_it_again(here):
+  code, table, err = run(here, "--config=page.py:smoke")
+  assert (code, err) == (0, "")
+  assert re.search(r"counting +test +static +perplexity +3\.000 +3", table)
+  workdir = here / "runs" / "page-smoke"
+  assert {path.name.split(".")[0] for path in workdir.iterdir()} == {
+    *("config", "run", "metrics", "events", "results", "count"),
+  }
+  results = read(workdir / "results.json")
+  assert list(results) == ["experiment", "config", "finished", "rows"]
+  assert results["experiment"] == "outside.counting"
+  assert results["finished"] is True
+  assert results["config"] == read(workdir / "config.json")
+  assert results["rows"][0]["value"] == 3.0
+  record = read(workdir / "run.json")
+  assert record["command"].endswith("main.py --config=page.py:smoke")
+  before = {path: path.read_bytes() for path in workdir.iterdir()}
+
+  code, again, err = run(here, "--config=page.py:smoke")
+  assert code == 0
+  assert again == table
+  assert err == "already finished: runs/page-smoke\n"
+  del before[workdir / "run.lock"]
+  assert all(path.read_bytes() == data for path, data in before.items())
+
+
+def test_a_mistyped_key_is_one_line_and_makes_no_folder(here):
+  code, out, err = run(here, "--config=page.py", "--config.model.feature=3")
+  assert (code, out) == (2, "")
+  assert err.startswith("error: unknown config key 'model.feature' (did you")
+  assert err.count("\n") == 1
+  assert not (here / "runs").exists()
+
+
+def test_a_bug_keeps_its_traceback(here):
+  code, _, err = run(here, "--config=page.py", "--config.mood=crash")
+  assert code == 1
+  assert "Traceback" in err
+  assert "ZeroDivisionError: a bug" in err
+
+
+def test_a_signal_saves_and_the_same_command_resumes(here):
+  command = (
+    "--config=page.py", "--workdir=w", "--config.mood=slow",
+    "--config.goal=40",
+  )  # fmt: skip
+  reached = 0
+  for number in (signal.SIGTERM, signal.SIGINT):
+    process = start(here, *command)
+    assert process.stdout.readline() == f"step {reached + 1}\n"
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    name = signal.Signals(number).name
+    assert err == (
+      f"interrupted by {name}; the state is saved, the same command resumes\n"
+    )
+    assert int((here / "w" / "count").read_text()) > reached
+    reached = int((here / "w" / "count").read_text())
+    assert not (here / "w" / "results.json").exists()
+
+  code, out, _ = run(here, *command)
+  assert code == 0
+  assert out.startswith(f"step {reached + 1}\n")
+  lines = (here / "w" / "metrics.jsonl").read_text().splitlines()
+  assert [json.loads(line)["step"] for line in lines] == list(range(1, 41))
+  record = read(here / "w" / "run.json")
+  outcomes = [entry["outcome"] for entry in record["resumes"]]
+  assert outcomes == ["interrupted by SIGINT", "finished"]
+
+
+def free_port():
+  with socket.socket() as probe:
+    probe.bind(("127.0.0.1", 0))
+    return probe.getsockname()[1]
+
+
+def test_of_two_processes_one_writes_and_both_end(here):
+  common = {
+    "JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{free_port()}",
+    "JAX_NUM_PROCESSES": "2",
+  }
+  processes = [
+    start(
+      here,
+      "--config=page.py:smoke",
+      "--distributed",
+      JAX_PROCESS_ID=str(index),
+      **common,
+    )
+    for index in range(2)
+  ]
+  ends = [process.communicate(timeout=120) for process in processes]
+  assert [process.returncode for process in processes] == [0, 0], ends
+  assert "counting" in ends[0][0]
+  assert "counting" not in ends[1][0]
+  record = read(here / "runs" / "page-smoke" / "run.json")
+  assert record["processes"] == 2
+  assert record["resumes"] == []

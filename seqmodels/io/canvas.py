@@ -8,8 +8,10 @@ import contextlib
 import io
 import os
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from seqmodels.io import atomic
 
@@ -67,6 +69,32 @@ def clean(pair: Any) -> None:
   pair.spines[["top", "right"]].set_visible(False)
   pair.grid(visible=True, color="#E5E5E5", lw=0.8)
   pair.set_axisbelow(True)
+
+
+def noisy_line(
+  pair: Any,
+  places: Sequence[float],
+  values: Sequence[float],
+  name: str,
+  colour: str,
+) -> None:
+  """A line of many points: itself, pale, under its mean over 100 stretches."""
+  if len(places) < 100:
+    pair.plot(places, values, color=colour, label=name)
+    return
+  pair.plot(places, values, color=colour, alpha=0.25, lw=0.8)
+  pair.plot(
+    [np.mean(part) for part in np.array_split(np.asarray(places), 100)],
+    [np.mean(part) for part in np.array_split(np.asarray(values), 100)],
+    color=colour,
+    label=f"{name}, running mean",
+  )
+
+
+def whole_numbers(pair: Any) -> None:
+  """An x axis of counts: no fractions, thousands apart."""
+  pair.xaxis.get_major_locator().set_params(integer=True)
+  pair.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
 
 
 def references(pair: Any, values: Mapping[str, float]) -> None:

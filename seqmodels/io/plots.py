@@ -2,6 +2,7 @@
 
 import math
 import os
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -52,7 +53,7 @@ def learning_curves(
       canvas.COLOURS * len(curves), curves.items(), strict=False
     ):
       if split == "train":
-        _draw_training(axes, steps, values, colour)
+        canvas.noisy_line(axes, steps, values, "train", colour)
         continue
       best = int(np.argmin(values))
       axes.plot(steps, values, "o-", ms=3.5, color=colour, label=split)
@@ -70,7 +71,7 @@ def learning_curves(
     _spare_the_start(axes, curves)
     axes.set_xlabel("training step")
     axes.set_ylabel(canvas.label(name))
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    canvas.whole_numbers(axes)
     axes.legend(frameon=False)
 
 
@@ -185,6 +186,8 @@ def along_split(
   if not sums or any(ends[-1] <= 0 for ends, _ in sums.values()):
     raise ValueError("a figure along a split needs curves with scored symbols")
   span = min(ends[-1] for ends, _ in sums.values())
+  # A stretch shorter than a segment would show its interpolation.
+  windows = min(windows, *(len(ends) - 1 for ends, _ in sums.values()))
   places = np.linspace(0, span, windows + 1)
   running, stretches = {}, {}
   for label, (ends, bits) in sums.items():
@@ -217,7 +220,7 @@ def along_split(
       grid[1].axhline(0, color=canvas.GREY, lw=1, ls="--")
       grid[1].set_ylabel(f"against {first}")
     grid[-1].set_xlabel("symbols scored")
-    grid[-1].xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    canvas.whole_numbers(grid[-1])
     for axes in grid:
       canvas.clean(axes)
 
@@ -247,7 +250,9 @@ def comparison(
   if not shown:
     raise ValueError(f"no row with a value of {metric!r}")
   kinds = list(dict.fromkeys(row["evaluation"] for row in shown))
-  height = 1.3 + 0.36 * len(shown)
+  names = _names(shown)
+  tallest = 1 + max(name.count("\n") for name in names)
+  height = 1.3 + (0.2 + 0.16 * tallest) * len(shown)
   with canvas.axes(path, title, height=height) as axes:
     places = np.arange(len(shown))
     bars = axes.barh(
@@ -273,30 +278,12 @@ def comparison(
         [place for _, place in published],
         ls="none", marker="|", ms=18, mew=2.5, color="black",
       )  # fmt: skip
-    axes.set_yticks(
-      places, [f"{row['name']}, {row['evaluation']}" for row in shown]
-    )
+    axes.set_yticks(places, names, fontsize=9)
     axes.invert_yaxis()
     axes.margins(x=0.12)
     axes.grid(visible=False, axis="y")
     mark = " (black mark: published)" if published else ""
     axes.set_xlabel(f"{canvas.label(metric)}, {_splits(shown)}{mark}")
-
-
-def _draw_training(
-  axes: Any, steps: list[int], values: list[float], colour: str
-) -> None:
-  if len(steps) < 100:
-    axes.plot(steps, values, color=colour, label="train")
-    return
-  axes.plot(steps, values, color=colour, alpha=0.25, lw=0.8)
-  edges = np.array_split(np.arange(len(steps)), 100)
-  axes.plot(
-    [np.mean(np.take(steps, members)) for members in edges],
-    [np.mean(np.take(values, members)) for members in edges],
-    color=colour,
-    label="train, running mean",
-  )
 
 
 def _spare_the_start(
@@ -330,6 +317,20 @@ def _cumulative(
   symbols = np.cumsum(np.asarray(counts, np.float64))
   bits = np.cumsum(np.asarray(nats, np.float64)) / math.log(2.0)
   return np.append(0.0, symbols), np.append(0.0, bits)
+
+
+def _names(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+  """Labels of rows on an axis, what tells them apart first, cut at three lines."""
+  several = len({row["split"] for row in rows}) > 1
+  names = [
+    f"{row['evaluation']}{', ' + row['split'] if several else ''}: "
+    f"{row['name']}"
+    for row in rows
+  ]
+  return [
+    "\n".join(textwrap.wrap(name, width=36, max_lines=3, placeholder=" ..."))
+    for name in names
+  ]
 
 
 def _splits(rows: Sequence[Mapping[str, Any]]) -> str:

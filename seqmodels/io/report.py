@@ -3,6 +3,7 @@
 import math
 import pathlib
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -11,6 +12,9 @@ from seqmodels.io import atomic
 PAGE = "report.md"
 
 Row = dict[str, Any]
+
+# In a terminal; longer names go on below.
+_WIDEST_NAME = 44
 
 # Every metric by name, with the unit that its values have.
 METRICS = {
@@ -94,12 +98,17 @@ def console_table(rows: Sequence[Mapping[str, Any]]) -> str:
   lstm  test   static      perplexity  120.5  117    +3.500      82,430
   """
   head, body = _cells(rows)
-  widths = [max(map(len, column)) for column in zip(head, *body, strict=True)]
+  lines = [head]
+  for name, *rest in body:
+    first, *more = textwrap.wrap(name, _WIDEST_NAME) or [""]
+    lines.append([first, *rest])
+    lines += [[part] + [""] * len(rest) for part in more]
+  widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
   return "\n".join(
     "  ".join(
       cell.ljust(width) for cell, width in zip(line, widths, strict=True)
     ).rstrip()
-    for line in (head, *body)
+    for line in lines
   )
 
 

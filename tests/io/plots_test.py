@@ -230,6 +230,24 @@ def test_a_comparison_has_a_bar_a_row_and_marks_what_was_published(
   assert "published" in axes.get_xlabel()
 
 
+def test_a_comparison_of_long_names_keeps_what_tells_them_apart(
+  tmp_path, drawn
+):
+  rows = [
+    {**result_rows()[0], "split": split, "name": "word " * 60}
+    for split in ("valid", "test")
+  ]
+  plots.comparison(rows, tmp_path / "a.png", metric="bits_per_character")
+  ((axes,),) = drawn
+  shown = [label.get_text() for label in axes.get_yticklabels()]
+  assert [text.split(":")[0] for text in shown] == [
+    "static, valid",
+    "static, test",
+  ]
+  assert all(text.count("\n") == 2 for text in shown)
+  assert all(text.endswith(" ...") for text in shown)
+
+
 def test_a_comparison_of_nothing_is_an_error(tmp_path):
   with pytest.raises(ValueError):
     plots.comparison(result_rows(), tmp_path / "a.png", metric="perplexity")

@@ -92,6 +92,15 @@ def test_the_paper_stands_beside_ours_with_the_difference():
   assert starts == [lines[0].index("scored")] * 2
 
 
+def test_a_long_name_goes_on_below_its_row():
+  long = "1x1000 peephole lstm; " + "sgd, segment 20, " * 4
+  lines = report.console_table([row(name=long), row()]).splitlines()
+  assert len(lines) == 1 + 3 + 1
+  assert max(map(len, lines)) < 120
+  assert lines[1].endswith("442,423")
+  assert " ".join(line[:44].strip() for line in lines[1:4]) == long.strip()
+
+
 def test_without_a_reference_there_are_no_empty_columns():
   assert "paper" not in report.console_table([row()])
   assert "difference" not in report.markdown_table([row()])

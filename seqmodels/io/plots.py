@@ -320,7 +320,7 @@ def _cumulative(
 
 
 def _names(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-  """Labels of rows on an axis, what tells them apart first, cut at three lines."""
+  """Labels of rows on an axis, what tells them apart first, at most 3 lines."""
   several = len({row["split"] for row in rows}) > 1
   names = [
     f"{row['evaluation']}{', ' + row['split'] if several else ''}: "

@@ -142,6 +142,12 @@ def base() -> config_dict.ConfigDict:
         "statistics_streams": 16,
         "statistics_segments": 50,
       },
+      "baselines": {
+        # Kneser-Ney n-grams over the same symbols; 0 leaves them out.
+        "ngram_order": 6,
+        # gzip, bzip2 and xz, of characters and bytes.
+        "compressors": True,
+      },
       "sample": {
         # Symbols; 0 leaves the sample out.
         "length": 500,
@@ -301,6 +307,7 @@ RULES: dict[str, Rule] = {
   "dynamic.search_symbols": whole(0),
   "dynamic.search_rates": several(number(above=0)),
   "dynamic.search_decays": several(number(least=0)),
+  "baselines.ngram_order": whole(0),
   "sample.length": whole(0),
   "sample.temperature": number(least=0),
 }

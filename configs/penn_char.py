@@ -58,6 +58,7 @@ def get_config(arg: str = "") -> config_dict.ConfigDict:
     search_rates=(1e-3, 3e-3, 1e-2),
     search_segments=(20, 100),
   )
+  config.baselines.ngram_order = 7
   config.sample.update(length=1000, prime="the company ")
   with config.unlocked():
     config.reference = config_dict.ConfigDict(

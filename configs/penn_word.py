@@ -61,6 +61,7 @@ def get_config(arg: str = "") -> config_dict.ConfigDict:
     search_rates=(3e-3, 1e-2, 3e-2),
     search_segments=(20,),
   )
+  config.baselines.ngram_order = 5
   config.sample.update(length=200, prime="the company")
   with config.unlocked():
     config.reference = config_dict.ConfigDict(

@@ -3,10 +3,10 @@
     python main.py
 
 No network, no data files. The corpus is Python's own language reference, as the
-interpreter carries it for `help()`. Trains one layer of 256 peephole LSTM cells,
-evaluates it statically and dynamically, puts an n-gram model and the compressors
-of the standard library beside it, writes a sample and draws figures. Under three
-minutes on two CPU cores; about 2.1 bits per character static.
+interpreter carries it for `help()`. Trains one layer of 256 peephole LSTM
+cells, evaluates it statically and dynamically, puts an n-gram model and the
+compressors of the standard library beside it, writes a sample and draws
+figures. Under three minutes on two CPU cores; expected values: RESULTS.md.
 
 Variants: `smoke` (seconds).
 """

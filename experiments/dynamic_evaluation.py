@@ -4,7 +4,7 @@ import pathlib
 
 from ml_collections import config_dict
 
-from experiments import assembly, evaluations, pages
+from experiments import assembly, pages, phases, scoring
 from seqmodels.io import interruption, report
 
 
@@ -34,15 +34,15 @@ def run(
         merged.dtype = config.dtype
     tokens = assembly.load_tokens(merged, data_dir)
     trained.vocabulary.require_same(tokens.vocabulary)
-    context = evaluations.Context(
+    context = phases.Context(
       merged,
       workdir,
       tokens,
       trained.predictor,
-      evaluations.place(trained.params),
+      phases.place(trained.params),
       trained.step,
       signals,
     )
-    rows, curves = evaluations.static_and_dynamic(context)
+    rows, curves = scoring.static_and_dynamic(context)
     pages.write(context, rows, curves, "")
     return rows

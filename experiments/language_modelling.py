@@ -7,8 +7,15 @@ from typing import Any, NamedTuple
 import jax
 from ml_collections import config_dict
 
-from experiments import assembly, baselines, evaluations, pages
-from seqmodels import errors, trees, units
+from experiments import (
+  assembly,
+  baselines,
+  pages,
+  phases,
+  sampled_text,
+  scoring,
+)
+from seqmodels import errors, trees
 from seqmodels.data import corpus, streams, vocabulary, windows
 from seqmodels.evaluation import static
 from seqmodels.io import checkpoints, interruption, metric_writers, progress
@@ -41,7 +48,7 @@ def run(
     settle_vocabulary(workdir, tokens.vocabulary)
     network = assembly.build_predictor(config, tokens.vocabulary.size)
     params, at = train(config, workdir, tokens, network, signals)
-    context = evaluations.Context(
+    context = phases.Context(
       config, workdir, tokens, network, params, at, signals
     )
     return evaluate(context)
@@ -149,8 +156,8 @@ def train(
       signals.check()
     best = saved.restore_best(fresh.params)
   if best is None:  # training for zero steps keeps what it started from
-    return evaluations.place(outcome.state.params), int(outcome.state.step)
-  return evaluations.place(best.tree), best.step
+    return phases.place(outcome.state.params), int(outcome.state.step)
+  return phases.place(best.tree), best.step
 
 
 def _starting_point(
@@ -223,20 +230,15 @@ def _callbacks(
     length=settings.segment,
   )
 
-  def figure(nats: float, count: int) -> float:
-    if unit.metric == "perplexity":
-      return units.perplexity(nats, count)
-    return units.bits_per_symbol(nats, count)
-
   def told(done: loop.Report) -> None:
-    score = figure(done.nats, done.count)
+    score = phases.score(unit.metric, done.nats, done.scored)
     metrics.write(
       done.step,
       "train",
       {
         unit.metric: score,
         "gradient_norm": done.gradient_norm,
-        "tokens_per_second": done.count / done.seconds,
+        "tokens_per_second": done.scored / done.seconds,
       },
       unit={
         unit.metric: reports.METRICS[unit.metric],
@@ -246,7 +248,7 @@ def _callbacks(
     bar.update(
       done.step,
       {unit.metric: score},
-      symbols=done.count,
+      symbols=done.scored,
       seconds=done.seconds,
     )
 
@@ -254,14 +256,14 @@ def _callbacks(
     try:
       found = static.evaluate(
         network,
-        evaluations.place(params),
+        phases.place(params),
         validation,
         streams=settings.validation_streams,
         callback=lambda done, total: signals.check(),
       )
     except errors.Interrupted:
       return None
-    score = figure(found.nats, found.count)
+    score = phases.score(unit.metric, found.nats, found.count)
     metrics.write(
       at,
       "valid",
@@ -312,10 +314,10 @@ def _announce(
   print("\n".join(lines), file=sys.stderr, flush=True)
 
 
-def evaluate(context: evaluations.Context) -> list[Row]:
+def evaluate(context: phases.Context) -> list[Row]:
   """All rows of the results, the figures and the report."""
-  rows, curves = evaluations.static_and_dynamic(context)
+  rows, curves = scoring.static_and_dynamic(context)
   rows += baselines.rows(context)
-  sample = evaluations.sample_phase(context)
+  sample = sampled_text.sample_phase(context)
   pages.write(context, rows, curves, sample)
   return rows

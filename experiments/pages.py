@@ -4,12 +4,12 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments import assembly, evaluations
+from experiments import assembly, phases
 from seqmodels.io import atomic, metric_writers, plots, report
 
 
 def write(
-  context: evaluations.Context,
+  context: phases.Context,
   rows: Sequence[report.Row],
   curves: Mapping[str, Mapping[str, Any]],
   sample: str,
@@ -33,7 +33,7 @@ def write(
       metrics,
       drawn[-1],
       name=unit.metric,
-      title=evaluations.describe(context),
+      title=phases.describe(context),
     )
   for split, found in curves.items():
     drawn.append(figures / f"along_{split}.png")
@@ -52,20 +52,22 @@ def write(
   plots.comparison(rows, drawn[-1], metric=unit.metric)
 
   if sample:
-    atomic.write_text(context.workdir / "samples" / "sample.txt", sample)
+    samples = context.workdir / "samples"
+    samples.mkdir(exist_ok=True)
+    atomic.write_text(samples / "sample.txt", sample)
   atomic.write_text(
     context.workdir / "report.md", _page(context, rows, drawn, sample)
   )
 
 
 def _page(
-  context: evaluations.Context,
+  context: phases.Context,
   rows: Sequence[report.Row],
   drawn: Sequence[pathlib.Path],
   sample: str,
 ) -> str:
   parts = [
-    f"# {evaluations.describe(context)}",
+    f"# {phases.describe(context)}",
     f"Trained on {context.tokens.provenance['source']}; the weights of step "
     f"{context.step:,}, the best on the validation split, are evaluated.",
     report.markdown_table(rows),

@@ -6,7 +6,7 @@ import time
 import jax
 from ml_collections import config_dict
 
-from experiments import assembly, evaluations
+from experiments import assembly, sampled_text
 from seqmodels.data import tokenizers
 from seqmodels.io import atomic, interruption, report
 
@@ -32,7 +32,7 @@ def run(
     trained = assembly.reload(config.restore, dtype=config.dtype)
     given = config.sample
     start = time.perf_counter()
-    drawn = evaluations.sampled_text(
+    drawn = sampled_text.sampled_text(
       trained.predictor,
       trained.params,
       trained.vocabulary,
@@ -45,7 +45,9 @@ def run(
     seconds = time.perf_counter() - start
     signals.check()
   print(drawn)
-  atomic.write_text(workdir / "samples" / "sample.txt", drawn)
+  samples = workdir / "samples"
+  samples.mkdir(exist_ok=True)
+  atomic.write_text(samples / "sample.txt", drawn)
   rows = [
     report.row(
       f"sample of {config.restore}, temperature {given.temperature:g}",

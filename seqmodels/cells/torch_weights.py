@@ -166,7 +166,11 @@ def _leaf(state: State, name: str) -> jax.Array:
     raise errors.UserError(
       f"no {name!r} in this torch state{errors.closest(name, state)}"
     )
-  return jnp.asarray(np.asarray(state[name]))
+  value = state[name]
+  # A tensor by way of NumPy; JAX's own arrays may be tracers.
+  return (
+    value if isinstance(value, jax.Array) else jnp.asarray(np.asarray(value))
+  )
 
 
 def _check_shape(

@@ -72,7 +72,9 @@ def start(
 ) -> Iterator[RunRecord]:
   """Opens a run folder for work, new or resumed, and records it.
 
-  A finished folder is given back with its `results` and stays as it is.
+  A finished folder is given back with its `results` and stays as it is. One
+  that holds nothing but a record, of a run that failed before its first output,
+  is begun anew, also with other settings.
 
   Args:
     workdir: the run folder, made if missing.
@@ -96,11 +98,12 @@ def start(
     )
     return
   with _lock(workdir):
-    resumed = (workdir / CONFIG).exists()
+    resumed = (workdir / CONFIG).exists() and not _bare(workdir)
     if resumed:
       _agree(workdir, _read(workdir / CONFIG), settings)
     else:
       _refuse_remains(workdir)
+      (workdir / RUN).unlink(missing_ok=True)
       atomic.write_json(workdir / CONFIG, settings)
     results = _read(workdir / RESULTS) if finished(workdir) else None
     record = RunRecord(
@@ -268,10 +271,15 @@ def _agree(
     )
 
 
+def _bare(workdir: pathlib.Path) -> bool:
+  """Whether the record is all there is."""
+  return {entry.name for entry in workdir.iterdir()} <= {CONFIG, RUN, LOCK}
+
+
 def _refuse_remains(workdir: pathlib.Path) -> None:
   remains = [
     name
-    for name in (RESULTS, RUN, "metrics.jsonl", "checkpoints")
+    for name in (RESULTS, "metrics.jsonl", "checkpoints")
     if (workdir / name).exists()
   ]
   if remains:

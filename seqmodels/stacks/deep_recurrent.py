@@ -94,7 +94,8 @@ class DeepRecurrent(nn.Module):
       The new carries, and what the head reads: [T, B, H] of every layer, or of
       the last alone without output skips.
     """
-    carries, outputs = [], []
+    carries: list[Any] = []
+    outputs: list[jax.Array] = []
     for index in range(len(self.features)):
       feeds: list[jax.Array] = []
       if index == 0 or self.input_skips:
@@ -133,4 +134,6 @@ class Head(nn.Module):
     bias = self.param(
       "bias", nn.initializers.zeros, (self.features,), jnp.float32
     )
-    return projection.project(kernel, tuple(outputs), dtype=self.dtype) + bias
+    return projection.project(
+      kernel, tuple(outputs), bias=bias, dtype=self.dtype
+    )

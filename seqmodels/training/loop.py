@@ -47,7 +47,7 @@ class Report(NamedTuple):
 
   step: int  # the step it ended at
   nats: float
-  count: int
+  scored: int
   errors: int
   gradient_norm: float  # of its last step
   seconds: float
@@ -157,7 +157,7 @@ def _drain(
       Report(
         step=end,
         nats=float(np.sum(host.nats, dtype=np.float64)),
-        count=int(np.sum(host.count)),
+        scored=int(np.sum(host.scored)),
         errors=int(np.sum(host.errors)),
         gradient_norm=float(host.gradient_norm[-1]),
         seconds=clock.lap(),

@@ -1,4 +1,4 @@
-"""All that training carries from one step to the next, and nothing beside it."""
+"""All that training carries from step to step, and nothing beside it."""
 
 from typing import Any, NamedTuple
 

@@ -17,7 +17,7 @@ class StepMetrics(NamedTuple):
   """What each step reports; arrays [K] after a dispatch of K steps."""
 
   nats: jax.Array  # summed over the scored symbols
-  count: jax.Array  # scored symbols
+  scored: jax.Array  # how many symbols that was
   errors: jax.Array  # scored symbols that were not the likeliest
   gradient_norm: jax.Array  # before any clipping
 

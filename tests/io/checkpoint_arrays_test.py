@@ -79,23 +79,23 @@ def values():
     "params": jnp.arange(5.0), "keys": jax.random.split(jax.random.key(7), 16),
     "key": jax.random.key(5)}
 
+def data(leaf):
+  is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+  return np.asarray(jax.random.key_data(leaf) if is_key else leaf)
+
 devices = jax.devices()
 shardings = jax.tree.map(lambda x: x.sharding, abstract(devices))
 tree = jax.jit(values, out_shardings=shardings)()
+expected = {name: data(leaf) for name, leaf in values().items()}
 with checkpoints.Checkpoints(sys.argv[1]) as saved:
   saved.save(1, tree, {})
-  for count in (8, 4, 2, 1) if len(sys.argv) == 2 else (4,):
+  for count in (8, 2, 1) if len(sys.argv) == 2 else (4,):
     target = abstract(devices[:count])
     restored = saved.restore_latest(target).tree
-    expected = jax.jit(
-      values, out_shardings=jax.tree.map(lambda x: x.sharding, target))()
     for name, leaf in restored.items():
       assert leaf.sharding.is_equivalent_to(target[name].sharding, leaf.ndim)
-      for got, want in zip(
-        leaf.addressable_shards, expected[name].addressable_shards, strict=True
-      ):
-        assert got.device == want.device
-        assert (got.data == want.data).all(), name
+      for shard in leaf.addressable_shards:
+        assert (data(shard.data) == expected[name][shard.index]).all(), name
     assert restored["weak"].weak_type
     print(len(restored["carry"].sharding.device_set))
 """
@@ -117,7 +117,7 @@ def check_on_one_device(folder):
 
 
 def test_saved_on_eight_devices_loads_on_fewer(tmp_path, simulated_devices):
-  assert simulated_devices(8, SHARDED, str(tmp_path)) == "8\n4\n2\n1\n"
+  assert simulated_devices(8, SHARDED, str(tmp_path)) == "8\n2\n1\n"
   check_on_one_device(tmp_path)
 
 

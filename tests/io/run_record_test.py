@@ -50,10 +50,16 @@ def test_the_settings_are_the_same_bytes_whatever_their_order(tmp_path):
   assert first == (tmp_path / "b" / run_record.CONFIG).read_bytes()
 
 
+def work(workdir):
+  """What a run leaves that is worth resuming."""
+  (workdir / "metrics.jsonl").write_text("")
+
+
 def test_every_resume_is_appended(tmp_path):
   for command in ("one", "two", "three"):
     with run_record.start(tmp_path, config=CONFIG, command=command) as record:
       assert record.resumed == (command != "one")
+      work(tmp_path)
   run = read(tmp_path)
   assert run["command"] == "one"
   assert [resume["command"] for resume in run["resumes"]] == ["two", "three"]
@@ -92,9 +98,21 @@ def test_a_finished_folder_gives_its_results_and_is_left_alone(tmp_path):
   assert (tmp_path / run_record.RUN).read_bytes() == before
 
 
+def test_a_run_that_failed_before_its_first_output_is_begun_anew(tmp_path):
+  with (
+    pytest.raises(errors.UserError),
+    run_record.start(tmp_path, config={"restore": "nowhere"}),
+  ):
+    raise errors.UserError("nowhere is no run folder")
+  with run_record.start(tmp_path, config={"restore": "there"}) as record:
+    assert not record.resumed
+  assert read(tmp_path, run_record.CONFIG) == {"restore": "there"}
+  assert read(tmp_path)["resumes"] == []
+
+
 def test_other_settings_are_refused_with_the_differences(tmp_path):
   with run_record.start(tmp_path, config=CONFIG):
-    pass
+    work(tmp_path)
   other = {"seed": 5, "model": {"features": (8,), "depth": 1}}
   with (
     pytest.raises(errors.UserError) as caught,
@@ -134,6 +152,7 @@ def test_traces_of_a_run_without_its_settings_are_refused(tmp_path):
 @pytest.mark.parametrize("text", ["", '{"seed": 4', "[1]", "\x00"])
 def test_a_damaged_record_is_named_and_not_overwritten(tmp_path, text):
   (tmp_path / run_record.CONFIG).write_text(text)
+  work(tmp_path)
   with (
     pytest.raises(errors.UserError, match=r"config\.json"),
     run_record.start(tmp_path, config=CONFIG),
@@ -180,7 +199,9 @@ def test_settings_that_are_no_json_are_a_bug_of_the_caller(tmp_path):
 HOLDER = """
 import pathlib, sys, time
 from seqmodels.io import run_record
-with run_record.start(pathlib.Path(sys.argv[1]), config={"seed": 4}):
+folder = pathlib.Path(sys.argv[1])
+with run_record.start(folder, config={"seed": 4}):
+  (folder / "metrics.jsonl").write_text("")
   print("held", flush=True)
   time.sleep(100)
 """

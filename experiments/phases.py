@@ -1,0 +1,111 @@
+"""A trained network in its run folder, and the phases that follow training.
+
+Each finished phase is kept in the run folder (`evaluations.json`), so that a
+run stopped in the middle of a long dynamic evaluation does not begin the others
+again.
+"""
+
+import json
+import pathlib
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+from ml_collections import config_dict
+
+from seqmodels import units
+from seqmodels.data import corpus
+from seqmodels.io import atomic, interruption, progress
+from seqmodels.models import predictor as predictors
+
+PHASES = "evaluations.json"
+
+
+class Context(NamedTuple):
+  """What every phase needs."""
+
+  config: config_dict.ConfigDict
+  workdir: pathlib.Path
+  tokens: corpus.Tokens
+  predictor: predictors.Predictor
+  params: Any
+  step: int  # of the parameters
+  signals: interruption.Interruption
+
+
+def phase(
+  context: Context, name: str, compute: Callable[[], dict[str, Any]]
+) -> dict[str, Any]:
+  """What `compute` gives, computed once in the life of a run folder.
+
+  Args:
+    context: of the run; phases of other parameters are forgotten.
+    name: of the phase.
+    compute: gives plain data that JSON can hold.
+  """
+  context.signals.check()
+  path = context.workdir / PHASES
+  known: dict[str, Any] = {"step": context.step, "phases": {}}
+  if path.is_file():
+    found = json.loads(path.read_text(encoding="utf-8"))
+    if found.get("step") == context.step:
+      known = found
+  if name not in known["phases"]:
+    known["phases"][name] = compute()
+    atomic.write_json(path, known)
+  return known["phases"][name]
+
+
+def describe(context: Context) -> str:
+  """The model in a few words; where the data are a prefix, it says so."""
+  model, config = context.config.model, context.config
+  widths = [str(width) for width in model.features]
+  uniform = len(set(widths)) == 1
+  size = f"{len(widths)}x{widths[0]}" if uniform else "-".join(widths)
+  peepholes = " peephole" if model.cell == "lstm" and model.peepholes else ""
+  name = f"{size}{peepholes} {model.cell}, {config.dtype} products"
+  note = context.tokens.provenance["note"]
+  return f"{name} ({note})" if note.startswith("prefix") else name
+
+
+def evaluated_splits(tokens: corpus.Tokens) -> list[str]:
+  """The splits that were not trained on: valid, and test where there is one."""
+  return [name for name in ("valid", "test") if name in tokens.splits]
+
+
+def score(metric: str, nats: float, count: int) -> float:
+  """Totals as the metric of a corpus: perplexity, or bits a symbol."""
+  if metric == "perplexity":
+    return units.perplexity(nats, count)
+  return units.bits_per_symbol(nats, count)
+
+
+def watch(
+  context: Context, title: str, per_segment: int
+) -> Callable[[int, int | None], None]:
+  """A callback of (done, all) segments: shows progress, obeys signals.
+
+  Args:
+    context: of the run.
+    title: the phase, as shown.
+    per_segment: symbols in a segment of all its streams.
+  """
+  bar = progress.Progress(None, title, unit="symbol", symbols="symbols")
+  before = 0
+
+  def callback(done: int, total: int | None) -> None:
+    nonlocal before
+    whole = None if total is None else total * per_segment
+    new = (done - before) * per_segment
+    bar.update(done * per_segment, symbols=new, total=whole)
+    before = done
+    if done == total:
+      bar.close()
+    context.signals.check()
+
+  return callback
+
+
+def place(tree: Any) -> Any:
+  """Parameters on the default device alone: evaluations run one stream."""
+  return jax.device_put(tree, jax.devices()[0])

@@ -1,0 +1,149 @@
+"""Static and dynamic evaluation of a trained network, as result rows."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from experiments import assembly, dynamic_settings, phases
+from seqmodels import errors
+from seqmodels.evaluation import dynamic, static, totals
+from seqmodels.io import report
+
+CURVE_POINTS = 400
+
+
+def static_and_dynamic(
+  context: phases.Context,
+) -> tuple[list[report.Row], dict[str, dict[str, Any]]]:
+  """Static evaluation of validation and test, dynamic of the last of them.
+
+  Returns:
+    The rows, and for figures the scores along each split by evaluation.
+  """
+  rows: list[report.Row] = []
+  curves: dict[str, dict[str, Any]] = {}
+  splits = phases.evaluated_splits(context.tokens)
+  for split in splits:
+    found = static_phase(context, split)
+    rows += rows_of(context, split, "static", found)
+    curves[split] = {"static": found}
+  if context.config.dynamic.rule:
+    chosen = dynamic_settings.searched(context)["best"]
+    # The validation split chose the settings and the weights: learning from
+    # it once more would tell nothing new, and takes as long as the test.
+    split = splits[-1]
+    found = dynamic_phase(context, split, chosen)
+    note = dynamic_settings.describe(chosen)
+    rows += rows_of(context, split, "dynamic", found, note=note)
+    curves[split]["dynamic"] = found
+  return rows, curves
+
+
+def static_phase(context: phases.Context, split: str) -> dict[str, Any]:
+  """Static evaluation of one split: one pass, weights fixed."""
+
+  def compute() -> dict[str, Any]:
+    settings = context.config.evaluation
+    pieces = assembly.chunks(
+      context.tokens,
+      split,
+      streams_count=settings.streams,
+      length=settings.segment,
+    )
+    scores = static.score(
+      context.predictor,
+      context.params,
+      pieces,
+      streams=settings.streams,
+      callback=phases.watch(
+        context,
+        f"static evaluation, {split}",
+        settings.streams * settings.segment,
+      ),
+    )
+    return _record(scores, len(context.tokens.splits[split]))
+
+  return phases.phase(context, f"static {split}", compute)
+
+
+def dynamic_phase(
+  context: phases.Context, split: str, chosen: Mapping[str, Any]
+) -> dict[str, Any]:
+  """Dynamic evaluation of one split, from the trained weights."""
+
+  def compute() -> dict[str, Any]:
+    segment = int(chosen["segment"])
+    pieces = assembly.chunks(
+      context.tokens, split, streams_count=1, length=segment
+    )
+    rule = dynamic_settings.make_rule(context, chosen)
+    scores, _ = dynamic.score(
+      context.predictor,
+      context.params,
+      pieces,
+      rule,
+      callback=phases.watch(context, f"dynamic evaluation, {split}", segment),
+    )
+    return _record(scores, len(context.tokens.splits[split]))
+
+  # Other settings are another phase.
+  key = ", ".join(f"{name} {value}" for name, value in sorted(chosen.items()))
+  return phases.phase(context, f"dynamic {split}: {key}", compute)
+
+
+def _record(scores: totals.Scores, expected: int) -> dict[str, Any]:
+  """Totals and a curve, once it is sure that every symbol was scored."""
+  found = scores.totals()
+  if found.count != expected:
+    raise errors.RunError(
+      f"{found.count:,} symbols were scored where the split has {expected:,}; "
+      "this is a fault of the program, please report it"
+    )
+  edges = np.unique(
+    np.linspace(0, len(scores.nats), CURVE_POINTS, endpoint=False).astype(int)
+  )
+  return {
+    "nats": found.nats,
+    "count": found.count,
+    "errors": found.errors,
+    "seconds": found.seconds,
+    "curve_nats": np.add.reduceat(scores.nats, edges, dtype=float).tolist(),
+    "curve_counts": np.add.reduceat(scores.counts, edges).tolist(),
+  }
+
+
+def rows_of(
+  context: phases.Context,
+  split: str,
+  evaluation: str,
+  found: Mapping[str, Any],
+  *,
+  note: str = "",
+) -> list[report.Row]:
+  """The metric of the corpus and the error rate, with the paper's if it has."""
+  unit = assembly.UNITS[context.config.data.tokenizer]
+  name = phases.describe(context) + (f"; {note}" if note else "")
+  value = phases.score(unit.metric, found["nats"], found["count"])
+  errors_percent = 100.0 * found["errors"] / found["count"]
+  published = context.config.get("reference") or {}
+  source = published.get("source", "")
+
+  def row(metric: str, figure: float, key: str) -> report.Row:
+    reference = published.get(f"{split}_{key}", 0.0) or None
+    return report.row(
+      name,
+      split=split,
+      evaluation=evaluation,
+      metric=metric,
+      value=figure,
+      count=found["count"],
+      seconds=found["seconds"],
+      reference=reference,
+      reference_source=source if reference else None,
+    )
+
+  return [
+    row(unit.metric, value, evaluation),
+    row("error_rate", errors_percent, f"{evaluation}_error_rate"),
+  ]

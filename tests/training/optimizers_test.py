@@ -1,0 +1,92 @@
+import numpy as np
+import optax
+import pytest
+
+from seqmodels import errors
+from seqmodels.training import optimizers
+
+
+def run(optimizer, gradients):
+  params = np.zeros(3)
+  state = optimizer.init(params)
+  for gradient in gradients:
+    updates, state = optimizer.update(gradient, state, params)
+    params = optax.apply_updates(params, updates)
+  return np.asarray(params)
+
+
+def test_rmsprop_graves_follows_equations_38_to_45():
+  gradients = np.random.default_rng(0).normal(size=(50, 3))
+  n, g, delta, w = np.zeros(3), np.zeros(3), np.zeros(3), np.zeros(3)
+  for e in gradients:
+    n = 0.95 * n + 0.05 * e**2
+    g = 0.95 * g + 0.05 * e
+    delta = 0.9 * delta - 1e-4 * e / np.sqrt(n - g**2 + 1e-4)
+    w = w + delta
+  found = run(
+    optimizers.build("rmsprop_graves", learning_rate=1e-4, momentum=0.9),
+    gradients,
+  )
+  np.testing.assert_allclose(found, w, rtol=2e-5)
+
+
+def test_sgd_carries_momentum():
+  gradients = np.random.default_rng(1).normal(size=(20, 3))
+  velocity, w = np.zeros(3), np.zeros(3)
+  for e in gradients:
+    velocity = 0.99 * velocity + e
+    w = w - 1e-2 * velocity
+  found = run(
+    optimizers.build("sgd", learning_rate=1e-2, momentum=0.99), gradients
+  )
+  np.testing.assert_allclose(found, w, rtol=1e-5)
+
+
+def test_adam_follows_its_equations():
+  gradients = np.random.default_rng(2).normal(size=(20, 3))
+  m, v, w = np.zeros(3), np.zeros(3), np.zeros(3)
+  for t, e in enumerate(gradients, start=1):
+    m = 0.5 * m + 0.5 * e
+    v = 0.999 * v + 0.001 * e**2
+    w = w - 0.01 * (m / (1 - 0.5**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
+  found = run(
+    optimizers.build("adam", learning_rate=0.01, momentum=0.5), gradients
+  )
+  np.testing.assert_allclose(found, w, rtol=1e-4)
+
+
+def test_norm_clipping_bounds_the_whole_gradient():
+  optimizer = optimizers.build(
+    "sgd", learning_rate=1.0, momentum=0.0, clip_norm=1.0
+  )
+  found = run(optimizer, [np.array([3.0, 4.0, 0.0])])
+  np.testing.assert_allclose(found, [-0.6, -0.8, 0.0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", optimizers.SCHEDULES)
+def test_schedules_rise_to_the_rate_and_never_pass_it(name):
+  schedule = optimizers.SCHEDULES[name](0.5, steps=100, warmup=10)
+  values = np.array([float(schedule(step)) for step in range(100)])
+  assert values.max() == pytest.approx(0.5)
+  assert 0 < values[0] < 0.06
+  assert np.all(np.diff(values[:10]) > 0)
+  expected = 0.5 if name == "constant" else 0.02
+  assert values[-1] <= expected
+
+
+def test_cosine_ends_at_a_hundredth():
+  schedule = optimizers.cosine(1.0, steps=100, warmup=0)
+  assert float(schedule(100)) == pytest.approx(0.01)
+  assert float(schedule(50)) == pytest.approx((1 + 0.01) / 2, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+  ("settings", "hint"),
+  [
+    ({"name": "adan"}, "did you mean 'adam'"),
+    ({"name": "sgd", "schedule": "cosin"}, "did you mean 'cosine'"),
+  ],
+)
+def test_unknown_names_are_answered_with_the_closest(settings, hint):
+  with pytest.raises(errors.UserError, match=hint):
+    optimizers.build(**settings, learning_rate=1.0)

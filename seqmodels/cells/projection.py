@@ -42,7 +42,7 @@ def project(
   Array([[4., 5.],
          [0., 0.]], dtype=float32)
   """
-  parts = [inputs] if isinstance(inputs, jax.Array) else list(inputs)
+  parts = list(inputs) if isinstance(inputs, tuple | list) else [inputs]
   if widths is None:
     widths = _widths(kernel.shape[0], parts)
   total, start = None, 0

@@ -1,0 +1,30 @@
+"""Initial weights: bounds, spread and the forget gate's block."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from seqmodels.cells import initializers
+
+
+def test_uniform_fills_its_interval():
+  values = np.asarray(initializers.uniform(0.2)(jax.random.key(0), (10_000,)))
+  assert np.abs(values).max() <= 0.2
+  assert abs(values.mean()) < 0.01
+  np.testing.assert_allclose(values.std(), 0.2 / np.sqrt(3), rtol=0.02)
+
+
+def test_recurrent_uniform_narrows_with_the_width():
+  init = initializers.recurrent_uniform(100)
+  values = init(jax.random.key(0), (100, 400), jnp.bfloat16)
+  assert values.dtype == jnp.bfloat16
+  assert 0.099 < np.abs(np.asarray(values, np.float32)).max() <= 0.1001
+
+
+@pytest.mark.parametrize(("gate", "gates"), [(1, 4), (0, 3), (2, 3)])
+def test_forget_bias_fills_one_block(gate, gates):
+  init = initializers.forget_bias(1.5, gate=gate, gates=gates)
+  blocks = np.split(np.asarray(init(None, (gates * 4,))), gates)
+  for index, block in enumerate(blocks):
+    assert (block == (1.5 if index == gate else 0.0)).all()

@@ -1,0 +1,86 @@
+"""Products and row lookups against JAX's own derivatives."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from seqmodels.cells import products
+
+
+def gradients(function, *arguments):
+  def loss(*arguments):
+    return jnp.sum(jnp.sin(function(*arguments)))
+
+  return jax.value_and_grad(loss, argnums=tuple(range(len(arguments))))(
+    *arguments
+  )
+
+
+@pytest.mark.parametrize("shape", [(3,), (5, 3), (4, 5, 3)])
+def test_product_and_derivatives_are_those_of_at(shape):
+  random = np.random.default_rng(0)
+  with jax.enable_x64(True):
+    x = jnp.asarray(random.normal(size=shape))
+    kernel = jnp.asarray(random.normal(size=(3, 6)))
+    have = gradients(products.matmul, x, kernel)
+    want = gradients(jnp.matmul, x, kernel)
+    for a, b in zip(jax.tree.leaves(have), jax.tree.leaves(want), strict=True):
+      np.testing.assert_allclose(a, b, rtol=1e-12)
+
+
+@pytest.mark.parametrize("symbols", [6, products.ONE_HOT_LIMIT + 1])
+@pytest.mark.parametrize("shape", [(), (7,), (4, 5)])
+def test_lookup_is_the_product_with_one_hot_vectors(symbols, shape):
+  random = np.random.default_rng(0)
+  with jax.enable_x64(True):
+    kernel = jnp.asarray(random.normal(size=(symbols, 3)))
+    # Symbols that stand twice, ids below 0 and one past the end.
+    ids = jnp.asarray(random.integers(-2, 5, shape))
+    if shape:
+      ids = ids.at[..., -1].set(symbols).at[..., 0].set(symbols - 1)
+    hot = jax.nn.one_hot(ids, symbols, dtype=kernel.dtype)
+    have = gradients(lambda kernel: products.lookup(kernel, ids), kernel)
+    want = gradients(lambda kernel: hot @ kernel, kernel)
+    np.testing.assert_allclose(have[0], want[0], rtol=1e-12)
+    np.testing.assert_allclose(have[1][0], want[1][0], rtol=1e-12, atol=1e-15)
+
+
+def test_the_null_vector_reads_zeros_and_teaches_nothing():
+  kernel = jnp.ones((3, 2))
+  ids = jnp.array([-1, -7, 3, 99])
+  assert not products.lookup(kernel, ids).any()
+  gradient = jax.grad(lambda k: jnp.sum(products.lookup(k, ids)))(kernel)
+  assert not gradient.any()
+
+
+def test_bfloat16_operands_are_summed_in_float32():
+  ones = jnp.ones((1, 1001))  # 1001 is no bfloat16 number, 1000 and 1004 are
+  half = jnp.bfloat16
+  assert products.dot(ones, ones.T, half)[0, 0] == 1001
+  assert products.matmul(ones, ones.T, half)[0, 0] == 1001
+  _, pullback = jax.vjp(lambda x, k: products.matmul(x, k, half), ones.T, ones)
+  dx, dkernel = pullback(jnp.ones((1001, 1001)))
+  assert (dx == 1001).all()
+  assert (dkernel == 1001).all()
+  ids = jnp.zeros(1001, int)
+  gradient = jax.grad(lambda k: jnp.sum(products.lookup(k, ids, half)))
+  assert gradient(jnp.ones((2, 1)))[0, 0] == 1001
+
+
+def test_bfloat16_operands_are_rounded_in_all_three_products():
+  half, fine = jnp.bfloat16, 1 + 2.0**-10  # a step bfloat16 does not see
+  x = kernel = jnp.full((1, 1), fine)
+  y, pullback = jax.vjp(lambda x, k: products.matmul(x, k, half), x, kernel)
+  assert float(y[0, 0]) == 1.0
+  assert [float(d[0, 0]) for d in pullback(jnp.full((1, 1), fine))] == [1, 1]
+  full, pullback = jax.vjp(products.matmul, x, kernel)
+  assert float(full[0, 0]) > 1.0
+
+
+def test_derivatives_have_the_dtypes_of_their_arguments():
+  x = jnp.ones((4, 2, 3), jnp.bfloat16)
+  kernel = jnp.ones((3, 5), jnp.float32)
+  y, pullback = jax.vjp(products.matmul, x, kernel)
+  assert y.dtype == jnp.float32
+  assert [d.dtype for d in pullback(y)] == [jnp.bfloat16, jnp.float32]

@@ -30,7 +30,9 @@ class RecurrentLayer(nn.Module):
       is kept for the backward pass. 0 keeps all.
     time_major: [T, B, ...] in and out; `nn.RNN`'s default is batch first.
     return_carry: return `(carry, outputs)` instead of the outputs.
-    reverse: from the last step to the first, outputs at their positions.
+    reverse: from the last step to the first.
+    keep_order: a reversed run's outputs stay at their positions; False hands
+      them out as they were made, last step first, which is `nn.RNN`'s default.
 
   Example:
   >>> layer = RecurrentLayer(features=4)
@@ -51,6 +53,7 @@ class RecurrentLayer(nn.Module):
   time_major: bool = False
   return_carry: bool = False
   reverse: bool = False
+  keep_order: bool = True
 
   def _cell(self) -> cells.Cell:
     return cells.get(self.cell, **(self.options or {}))
@@ -65,23 +68,27 @@ class RecurrentLayer(nn.Module):
     inputs: projection.Inputs,
     *,
     initial_carry: Any = None,
+    init_key: jax.Array | None = None,
     seq_lengths: jax.Array | None = None,
     reset: jax.Array | None = None,
     return_carry: bool | None = None,
     time_major: bool | None = None,
     reverse: bool | None = None,
+    keep_order: bool | None = None,
   ) -> Any:
     """Runs the layer.
 
     Args:
       inputs: [B, T, D] (or [T, B, D] if time-major), ids [B, T], or several.
       initial_carry: the state before the first step; zeros by default.
+      init_key: taken for the signature's sake: zeros need no key.
       seq_lengths: [B]; steps past a row's length leave its carry and yield
         zeros.
       reset: booleans shaped like ids; where true the carry is cleared first.
-      return_carry: overrides the attribute, as do the next two.
+      return_carry: overrides the attribute, as do the next three.
       time_major: time before batch.
       reverse: from the last step to the first.
+      keep_order: outputs of a reversed run stay at their positions.
 
     Returns:
       Outputs, [B, T, H] or [T, B, H]; with the carry before them if asked.
@@ -89,7 +96,9 @@ class RecurrentLayer(nn.Module):
     return_carry = self.return_carry if return_carry is None else return_carry
     time_major = self.time_major if time_major is None else time_major
     reverse = self.reverse if reverse is None else reverse
-    parts = [inputs] if isinstance(inputs, jax.Array) else list(inputs)
+    keep_order = self.keep_order if keep_order is None else keep_order
+    del init_key
+    parts = list(inputs) if isinstance(inputs, tuple | list) else [inputs]
     if not time_major:
       parts = [jnp.swapaxes(part, 0, 1) for part in parts]
       reset = None if reset is None else jnp.swapaxes(reset, 0, 1)
@@ -110,6 +119,8 @@ class RecurrentLayer(nn.Module):
       gradient_clip=self.gradient_clip,
       dtype=self.dtype,
     )
+    if reverse and not keep_order:
+      outputs = _turned(outputs, seq_lengths)
     outputs = outputs if time_major else jnp.swapaxes(outputs, 0, 1)
     return (carry, outputs) if return_carry else outputs
 
@@ -151,3 +162,12 @@ def _widths(parts: list[jax.Array]) -> tuple[int, bool]:
     raise ValueError("ids must come first among the inputs of a layer")
   dense = parts[1:] if symbolic[0] else parts
   return sum(part.shape[-1] for part in dense), symbolic[0]
+
+
+def _turned(outputs: jax.Array, lengths: jax.Array | None) -> jax.Array:
+  """[T, B, H] with each row's valid steps in the opposite order."""
+  steps = outputs.shape[0]
+  back = jnp.arange(steps - 1, -1, -1)[:, None]
+  if lengths is not None:
+    back = (back + lengths[None, :]) % steps
+  return jnp.take_along_axis(outputs, back[..., None], axis=0)

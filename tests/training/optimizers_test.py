@@ -59,7 +59,7 @@ def test_norm_clipping_bounds_the_whole_gradient():
   optimizer = optimizers.build(
     "sgd", learning_rate=1.0, momentum=0.0, clip_norm=1.0
   )
-  found = run(optimizer, [np.array([3.0, 4.0, 0.0])])
+  found = run(optimizer, [np.array([3.0, 4.0, 0.0], np.float32)])
   np.testing.assert_allclose(found, [-0.6, -0.8, 0.0], rtol=1e-6)
 
 

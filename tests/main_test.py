@@ -31,6 +31,8 @@ def get_config(arg=""):
 EXPERIMENT = """
 import time
 
+import jax
+
 from seqmodels import errors
 from seqmodels.io import interruption, metric_writers, report
 
@@ -40,7 +42,7 @@ def run(config, workdir, data_dir):
     raise ZeroDivisionError("a bug")
   if config.mood == "nan":
     raise errors.RunError("at step 3 the loss is nan")
-  saved = workdir / "count"
+  saved = workdir / f"count{jax.process_index() or ''}"
   step = int(saved.read_text()) if saved.exists() else 0
   with (
     interruption.Interruption() as signals,
@@ -88,7 +90,7 @@ def start(here, *arguments, **variables):
 
 def run(here, *arguments, **variables):
   process = start(here, *arguments, **variables)
-  out, err = process.communicate(timeout=120)
+  out, err = process.communicate(timeout=250)
   return process.returncode, out, err
 
 
@@ -147,7 +149,7 @@ def test_a_signal_saves_and_the_same_command_resumes(here):
     process = start(here, *command)
     assert process.stdout.readline() == f"step {reached + 1}\n"
     process.send_signal(number)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=250)
     assert process.returncode == 128 + number
     name = signal.Signals(number).name
     assert err == (
@@ -188,7 +190,7 @@ def test_of_two_processes_one_writes_and_both_end(here):
     )
     for index in range(2)
   ]
-  ends = [process.communicate(timeout=120) for process in processes]
+  ends = [process.communicate(timeout=250) for process in processes]
   assert [process.returncode for process in processes] == [0, 0], ends
   assert "counting" in ends[0][0]
   assert "counting" not in ends[1][0]

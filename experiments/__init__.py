@@ -14,7 +14,7 @@ from typing import Any
 
 from ml_collections import config_dict
 
-from configs import common
+from configs import checks
 from seqmodels import errors
 from seqmodels.io import report, run_record
 
@@ -71,7 +71,7 @@ def run(
   Raises:
     UserError: bad settings, or a folder that belongs to another run.
   """
-  common.validate(config)
+  checks.validate(config)
   workdir, data_dir = pathlib.Path(workdir), pathlib.Path(data_dir)
   experiment = module(config.experiment)
   settings = config.to_dict()

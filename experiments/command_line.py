@@ -24,7 +24,7 @@ from typing import NamedTuple
 from absl import flags
 from ml_collections import config_dict, config_flags
 
-from configs import common
+from configs import checks
 from seqmodels import errors
 
 PROJECT = pathlib.Path(__file__).resolve().parent.parent
@@ -100,7 +100,7 @@ def parse(
     raise errors.UserError(
       f"unexpected argument {stray[0]!r}{hint or '; flags start with --'}"
     )
-  common.validate(flag_values.config)
+  checks.validate(flag_values.config)
   run = "-".join([page.path.stem, *filter(None, page.variant.split(","))])
   return Request(
     config=flag_values.config,
@@ -153,7 +153,7 @@ def find(name: str) -> pathlib.Path:
   pages = {
     f"configs/{path.name}": path
     for path in (PROJECT / "configs").glob("*.py")
-    if path.stem not in ("__init__", "common")
+    if path.stem not in ("__init__", "checks", "common")
   }
   near = difflib.get_close_matches(name, pages, n=1, cutoff=0.5)
   hint = f"; did you mean {near[0]!r}?" if near else ""
@@ -187,7 +187,7 @@ def _check_overrides(
   arguments: Sequence[str], config: config_dict.ConfigDict
 ) -> None:
   """Names what is wrong with a key before ml_collections meets it."""
-  known = dict(common.flatten(config))
+  known = dict(checks.flatten(config))
   for argument in arguments:
     match = _OVERRIDE.match(argument)
     if not match or match.group(1) in known:
@@ -224,7 +224,7 @@ def _flag_sentence(error: Exception, config: config_dict.ConfigDict) -> str:
   match = re.match(r"flag --config\.(\S+?)=(.*?): ", text)
   if match:
     key, value = match.groups()
-    kind = type(dict(common.flatten(config)).get(key))
+    kind = type(dict(checks.flatten(config)).get(key))
     words = _KINDS.get(kind, f"a {kind.__name__}")
     return f"config.{key} is {value!r}; it must be {words}"
   return text[:1].lower() + text[1:]
@@ -238,7 +238,7 @@ def _usage(page: Page, name: str) -> str:
   """The flags, the page's own words, and its settings with their values."""
   settings = [
     f"    --config.{key}={value!r}"
-    for key, value in common.flatten(page.config)
+    for key, value in checks.flatten(page.config)
   ]
   parts = [__doc__ or "", f"{name}:", page.notes, "\n".join(settings)]
   return "\n\n".join(part.strip("\n") for part in parts if part)

@@ -1,0 +1,68 @@
+"""What each setting must hold."""
+
+import pytest
+
+from configs import checks, common
+from seqmodels import errors
+
+
+def test_every_number_of_the_shared_tree_has_a_rule():
+  numbers = {
+    name
+    for name, value in checks.flatten(common.base())
+    if isinstance(value, int | float | tuple) and not isinstance(value, bool)
+  }
+  assert numbers - checks.RULES.keys() == set()
+
+
+def test_every_rule_is_about_a_setting_that_exists():
+  known = dict(checks.flatten(common.base())).keys()
+  assert checks.RULES.keys() - known == set()
+
+
+@pytest.mark.parametrize(
+  ("name", "value", "words"),
+  [
+    ("model.features", ("abc",), "('abc',); it must be a comma-separated"),
+    ("model.features", (), "(); it must be a comma-separated list"),
+    ("model.features", (8, 0), "(8, 0); it must be"),
+    ("model.features", (8.5,), "(8.5,); it must be"),
+    ("model.features", (True,), "(True,); it must be"),
+    ("training.learning_rate", 0.0, "0.0; it must be a number above 0"),
+    ("training.learning_rate", float("nan"), "nan; it must be a number"),
+    ("training.learning_rate", float("inf"), "inf; it must be a number"),
+    ("training.momentum", 1.0, "1.0; it must be a number from 0 up to"),
+    ("training.batch", 0, "0; it must be a whole number, at least 1"),
+    ("seed", -1, "-1; it must be a whole number, at least 0"),
+    ("dtype", "bfloat", "'bfloat' (did you mean 'bfloat16'?)"),
+    ("dynamic.search_rates", (0.1, -1.0), "(0.1, -1.0); it must be"),
+  ],
+)
+def test_a_fault_names_setting_value_and_limit(name, value, words):
+  config = common.base()
+  with config.ignore_type():
+    config.update_from_flattened_dict({name: value})
+  with pytest.raises(errors.UserError) as caught:
+    checks.validate(config)
+  assert str(caught.value).startswith(f"config.{name} is {words}")
+
+
+def test_all_faults_are_told_at_once():
+  config = common.base()
+  config.training.batch = 0
+  config.sample.length = -1
+  with pytest.raises(errors.UserError) as caught:
+    checks.validate(config)
+  assert "training.batch is 0" in str(caught.value)
+  assert "sample.length is -1" in str(caught.value)
+
+
+def test_a_page_may_add_rules_and_replace_them():
+  config = common.base()
+  config.data.tokenizer = "syllables"
+  more = {"data.tokenizer": checks.one_of("characters", "words")}
+  with pytest.raises(errors.UserError, match=r"data\.tokenizer is 'syllables'"):
+    checks.validate(config, more)
+  config.data.tokenizer = "words"
+  config.training.batch = 0
+  checks.validate(config, {**more, "training.batch": checks.whole(0)})

@@ -1,0 +1,124 @@
+"""What a user can get wrong: one sentence, an exit code, nothing half-done."""
+
+import os
+
+import pytest
+
+from experiments import command_line, exit_codes
+
+
+@pytest.fixture
+def refused(small, run, tmp_path, capsys):
+  """Runs something that must fail; gives its one sentence."""
+
+  def check(action, code=2, folder="run"):
+    assert exit_codes.guarded(action) == code
+    err = capsys.readouterr().err
+    sentences = [x for x in err.splitlines() if x.startswith("error: ")]
+    assert len(sentences) == 1
+    assert "Traceback" not in err
+    assert not (tmp_path / folder / "results.json").exists()
+    leftovers = [
+      path
+      for path in tmp_path.rglob("*")
+      if path.suffix in (".tmp", ".partial") or "incomplete" in path.name
+    ]
+    assert not leftovers
+    return sentences[0]
+
+  return check
+
+
+def test_a_missing_file(refused, small, run):
+  sentence = refused(lambda: run(small(data__path="/nowhere/at_all.txt")))
+  assert "/nowhere/at_all.txt" in sentence
+
+
+def test_no_file_at_all(refused, small, run):
+  assert "config.data.path" in refused(lambda: run(small(data__path="")))
+
+
+def test_an_empty_file(refused, small, run, corpus_file):
+  corpus_file.write_bytes(b"")
+  assert "empty" in refused(lambda: run(small()))
+
+
+def test_a_text_shorter_than_one_segment(refused, small, run, corpus_file):
+  corpus_file.write_text("too short a text\n" * 2)
+  assert "one segment takes 40" in refused(lambda: run(small()))
+
+
+def test_bytes_that_are_no_text(refused, small, run, corpus_file):
+  corpus_file.write_bytes(b"fine so far\n" * 100 + b"\xff\xfe")
+  sentence = refused(lambda: run(small()))
+  assert "not UTF-8 at byte 1,200" in sentence
+  assert "bytes" in sentence
+
+
+def test_a_data_set_that_is_not_there(refused, small, run, monkeypatch):
+  monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+  config = small(data__source="ptb", data__partition="mikolov")
+  sentence = refused(lambda: run(config))
+  assert "ptb.train.txt" in sentence
+
+
+def test_a_data_set_that_was_changed(refused, small, run, tmp_path):
+  folder = tmp_path / "ptb"
+  folder.mkdir()
+  for name in ("train", "valid", "test"):
+    (folder / f"ptb.{name}.txt").write_text("no such sentence\n")
+  config = small(data__source="ptb", data__partition="mikolov")
+  assert "fcea919f6cf8" in refused(lambda: run(config))
+
+
+def test_a_folder_that_is_no_run(refused, small, run, tmp_path):
+  (tmp_path / "empty").mkdir()
+  sentence = refused(lambda: run(small(restore=str(tmp_path / "empty"))))
+  assert "is no run folder" in sentence
+
+
+@pytest.mark.parametrize("name", ["dynamic_evaluation", "text_sampling"])
+@pytest.mark.parametrize("restore", ["", "nowhere"])
+def test_nothing_to_reload(refused, run, name, restore):
+  config, _, _ = command_line.load(f"configs/{name}.py:smoke")
+  config.restore = restore
+  sentence = refused(lambda: run(config))
+  assert ("config.restore" if not restore else "nowhere") in sentence
+
+
+def test_a_prime_of_unknown_symbols(refused, small, run, tmp_path):
+  run(small(), "trained")
+  config, _, _ = command_line.load("configs/text_sampling.py:smoke")
+  config.restore = str(tmp_path / "trained")
+  config.sample.prime = "@"
+  assert "'@'" in refused(lambda: run(config))
+
+
+def test_a_workdir_that_cannot_be_written(refused, small, run, tmp_path):
+  (tmp_path / "run").write_text("a file, not a folder")
+  sentence = refused(lambda: run(small()), folder="other")
+  assert "choose another --workdir" in sentence
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_workdir(refused, small, run, tmp_path):
+  (tmp_path / "run").mkdir(mode=0o500)
+  assert "--workdir" in refused(lambda: run(small()))
+
+
+def test_a_diverging_loss_is_exit_code_3(refused, small, run):
+  config = small(
+    training__optimizer="sgd",
+    training__learning_rate=1e38,
+    training__clip_norm=0.0,
+    training__warmup_steps=0,
+  )
+  sentence = refused(lambda: run(config), code=3)
+  assert "learning_rate" in sentence
+
+
+def test_a_run_from_other_settings_in_the_folder(refused, small, run, tmp_path):
+  run(small())
+  (tmp_path / "run" / "results.json").unlink()
+  sentence = refused(lambda: run(small(model__features=(9,))))
+  assert "model.features was [8], now [9]" in sentence

@@ -1,0 +1,211 @@
+import math
+
+import jax
+import numpy as np
+import pytest
+
+from configs import common
+from experiments import assembly
+from seqmodels import errors
+from seqmodels.data import vocabulary
+from seqmodels.io import checkpoints
+
+
+def rows_by(results, **wanted):
+  return [
+    row
+    for row in results["rows"]
+    if all(row[key] == value for key, value in wanted.items())
+  ]
+
+
+def test_a_run_ends_in_rows_figures_and_a_page(small, run, tmp_path):
+  results = run(
+    small(
+      dynamic__rule="sgd",
+      baselines__ngram_order=3,
+      baselines__compressors=True,
+      sample__length=30,
+      sample__prime="the ",
+    )
+  )
+  folder = tmp_path / "run"
+  for name in (
+    "config.json", "run.json", "metrics.jsonl", "results.json", "report.md",
+    "vocabulary.json", "dynamic_search.json", "figures/learning_curves.png",
+    "figures/along_test.png", "figures/comparison.png", "samples/sample.txt",
+  ):  # fmt: skip
+    assert (folder / name).stat().st_size > 0, name
+  assert list((folder / "checkpoints" / "best").iterdir())
+  sample = (folder / "samples" / "sample.txt").read_text()
+  assert sample.startswith("the ")
+  assert len(sample) == 34
+  counts = {
+    split: rows_by(results, split=split, evaluation="static")[0]["count"]
+    for split in ("valid", "test")
+  }
+  dynamic = rows_by(results, evaluation="dynamic", split="test")[0]
+  assert dynamic["count"] == counts["test"]
+  assert dynamic["unit"] == "bits/character"
+  assert len(rows_by(results, evaluation="compressed", split="test")) == 6
+  page = (folder / "report.md").read_text()
+  assert "![learning curves](figures/learning_curves.png)" in page
+  assert sample in page
+
+
+def test_training_lowers_the_loss_and_every_test_symbol_is_scored(
+  small, run, tiny_corpus
+):
+  results = run(
+    small(
+      training__max_steps=150,
+      training__epochs=20.0,
+      training__learning_rate=0.03,
+    )
+  )
+  row = rows_by(
+    results, split="test", evaluation="static", metric="bits_per_character"
+  )[0]
+  alphabet = len(set(tiny_corpus))
+  assert row["value"] < 0.8 * math.log2(alphabet)
+  total = len(tiny_corpus)
+  valid = rows_by(results, split="valid", metric="error_rate")[0]["count"]
+  train = int(total * 0.9)
+  assert row["count"] + valid == pytest.approx(total - train, abs=2)
+
+
+def test_the_reported_score_does_not_depend_on_the_segments(small, run):
+  values = [
+    run(small(evaluation__segment=segment), f"run{segment}")["rows"]
+    for segment in (7, 20, 100_000)
+  ]
+  for rows in values[1:]:
+    for row, first in zip(rows, values[0], strict=True):
+      assert row["count"] == first["count"]
+      assert row["value"] == pytest.approx(first["value"], rel=1e-6)
+
+
+def test_equal_seeds_give_equal_runs_and_others_do_not(
+  small, run, tmp_path, metrics
+):
+  for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+    run(small(seed=seed), name)
+  assert metrics(tmp_path / "a") == metrics(tmp_path / "b")
+  assert metrics(tmp_path / "a") != metrics(tmp_path / "c")
+
+
+def test_random_sampling_and_sentences_train_too(small, run):
+  for name, changes in (
+    ("random", {"training__sampling": "random"}),
+    ("sentences", {"data__sentences": True}),
+    ("sum", {"training__reduction": "sum", "training__learning_rate": 1e-4}),
+  ):
+    rows = run(small(**changes), name)["rows"]
+    assert all(np.isfinite(row["value"]) for row in rows)
+
+
+def test_early_stopping_keeps_the_best_weights(small, run, tmp_path, metrics):
+  config = small(
+    training__patience=2,
+    training__learning_rate=2.0,
+    training__clip_norm=0.0,
+    training__epochs=50.0,
+    training__max_steps=400,
+  )
+  run(config)
+  folder = tmp_path / "run"
+  valid = [
+    (entry["value"], entry["step"])
+    for entry in metrics(folder)
+    if entry["split"] == "valid" and entry["name"] == "bits_per_character"
+  ]
+  best = min(valid)
+  assert valid[-1][1] < 400
+  assert valid.index(best) == len(valid) - 3
+  trained = assembly.reload(str(folder))
+  assert trained.step == best[1]
+
+
+def test_a_named_run_is_where_training_starts_from(
+  small, run, tmp_path, metrics
+):
+  run(small(), "first")
+  run(small(restore=str(tmp_path / "first"), training__max_steps=1), "second")
+  first, second = (metrics(tmp_path / name) for name in ("first", "second"))
+  assert second[0]["value"] < first[0]["value"]
+
+
+def test_reloading_needs_the_run_folder_alone(small, run, tmp_path):
+  run(small())
+  moved = tmp_path / "elsewhere"
+  (tmp_path / "run").rename(moved)
+  trained = assembly.reload(str(moved))
+  ids = np.zeros((3, 1), np.int32)
+  carry = trained.predictor.initial_carry(1)
+  _, logits = trained.predictor.apply(trained.params, carry, ids, ids > 0)
+  assert logits.shape == (3, 1, trained.vocabulary.size)
+
+
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_checkpoint(
+  small, run, tmp_path
+):
+  config = small(
+    training__optimizer="sgd",
+    training__learning_rate=1e38,
+    training__clip_norm=0.0,
+    training__schedule="constant",
+    training__warmup_steps=0,
+  )
+  with pytest.raises(errors.RunError, match="last good checkpoint is kept"):
+    run(config)
+  assert not (tmp_path / "run" / "results.json").exists()
+  network = assembly.build_predictor(
+    config, vocabulary.Vocabulary.load(tmp_path / "run/vocabulary.json").size
+  )
+  target = jax.eval_shape(network.init, jax.random.key(0))
+  params = checkpoints.restore_params(tmp_path / "run", target).tree
+  assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(params))
+
+
+def test_other_data_in_the_same_folder_are_refused(small, run, corpus_file):
+  run(small())
+  (corpus_file.parent / "run" / "results.json").unlink()
+  corpus_file.write_text(corpus_file.read_text().replace("z", "Z"))
+  with pytest.raises(errors.UserError, match="Z"):
+    run(small())
+
+
+def test_weights_of_another_vocabulary_are_refused(
+  small, run, tmp_path, corpus_file
+):
+  run(small(), "first")
+  corpus_file.write_text(corpus_file.read_text().replace("z", "Z"))
+  with pytest.raises(errors.UserError, match="was trained with the vocab"):
+    run(small(restore=str(tmp_path / "first")), "second")
+
+
+@pytest.mark.parametrize(
+  ("changes", "words"),
+  [
+    ({"model__features": (9, 9)}, "layer_1/kernel: missing"),
+    ({"model__cell": "gru"}, "expected float32"),
+  ],
+)
+def test_weights_of_another_model_are_refused_with_every_difference(
+  small, run, tmp_path, changes, words
+):
+  run(small(), "first")
+  with pytest.raises(errors.UserError, match=words):
+    run(small(restore=str(tmp_path / "first"), **changes), "second")
+
+
+def test_an_unknown_cell_is_answered_with_the_closest(small, run):
+  with pytest.raises(errors.UserError, match="did you mean 'lstm'"):
+    run(small(model__cell="lstn"))
+
+
+def test_every_setting_of_the_shared_tree_can_be_read():
+  # The experiment reads its config by name: what it reads must be there.
+  config = common.base()
+  assembly.build_predictor(config, 5)
+  assembly.build_optimizer(config, 10)

@@ -1,0 +1,90 @@
+"""Every page of configs/, shrunk to seconds, end to end."""
+
+import json
+import pathlib
+
+import numpy as np
+import pytest
+
+from experiments import command_line
+
+PROJECT = pathlib.Path(__file__).resolve().parents[2]
+PAGES = sorted(
+  path.stem
+  for path in (PROJECT / "configs").glob("*.py")
+  if path.stem not in ("__init__", "common")
+)
+LANGUAGE = {
+  "quickstart": "smoke",
+  "penn_char": "plain,smoke",
+  "penn_word": "plain,smoke",
+  "enwik8": "graves,smoke",
+}
+ELSEWHERE = {"text", "dynamic_evaluation", "text_sampling", "benchmark"}
+
+
+def page(name, variants, **changes):
+  config, _, _ = command_line.load(f"configs/{name}.py:{variants}")
+  for key, value in changes.items():
+    config[key] = value
+  return config
+
+
+def test_no_page_is_forgotten():
+  assert set(PAGES) == set(LANGUAGE) | ELSEWHERE
+
+
+@pytest.mark.parametrize("name", LANGUAGE)
+def test_a_page_runs_to_its_end(name, run, real_data, tmp_path):
+  results = run(page(name, LANGUAGE[name]), data_dir=real_data)
+  assert results["finished"] is True
+  for row in results["rows"]:
+    assert row["count"] > 0
+    assert np.isfinite(row["value"])
+  assert {row["evaluation"] for row in results["rows"]} >= {
+    "static", "dynamic"
+  }  # fmt: skip
+  saved = json.loads((tmp_path / "run" / "results.json").read_text())
+  assert saved["rows"] == results["rows"]
+
+
+def test_rows_over_a_prefix_say_so(run, tmp_path):
+  folder = tmp_path / "enwik8"
+  folder.mkdir()
+  data = b"<page>[[Anarchism]] is a [[philosophy]]</page>\n" * 4_000
+  (folder / f"enwik8.first-{len(data)}").write_bytes(data)
+  rows = run(page("enwik8", "standard,smoke"))["rows"]
+  ours = [row for row in rows if "lstm" in row["name"]]
+  assert ours
+  assert all("prefix: first 188,000 bytes" in row["name"] for row in ours)
+  assert {row["split"] for row in ours} == {"valid", "test"}
+
+
+def test_a_trained_run_is_evaluated_and_sampled_again(small, run, tmp_path):
+  trained = run(small(), "trained")["rows"]
+  before = {
+    path: path.read_bytes()
+    for path in (tmp_path / "trained").rglob("*")
+    if path.is_file()
+  }
+  restore = str(tmp_path / "trained")
+  for rule in ("sgd", "rms"):
+    rows = run(
+      page("dynamic_evaluation", f"{rule},smoke", restore=restore), rule
+    )["rows"]
+    static = [row for row in rows if row["evaluation"] == "static"]
+    dynamic = [row for row in rows if row["evaluation"] == "dynamic"]
+    assert [row["value"] for row in static] == pytest.approx(
+      [row["value"] for row in trained], rel=1e-6
+    )
+    assert dynamic[0]["count"] == static[-1]["count"]
+    assert (tmp_path / rule / "figures" / "dynamic_search.png").exists()
+  texts = []
+  for name in ("one", "two"):
+    config = page("text_sampling", "smoke", restore=restore)
+    config.sample.prime = "the "
+    run(config, name)
+    texts.append((tmp_path / name / "samples" / "sample.txt").read_text())
+  assert texts[0] == texts[1]
+  assert texts[0].startswith("the ")
+  assert all(path.read_bytes() == data for path, data in before.items())

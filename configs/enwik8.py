@@ -42,16 +42,16 @@ def get_config(arg: str = "") -> config_dict.ConfigDict:
   )
   config.model.features = (400, 400)
   config.training.update(
-    epochs=5.0,
-    batch=16,
+    epochs=3.0,
+    batch=32,
     segment=50,
     learning_rate=3e-3,
     schedule="cosine",
     warmup_steps=200,
     clip_norm=1.0,
-    steps_per_dispatch=32,
+    steps_per_dispatch=16,
     evaluations_per_epoch=2,
-    checkpoint_every=640,
+    checkpoint_every=320,
   )
   config.evaluation.update(streams=1, segment=100, validation_streams=16)
   config.dynamic.update(

@@ -38,19 +38,19 @@ def get_config(arg: str = "") -> config_dict.ConfigDict:
   config.data.update(source="ptb", tokenizer="words", partition="mikolov")
   config.model.features = (1000,)
   config.training.update(
-    epochs=6.0,
+    epochs=4.0,
     batch=20,
     segment=35,
     optimizer="sgd",
     momentum=0.0,
-    learning_rate=4.0,
+    learning_rate=20.0,
     schedule="cosine",
     warmup_steps=100,
-    clip_norm=1.0,
+    clip_norm=0.25,
     steps_per_dispatch=8,
     evaluations_per_epoch=2,
-    checkpoint_every=320,
-    patience=3,
+    checkpoint_every=160,
+    patience=4,
   )
   config.evaluation.update(streams=1, segment=100, validation_streams=16)
   config.dynamic.update(

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from experiments import assembly, phases
+from seqmodels import trees
 from seqmodels.io import atomic, metric_writers, plots, report
 
 
@@ -22,59 +23,71 @@ def write(
     curves: by split and evaluation: nats and counts along the split.
     sample: generated text; empty for none.
   """
-  figures = context.workdir / "figures"
+  name = phases.describe(context)
+  figures = draw(context, rows, curves)
+  if sample:
+    keep_sample(context.workdir, sample)
+  page = report.page(
+    name,
+    rows,
+    introduction=(
+      f"Trained on {context.tokens.provenance['source']}; the weights of step "
+      f"{context.step:,}, the best on the validation split, are evaluated."
+    ),
+    facts={
+      "parameters": f"{trees.count_parameters(context.params):,}",
+      "symbols": f"{context.tokens.vocabulary.size:,}",
+      "data": context.tokens.provenance["note"],
+    },
+    figures=figures,
+    sample=sample,
+  )
+  report.write(context.workdir, page)
+
+
+def keep_sample(workdir: pathlib.Path, sample: str) -> None:
+  """Writes generated text to `samples/sample.txt`."""
+  samples = workdir / "samples"
+  samples.mkdir(exist_ok=True)
+  atomic.write_text(samples / "sample.txt", sample)
+
+
+def draw(
+  context: phases.Context,
+  rows: Sequence[report.Row],
+  curves: Mapping[str, Mapping[str, Any]],
+) -> list[report.Figure]:
+  """Every figure that the run's files and rows allow."""
   unit = assembly.UNITS[context.config.data.tokenizer]
-  drawn: list[pathlib.Path] = []
+  folder = context.workdir / "figures"
+  drawn: list[report.Figure] = []
+
+  def path(name: str, caption: str) -> pathlib.Path:
+    drawn.append(report.Figure(f"figures/{name}.png", caption))
+    return folder / f"{name}.png"
 
   metrics = context.workdir / metric_writers.METRICS
   if metrics.is_file() and metrics.stat().st_size:
-    drawn.append(figures / "learning_curves.png")
     plots.learning_curves(
       metrics,
-      drawn[-1],
+      path("learning_curves", "Training and validation by step."),
       name=unit.metric,
       title=phases.describe(context),
     )
   for split, found in curves.items():
-    drawn.append(figures / f"along_{split}.png")
+    evaluations = " and ".join(found)
     plots.along_split(
       {
         name: (scores["curve_nats"], scores["curve_counts"])
         for name, scores in found.items()
       },
-      drawn[-1],
+      path(f"along_{split}", f"The score along the {split} split."),
       unit=f"bits per {unit.symbol}",
-      title=f"{' and '.join(found)} evaluation of the {split} split",
+      title=f"{evaluations} evaluation of the {split} split",
     )
-  if (figures / "dynamic_search.png").is_file():
-    drawn.append(figures / "dynamic_search.png")
-  drawn.append(figures / "comparison.png")
-  plots.comparison(rows, drawn[-1], metric=unit.metric)
-
-  if sample:
-    samples = context.workdir / "samples"
-    samples.mkdir(exist_ok=True)
-    atomic.write_text(samples / "sample.txt", sample)
-  atomic.write_text(
-    context.workdir / "report.md", _page(context, rows, drawn, sample)
+  if (folder / "dynamic_search.png").is_file():
+    path("dynamic_search", "Settings of dynamic evaluation, on validation.")
+  plots.comparison(
+    rows, path("comparison", "All rows beside each other."), metric=unit.metric
   )
-
-
-def _page(
-  context: phases.Context,
-  rows: Sequence[report.Row],
-  drawn: Sequence[pathlib.Path],
-  sample: str,
-) -> str:
-  parts = [
-    f"# {phases.describe(context)}",
-    f"Trained on {context.tokens.provenance['source']}; the weights of step "
-    f"{context.step:,}, the best on the validation split, are evaluated.",
-    report.markdown_table(rows),
-  ]
-  parts += [
-    f"![{path.stem.replace('_', ' ')}](figures/{path.name})" for path in drawn
-  ]
-  if sample:
-    parts += ["## A sample", f"```text\n{sample}\n```"]
-  return "\n\n".join(parts) + "\n"
+  return drawn

@@ -6,9 +6,9 @@ import time
 import jax
 from ml_collections import config_dict
 
-from experiments import assembly, sampled_text
+from experiments import assembly, pages, sampled_text
 from seqmodels.data import tokenizers
-from seqmodels.io import atomic, interruption, report
+from seqmodels.io import interruption, report
 
 
 def run(
@@ -45,9 +45,7 @@ def run(
     seconds = time.perf_counter() - start
     signals.check()
   print(drawn)
-  samples = workdir / "samples"
-  samples.mkdir(exist_ok=True)
-  atomic.write_text(samples / "sample.txt", drawn)
+  pages.keep_sample(workdir, drawn)
   rows = [
     report.row(
       f"sample of {config.restore}, temperature {given.temperature:g}",
@@ -59,10 +57,16 @@ def run(
       seconds=seconds,
     )
   ]
-  atomic.write_text(
-    workdir / "report.md",
-    f"# Sample of {config.restore}\n\nTemperature {given.temperature:g}, seed "
-    f"{config.seed}, weights of step {trained.step:,}, on "
-    f"{jax.devices()[0].device_kind}.\n\n```text\n{drawn}\n```\n",
+  report.write(
+    workdir,
+    report.page(
+      f"Sample of {config.restore}",
+      rows,
+      introduction=(
+        f"Temperature {given.temperature:g}, seed {config.seed}, weights of "
+        f"step {trained.step:,}, on {jax.devices()[0].device_kind}."
+      ),
+      sample=drawn,
+    ),
   )
   return rows

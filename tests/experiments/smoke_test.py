@@ -12,7 +12,7 @@ PROJECT = pathlib.Path(__file__).resolve().parents[2]
 PAGES = sorted(
   path.stem
   for path in (PROJECT / "configs").glob("*.py")
-  if path.stem not in ("__init__", "common")
+  if path.stem not in ("__init__", "checks", "common")
 )
 LANGUAGE = {
   "quickstart": "smoke",
@@ -24,7 +24,7 @@ ELSEWHERE = {"text", "dynamic_evaluation", "text_sampling", "benchmark"}
 
 
 def page(name, variants, **changes):
-  config, _, _ = command_line.load(f"configs/{name}.py:{variants}")
+  config = command_line.load(f"configs/{name}.py:{variants}").config
   for key, value in changes.items():
     config[key] = value
   return config

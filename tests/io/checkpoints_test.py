@@ -374,10 +374,14 @@ def test_same_state_is_not_written_twice(tmp_path):
   with checkpoints.Checkpoints(tmp_path) as saved:
     saved.save(1, create(), {"a": 1})
     saved.wait()
-    first = (tmp_path / "latest" / "1").stat()
+    first = (tmp_path / "latest" / "1" / "checkpoint.json").stat()
     saved.save(1, create(), {"a": 1})
     saved.wait()
-    assert (tmp_path / "latest" / "1").stat() == first
+  second = (tmp_path / "latest" / "1" / "checkpoint.json").stat()
+  assert (second.st_ino, second.st_mtime_ns) == (
+    first.st_ino,
+    first.st_mtime_ns,
+  )
 
 
 @pytest.mark.parametrize("change", ["state", "metadata", "damage"])

@@ -25,7 +25,7 @@ def get_config(arg: str = "") -> config_dict.ConfigDict:
   )
   config.model.features = (256,)
   config.training.update(
-    epochs=4.0,
+    epochs=10.0,
     batch=16,
     segment=50,
     learning_rate=4e-3,
@@ -33,13 +33,13 @@ def get_config(arg: str = "") -> config_dict.ConfigDict:
     warmup_steps=50,
     clip_norm=1.0,
     steps_per_dispatch=16,
-    evaluations_per_epoch=2,
+    evaluations_per_epoch=1,
     checkpoint_every=256,
   )
   config.dynamic.update(
     search=True,
     search_symbols=5_000,
-    search_rates=(3e-3, 1e-2, 3e-2),
+    search_rates=(1e-3, 3e-3, 1e-2),
     search_segments=(20,),
   )
   config.sample.update(length=500, prime="The ")

@@ -108,7 +108,7 @@ def plan_course(
   plan = loop.Plan(
     total=total,
     dispatch=training.steps_per_dispatch,
-    evaluate=max(1, epoch // training.evaluations_per_epoch),
+    evaluate=-(-epoch // training.evaluations_per_epoch),
     checkpoint=training.checkpoint_every,
     patience=training.patience,
   )

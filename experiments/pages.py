@@ -87,7 +87,10 @@ def draw(
     )
   if (folder / "dynamic_search.png").is_file():
     path("dynamic_search", "Settings of dynamic evaluation, on validation.")
+  last = phases.evaluated_splits(context.tokens)[-1]
   plots.comparison(
-    rows, path("comparison", "All rows beside each other."), metric=unit.metric
+    [row for row in rows if row["split"] == last],
+    path("comparison", f"The rows of the {last} split beside each other."),
+    metric=unit.metric,
   )
   return drawn

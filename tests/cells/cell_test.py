@@ -12,7 +12,9 @@ from seqmodels.cells import cell as cells
 @pytest.mark.parametrize("name", cells.CELLS)
 def test_kernels_are_as_wide_as_there_are_gates(name):
   cell, features = cells.CELLS[name], 5
-  params = cell.init_params(jax.random.key(0), 3, features)
+  params = jax.eval_shape(
+    lambda: cell.init_params(jax.random.key(0), 3, features)
+  )
   width = len(cell.gates) * features
   assert params.kernel.shape == (3, width)
   assert params.recurrent_kernel.shape == (features, width)
@@ -46,13 +48,15 @@ def test_options_are_bound_and_the_same_cell_is_the_same_object():
   assert cells.get("gru") is cells.CELLS["gru"]
 
 
-def test_both_activations_of_the_elman_network_are_in_the_table():
-  params = cells.get("elman").init_params(jax.random.key(0), 2, 3)
+def test_both_activations_of_the_elman_network_are_in_the_table(filled):
+  make = cells.get("elman").init_params
+  params = filled(lambda: make(jax.random.key(0), 2, 3))
   x = jnp.full((1, 2), 50.0)
   for name, squash in (("elman", jnp.tanh), ("elman_relu", jax.nn.relu)):
     cell = cells.get(name)
     _, h = cell.step(params, cell.initial_carry((1,), 3), x)
-    np.testing.assert_allclose(h, squash(x @ params.kernel), rtol=1e-5)
+    want = squash(x @ params.kernel + params.bias[None])
+    np.testing.assert_allclose(h, want, rtol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -41,8 +41,8 @@ def test_values_are_those_of_the_equation(activation):
       np.testing.assert_allclose(last.h[0], expected[-1], rtol=1e-12)
 
 
-def test_an_unknown_activation_is_named_with_the_closest():
-  params = elman.init_params(jax.random.key(0), 2, 3)
+def test_an_unknown_activation_is_named_with_the_closest(filled):
+  params = filled(lambda: elman.init_params(jax.random.key(0), 2, 3))
   carry = elman.initial_carry((1,), 3)
   for run, x in (
     (elman.step, jnp.ones((1, 2))),

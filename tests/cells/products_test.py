@@ -12,12 +12,11 @@ def gradients(function, *arguments):
   def loss(*arguments):
     return jnp.sum(jnp.sin(function(*arguments)))
 
-  return jax.value_and_grad(loss, argnums=tuple(range(len(arguments))))(
-    *arguments
-  )
+  argnums = tuple(range(len(arguments)))
+  return jax.jit(jax.value_and_grad(loss, argnums=argnums))(*arguments)
 
 
-@pytest.mark.parametrize("shape", [(3,), (5, 3), (4, 5, 3)])
+@pytest.mark.parametrize("shape", [(3,), (4, 5, 3)])
 def test_product_and_derivatives_are_those_of_at(shape):
   random = np.random.default_rng(0)
   with jax.enable_x64(True):
@@ -30,16 +29,16 @@ def test_product_and_derivatives_are_those_of_at(shape):
 
 
 @pytest.mark.parametrize("symbols", [6, products.ONE_HOT_LIMIT + 1])
-@pytest.mark.parametrize("shape", [(), (7,), (4, 5)])
+@pytest.mark.parametrize("shape", [(), (4, 5)])
 def test_lookup_is_the_product_with_one_hot_vectors(symbols, shape):
   random = np.random.default_rng(0)
   with jax.enable_x64(True):
     kernel = jnp.asarray(random.normal(size=(symbols, 3)))
     # Symbols that stand twice, ids below 0 and one past the end.
-    ids = jnp.asarray(random.integers(-2, 5, shape))
+    ids = random.integers(-2, 5, shape)
     if shape:
-      ids = ids.at[..., -1].set(symbols).at[..., 0].set(symbols - 1)
-    hot = jax.nn.one_hot(ids, symbols, dtype=kernel.dtype)
+      ids[..., -1], ids[..., 0] = symbols, symbols - 1
+    hot = (ids[..., None] == np.arange(symbols)).astype(float)
     have = gradients(lambda kernel: products.lookup(kernel, ids), kernel)
     want = gradients(lambda kernel: hot @ kernel, kernel)
     np.testing.assert_allclose(have[0], want[0], rtol=1e-12)
@@ -55,17 +54,23 @@ def test_the_null_vector_reads_zeros_and_teaches_nothing():
 
 
 def test_bfloat16_operands_are_summed_in_float32():
-  ones = jnp.ones((1, 1001))  # 1001 is no bfloat16 number, 1000 and 1004 are
-  half = jnp.bfloat16
-  assert products.dot(ones, ones.T, half)[0, 0] == 1001
-  assert products.matmul(ones, ones.T, half)[0, 0] == 1001
-  _, pullback = jax.vjp(lambda x, k: products.matmul(x, k, half), ones.T, ones)
-  dx, dkernel = pullback(jnp.ones((1001, 1001)))
-  assert (dx == 1001).all()
-  assert (dkernel == 1001).all()
-  ids = jnp.zeros(1001, int)
-  gradient = jax.grad(lambda k: jnp.sum(products.lookup(k, ids, half)))
-  assert gradient(jnp.ones((2, 1)))[0, 0] == 1001
+  # 1001 is no bfloat16 number; 1000 and 1004 are, and such a sum stops at 256.
+  half, count = jnp.bfloat16, 1001
+  ids = np.zeros(count, np.int32)
+
+  @jax.jit
+  def sums(long, row):
+    _, pullback = jax.vjp(lambda x, k: products.matmul(x, k, half), long, row)
+    looked_up = jax.grad(lambda k: jnp.sum(products.lookup(k, ids, half)))
+    return (
+      products.dot(row, long, half),
+      products.matmul(row, long, half),
+      *pullback(jnp.ones((count, count))),
+      looked_up(row)[0],
+    )
+
+  for total in sums(np.ones((count, 1)), np.ones((1, count))):
+    assert (total == count).all()
 
 
 def test_bfloat16_operands_are_rounded_in_all_three_products():

@@ -180,6 +180,7 @@ def _starting_point(
       earlier.meta, tokens.vocabulary, pathlib.Path(config.restore)
     )
     fresh = fresh._replace(params=earlier.tree)
+  saved.discard_after(-1)  # nothing was restored, so nothing was best
   # Saved before any work, so that a folder which cannot be written or read
   # again shows now and not after hours.
   _save(saved, fresh, stopping.Stopping(), tokens)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from experiments import assembly, phases
-from seqmodels.evaluation import dynamic_rules, search
+from seqmodels.evaluation import dynamic_rules, gradient_statistics, search
 from seqmodels.io import atomic, plots
 
 
@@ -107,7 +107,7 @@ def statistics(context: phases.Context, rule: str) -> Any:
     length=length,
     symbols=given.statistics_segments * given.statistics_streams * length,
   )
-  return dynamic_rules.gradient_statistics(
+  return gradient_statistics.measure(
     context.predictor,
     context.params,
     pieces,

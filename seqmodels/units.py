@@ -1,4 +1,4 @@
-"""Nats inside, bits and perplexity when reported: the only log 2 in the house."""
+"""Nats inside, bits and perplexity when reported: the only log 2 there is."""
 
 import math
 
@@ -24,7 +24,7 @@ def bits_per_symbol(total_nats: float, count: int) -> float:
 
 
 def perplexity(total_nats: float, count: int) -> float:
-  """exp of the mean nats a symbol: 1 at best, `inf` at worst, never an overflow.
+  """exp of the mean nats a symbol: 1 at best, `inf` at worst.
 
   >>> perplexity(0.0, 10), perplexity(math.inf, 10)
   (1.0, inf)
@@ -32,4 +32,4 @@ def perplexity(total_nats: float, count: int) -> float:
   if not count:
     return math.nan
   mean = total_nats / count
-  return math.exp(mean) if mean < 709.0 else math.inf
+  return math.inf if mean >= 709.0 else math.exp(mean)  # NaN stays NaN

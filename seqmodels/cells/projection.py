@@ -42,7 +42,7 @@ def project(
   Array([[4., 5.],
          [0., 0.]], dtype=float32)
   """
-  parts = list(inputs) if isinstance(inputs, tuple | list) else [inputs]
+  parts = as_list(inputs)
   if widths is None:
     widths = _widths(kernel.shape[0], parts)
   total, start = None, 0
@@ -68,6 +68,13 @@ def along_last(vector: jax.Array, ndim: int) -> jax.Array:
   (1, 1, 4)
   """
   return vector.reshape((1,) * (ndim - 1) + vector.shape)
+
+
+def as_list(inputs: Inputs) -> list[jax.Array]:
+  """A layer's inputs as a list, also where there is only one."""
+  if isinstance(inputs, tuple | list):
+    return list(inputs)
+  return [jnp.asarray(inputs)]
 
 
 def _widths(rows: int, parts: list[jax.Array]) -> list[int]:

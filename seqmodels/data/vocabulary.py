@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from seqmodels import errors
-from seqmodels.data import files
+from seqmodels.data import files, lookup
 
 Symbol = str | int
 
@@ -21,11 +21,6 @@ UNKNOWN = "<unk>"
 PADDING = "<pad>"
 BEGIN = "<bos>"
 END = "<eos>"
-
-# Lookup tables want int64 indices, eight times the bytes they come from; by
-# pieces, 100 MB of text cost a few MB more and not 800.
-_PIECE = 1 << 20
-_CODE_POINTS = 0x110000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -196,11 +191,11 @@ class Vocabulary:
       UserError: a symbol has no id and the vocabulary has no `<unk>`.
     """
     if isinstance(sequence, str):
-      return self._encode_text(sequence, dtype)
+      return self._look_up(sequence, dtype)
     if isinstance(sequence, (bytes, bytearray, memoryview)):
       sequence = np.frombuffer(sequence, np.uint8)
     if isinstance(sequence, np.ndarray) and sequence.dtype == np.uint8:
-      return self._encode_bytes(sequence, dtype)
+      return self._look_up(sequence, dtype)
     items = list(sequence)
     unknown = -1 if self.unk is None else self.unk
     get = self.index.get
@@ -309,42 +304,18 @@ class Vocabulary:
       "trained with"
     )
 
-  def _encode_text(self, text: str, dtype: np.typing.DTypeLike) -> np.ndarray:
-    ids = np.empty(len(text), dtype)
-    for start in range(0, len(text), _PIECE):
-      piece = text[start : start + _PIECE].encode("utf-32-le", "surrogatepass")
-      numbers = self._by_code_point[np.frombuffer(piece, "<u4")]
-      if numbers.min() < 0:
-        at = start + int(np.argmin(numbers))
-        self._refuse(text[at], at)
-      ids[start : start + _PIECE] = numbers
-    return ids
+  @functools.cached_property
+  def _tables(self) -> lookup.Tables:
+    return lookup.Tables.of(self.index, -1 if self.unk is None else self.unk)
 
-  def _encode_bytes(
-    self, data: np.ndarray, dtype: np.typing.DTypeLike
+  def _look_up(
+    self, data: str | np.ndarray, dtype: np.typing.DTypeLike
   ) -> np.ndarray:
-    ids = np.empty(data.shape, dtype)
-    for start in range(0, data.shape[0], _PIECE):
-      numbers = self._by_byte[data[start : start + _PIECE]]
-      if numbers.min() < 0:
-        at = start + int(np.argmin(numbers))
-        self._refuse(int(data[at]), at)
-      ids[start : start + _PIECE] = numbers
+    ids, missing = self._tables.ids(data, dtype)
+    if missing is not None:
+      symbol = data[missing]
+      self._refuse(symbol if isinstance(data, str) else int(symbol), missing)
     return ids
-
-  @functools.cached_property
-  def _by_code_point(self) -> np.ndarray:
-    unknown = -1 if self.unk is None else self.unk
-    table = np.full(_CODE_POINTS, unknown, np.int32)
-    for i, symbol in enumerate(self.symbols):
-      if isinstance(symbol, str) and len(symbol) == 1:
-        table[ord(symbol)] = i
-    return table
-
-  @functools.cached_property
-  def _by_byte(self) -> np.ndarray:
-    unknown = -1 if self.unk is None else self.unk
-    return np.array([self.index.get(b, unknown) for b in range(256)], np.int32)
 
   def _refuse(self, symbol: Symbol, position: int) -> None:
     raise errors.UserError(

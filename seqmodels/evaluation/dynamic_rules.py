@@ -11,7 +11,6 @@ setting, and `jax.vmap` over a stack of rules is a grid search.
 """
 
 import dataclasses
-import functools
 from collections.abc import Mapping
 from typing import Any, ClassVar, Protocol
 
@@ -20,13 +19,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from seqmodels import errors
-from seqmodels.evaluation import chunks
-from seqmodels.losses import sequence
-from seqmodels.models import predictor as predictor_lib
 
 Tree = Any
 # Recurrent carry, sum of squared gradients, segments that scored something.
-Squares = tuple[Tree, Tree, jax.Array]
 
 
 class Rule(Protocol):
@@ -111,7 +106,8 @@ class RMS:
   settings that suit one length are about in proportion to it (Krause et al.
   multiply learning rate and decay by length / 5). `statistics` is MS, the root
   mean square of each weight's gradient over the training data, collected once
-  by `gradient_statistics`; `normaliser` is the mean over tensors of mean(MS);
+  by `gradient_statistics.measure`; `normaliser` is the mean over tensors of
+  mean(MS);
   `anchor` is theta_0. The rule keeps no state.
 
   The defaults are those published with the paper for words in segments of 5;
@@ -170,7 +166,7 @@ def make(
     name: a key of `RULES`.
     params: the trained weights; `rms` decays towards them.
     settings: values for some of the rule's `defaults`.
-    statistics: of `gradient_statistics`; `rms` needs them.
+    statistics: of `gradient_statistics.measure`; `rms` needs them.
 
   Raises:
     errors.UserError: an unknown rule or setting, a negative value, or `rms`
@@ -204,7 +200,7 @@ def make(
   if statistics is None:
     raise errors.UserError(
       "the dynamic rule 'rms' needs gradient statistics; collect them with "
-      "gradient_statistics on training segments"
+      "gradient_statistics.measure on training segments"
     )
   return RMS(
     **values,
@@ -243,90 +239,3 @@ def from_2017_scaling(
     "epsilon": batches**0.5,
   }
   return {key: value / divisors[key] for key, value in settings.items()}
-
-
-def gradient_statistics(
-  predictor: predictor_lib.Predictor,
-  params: Tree,
-  segments: Any,
-  *,
-  streams: int,
-) -> Tree:
-  """MS: root mean square of each weight's gradient over training segments.
-
-      MS_i = sqrt( mean over segments of g_i^2 )
-
-  with g the gradient of the mean nats over the scored symbols of one segment
-  of all streams, at fixed weights, the carry crossing segments. Krause et al.
-  use 100 streams. MS shrinks as streams and steps grow, so learning rates
-  belong to the batch and length it was taken with. Segments with nothing
-  scored do not count.
-
-  Args:
-    predictor: the model.
-    params: the trained weights.
-    segments: training segments, as `chunks.each` takes them.
-    streams: their number of streams.
-
-  Returns:
-    A float32 tree like `params`.
-
-  Raises:
-    errors.UserError: no segment scores anything, or shapes are wrong.
-  """
-  state = _no_squares(predictor, params, streams)
-  for chunk in chunks.each(segments, streams=streams):
-    state = _add_squares(predictor, params, state, chunk)
-  if not int(jax.device_get(state[2])):
-    raise errors.UserError(
-      "gradient statistics were asked for over segments that score nothing; "
-      "give at least one training segment"
-    )
-  return _root_mean(state)
-
-
-@functools.partial(jax.jit, static_argnames=("predictor", "streams"))
-def _no_squares(
-  predictor: predictor_lib.Predictor, params: Tree, streams: int
-) -> Squares:
-  squares = jax.tree.map(
-    lambda leaf: jnp.zeros(leaf.shape, jnp.float32), params
-  )
-  return predictor.initial_carry(streams), squares, jnp.int32(0)
-
-
-@jax.jit
-def _root_mean(state: Squares) -> Tree:
-  _, squares, live = state
-  return jax.tree.map(lambda leaf: jnp.sqrt(leaf / live), squares)
-
-
-@functools.partial(
-  jax.jit, static_argnames=("predictor",), donate_argnames=("state",)
-)
-def _add_squares(
-  predictor: predictor_lib.Predictor,
-  params: Tree,
-  state: Squares,
-  chunk: chunks.Chunk,
-) -> Squares:
-
-  def mean_nats(
-    params: Tree, carry: Tree, piece: chunks.Chunk
-  ) -> tuple[jax.Array, tuple[Tree, jax.Array]]:
-    carry, logits = predictor.apply(params, carry, piece.inputs, piece.reset)
-    total, count, _ = sequence.nats(logits, piece.targets, piece.mask)
-    return total / jnp.maximum(count, 1), (carry, count)
-
-  def segment(state: Squares, piece: chunks.Chunk) -> tuple[Squares, None]:
-    carry, squares, live = state
-    gradients, (carry, count) = jax.grad(mean_nats, has_aux=True)(
-      params, carry, piece
-    )
-    squares = jax.tree.map(
-      lambda s, g: s + jnp.square(g.astype(jnp.float32)), squares, gradients
-    )
-    return (carry, squares, live + (count > 0)), None
-
-  state, _ = jax.lax.scan(segment, state, chunk)
-  return state

@@ -63,7 +63,7 @@ def search(
     rule: a key of `dynamic_rules.RULES`.
     grid: values by setting name; settings left out keep their defaults.
     symbols: score only the first so many symbols.
-    statistics: of `dynamic_rules.gradient_statistics`, for `rms`.
+    statistics: of `gradient_statistics.measure`, for `rms`.
     streams: number of streams of the segments.
     together: how many settings to run at once under `jax.vmap`, each with its
       own copy of the weights in memory (`seconds` is then an equal share). 1

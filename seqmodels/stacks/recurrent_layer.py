@@ -98,7 +98,7 @@ class RecurrentLayer(nn.Module):
     reverse = self.reverse if reverse is None else reverse
     keep_order = self.keep_order if keep_order is None else keep_order
     del init_key
-    parts = list(inputs) if isinstance(inputs, tuple | list) else [inputs]
+    parts = projection.as_list(inputs)
     if not time_major:
       parts = [jnp.swapaxes(part, 0, 1) for part in parts]
       reset = None if reset is None else jnp.swapaxes(reset, 0, 1)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from seqmodels import errors
-from seqmodels.data import vocabulary
+from seqmodels.data import lookup
 
 Vocabulary = vocabulary.Vocabulary
 
@@ -93,7 +93,7 @@ def test_bytes_are_encoded_like_the_list_of_their_values(data):
 
 
 def test_pieces_of_a_long_text_are_encoded_alike(monkeypatch):
-  monkeypatch.setattr(vocabulary, "_PIECE", 7)
+  monkeypatch.setattr(lookup, "_PIECE", 7)
   text = "the quick brown fox jumps over the lazy dog"
   built = Vocabulary.build(text, specials=())
   assert "".join(built.decode(built.encode(text))) == text

@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 
 from seqmodels import errors
-from seqmodels.evaluation import dynamic, dynamic_rules, static
+from seqmodels.evaluation import (
+  dynamic,
+  dynamic_rules,
+  gradient_statistics,
+  static,
+)
 
 
 def _slow_sgd(net, chunk, *, learning_rate, momentum):
@@ -65,9 +70,7 @@ def test_rms_equals_a_slow_loop_in_every_segment_and_in_its_final_weights(
 ):
   settings = {"learning_rate": 0.01, "decay": 0.4, "epsilon": 0.002}
   training = segments(tokens[::-1], 10)
-  statistics = dynamic_rules.gradient_statistics(
-    elman, params, training, streams=1
-  )
+  statistics = gradient_statistics.measure(elman, params, training, streams=1)
   chunk, net = segments(tokens, length), numpy_elman(params)
   rule = dynamic_rules.make("rms", params, settings, statistics=statistics)
   scores, state = dynamic.score(elman, params, chunk, rule)
@@ -233,9 +236,7 @@ def test_streams_must_be_announced(elman, params, segments, tokens):
 def test_nothing_crosses_to_the_device_unasked(elman, params, segments, tokens):
   chunk = segments(tokens, 10)
   with jax.transfer_guard("disallow"):
-    statistics = dynamic_rules.gradient_statistics(
-      elman, params, chunk, streams=1
-    )
+    statistics = gradient_statistics.measure(elman, params, chunk, streams=1)
     for name in ("sgd", "rms"):
       rule = dynamic_rules.make(name, params, statistics=statistics)
       assert dynamic.evaluate(elman, params, chunk, rule).count == 103

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from seqmodels import errors
-from seqmodels.data import lookup
+from seqmodels.data import lookup, vocabulary
 
 Vocabulary = vocabulary.Vocabulary
 

@@ -28,3 +28,19 @@ def test_forget_bias_fills_one_block(gate, gates):
   blocks = np.split(np.asarray(init(None, (gates * 4,))), gates)
   for index, block in enumerate(blocks):
     assert (block == (1.5 if index == gate else 0.0)).all()
+
+
+def test_normal_has_the_deviation_asked_for():
+  values = np.asarray(initializers.normal(0.3)(jax.random.key(0), (10_000,)))
+  assert abs(values.mean()) < 0.02
+  np.testing.assert_allclose(values.std(), 0.3, rtol=0.03)
+
+
+def test_rows_that_meet_one_hot_vectors_are_drawn_apart_from_the_dense_ones():
+  symbols, features = 40, 400
+  init = initializers.one_hot_rows(symbols, features)
+  kernel = np.asarray(init(jax.random.key(0), (100, features)))
+  assert kernel.shape == (100, features)
+  np.testing.assert_allclose(kernel[:symbols].std(), 0.1, rtol=0.03)
+  assert np.abs(kernel[symbols:]).max() <= 1 / np.sqrt(features)
+  assert len(np.unique(kernel)) > 0.9 * kernel.size

@@ -90,7 +90,11 @@ def one_of(*choices: str) -> Rule:
 
 
 RULES: dict[str, Rule] = {
-  "seed": whole(0),
+  # JAX keeps 32 bits of it: larger seeds would repeat smaller ones.
+  "seed": Rule(
+    lambda value: _is_int(value) and 0 <= value < 2**32,
+    "a whole number from 0 to 4294967295",
+  ),
   # Empty where a trained run is reloaded, and keeps its own.
   "dtype": one_of("", "float32", "bfloat16"),
   "data.min_frequency": whole(1),

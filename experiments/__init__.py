@@ -22,6 +22,7 @@ MODULES = {
   "language_modelling": "experiments.language_modelling",
   "dynamic_evaluation": "experiments.dynamic_evaluation",
   "text_sampling": "experiments.text_sampling",
+  "benchmark": "experiments.benchmark",
 }
 
 
@@ -41,11 +42,14 @@ def module(name: str) -> types.ModuleType:
     if error.name is None or not f"{path}.".startswith(f"{error.name}."):
       raise
     found = None
-  if found is None:
+  except (TypeError, ValueError):  # "../x": a path where a name belongs
+    found = None
+  if not callable(getattr(found, "run", None)):
     raise errors.UserError(
       f"config.experiment is {name!r}, which is no experiment"
       f"{errors.closest(name, MODULES)}"
     )
+  assert found is not None
   return found
 
 

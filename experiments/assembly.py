@@ -4,6 +4,7 @@ The one place that reads `config.data`, `config.model` and `config.training`;
 every experiment that trains or reloads a language model builds on it.
 """
 
+import json
 import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -15,11 +16,14 @@ from ml_collections import config_dict
 
 from seqmodels import errors
 from seqmodels.data import corpus, streams, vocabulary
-from seqmodels.io import checkpoints, run_record
+from seqmodels.io import atomic, checkpoints, run_record
 from seqmodels.models import language_model, predictor
 from seqmodels.training import optimizers
 
 VOCABULARY = "vocabulary.json"
+DATA = "data.json"
+# About how many symbols of each stream an evaluation scores in one dispatch.
+CHUNK_SYMBOLS = 1 << 13
 
 
 class Trained(NamedTuple):
@@ -60,6 +64,49 @@ def load_tokens(
     sentences=data["sentences"],
     min_frequency=data["min_frequency"],
     limit=data["limit"],
+  )
+
+
+def settle_data(folder: pathlib.Path, tokens: corpus.Tokens) -> None:
+  """Writes vocabulary and provenance into a run folder, or checks them.
+
+  Raises:
+    UserError: the folder's run was begun on other symbols or other files.
+  """
+  path = folder / VOCABULARY
+  if path.is_file():
+    vocabulary.Vocabulary.load(path).require_same(tokens.vocabulary)
+  else:
+    tokens.vocabulary.save(path)
+  require_same_files(folder, tokens)
+  if not (folder / DATA).is_file():
+    atomic.write_json(folder / DATA, tokens.provenance)
+
+
+def require_same_files(folder: pathlib.Path, tokens: corpus.Tokens) -> None:
+  """Checks that a run's files are, byte for byte, the ones it was begun on.
+
+  Raises:
+    UserError: they are not; files are compared by size and SHA-256.
+  """
+  path = folder / DATA
+  if not path.is_file():
+    return
+  before = json.loads(path.read_text(encoding="utf-8"))["files"]
+  now = tokens.provenance["files"]
+  if [(x["bytes"], x["sha256"]) for x in before] != [
+    (x["bytes"], x["sha256"]) for x in now
+  ]:
+    raise errors.UserError(
+      f"the data are not those of the run in {folder}: it was trained on "
+      f"{_listed(before)}, and these are {_listed(now)}; give it the same data"
+    )
+
+
+def _listed(files: list[dict[str, Any]]) -> str:
+  return ", ".join(
+    f"{file['name']} ({file['bytes']:,} bytes, SHA-256 {file['sha256'][:12]})"
+    for file in files
   )
 
 
@@ -138,7 +185,6 @@ def chunks(
   streams_count: int,
   length: int,
   symbols: int = 0,
-  chunk_symbols: int = 1 << 13,
 ) -> list[streams.Segment]:
   """A whole split as chunks of segments [K, T, B], for an evaluation.
 
@@ -148,7 +194,6 @@ def chunks(
     streams_count: B.
     length: T.
     symbols: only the first so many; 0 takes all.
-    chunk_symbols: about how many symbols of each stream a dispatch holds.
   """
   ids = split(tokens, split_name)
   stream = streams.SequentialStream(
@@ -157,7 +202,7 @@ def chunks(
     length=length,
     sentence_end=tokens.sentence_end,
   )
-  return list(_chunks(stream, max(1, chunk_symbols // length)))
+  return list(_chunks(stream, max(1, CHUNK_SYMBOLS // length)))
 
 
 def _chunks(

@@ -3,12 +3,17 @@
 import time
 from typing import Any
 
+import numpy as np
+
 from experiments import assembly, phases
 from seqmodels import units
 from seqmodels.data import tokenizers
 from seqmodels.evaluation import compressors
 from seqmodels.io import report
 from seqmodels.models import ngram
+
+# At about 90 bytes a symbol: 2 GB.
+NGRAM_SYMBOLS = 20_000_000
 
 
 def rows(context: phases.Context) -> list[report.Row]:
@@ -26,11 +31,17 @@ def rows(context: phases.Context) -> list[report.Row]:
 def ngram_rows(context: phases.Context, split: str) -> list[report.Row]:
   """Interpolated modified Kneser-Ney over the network's own symbols."""
   tokens, order = context.tokens, context.config.baselines.ngram_order
+  # The last symbols before the split, where all of them would not fit into a
+  # laptop's memory.
+  train = tokens.splits["train"][-NGRAM_SYMBOLS:]
+  cut = ""
+  if len(train) < len(tokens.splits["train"]):
+    cut = f" of the last {len(train):,} training symbols"
 
   def compute() -> dict[str, Any]:
     start = time.perf_counter()
     model = ngram.NGram.fit(
-      tokens.splits["train"],
+      train,
       tokens.vocabulary.size,
       order=order,
       sentence_end=tokens.sentence_end,
@@ -47,7 +58,7 @@ def ngram_rows(context: phases.Context, split: str) -> list[report.Row]:
   unit = assembly.UNITS[context.config.data.tokenizer]
   return [
     report.row(
-      f"{order}-gram, modified Kneser-Ney",
+      f"{order}-gram, modified Kneser-Ney{cut}{phases.data_note(context)}",
       split=split,
       evaluation="static",
       metric=unit.metric,
@@ -67,7 +78,10 @@ def compressor_rows(context: phases.Context, split: str) -> list[report.Row]:
 
   def text_of(name: str) -> bytes:
     tokenizer = tokenizers.named(context.config.data.tokenizer)
-    text = tokenizer.join(tokens.vocabulary.decode(tokens.splits[name]))
+    ids = tokens.splits[name]
+    if tokenizer.name == "bytes":  # 100 MB of them are no list of objects
+      return np.array(tokens.vocabulary.symbols, np.uint8)[ids].tobytes()
+    text = tokenizer.join(tokens.vocabulary.decode(ids))
     return text.encode("utf-8") if isinstance(text, str) else text
 
   def compute() -> dict[str, Any]:
@@ -79,7 +93,7 @@ def compressor_rows(context: phases.Context, split: str) -> list[report.Row]:
   found = phases.phase(context, f"compressors {split}", compute)
   return [
     report.row(
-      size["name"],
+      size["name"] + phases.data_note(context),
       split=split,
       evaluation="compressed",
       metric=unit.metric,

@@ -34,6 +34,9 @@ def run(
         merged.dtype = config.dtype
     tokens = assembly.load_tokens(merged, data_dir)
     trained.vocabulary.require_same(tokens.vocabulary)
+    assembly.require_same_files(
+      pathlib.Path(config.restore).expanduser(), tokens
+    )
     context = phases.Context(
       merged,
       workdir,

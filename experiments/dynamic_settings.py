@@ -1,5 +1,7 @@
 """The settings of dynamic evaluation: as given, or searched on validation."""
 
+import functools
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -31,48 +33,21 @@ def searched(context: phases.Context) -> dict[str, Any]:
   if not given.search:
     return {"rows": [], "best": as_given(context)}
 
-  def compute() -> dict[str, Any]:
-    grid: dict[str, Any] = {"learning_rate": tuple(given.search_rates)}
-    if given.rule == "rms":
-      grid["decay"] = tuple(given.search_decays)
-      grid["epsilon"] = (given.epsilon,)
-    else:
-      grid["momentum"] = tuple(given.search_momenta)
-    measured = statistics(context, given.rule)
-    rows: list[dict[str, Any]] = []
-    for segment in given.search_segments:
-      pieces = assembly.chunks(
-        context.tokens,
-        "valid",
-        streams_count=1,
-        length=segment,
-        symbols=given.search_symbols,
-      )
-      found = search.search(
-        context.predictor,
-        context.params,
-        pieces,
-        given.rule,
-        grid,
-        statistics=measured,
-        together=given.search_together,
-        callback=phases.watch(
-          context, f"search, segments of {segment}", segment
-        ),
-      )
-      kept = found.rows if not rows else found.rows[1:]
-      rows.extend({**row, "segment": segment} for row in kept)
-    best = min(
-      (row for row in rows if row["rule"] != "static"),
-      key=lambda row: row["nats"] if np.isfinite(row["nats"]) else np.inf,
+  rows: list[dict[str, Any]] = []
+  for segment in given.search_segments:
+    name = f"search {given.rule}, segments of {segment}"
+    found = phases.phase(
+      context, name, functools.partial(_searched, context, segment)
     )
-    names = ("rule", "segment", *dynamic_rules.RULES[given.rule].defaults)
-    return {
-      "rows": [_finite(row) for row in rows],
-      "best": {name: best[name] for name in names},
-    }
-
-  found = phases.phase(context, f"search {given.rule}", compute)
+    kept = found["rows"] if not rows else found["rows"][1:]
+    rows.extend({**row, "segment": segment} for row in kept)
+  numbers = [
+    {**row, "nats": math.inf if row["nats"] is None else row["nats"]}
+    for row in rows
+  ]
+  best = search.winner(numbers)
+  names = ("rule", "segment", *dynamic_rules.RULES[given.rule].defaults)
+  found = {"rows": rows, "best": {name: best[name] for name in names}}
   atomic.write_json(context.workdir / "dynamic_search.json", found)
   varied = ("learning_rate", "decay" if given.rule == "rms" else "momentum")
   plots.dynamic_search(
@@ -81,6 +56,35 @@ def searched(context: phases.Context) -> dict[str, Any]:
     settings=("learning_rate", "segment", varied[1]),
   )
   return found
+
+
+def _searched(context: phases.Context, segment: int) -> dict[str, Any]:
+  """Every setting on the first validation symbols, cut into such segments."""
+  given = context.config.dynamic
+  grid: dict[str, Any] = {"learning_rate": tuple(given.search_rates)}
+  if given.rule == "rms":
+    grid["decay"] = tuple(given.search_decays)
+    grid["epsilon"] = (given.epsilon,)
+  else:
+    grid["momentum"] = tuple(given.search_momenta)
+  pieces = assembly.chunks(
+    context.tokens,
+    "valid",
+    streams_count=1,
+    length=segment,
+    symbols=given.search_symbols,
+  )
+  found = search.search(
+    context.predictor,
+    context.params,
+    pieces,
+    given.rule,
+    grid,
+    statistics=statistics(context, given.rule),
+    together=given.search_together,
+    callback=phases.watch(context, f"search, segments of {segment}", segment),
+  )
+  return {"rows": [_finite(row) for row in found.rows]}
 
 
 def make_rule(context: phases.Context, chosen: Mapping[str, Any]) -> Any:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from seqmodels import errors
+from seqmodels.io import interruption
 
 # What the operating system refuses for reasons that the user can mend.
 _MENDABLE = {
@@ -45,6 +46,7 @@ def guarded(action: Callable[[], Any]) -> int:
     return _sentenced(action)
   finally:
     signal.signal(signal.SIGTERM, former)
+    interruption.remember(None)
 
 
 def _sentenced(action: Callable[[], Any]) -> int:
@@ -86,7 +88,10 @@ def _sentenced(action: Callable[[], Any]) -> int:
 
 
 def _terminate(signum: int, frame: types.FrameType | None) -> None:
-  del signum, frame
+  del frame
+  # Raised inside a finalizer or a callback, Python would drop the exception;
+  # the experiment then still learns of the signal when it begins.
+  interruption.remember(signum)
   raise Terminated("interrupted by SIGTERM")
 
 

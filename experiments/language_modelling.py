@@ -16,7 +16,7 @@ from experiments import (
   scoring,
 )
 from seqmodels import errors, trees
-from seqmodels.data import corpus, streams, vocabulary, windows
+from seqmodels.data import corpus, streams, windows
 from seqmodels.evaluation import static
 from seqmodels.io import checkpoints, interruption, metric_writers, progress
 from seqmodels.io import report as reports
@@ -45,28 +45,15 @@ def run(
   """
   with interruption.Interruption() as signals:
     tokens = assembly.load_tokens(config, data_dir)
-    settle_vocabulary(workdir, tokens.vocabulary)
+    plan_course(config, tokens)  # what it refuses leaves no trace
+    sharding.data_mesh(config.training.batch)
+    assembly.settle_data(workdir, tokens)
     network = assembly.build_predictor(config, tokens.vocabulary.size)
     params, at = train(config, workdir, tokens, network, signals)
     context = phases.Context(
       config, workdir, tokens, network, params, at, signals
     )
     return evaluate(context)
-
-
-def settle_vocabulary(
-  workdir: pathlib.Path, symbols: vocabulary.Vocabulary
-) -> None:
-  """Writes the vocabulary into the run folder, or checks the one there.
-
-  Raises:
-    UserError: the folder's run was begun on other symbols.
-  """
-  path = workdir / assembly.VOCABULARY
-  if path.is_file():
-    vocabulary.Vocabulary.load(path).require_same(symbols)
-  else:
-    symbols.save(path)
 
 
 class Course(NamedTuple):
@@ -82,6 +69,20 @@ def plan_course(
   """Streams, steps, and when to evaluate and save."""
   training = config.training
   ids = assembly.split(tokens, "train")
+  idle = [
+    name
+    for name, used in (
+      ("data.sentences", config.data.sentences),
+      ("training.reset_every", training.reset_every),
+      ("training.random_offset", training.random_offset),
+    )
+    if used
+  ]
+  if training.sampling == "random" and idle:
+    raise errors.UserError(
+      f"config.{idle[0]} means nothing to random windows, which all start "
+      "afresh; leave it out or set config.training.sampling to 'sequential'"
+    )
   stream: streams.SequentialStream | windows.RandomWindows
   if training.sampling == "random":
     stream = windows.RandomWindows(
@@ -105,10 +106,13 @@ def plan_course(
   total = round(training.epochs * epoch)
   if training.max_steps:
     total = min(total, training.max_steps)
+  # Whole dispatches between evaluations: each length is compiled on its own.
+  dispatch = training.steps_per_dispatch
+  part = -(-epoch // training.evaluations_per_epoch)
   plan = loop.Plan(
     total=total,
-    dispatch=training.steps_per_dispatch,
-    evaluate=-(-epoch // training.evaluations_per_epoch),
+    dispatch=dispatch,
+    evaluate=dispatch * -(-part // dispatch),
     checkpoint=training.checkpoint_every,
     patience=training.patience,
   )
@@ -155,8 +159,14 @@ def train(
     if outcome.interrupted:
       signals.check()
     best = saved.restore_best(fresh.params)
-  if best is None:  # training for zero steps keeps what it started from
+  if not outcome.stopping.best_step:  # no step was taken, or none was finite
     return phases.place(outcome.state.params), int(outcome.state.step)
+  if best is None or best.step != outcome.stopping.best_step:
+    raise errors.RunError(
+      f"the best parameters, of step {outcome.stopping.best_step:,}, are "
+      f"missing or corrupt in {workdir / 'checkpoints' / 'best'}; restore that "
+      "folder from a copy or train in a new --workdir"
+    )
   return phases.place(best.tree), best.step
 
 
@@ -175,7 +185,9 @@ def _starting_point(
     memory = stopping.Stopping(**own.meta["stopping"])
     return own.tree, _finite_best(memory)
   if config.restore:
-    earlier = checkpoints.restore_params(config.restore, fresh.params)
+    earlier = checkpoints.restore_params(
+      pathlib.Path(config.restore).expanduser(), fresh.params
+    )
     assembly.check_vocabulary(
       earlier.meta, tokens.vocabulary, pathlib.Path(config.restore)
     )

@@ -59,13 +59,28 @@ def phase(
 def describe(context: Context) -> str:
   """The model in a few words; where the data are a prefix, it says so."""
   model, config = context.config.model, context.config
+  training = config.training
   widths = [str(width) for width in model.features]
   uniform = len(set(widths)) == 1
   size = f"{len(widths)}x{widths[0]}" if uniform else "-".join(widths)
   peepholes = " peephole" if model.cell == "lstm" and model.peepholes else ""
-  name = f"{size}{peepholes} {model.cell}, {config.dtype} products"
+  lines = ", each line from the null vector" if config.data.sentences else ""
+  name = (
+    f"{size}{peepholes} {model.cell}, {context.tokens.vocabulary.size:,} "
+    f"symbols, {training.optimizer}, {training.batch} streams of "
+    f"{training.segment}{lines}, {config.dtype} products"
+  )
+  return name + data_note(context)
+
+
+def data_note(context: Context) -> str:
+  """What every row over part of a data set says; empty over the whole."""
   note = context.tokens.provenance["note"]
-  return f"{name} ({note})" if note.startswith("prefix") else name
+  limit = context.config.data.limit
+  parts = [note] if note.startswith("prefix") else []
+  if limit:
+    parts.append(f"first {limit:,} symbols of each split")
+  return f" ({', '.join(parts)})" if parts else ""
 
 
 def evaluated_splits(tokens: corpus.Tokens) -> list[str]:

@@ -28,6 +28,7 @@ def sample_phase(context: phases.Context) -> str:
         length=given.length,
         temperature=given.temperature,
         seed=context.config.seed,
+        sentences=context.config.data.sentences,
       )
     }
 
@@ -44,6 +45,7 @@ def sampled_text(
   length: int,
   temperature: float,
   seed: int,
+  sentences: bool = False,
 ) -> str:
   """The prime and `length` symbols after it, as text.
 
@@ -56,6 +58,7 @@ def sampled_text(
     length: symbols to draw.
     temperature: 1 draws from the model, 0 takes the likeliest.
     seed: equal seeds draw equal text.
+    sentences: the model was trained with each line a sequence of its own.
 
   Raises:
     UserError: the prime holds symbols that the vocabulary does not.
@@ -72,6 +75,7 @@ def sampled_text(
     prime=ids.tolist(),
     length=length,
     temperature=temperature,
+    sentence_end=(symbols.index[tokenizer.sentence_end] if sentences else None),
   )
   whole = np.concatenate([ids, np.asarray(drawn).reshape(-1)])
   joined = tokenizer.join(symbols.decode(whole))

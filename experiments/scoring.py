@@ -5,9 +5,14 @@ from typing import Any
 
 import numpy as np
 
-from experiments import assembly, dynamic_settings, phases
+from experiments import (
+  assembly,
+  dynamic_settings,
+  phases,
+  resumable_dynamic,
+)
 from seqmodels import errors
-from seqmodels.evaluation import dynamic, static, totals
+from seqmodels.evaluation import static, totals
 from seqmodels.io import report
 
 CURVE_POINTS = 400
@@ -35,6 +40,9 @@ def static_and_dynamic(
     split = splits[-1]
     found = dynamic_phase(context, split, chosen)
     note = dynamic_settings.describe(chosen)
+    if split == "valid" and context.config.dynamic.search:
+      symbols = context.config.dynamic.search_symbols
+      note += f", chosen on the first {symbols:,} of these symbols"
     rows += rows_of(context, split, "dynamic", found, note=note)
     curves[split]["dynamic"] = found
   return rows, curves
@@ -77,19 +85,18 @@ def dynamic_phase(
     pieces = assembly.chunks(
       context.tokens, split, streams_count=1, length=segment
     )
-    rule = dynamic_settings.make_rule(context, chosen)
-    scores, _ = dynamic.score(
-      context.predictor,
-      context.params,
+    scores = resumable_dynamic.score(
+      context,
+      key,
       pieces,
-      rule,
-      callback=phases.watch(context, f"dynamic evaluation, {split}", segment),
+      dynamic_settings.make_rule(context, chosen),
+      segment=segment,
     )
     return _record(scores, len(context.tokens.splits[split]))
 
   # Other settings are another phase.
-  key = ", ".join(f"{name} {value}" for name, value in sorted(chosen.items()))
-  return phases.phase(context, f"dynamic {split}: {key}", compute)
+  key = f"{split}: {dynamic_settings.describe(chosen)}"
+  return phases.phase(context, f"dynamic {key}", compute)
 
 
 def _record(scores: totals.Scores, expected: int) -> dict[str, Any]:
@@ -123,6 +130,9 @@ def rows_of(
 ) -> list[report.Row]:
   """The metric of the corpus and the error rate, with the paper's if it has."""
   unit = assembly.UNITS[context.config.data.tokenizer]
+  streams = context.config.evaluation.streams
+  if evaluation == "static" and streams > 1:
+    note = f"scored in {streams} streams"
   name = phases.describe(context) + (f"; {note}" if note else "")
   value = phases.score(unit.metric, found["nats"], found["count"])
   errors_percent = 100.0 * found["errors"] / found["count"]

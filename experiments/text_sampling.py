@@ -41,6 +41,7 @@ def run(
       length=given.length,
       temperature=given.temperature,
       seed=config.seed,
+      sentences=trained.config.data.sentences,
     )
     seconds = time.perf_counter() - start
     signals.check()

@@ -34,7 +34,11 @@ class Search(NamedTuple):
   """
 
   rows: list[Row]
-  best: dict[str, float]
+
+  @property
+  def best(self) -> dict[str, float]:
+    """Settings of the best dynamic row; see `best`."""
+    return best(self.rows)
 
 
 def search(
@@ -74,7 +78,8 @@ def search(
 
   Raises:
     errors.UserError: an unknown rule or setting, an empty grid, no segments.
-    errors.RunError: every setting diverged.
+
+  Whether any setting was finite shows when `best` is asked for.
 
   Example: which learning rate suits a text of zeros.
 
@@ -134,7 +139,7 @@ def search(
     for setting, totals in zip(settings[start:], found[:size], strict=False):
       values = {**dynamic_rules.RULES[rule].defaults, **setting}
       rows.append(_row(rule, values, totals))
-  return Search(rows, best(rows))
+  return Search(rows)
 
 
 def best(rows: Sequence[Row]) -> dict[str, float]:
@@ -152,6 +157,16 @@ def best(rows: Sequence[Row]) -> dict[str, float]:
   ... ])
   {'learning_rate': 2.0, 'momentum': 0.9}
   """
+  row = winner(rows)
+  return {key: row[key] for key in dynamic_rules.RULES[row["rule"]].defaults}
+
+
+def winner(rows: Sequence[Row]) -> Row:
+  """The dynamic row with the fewest nats a symbol.
+
+  Raises:
+    errors.RunError: no dynamic row has finite nats.
+  """
   finite = [
     row
     for row in rows
@@ -162,10 +177,7 @@ def best(rows: Sequence[Row]) -> dict[str, float]:
       "every setting of the search over dynamic evaluation diverged; give "
       "smaller learning rates"
     )
-  winner = min(finite, key=lambda row: row["nats"])
-  return {
-    key: winner[key] for key in dynamic_rules.RULES[winner["rule"]].defaults
-  }
+  return min(finite, key=lambda row: row["nats"])
 
 
 def combinations(

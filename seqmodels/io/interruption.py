@@ -9,6 +9,21 @@ from typing import Any
 
 from seqmodels import errors
 
+_early: int | None = None
+
+
+def remember(signum: int | None) -> None:
+  """Tells the next `Interruption` of a signal before it; None forgets it.
+
+  >>> remember(signal.SIGTERM)
+  >>> with Interruption() as interruption:
+  ...   interruption.requested
+  True
+  >>> remember(None)
+  """
+  global _early
+  _early = signum
+
 
 class Interruption:
   """Turns SIGTERM and Ctrl-C into a flag while its block runs.
@@ -70,6 +85,7 @@ class Interruption:
       raise KeyboardInterrupt
 
   def __enter__(self) -> "Interruption":
+    self.signum = _early
     if threading.current_thread() is threading.main_thread():
       for number in self.signals:
         if signal.getsignal(number) is not signal.SIG_IGN:

@@ -17,6 +17,7 @@ from typing import Any
 import jax
 import tensorboardX
 
+from seqmodels import errors
 from seqmodels.io import atomic
 
 METRICS = "metrics.jsonl"
@@ -136,14 +137,19 @@ def read(path: str | os.PathLike) -> list[dict[str, Any]]:
   A last line that a kill tore is left out.
 
   Raises:
-    ValueError: a line before the last is no JSON.
+    UserError: a line before the last is no JSON.
   """
   path = pathlib.Path(path)
   if not path.exists():
     return []
   lines = path.read_text(encoding="utf-8").split("\n")
   # What follows the last newline was torn, even where it happens to parse.
-  return [json.loads(line) for line in lines[:-1]]
+  try:
+    return [json.loads(line) for line in lines[:-1]]
+  except ValueError as error:
+    raise errors.UserError(
+      f"{path} is damaged ({error}); restore it from a copy or remove it"
+    ) from error
 
 
 def series(

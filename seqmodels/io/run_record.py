@@ -272,8 +272,10 @@ def _agree(
 
 
 def _bare(workdir: pathlib.Path) -> bool:
-  """Whether the record is all there is."""
-  return {entry.name for entry in workdir.iterdir()} <= {CONFIG, RUN, LOCK}
+  """Whether the record, with what it says of the data, is all there is."""
+  return {entry.name for entry in workdir.iterdir()} <= {
+    *(CONFIG, RUN, LOCK, "vocabulary.json", "data.json"),
+  }
 
 
 def _refuse_remains(workdir: pathlib.Path) -> None:

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from seqmodels.cells import gru, gru_sequence, unroll
 
@@ -44,30 +45,30 @@ def test_values_are_those_of_the_equations():
       np.testing.assert_allclose(last.h[0], expected[-1], rtol=1e-12)
 
 
-def test_a_clipped_candidate_is_clipped_before_the_reset_gate_shares_it():
-  # One unit, one step, d loss / d h large: every net input's derivative is on
-  # the limit, and the product behind the reset gate sees r times it.
-  one = jnp.ones((1, 1))
+@pytest.mark.parametrize(("c_n", "d_r"), [(1.0, 0.25), (100.0, 1.0)])
+def test_each_gate_is_clipped_and_the_candidate_before_r_shares_it(c_n, d_r):
+  # One unit, one step, every weight zero but b_n = -r c_n: all net inputs are
+  # zero, r = z = 1/2 and n = 0. The loss is steep, so d_n and d_z are clipped
+  # to 1; r passes half of d_n on to c_n, and gets d_n c_n r (1 - r) itself,
+  # which is 1/4 for c_n = 1 and clipped for c_n = 100.
   params = gru.GRUParams(
     kernel=jnp.zeros((1, 3)),
     recurrent_kernel=jnp.zeros((1, 3)),
-    bias=jnp.zeros(3),
-    recurrent_bias=jnp.ones(1),
+    bias=jnp.array([0.0, 0.0, -0.5 * c_n]),
+    recurrent_bias=jnp.array([c_n]),
   )
-  carry = gru.GRUCarry(h=2 * one)
-  for run in (
-    gru.step,
-    lambda params, carry, x, **options: gru_sequence.gru_sequence(
-      params, carry, x[None], **options
-    ),
-  ):
+  carry, x = gru.GRUCarry(h=jnp.full((1, 1), 2.0)), jnp.ones((1, 1))
+
+  def fused(params, carry, x, **options):
+    return gru_sequence.gru_sequence(params, carry, x[None], **options)
+
+  for run in (gru.step, fused):
 
     def loss(params, run=run):
-      return 1e4 * jnp.sum(run(params, carry, one, gradient_clip=1.0)[0].h)
+      return 1e4 * jnp.sum(run(params, carry, x, gradient_clip=1.0)[0].h)
 
-    gradient = jax.grad(loss)(params)
-    # d_n = 1; r = 1/2 passes half on, and gets d_n * c_n * r (1 - r) = 1/4.
-    np.testing.assert_allclose(gradient.bias, [0.25, 1.0, 1.0], rtol=1e-6)
+    gradient = jax.jit(jax.grad(loss))(params)
+    np.testing.assert_allclose(gradient.bias, [d_r, 1.0, 1.0], rtol=1e-6)
     np.testing.assert_allclose(gradient.recurrent_bias, [0.5], rtol=1e-6)
 
 

@@ -1,11 +1,12 @@
 import math
+import shutil
 
 import jax
 import numpy as np
 import pytest
 
 from configs import common
-from experiments import assembly
+from experiments import assembly, phases
 from seqmodels import errors
 from seqmodels.data import vocabulary
 from seqmodels.io import checkpoints
@@ -49,7 +50,7 @@ def test_a_run_ends_in_rows_figures_and_a_page(small, run, tmp_path):
   assert dynamic["unit"] == "bits/character"
   assert len(rows_by(results, evaluation="compressed", split="test")) == 6
   page = (folder / "report.md").read_text()
-  assert "![learning curves](figures/learning_curves.png)" in page
+  assert "](figures/learning_curves.png)" in page
   assert sample in page
 
 
@@ -197,6 +198,86 @@ def test_weights_of_another_model_are_refused_with_every_difference(
   run(small(), "first")
   with pytest.raises(errors.UserError, match=words):
     run(small(restore=str(tmp_path / "first"), **changes), "second")
+
+
+@pytest.mark.parametrize(
+  "changes",
+  [
+    {"data__sentences": True},
+    {"training__reset_every": 3},
+    {"training__random_offset": True},
+  ],
+)
+def test_what_means_nothing_to_random_windows_is_refused(small, run, changes):
+  with pytest.raises(errors.UserError, match="nothing to random windows"):
+    run(small(training__sampling="random", **changes))
+
+
+def test_a_mistake_before_training_does_not_spoil_the_folder(small, run):
+  with pytest.raises(errors.UserError, match="nowhere"):
+    run(small(restore="nowhere"))
+  assert run(small())["finished"]
+
+
+def test_other_bytes_with_the_same_symbols_are_refused(small, run, corpus_file):
+  run(small())
+  (corpus_file.parent / "run" / "results.json").unlink()
+  corpus_file.write_text(corpus_file.read_text() * 2)
+  with pytest.raises(errors.UserError, match="not those of the run"):
+    run(small())
+
+
+def test_lost_best_weights_are_an_error_and_not_the_last_ones(
+  small, run, tmp_path
+):
+  run(small())
+  (tmp_path / "run" / "results.json").unlink()
+  shutil.rmtree(tmp_path / "run" / "checkpoints" / "best")
+  with pytest.raises(errors.RunError, match="best parameters"):
+    run(small())
+
+
+def test_a_cut_length_that_diverges_leaves_the_others_their_chance(small, run):
+  config = small(
+    dynamic__rule="sgd",
+    dynamic__search_rates=(1e-3, 1e38),
+    dynamic__search_segments=(5, 20),
+  )
+  rows = run(config)["rows"]
+  dynamic = [row for row in rows if row["evaluation"] == "dynamic"]
+  assert "learning rate 0.001" in dynamic[0]["name"]
+
+
+def test_dynamic_evaluation_goes_on_where_a_signal_stopped_it(
+  small, run, tmp_path, monkeypatch
+):
+  config = small(dynamic__rule="sgd", dynamic__search=False)
+  config.dynamic.segment = 4
+  monkeypatch.setattr(assembly, "CHUNK_SYMBOLS", 40)
+  straight = run(config, "straight")
+  watch, calls = phases.watch, []
+
+  def stopping_watch(context, title, per_segment):
+    told = watch(context, title, per_segment)
+
+    def callback(done, total):
+      if title.startswith("dynamic"):
+        calls.append(done)
+        if len(calls) == 2:
+          context.signals.signum = 15
+      told(done, total)
+
+    return callback
+
+  monkeypatch.setattr(phases, "watch", stopping_watch)
+  with pytest.raises(errors.Interrupted):
+    run(config, "stopped")
+  resumed = run(config, "stopped")
+  # Stopped after the second chunk, saved after the third at the latest.
+  assert calls[2] > calls[1] > calls[0]
+  assert [row["value"] for row in resumed["rows"]] == [
+    row["value"] for row in straight["rows"]
+  ]
 
 
 def test_an_unknown_cell_is_answered_with_the_closest(small, run):

@@ -57,9 +57,10 @@ def get_config(arg: str = "") -> config_dict.ConfigDict:
     rule="sgd",
     momentum=0.0,
     search=True,
-    search_symbols=5_000,
+    search_symbols=3_000,
     search_rates=(3e-3, 1e-2, 3e-2),
-    search_segments=(20,),
+    # Each update rewrites 54 million weights: short segments cost hours.
+    search_segments=(50,),
   )
   config.baselines.ngram_order = 5
   config.sample.update(length=200, prime="the company")

@@ -42,7 +42,7 @@ def searched(context: phases.Context) -> dict[str, Any]:
     kept = found["rows"] if not rows else found["rows"][1:]
     rows.extend({**row, "segment": segment} for row in kept)
   numbers = [
-    {**row, "nats": math.inf if row["nats"] is None else row["nats"]}
+    {key: math.inf if value is None else value for key, value in row.items()}
     for row in rows
   ]
   best = search.winner(numbers)
@@ -51,7 +51,7 @@ def searched(context: phases.Context) -> dict[str, Any]:
   atomic.write_json(context.workdir / "dynamic_search.json", found)
   varied = ("learning_rate", "decay" if given.rule == "rms" else "momentum")
   plots.dynamic_search(
-    found["rows"],
+    numbers,
     context.workdir / "figures" / "dynamic_search.png",
     settings=("learning_rate", "segment", varied[1]),
   )

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from experiments import phases
+from seqmodels import errors
 from seqmodels.evaluation import chunks, dynamic, dynamic_rules, totals
 from seqmodels.io import checkpoints
 
@@ -55,14 +56,16 @@ def score(
         sums[key] += getattr(part, key).tolist()
       done += len(part.nats)
       now = time.monotonic()
-      stop = context.signals.requested
-      if done != total and (stop or now - last > SAVE_SECONDS):
-        meta = {"name": name, "sums": sums, "seconds": spent + now - begun}
+      meta = {"name": name, "sums": sums, "seconds": spent + now - begun}
+      try:
+        watch(done, total)
+      except errors.Interrupted:
         saved.save(done, state, meta)
-        if stop:
-          saved.wait()
+        saved.wait()
+        raise
+      if now - last > SAVE_SECONDS:
+        saved.save(done, state, meta)
         last = now
-      watch(done, total)
   return totals.Scores(
     np.array(sums["nats"], np.float32),
     np.array(sums["counts"], np.int32),

@@ -194,8 +194,6 @@ def _run_backward(
   ) = residuals  # fmt: skip
   d_last, d_outputs = cotangents
   before = _carries_before(options, carries, carry, reset_carry, schedule)
-  if schedule.valid is not None:
-    d_outputs = jnp.where(schedule.valid[..., None], d_outputs, 0)
   transposed = recurrent_kernel.T  # once, so that no step transposes
   if options.dtype is not None:
     transposed = transposed.astype(options.dtype)
@@ -215,6 +213,7 @@ def _run_backward(
     through = products.dot(d_net_h, transposed, options.dtype)
     d_before = d_before._replace(h=d_before.h + through)
     if inside is not None:
+      # Past a row's end the carry, and not its output, was handed on.
       d_before = unrolling.select(inside, d_before, d_carry)
     if cleared is not None:
       zeros = jax.tree.map(jnp.zeros_like, d_before)

@@ -297,9 +297,9 @@ def _spare_the_start(
     for step, value in zip(steps, values, strict=True)
     if step >= 0.03 * last
   ]
-  low, high = axes.get_ylim()
-  spread = max(late) - min(late)
-  axes.set_ylim(low, min(high, max(late) + 0.05 * spread + 1e-9))
+  _, high = axes.get_ylim()
+  margin = 0.05 * (max(late) - min(late)) + 1e-9
+  axes.set_ylim(min(late) - margin, min(high, max(late) + margin))
 
 
 def _spare_the_worst(axes: Any, best: float, static: float | None) -> None:

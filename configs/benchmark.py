@@ -1,0 +1,76 @@
+"""Speed against other libraries, on this machine, in one run.
+
+    python main.py --config=configs/benchmark.py --workdir=runs/benchmark
+
+No data are needed. Every library does the same work on the same random numbers,
+in turn, many times, after it was checked that they compute the same; the page
+in the run folder has medians, quartiles, ratios and memory:
+
+ - one LSTM layer, forward and forward+backward, D = H;
+ - the same layer keeping everything for the backward pass or recomputing it
+   chunk by chunk;
+ - training steps of a character network with Adam, gradient norm clipped at 1;
+ - dynamic evaluation with momentum, one stream.
+
+The peers are `flax.linen.RNN(OptimizedLSTMCell)`, `torch.nn.LSTM` (install it
+with `pip install -e '.[bench]'`; where it is missing its rows are, too), and on
+an NVIDIA GPU cuDNN through `jax.experimental.rnn`. They have no peepholes, so
+ours is compared without; with peepholes it has a row of its own.
+
+A ratio is how many times faster ours is than the peer in the row's name. Run it
+on an idle machine: seven minutes on two CPU cores. A run that was stopped goes
+on with the contests that it had not finished.
+
+Variants: `smoke` (tiny shapes in seconds; its numbers mean nothing).
+"""
+
+from ml_collections import config_dict
+
+from configs import common
+
+
+def get_config(arg: str = "") -> config_dict.ConfigDict:
+  """Settings of a variant."""
+  variants = common.parse(arg, ("smoke",))
+  config = config_dict.ConfigDict(
+    {
+      "experiment": "benchmark",
+      "seed": 0,
+      "peers": ("flax", "torch", "cudnn"),
+      "precisions": ("float32", "bfloat16"),
+      # Rounds of a contest: at least so many, and for so many seconds.
+      "repeats": 10,
+      "seconds": 8.0,
+      "warmup": 2,
+      # Steps x streams x width.
+      "layer": {
+        "shapes": ("100x1x1000", "100x8x700", "100x32x1000", "100x64x650")
+      },
+      # `chunk` steps are recomputed at a time.
+      "storage": {"shapes": ("200x8x700",), "chunk": 14},
+      "model": {"symbols": 50, "units": 1000},
+      "training": {
+        "batch": 32,
+        "segment": 50,
+        # In one run of an entry.
+        "steps_per_dispatch": 2,
+        "learning_rate": 1e-3,
+        "clip_norm": 1.0,
+      },
+      "dynamic": {
+        "segments": (5, 20, 100),
+        # In one run of an entry.
+        "symbols": 200,
+        "learning_rate": 1e-4,
+        "momentum": 0.9,
+      },
+    }
+  )
+  if "smoke" in variants:
+    config.update(repeats=2, seconds=0.0, warmup=1)
+    config.layer.shapes = ("4x2x6",)
+    config.storage.update(shapes=("6x2x6",), chunk=2)
+    config.model.update(symbols=5, units=6)
+    config.training.update(batch=2, segment=4)
+    config.dynamic.update(segments=(2,), symbols=4)
+  return config

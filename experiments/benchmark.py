@@ -1,0 +1,124 @@
+"""Speed against peers: the same work in turn, in one process.
+
+What each contest took is kept in the run folder (`benchmark.json`) as soon as
+it is known, so that a benchmark that was stopped goes on with the next one.
+"""
+
+import functools
+import gc
+import json
+import pathlib
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from ml_collections import config_dict
+
+from configs import checks
+from experiments import agreement, contest, contests, speed_page
+from seqmodels import errors
+from seqmodels.io import atomic, interruption, progress, report
+
+KEPT = "benchmark.json"
+
+RULES = {
+  "repeats": checks.whole(1),
+  "seconds": checks.number(least=0),
+  "warmup": checks.whole(1),
+  "peers": checks.several(checks.one_of(*contests.PEERS), empty=True),
+  "precisions": checks.several(checks.one_of("float32", "bfloat16")),
+  "storage.chunk": checks.whole(1),
+  "model.symbols": checks.whole(2),
+  "model.units": checks.whole(1),
+  "training.clip_norm": checks.number(least=0),
+  "dynamic.segments": checks.several(checks.whole(1), empty=True),
+  "dynamic.symbols": checks.whole(1),
+}
+
+
+def run(
+  config: config_dict.ConfigDict, workdir: pathlib.Path, data_dir: pathlib.Path
+) -> list[report.Row]:
+  """Holds every contest, and writes the page and the figure.
+
+  Args:
+    config: shapes, peers and patience.
+    workdir: the run folder.
+    data_dir: unused: the data are random.
+
+  Returns:
+    Tokens a second of everyone, and the ratios of ours to the peers.
+
+  Raises:
+    UserError: bad settings.
+    RunError: a peer does not compute the same.
+  """
+  del data_dir
+  checks.validate(config, RULES)
+  if jax.process_count() > 1:
+    raise errors.UserError(
+      f"the benchmark measures one process, here are {jax.process_count()}; "
+      "run it without --distributed"
+    )
+  shared, absent = contests.setting(config)
+  todo = dict(contests.every(config, shared))
+  for line in absent:
+    print(f"left out: {line}", file=sys.stderr)
+  with interruption.Interruption() as signals:
+    kept = Kept(workdir / KEPT)
+
+    def agree() -> dict[str, Any]:
+      found = [list(one) for one in agreement.check(shared)]
+      return {"absent": absent, "differences": found}
+
+    agreed = kept.get("agreement", agree)
+    if agreed["absent"] != absent:
+      raise errors.UserError(
+        f"the benchmark in {workdir} was begun with other peers at hand, "
+        f"lacking {agreed['absent']}, now {absent}; choose another --workdir"
+      )
+    records = []
+    with progress.Progress(len(todo), "benchmark", unit="contest") as bar:
+      for done, (key, ready) in enumerate(todo.items(), start=1):
+        signals.check()
+        hold = functools.partial(_held, ready, config, signals)
+        records.append(kept.get(key, hold))
+        bar.update(done)
+    signals.check()
+  speed_page.write(workdir, records, agreed)
+  return [row for record in records for row in contest.rows(record)]
+
+
+class Kept:
+  """What was found in earlier runs of the same folder, and is added now."""
+
+  def __init__(self, path: pathlib.Path) -> None:
+    self._path = path
+    self._known: dict[str, Any] = {}
+    if path.is_file():
+      self._known = json.loads(path.read_text(encoding="utf-8"))
+
+  def get(self, key: str, compute: Callable[[], Any]) -> Any:
+    """What `compute` gives, computed once in the life of a run folder."""
+    if key not in self._known:
+      self._known[key] = compute()
+      atomic.write_json(self._path, self._known, indent=None)
+    return self._known[key]
+
+
+def _held(
+  ready: Callable[[], contest.Contest],
+  config: config_dict.ConfigDict,
+  signals: interruption.Interruption,
+) -> contest.Record:
+  found = contest.hold(
+    ready(),
+    repeats=config.repeats,
+    seconds=config.seconds,
+    warmup=config.warmup,
+    seed=config.seed,
+    check=signals.check,
+  )
+  gc.collect()  # the weights of this contest, before those of the next
+  return found

@@ -1,0 +1,111 @@
+"""Flax's own LSTM, `flax.linen.RNN(OptimizedLSTMCell)`, as a peer.
+
+In bfloat16 its weights and inputs are cast once, before the loop; left to the
+cell alone they would be cast at every step. Its carry stays float32, as ours.
+"""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from experiments import layer_work
+from seqmodels.cells import flax_weights, lstm, products, segmented
+from seqmodels.models import predictor as predictors
+
+NAME = "flax.linen.RNN(OptimizedLSTMCell)"
+
+
+def layer(
+  given: layer_work.Task, *, dtype: products.Dtype = None, chunk: int = 0
+) -> layer_work.Layer:
+  """The layer over a task, time-major.
+
+  Args:
+    given: the task, without peepholes.
+    dtype: of the computation; None keeps float32.
+    chunk: keep only the carry at every so many steps, by the same wrapper as
+      ours: `jax.checkpoint` around each chunk's `nn.RNN`.
+  """
+  batch, features = given.xs.shape[1:]
+
+  def sequence(params: Any, carry: Any, xs: jax.Array, **_: Any) -> Any:
+    return _rnn(features, dtype).apply(
+      {"params": {"cell": params}}, xs, initial_carry=carry, return_carry=True
+    )
+
+  whole = segmented.checkpointed(sequence, chunk) if chunk else sequence
+
+  def run(params: Any, xs: jax.Array) -> jax.Array:
+    params, xs = _cast((params, xs), dtype)
+    return whole(params, _zeros(batch, features), xs)[1]
+
+  params = flax_weights.lstm_to_flax(given.params)
+  return layer_work.compiled(
+    run, params, given.xs, given.cotangent, flax_weights.lstm_from_flax
+  )
+
+
+def predictor(
+  like: predictors.Predictor, features: int, *, dtype: products.Dtype = None
+) -> predictors.Predictor:
+  """A language model of Flax's parts, its fresh weights those of ours.
+
+  Args:
+    like: ours: one LSTM layer without peepholes, and a linear head.
+    features: H.
+    dtype: of the computation.
+
+  Returns:
+    A predictor for texts without resets or null vectors: it heeds neither.
+  """
+  symbols = like.vocabulary_size
+  head = nn.Dense(symbols, dtype=dtype)
+
+  def init(key: jax.Array) -> Any:
+    cell, dense = split(like.init(key))
+    return {"cell": flax_weights.lstm_to_flax(cell), "head": dense}
+
+  def apply(
+    params: Any, carry: Any, inputs: jax.Array, reset: jax.Array
+  ) -> tuple[Any, jax.Array]:
+    del reset
+    params = _cast(params, dtype)
+    hot = jax.nn.one_hot(inputs, symbols, dtype=dtype or jnp.float32)
+    carry, hs = _rnn(features, dtype).apply(
+      {"params": {"cell": params["cell"]}},
+      hot,
+      initial_carry=carry,
+      return_carry=True,
+    )
+    logits = head.apply({"params": params["head"]}, hs)
+    return carry, jnp.asarray(logits, jnp.float32)
+
+  return predictors.Predictor(
+    apply=apply,
+    initial_carry=lambda batch: _zeros(batch, features),
+    init=init,
+    vocabulary_size=symbols,
+  )
+
+
+def split(params: Any) -> tuple[Any, Any]:
+  """The layer's weights and the head's, out of our language model's."""
+  found = dict(params["stack"]["layer_0"])
+  found.setdefault("peephole", None)
+  return lstm.LSTMParams(**found), params["head"]
+
+
+def _rnn(features: int, dtype: products.Dtype) -> nn.RNN:
+  return nn.RNN(nn.OptimizedLSTMCell(features, dtype=dtype), time_major=True)
+
+
+def _zeros(batch: int, features: int) -> tuple[jax.Array, jax.Array]:
+  return jnp.zeros((batch, features)), jnp.zeros((batch, features))
+
+
+def _cast(tree: Any, dtype: products.Dtype) -> Any:
+  if dtype is None:
+    return tree
+  return jax.tree.map(lambda leaf: leaf.astype(dtype), tree)

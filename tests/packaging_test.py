@@ -18,6 +18,8 @@ OURS = {"seqmodels", "experiments", "configs", "main"}
 # Where a module's name does not lead to its distribution's.
 DISTRIBUTIONS = {
   "absl": "absl-py",
+  # One half of jax, which alone says the version that fits it.
+  "jaxlib": "jax",
   "orbax": "orbax-checkpoint",
   "tensorboardX": "tensorboardx",
 }

@@ -180,7 +180,7 @@ def test_torch_evaluates_dynamically_to_the_same_losses():
   sizes = contests.Sizes(symbols=5, units=8, batch=1, length=6, segments=2)
   held = contests.dynamic(shared, sizes, rate=0.02, momentum=0.9)
   ours, theirs = (
-    np.concatenate([entry.run() for _ in range(15)])
+    np.concatenate([entry.run() for _ in range(40)])
     for entry in held.entries
     if not entry.kind
   )

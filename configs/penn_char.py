@@ -8,8 +8,8 @@ test rows of Table 1, in bits per character (error rate in percent):
     regularisation   static         dynamic
     none             1.32 (28.5)    1.29 (28.0)
 
-Expected here: 1.369 static, 1.354 dynamic (RESULTS.md), after an hour to an hour
-and a half on two CPU cores.
+Expected here: 1.369 static, 1.354 dynamic (RESULTS.md), after an hour to an
+hour and a half on two CPU cores.
 
 What differs from the paper, which takes one sequence a step with plain SGD:
  - 32 streams of 50 characters a step, Adam, a cosine schedule, the gradient's

@@ -2,9 +2,15 @@
 
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
+
+# A job in the background of a shell is started with Ctrl-C ignored, and so
+# would be the tests' own processes, which are sent it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+  signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Before JAX is imported: no test needs an accelerator.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")

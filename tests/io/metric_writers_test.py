@@ -9,6 +9,7 @@ import sys
 import pytest
 from tensorboardX.proto import event_pb2
 
+from seqmodels import errors
 from seqmodels.io import metric_writers
 
 
@@ -111,7 +112,7 @@ def test_a_fresh_start_drops_what_was_there(tmp_path):
 def test_a_line_damaged_in_the_middle_is_not_passed_over(tmp_path):
   path = tmp_path / metric_writers.METRICS
   path.write_text('{"step": 1\n{"step": 2}\n')
-  with pytest.raises(ValueError):
+  with pytest.raises(errors.UserError, match="is damaged"):
     metric_writers.read(path)
 
 
@@ -155,6 +156,7 @@ def test_two_writers_within_a_second_lose_no_events(tmp_path):
 
 FULL = """
 import pathlib, resource, signal, sys
+from seqmodels import errors
 from seqmodels import errors
 from seqmodels.io import metric_writers
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

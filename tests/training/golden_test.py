@@ -9,12 +9,12 @@ On another processor or another jaxlib the last bits differ, so there they are
 compared to a relative 1e-4 (the losses of 20 steps, before rounding can grow).
 """
 
+import importlib.metadata
 import json
 import pathlib
 import platform
 
 import jax
-import jaxlib
 import numpy as np
 import pytest
 
@@ -34,9 +34,7 @@ def processor():
     vectors = sorted(f for f in flags.split() if "avx" in f or "amx" in f)
   except (OSError, StopIteration):
     vectors = [platform.processor()]
-  return (
-    f"{platform.machine()} {' '.join(vectors)}, jaxlib {jaxlib.__version__}"
-  )
+  return f"{platform.machine()} {' '.join(vectors)}, jaxlib {importlib.metadata.version('jaxlib')}"
 
 
 def losses():

@@ -34,7 +34,8 @@ def processor():
     vectors = sorted(f for f in flags.split() if "avx" in f or "amx" in f)
   except (OSError, StopIteration):
     vectors = [platform.processor()]
-  return f"{platform.machine()} {' '.join(vectors)}, jaxlib {importlib.metadata.version('jaxlib')}"
+  version = importlib.metadata.version("jaxlib")
+  return f"{platform.machine()} {' '.join(vectors)}, jaxlib {version}"
 
 
 def losses():

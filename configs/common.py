@@ -78,6 +78,10 @@ def base() -> config_dict.ConfigDict:
       "model": {
         "cell": "lstm",
         "features": (128,),
+        # Width of an embedding between symbols and stack; 0: one-hot vectors.
+        "embedding": 0,
+        # The softmax's weights are the embedding's.
+        "tied": False,
         "peepholes": True,
         "input_skips": True,
         "output_skips": True,
@@ -114,6 +118,25 @@ def base() -> config_dict.ConfigDict:
         # Segments between resets of the carry; 0 only resets at an epoch.
         "reset_every": 0,
         "max_steps": 0,
+      },
+      "regularization": {
+        # Standard deviation of the noise on all weights; 0 adds none.
+        "weight_noise": 0.0,
+        # The same at the start, where each weight's own is learned; 0 does not.
+        "adaptive": 0.0,
+        # Squares of single streams' gradients: estimated by random "signs", or
+        # "exact" for a backward pass a stream.
+        "squares": "signs",
+        # Share of the recurrent weights dropped; 0 drops none.
+        "drop_connect": 0.0,
+        # Dropout: of whole symbols for a segment, of the input at each
+        # position, between layers, of what the softmax reads.
+        "dropout_embedding": 0.0,
+        "dropout_input": 0.0,
+        "dropout_hidden": 0.0,
+        "dropout_output": 0.0,
+        # One mask a segment; otherwise one a step.
+        "variational": True,
       },
       "evaluation": {
         "streams": 1,
@@ -170,6 +193,26 @@ def smoke(config: config_dict.ConfigDict) -> None:
     search_symbols=100, statistics_streams=2, statistics_segments=2
   )
   config.sample.length = 20
+
+
+def paper(config: config_dict.ConfigDict, *, momentum: float) -> None:
+  """The training of Graves (2013, section 3) to the letter.
+
+  One sequence a step, the gradient of its summed nats, plain descent with
+  momentum at 1e-4, derivatives clipped at 1 and nothing else clipped, float32.
+  """
+  config.dtype = "float32"
+  config.model.gradient_clip = 1.0
+  config.training.update(
+    batch=1,
+    reduction="sum",
+    optimizer="sgd",
+    learning_rate=1e-4,
+    momentum=momentum,
+    schedule="constant",
+    warmup_steps=0,
+    clip_norm=0.0,
+  )
 
 
 def exclusive(variants: Sequence[str], names: Sequence[str]) -> None:

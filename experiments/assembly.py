@@ -18,7 +18,7 @@ from seqmodels import errors
 from seqmodels.data import corpus, streams, vocabulary
 from seqmodels.io import atomic, checkpoints, run_record
 from seqmodels.models import language_model, predictor
-from seqmodels.training import optimizers
+from seqmodels.training import optimizers, regularizers
 
 VOCABULARY = "vocabulary.json"
 DATA = "data.json"
@@ -165,6 +165,34 @@ def build_optimizer(
   )
 
 
+def build_regularizer(
+  config: config_dict.ConfigDict, symbols: int
+) -> regularizers.Regularizer:
+  """What `config.regularization` puts around the weights.
+
+  Args:
+    config: as `configs.common.base`.
+    symbols: of the training split.
+
+  Raises:
+    UserError: both kinds of weight noise at once, or a bad deviation.
+  """
+  chosen = config.regularization
+  if chosen.weight_noise and chosen.adaptive:
+    raise errors.UserError(
+      f"config.regularization.weight_noise is {chosen.weight_noise} and "
+      f"config.regularization.adaptive is {chosen.adaptive}; noise is fixed or "
+      "adaptive, so set one of them to 0"
+    )
+  if chosen.adaptive:
+    return regularizers.adaptive(
+      chosen.adaptive, symbols=symbols, squares=chosen.squares
+    )
+  if chosen.weight_noise:
+    return regularizers.noisy(chosen.weight_noise)
+  return regularizers.plain()
+
+
 def split(tokens: corpus.Tokens, name: str) -> Any:
   """The ids of one split.
 
@@ -249,6 +277,32 @@ def reload(run_dir: str, *, dtype: str = "") -> Trained:
   restored = checkpoints.restore_params(folder, target)
   check_vocabulary(restored.meta, symbols, folder)
   return Trained(config, symbols, network, restored.tree, restored.step)
+
+
+def restore_weights(
+  run_dir: str, target: Any, symbols: vocabulary.Vocabulary
+) -> Any:
+  """The weights of an earlier run, to go on training from.
+
+  Args:
+    run_dir: its run folder.
+    target: names, shapes and dtypes of the weights wanted.
+    symbols: what they must have been trained on.
+
+  Raises:
+    UserError: no such run, another network, or other symbols.
+  """
+  folder = pathlib.Path(run_dir).expanduser()
+  try:
+    found = checkpoints.restore_params(folder, target)
+  except errors.RunError:
+    raise
+  except errors.UserError as error:
+    raise errors.UserError(
+      f"config.restore={run_dir} cannot be gone on from: {error}"
+    ) from error
+  check_vocabulary(found.meta, symbols, folder)
+  return found.tree
 
 
 def check_vocabulary(

@@ -4,7 +4,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments import assembly, phases
+from experiments import assembly, phases, posterior
 from seqmodels import trees
 from seqmodels.io import atomic, metric_writers, plots, report
 
@@ -87,6 +87,8 @@ def draw(
     )
   if (folder / "dynamic_search.png").is_file():
     path("dynamic_search", "Settings of dynamic evaluation, on validation.")
+  if (folder / f"{posterior.FIGURE}.png").is_file():
+    path(posterior.FIGURE, "What adaptive weight noise found of each weight.")
   last = phases.evaluated_splits(context.tokens)[-1]
   plots.comparison(
     [row for row in rows if row["split"] == last],

@@ -58,19 +58,50 @@ def phase(
 
 def describe(context: Context) -> str:
   """The model in a few words; where the data are a prefix, it says so."""
-  model, config = context.config.model, context.config
+  config = context.config
   training = config.training
+  lines = ", each line from the null vector" if config.data.sentences else ""
+  parts = [
+    model_name(config),
+    f"{context.tokens.vocabulary.size:,} symbols",
+    *noise_names(config),
+    f"{training.optimizer}, {training.batch} streams of "
+    f"{training.segment}{lines}",
+    f"{config.dtype} products",
+  ]
+  return ", ".join(parts) + data_note(context)
+
+
+def model_name(config: config_dict.ConfigDict) -> str:
+  """Sizes, cell and wiring, as in "1x1000 peephole lstm"."""
+  model = config.model
   widths = [str(width) for width in model.features]
   uniform = len(set(widths)) == 1
   size = f"{len(widths)}x{widths[0]}" if uniform else "-".join(widths)
   peepholes = " peephole" if model.cell == "lstm" and model.peepholes else ""
-  lines = ", each line from the null vector" if config.data.sentences else ""
-  name = (
-    f"{size}{peepholes} {model.cell}, {context.tokens.vocabulary.size:,} "
-    f"symbols, {training.optimizer}, {training.batch} streams of "
-    f"{training.segment}{lines}, {config.dtype} products"
-  )
-  return name + data_note(context)
+  name = f"{size}{peepholes} {model.cell}"
+  if model.get("embedding"):
+    name += f", {'tied ' if model.tied else ''}embedding {model.embedding}"
+  return name
+
+
+def noise_names(config: config_dict.ConfigDict) -> list[str]:
+  """What is switched on of `config.regularization`, in words."""
+  chosen = config.get("regularization") or {}
+  named = {
+    "weight_noise": "weight noise",
+    "adaptive": "adaptive weight noise from",
+    "drop_connect": "DropConnect",
+    "dropout_embedding": "embedding dropout",
+    "dropout_input": "input dropout",
+    "dropout_hidden": "hidden dropout",
+    "dropout_output": "output dropout",
+  }
+  return [
+    f"{words} {chosen[key]:g}"
+    for key, words in named.items()
+    if chosen.get(key)
+  ]
 
 
 def data_note(context: Context) -> str:

@@ -21,8 +21,14 @@ BOTTOM = {"seqmodels.errors", "seqmodels.units", "seqmodels.trees"}
 # folders of the library by their name, foreign packages by theirs.
 ALLOWED: dict[str, set[str]] = {
   "cells": set(),
-  "stacks": {"seqmodels.cells", "flax"},
-  "models": {"seqmodels.stacks", "seqmodels.cells", "flax"},
+  "regularization": set(),
+  "stacks": {"seqmodels.cells", "seqmodels.regularization", "flax"},
+  "models": {
+    "seqmodels.stacks",
+    "seqmodels.cells",
+    "seqmodels.regularization",
+    "flax",
+  },
   "losses": set(),
   "evaluation": {"seqmodels.models", "seqmodels.losses", "optax"},
   "sampling": {"seqmodels.models", "seqmodels.losses"},
@@ -30,6 +36,7 @@ ALLOWED: dict[str, set[str]] = {
     "seqmodels.models",
     "seqmodels.losses",
     "seqmodels.evaluation",
+    "seqmodels.regularization",
     "optax",
   },
   "data": {"datasets", "fsspec", "aiohttp"},

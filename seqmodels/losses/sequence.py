@@ -31,6 +31,33 @@ def nats(
   >>> round(float(total) / int(count), 4), int(count), int(errors)
   (1.3863, 6, 0)
   """
+  losses, wrong = by_position(logits, targets, mask)
+  return (
+    jnp.sum(losses),
+    jnp.sum(mask, dtype=jnp.int32),
+    jnp.sum(wrong, dtype=jnp.int32),
+  )
+
+
+def by_position(
+  logits: jax.Array, targets: jax.Array, mask: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+  """Nats of every position, and whether it is scored and wrong.
+
+  Args:
+    logits: as of `nats`, and so the next two.
+    targets: int `[...]`.
+    mask: bool `[...]`.
+
+  Returns:
+    Nats (float32 `[...]`, 0 where not scored) and errors (bool `[...]`).
+
+  >>> losses, _ = by_position(
+  ...   jnp.zeros((2, 4)), jnp.zeros(2, int), jnp.array([True, False])
+  ... )
+  >>> losses
+  Array([1.3862944, 0.       ], dtype=float32)
+  """
   # Selecting on the logits, not only on the loss, keeps 0 * NaN out of the
   # gradient of padded positions. It fuses away.
   logits = jnp.where(mask[..., None], logits.astype(jnp.float32), 0.0)
@@ -42,8 +69,4 @@ def nats(
   ids = jax.lax.broadcasted_iota(targets.dtype, logits.shape, logits.ndim - 1)
   beaten = (logits > picked) | ((logits == picked) & (ids < targets[..., None]))
   wrong = jnp.any(beaten, axis=-1) & mask
-  return (
-    jnp.sum(jnp.where(mask, losses, 0.0)),
-    jnp.sum(mask, dtype=jnp.int32),
-    jnp.sum(wrong, dtype=jnp.int32),
-  )
+  return jnp.where(mask, losses, 0.0), wrong

@@ -23,6 +23,8 @@ class Predictor(NamedTuple):
     initial_carry: `batch -> carry`, the state before the first symbol.
     init: `key -> params`.
     vocabulary_size: V.
+    noisy: `apply` as training sees it, `(params, carry, inputs, reset, key)`,
+      with dropout and its kin; `None` where training and use are the same.
 
   Example: a predictor that knows only the symbol before.
 
@@ -42,3 +44,17 @@ class Predictor(NamedTuple):
   initial_carry: Callable[[int], Tree]
   init: Callable[[jax.Array], Tree]
   vocabulary_size: int
+  noisy: Callable[..., tuple[Tree, jax.Array]] | None = None
+
+  def train_apply(
+    self,
+    params: Tree,
+    carry: Tree,
+    inputs: jax.Array,
+    reset: jax.Array,
+    key: jax.Array,
+  ) -> tuple[Tree, jax.Array]:
+    """`apply` under the noise of training, which `key` decides."""
+    if self.noisy is None:
+      return self.apply(params, carry, inputs, reset)
+    return self.noisy(params, carry, inputs, reset, key)

@@ -1,5 +1,6 @@
 """All that training carries from step to step, and nothing beside it."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -17,7 +18,7 @@ class TrainState(NamedTuple):
   """
 
   step: jax.Array  # int32, segments learned from so far
-  params: Any
+  params: Any  # the weights, or what a regularizer trains in their place
   opt_state: optax.OptState
   carry: Any  # of every stream of the batch, at the edge of the last segment
   key: jax.Array
@@ -29,6 +30,7 @@ def create(
   *,
   batch: int,
   seed: int,
+  wrap: Callable[[Any], Any] = lambda params: params,
 ) -> TrainState:
   """A fresh state; equal seeds give equal bits.
 
@@ -37,11 +39,12 @@ def create(
     optimizer: what will update it.
     batch: B, the number of parallel streams.
     seed: of the weights and of every later draw.
+    wrap: makes of the weights what is trained (`Regularizer.wrap`).
   """
 
   def build(key: jax.Array) -> TrainState:
     init_key, key = jax.random.split(key)
-    params = predictor.init(init_key)
+    params = wrap(predictor.init(init_key))
     return TrainState(
       step=jnp.int32(0),
       params=params,

@@ -4,12 +4,12 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import optax
 
 from seqmodels import trees
-from seqmodels.losses import sequence
 from seqmodels.models import predictor as predictors
+from seqmodels.training import objective as objectives
+from seqmodels.training import regularizers
 from seqmodels.training import state as states
 
 
@@ -27,53 +27,37 @@ TrainSteps = Callable[
 ]
 
 
-def objective(
-  predictor: predictors.Predictor,
-  params: Any,
-  carry: Any,
-  segment: Any,
-  *,
-  reduction: str,
-) -> tuple[jax.Array, tuple[Any, jax.Array, jax.Array, jax.Array]]:
-  """The nats of one segment as a number to minimise.
-
-  Args:
-    predictor: the model.
-    params: its weights.
-    carry: the state at the segment's left edge.
-    segment: `inputs`, `targets`, `mask`, `reset`, each [T, B].
-    reduction: `mean` over the scored symbols, or their `sum` (the paper's).
-
-  Returns:
-    The objective, and (carry, nats, count, errors).
-  """
-  carry, logits = predictor.apply(params, carry, segment.inputs, segment.reset)
-  nats, count, errors = sequence.nats(logits, segment.targets, segment.mask)
-  scale = jnp.maximum(count, 1) if reduction == "mean" else 1
-  return nats / scale, (carry, nats, count, errors)
-
-
 def make_train_step(
   predictor: predictors.Predictor,
   optimizer: optax.GradientTransformation,
   *,
   reduction: str = "mean",
+  regularizer: regularizers.Regularizer | None = None,
 ) -> TrainSteps:
   """`(state, segment) -> (state, metrics)`, pure and not yet compiled.
 
-  The gradient stops at the segment's left edge; the carry crosses it.
+  The gradient stops at the segment's left edge; the carry crosses it. All
+  noise of a step is a function of the state's key and step alone.
+
+  Args:
+    predictor: the model.
+    optimizer: the update rule.
+    reduction: see `objective.Objective`.
+    regularizer: what `state.params` is and how its gradient is formed; plain
+      weights by default.
   """
+  rule = regularizer or regularizers.plain()
 
   def train_step(
     state: states.TrainState, segment: Any
   ) -> tuple[states.TrainState, StepMetrics]:
-    gradient_of = jax.grad(
-      lambda params: objective(
-        predictor, params, state.carry, segment, reduction=reduction
-      ),
-      has_aux=True,
+    noise_key, model_key = jax.random.split(
+      jax.random.fold_in(state.key, state.step)
     )
-    gradient, (carry, nats, count, errors) = gradient_of(state.params)
+    objective = objectives.Objective(
+      predictor, state.carry, segment, model_key, reduction
+    )
+    gradient, outcome = rule.gradient(objective, state.params, noise_key)
     updates, opt_state = optimizer.update(
       gradient, state.opt_state, state.params
     )
@@ -81,11 +65,13 @@ def make_train_step(
       step=state.step + 1,
       params=optax.apply_updates(state.params, updates),
       opt_state=opt_state,
-      carry=carry,
+      carry=outcome.carry,
       key=state.key,
     )
     norm = trees.global_norm(gradient)
-    return after, StepMetrics(nats, count, errors, norm)
+    return after, StepMetrics(
+      outcome.nats, outcome.scored, outcome.errors, norm
+    )
 
   return train_step
 
@@ -95,12 +81,15 @@ def make_train_steps(
   optimizer: optax.GradientTransformation,
   *,
   reduction: str = "mean",
+  regularizer: regularizers.Regularizer | None = None,
 ) -> TrainSteps:
   """Compiled: segments with a leading axis K in, one dispatch, state donated.
 
   The caller's `state` is consumed; keep the one that comes back.
   """
-  train_step = make_train_step(predictor, optimizer, reduction=reduction)
+  train_step = make_train_step(
+    predictor, optimizer, reduction=reduction, regularizer=regularizer
+  )
 
   def train_steps(
     state: states.TrainState, segments: Any

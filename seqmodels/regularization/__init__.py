@@ -1,0 +1,1 @@
+"""Noise for training: on weights, on activations, and what it costs in nats."""

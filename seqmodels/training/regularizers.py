@@ -1,0 +1,175 @@
+"""What is trained in place of the weights, and how its gradient is formed.
+
+Dropout and DropConnect belong to the model's forward pass
+(`Predictor.noisy`); what stands here changes the step around it.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from seqmodels.regularization import adaptive_weight_noise, weight_noise
+from seqmodels.training import objective as objectives
+
+Tree = Any
+Squares = Callable[
+  [objectives.Objective, Tree, jax.Array],
+  tuple[Tree, Tree, objectives.Outcome],
+]
+
+
+class Regularizer(NamedTuple):
+  """Three functions around the weights of a training step.
+
+  Attributes:
+    wrap: weights -> what the optimiser updates.
+    weights: what the optimiser updates -> weights for evaluation.
+    gradient: `(objective, trained, key) -> (gradient, outcome)`.
+    complexity: nats that what is trained costs beside the data's; `None` where
+      nothing is charged for it.
+  """
+
+  wrap: Callable[[Tree], Tree]
+  weights: Callable[[Tree], Tree]
+  gradient: Callable[
+    [objectives.Objective, Tree, jax.Array], tuple[Tree, objectives.Outcome]
+  ]
+  complexity: Callable[[Tree], jax.Array] | None = None
+
+
+def _itself(tree: Tree) -> Tree:
+  return tree
+
+
+def plain() -> Regularizer:
+  """The gradient where the weights are."""
+
+  def gradient(
+    objective: objectives.Objective, params: Tree, key: jax.Array
+  ) -> tuple[Tree, objectives.Outcome]:
+    del key
+    return jax.grad(objective.value, has_aux=True)(params)
+
+  return Regularizer(_itself, _itself, gradient)
+
+
+def noisy(deviation: float) -> Regularizer:
+  """Weight noise: the gradient at one noisy draw, applied to the weights.
+
+  One draw serves a whole minibatch of streams; the paper, with one sequence a
+  step, draws once a sequence. Batch 1 is the paper's.
+
+  Args:
+    deviation: standard deviation of the noise.
+  """
+  weight_noise.check_deviation(deviation)
+
+  def gradient(
+    objective: objectives.Objective, params: Tree, key: jax.Array
+  ) -> tuple[Tree, objectives.Outcome]:
+    draw = weight_noise.perturb(params, key, deviation)
+    return jax.grad(objective.value, has_aux=True)(draw)
+
+  return Regularizer(_itself, _itself, gradient)
+
+
+def exact_squares(
+  objective: objectives.Objective, params: Tree, key: jax.Array
+) -> tuple[Tree, Tree, objectives.Outcome]:
+  """Sums over streams of their gradients and of the gradients' squares.
+
+  One stream after another, so that two gradients are in memory and not B; the
+  time is that of B steps with one stream each.
+
+  Returns:
+    sum_b g_b and sum_b g_b^2 of the summed nats, and the outcome.
+  """
+  del key
+
+  def add(sums: Any, stream: Any) -> tuple[Any, objectives.Outcome]:
+    carry, segment, noise = stream
+    one = objective._replace(
+      carry=carry, segment=segment, key=noise, reduction="sum"
+    )
+    gradient, outcome = jax.grad(one.value, has_aux=True)(params)
+    total, squares = sums
+    total = jax.tree.map(jnp.add, total, gradient)
+    squares = jax.tree.map(lambda s, g: s + g * g, squares, gradient)
+    return (total, squares), outcome
+
+  zeros = jax.tree.map(jnp.zeros_like, params)
+  (total, squares), outcomes = jax.lax.scan(
+    add, (zeros, zeros), objective.streams()
+  )
+  return (
+    total,
+    squares,
+    objectives.Outcome(
+      jax.tree.map(lambda leaf: leaf[:, 0], outcomes.carry),
+      jnp.sum(outcomes.nats),
+      jnp.sum(outcomes.scored),
+      jnp.sum(outcomes.errors),
+    ),
+  )
+
+
+def signed_squares(
+  objective: objectives.Objective, params: Tree, key: jax.Array
+) -> tuple[Tree, Tree, objectives.Outcome]:
+  """As `exact_squares`, the squares estimated by one more backward pass.
+
+  With independent random signs e_b, the cross terms of (sum_b e_b g_b)^2
+  vanish in expectation and sum_b g_b^2 is what is left: no bias, and the
+  memory of two gradients whatever the batch. With one stream it is exact.
+  """
+  nats, pull, outcome = jax.vjp(objective.by_stream, params, has_aux=True)
+  signs = jax.random.rademacher(key, nats.shape, nats.dtype)
+  (total,), (signed,) = pull(jnp.ones_like(nats)), pull(signs)
+  return total, jax.tree.map(jnp.square, signed), outcome
+
+
+SQUARES: dict[str, Squares] = {"exact": exact_squares, "signs": signed_squares}
+
+
+def adaptive(
+  deviation: float, *, symbols: int, squares: str = "signs"
+) -> Regularizer:
+  """Adaptive weight noise: learns a mean and a variance for every weight.
+
+  What is minimised is the description length (see
+  `regularization.adaptive_weight_noise`), a minibatch at a time: its nats, and
+  its symbols' share of the complexity.
+
+  Args:
+    deviation: of every weight at the start.
+    symbols: scored symbols in one pass over the training data.
+    squares: how the squares of single streams' gradients are summed, a name
+      in `SQUARES`.
+  """
+  weight_noise.check_deviation(deviation)
+  summed = SQUARES[squares]
+
+  def gradient(
+    objective: objectives.Objective,
+    posterior: adaptive_weight_noise.Posterior,
+    key: jax.Array,
+  ) -> tuple[Tree, objectives.Outcome]:
+    draw_key, sign_key = jax.random.split(key)
+    draw = adaptive_weight_noise.sample(posterior, draw_key)
+    total, squared, outcome = summed(objective, draw, sign_key)
+    found = adaptive_weight_noise.gradient(
+      posterior, total, squared, share=objective.scored / symbols
+    )
+    return jax.tree.map(lambda leaf: leaf * objective.scale, found), outcome
+
+  return Regularizer(
+    wrap=functools.partial(
+      adaptive_weight_noise.create, deviation=deviation
+    ),
+    weights=lambda posterior: posterior.mean,
+    gradient=gradient,
+    complexity=adaptive_weight_noise.complexity,
+  )

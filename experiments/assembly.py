@@ -132,7 +132,25 @@ def build_predictor(
       gradient_clip=model.gradient_clip or None,
       dtype=compute_dtype(config.dtype),
       chunk=model.chunk,
+      embedding=model.get("embedding", 0),
+      tied=model.get("tied", False),
+      noise=build_noise(config),
     )
+  )
+
+
+def build_noise(config: config_dict.ConfigDict) -> language_model.Noise:
+  """The rates of `config.regularization`; runs older than it have none."""
+  chosen = config.get("regularization")
+  if chosen is None:
+    return language_model.Noise()
+  return language_model.Noise(
+    embedding=chosen.dropout_embedding,
+    input=chosen.dropout_input,
+    hidden=chosen.dropout_hidden,
+    output=chosen.dropout_output,
+    drop_connect=chosen.drop_connect,
+    variational=chosen.variational,
   )
 
 

@@ -17,9 +17,7 @@ class Course(NamedTuple):
   plan: loop.Plan
 
 
-def plan(
-  config: config_dict.ConfigDict, tokens: corpus.Tokens
-) -> Course:
+def plan(config: config_dict.ConfigDict, tokens: corpus.Tokens) -> Course:
   """Streams, steps, and when to evaluate and save."""
   training = config.training
   ids = assembly.split(tokens, "train")

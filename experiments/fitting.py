@@ -1,4 +1,4 @@
-"""Trains what the settings name: from scratch, from a run, from where it was."""
+"""Trains what the settings name: from scratch, or from an earlier run."""
 
 import pathlib
 import sys

@@ -1,14 +1,45 @@
-"""The next-symbol network of Graves (2013): one-hot in, stack, softmax out."""
+"""The next-symbol network of Graves (2013): one-hot in, stack, softmax out.
+
+An embedding below the stack, a softmax that shares its weights, dropout and
+DropConnect are options that the paper does not have.
+"""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from seqmodels import errors
 from seqmodels.models import predictor
-from seqmodels.stacks import deep_recurrent
+from seqmodels.regularization import drop_connect, dropout
+from seqmodels.stacks import deep_recurrent, embedding
+
+
+class Noise(NamedTuple):
+  """Shares that training drops, each in [0, 1); all of them off by default.
+
+  Attributes:
+    embedding: whole symbols of the vocabulary, for a segment.
+    input: units of the embedding, or positions of one-hot inputs.
+    hidden: units between layers.
+    output: units that the softmax reads.
+    drop_connect: recurrent weights, for a segment.
+    variational: one mask of units a segment and stream, not one a step.
+  """
+
+  embedding: float = 0.0
+  input: float = 0.0
+  hidden: float = 0.0
+  output: float = 0.0
+  drop_connect: float = 0.0
+  variational: bool = True
+
+  @property
+  def any(self) -> bool:
+    """Whether training differs from use."""
+    return any(self[:5])
 
 
 class LanguageModel(nn.Module):
@@ -24,6 +55,13 @@ class LanguageModel(nn.Module):
     gradient_clip: bound on each derivative with respect to a net input.
     dtype: dtype of the products' operands; `None` keeps float32.
     chunk: recompute policy.
+    embedding: E, the width of an embedding; 0 feeds one-hot vectors.
+    tied: the softmax's weights are the embedding's; a projection stands
+      between where the stack's outputs are not E wide.
+    noise: what training drops; without a `dropout` key nothing is.
+
+  Raises:
+    UserError: tied without an embedding, or a rate outside [0, 1).
 
   Example: the Penn Treebank character network of the paper.
   >>> model = LanguageModel(vocabulary_size=49, features=(1000,))
@@ -41,11 +79,25 @@ class LanguageModel(nn.Module):
   gradient_clip: float | None = None
   dtype: Any = None
   chunk: int = 0
+  embedding: int = 0
+  tied: bool = False
+  noise: Noise = Noise()
+
+  def __post_init__(self) -> None:
+    """Refuses what cannot be built."""
+    super().__post_init__()
+    for rate in self.noise[:5]:
+      dropout.check_rate(rate)
+    if self.tied and not self.embedding:
+      raise errors.UserError(
+        "a tied softmax shares the weights of an embedding, but the "
+        "embedding's width is 0; give one, such as the last layer's"
+      )
 
   def _stack(self) -> deep_recurrent.DeepRecurrent:
     return deep_recurrent.DeepRecurrent(
       features=tuple(self.features),
-      in_features=self.vocabulary_size,
+      in_features=self.embedding or self.vocabulary_size,
       cell=self.cell,
       options=self.options,
       input_skips=self.input_skips,
@@ -53,6 +105,9 @@ class LanguageModel(nn.Module):
       gradient_clip=self.gradient_clip,
       dtype=self.dtype,
       chunk=self.chunk,
+      dropout_hidden=self.noise.hidden,
+      dropout_output=self.noise.output,
+      variational=self.noise.variational,
       name="stack",
       parent=None,
     )
@@ -78,12 +133,30 @@ class LanguageModel(nn.Module):
     Returns:
       The new carry, and float32 logits [T, B, V].
     """
+    below = self._below()
     stack = self._stack().clone(parent=self)
-    carry, outputs = stack(carry, inputs, reset)
+    carry, outputs = stack(carry, below(inputs), reset)
+    if self.tied:
+      tied = deep_recurrent.TiedHead(dtype=self.dtype, name="head")
+      return carry, tied(outputs, below.table)
     head = deep_recurrent.Head(
       self.vocabulary_size, dtype=self.dtype, name="head"
     )
     return carry, head(outputs)
+
+  def _below(self) -> nn.Module:
+    noise = embedding.InputNoise(
+      self.noise.embedding, self.noise.input, self.noise.variational
+    )
+    if not self.embedding:
+      return embedding.OneHot(self.vocabulary_size, noise, name="embedding")
+    return embedding.Embedding(
+      self.vocabulary_size,
+      self.embedding,
+      noise,
+      dtype=self.dtype,
+      name="embedding",
+    )
 
 
 def as_predictor(model: LanguageModel) -> predictor.Predictor:
@@ -108,9 +181,23 @@ def as_predictor(model: LanguageModel) -> predictor.Predictor:
   ) -> tuple[Any, jax.Array]:
     return model.apply({"params": params}, carry, inputs, reset)  # type: ignore[return-value]
 
+  def noisy(
+    params: Any,
+    carry: Any,
+    inputs: jax.Array,
+    reset: jax.Array,
+    key: jax.Array,
+  ) -> tuple[Any, jax.Array]:
+    weights_key, units_key = jax.random.split(key)
+    params = drop_connect.drop(params, weights_key, model.noise.drop_connect)
+    return model.apply(  # type: ignore[return-value]
+      {"params": params}, carry, inputs, reset, rngs={"dropout": units_key}
+    )
+
   return predictor.Predictor(
     apply=apply,
     initial_carry=model.initial_carry,
     init=init,
     vocabulary_size=model.vocabulary_size,
+    noisy=noisy if model.noise.any else None,
   )

@@ -135,9 +135,7 @@ def complexity_gradient(posterior: Posterior) -> Posterior:
   return Posterior(
     jax.tree.map(lambda mu: (mu - given.mean) / given.variance, posterior.mean),
     jax.tree.map(
-      lambda log_variance: (
-        0.5 * (jnp.exp(log_variance) / given.variance - 1.0)
-      ),
+      lambda log_variance: 0.5 * (jnp.exp(log_variance) / given.variance - 1.0),
       posterior.log_variance,
     ),
   )

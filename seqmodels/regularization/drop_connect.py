@@ -28,7 +28,8 @@ def drop(
     UserError: the rate is outside [0, 1).
 
   >>> tree = {"layer": {"recurrent_kernel": jnp.ones((2, 2)), "bias": 1.0}}
-  >>> sorted(set(drop(tree, jax.random.key(0), 0.5)["layer"]["recurrent_kernel"].ravel().tolist()))
+  >>> dropped = drop(tree, jax.random.key(0), 0.5)["layer"]
+  >>> sorted(set(dropped["recurrent_kernel"].ravel().tolist()))
   [0.0, 2.0]
   """
   dropout.check_rate(rate)

@@ -15,7 +15,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from seqmodels.cells import projection
+from seqmodels.cells import products, projection
+from seqmodels.regularization import dropout
 from seqmodels.stacks import recurrent_layer
 
 
@@ -32,6 +33,10 @@ class DeepRecurrent(nn.Module):
     gradient_clip: bound on each derivative with respect to a net input.
     dtype: dtype of the products' operands.
     chunk: recompute policy, see `RecurrentLayer`.
+    dropout_hidden: share of units dropped between layers, where the stack is
+      applied with a `dropout` key; without one nothing is dropped.
+    dropout_output: the same of what the head reads.
+    variational: one mask a sequence, not one a step.
 
   Example: the outputs that a head reads, one a layer.
   >>> stack = DeepRecurrent(features=(4, 4), in_features=9)
@@ -51,6 +56,9 @@ class DeepRecurrent(nn.Module):
   gradient_clip: float | None = None
   dtype: Any = None
   chunk: int = 0
+  dropout_hidden: float = 0.0
+  dropout_output: float = 0.0
+  variational: bool = True
 
   def _layer(self, index: int) -> recurrent_layer.RecurrentLayer:
     width = self.in_features if index == 0 or self.input_skips else 0
@@ -101,12 +109,20 @@ class DeepRecurrent(nn.Module):
       if index == 0 or self.input_skips:
         feeds.append(inputs)
       if index:
-        feeds.append(outputs[-1])
+        feeds.append(self._dropped(outputs[-1], self.dropout_hidden))
       layer = self._layer(index).clone(parent=self)
       after, hs = layer(tuple(feeds), initial_carry=carry[index], reset=reset)
       carries.append(after)
       outputs.append(hs)
-    return tuple(carries), tuple(outputs if self.output_skips else outputs[-1:])
+    read = outputs if self.output_skips else outputs[-1:]
+    read = [self._dropped(hs, self.dropout_output) for hs in read]
+    return tuple(carries), tuple(read)
+
+  def _dropped(self, hs: jax.Array, rate: float) -> jax.Array:
+    if not rate or not self.has_rng("dropout"):
+      return hs
+    key = self.make_rng("dropout")
+    return dropout.drop(hs, key, rate, variational=self.variational)
 
 
 class Head(nn.Module):
@@ -137,3 +153,36 @@ class Head(nn.Module):
     return projection.project(
       kernel, tuple(outputs), bias=bias, dtype=self.dtype
     )
+
+
+class TiedHead(nn.Module):
+  """Logits by an embedding's own rows (Press and Wolf, 2017).
+
+      y = E p + b,    p = sum_n W_n h^n  (left out where h is as wide as E)
+
+  Attributes:
+    dtype: dtype of the products' operands.
+
+  >>> head, table = TiedHead(), jnp.ones((5, 3))
+  >>> variables = head.init(jax.random.key(0), (jnp.ones((2, 4)),), table)
+  >>> head.apply(variables, (jnp.ones((2, 4)),), table).shape
+  (2, 5)
+  """
+
+  dtype: Any = None
+
+  @nn.compact
+  def __call__(
+    self, outputs: Sequence[jax.Array], table: jax.Array
+  ) -> jax.Array:
+    """[..., V] from [..., H_n] of each layer and the embedding [V, E]."""
+    symbols, width = table.shape
+    inner = outputs[0]
+    if len(outputs) > 1 or inner.shape[-1] != width:
+      init = nn.initializers.variance_scaling(1.0 / 3.0, "fan_in", "uniform")
+      total = sum(hs.shape[-1] for hs in outputs)
+      kernel = self.param("kernel", init, (total, width), jnp.float32)
+      inner = projection.project(kernel, tuple(outputs), dtype=self.dtype)
+    bias = self.param("bias", nn.initializers.zeros, (symbols,), jnp.float32)
+    logits = products.matmul(inner, table.T, self.dtype)
+    return logits + projection.along_last(bias, logits.ndim)

@@ -166,9 +166,7 @@ def adaptive(
     return jax.tree.map(lambda leaf: leaf * objective.scale, found), outcome
 
   return Regularizer(
-    wrap=functools.partial(
-      adaptive_weight_noise.create, deviation=deviation
-    ),
+    wrap=functools.partial(adaptive_weight_noise.create, deviation=deviation),
     weights=lambda posterior: posterior.mean,
     gradient=gradient,
     complexity=adaptive_weight_noise.complexity,

@@ -112,7 +112,7 @@ RULES: dict[str, Rule] = {
   "regularization.dropout_hidden": within(0, 1),
   "regularization.dropout_output": within(0, 1),
   "training.epochs": number(least=0),
-  "training.sampling": one_of("sequential", "random"),
+  "training.sampling": one_of("sequential", "random", "sentences"),
   "training.reduction": one_of("mean", "sum"),
   "model.chunk": whole(0),
   "training.batch": whole(1),

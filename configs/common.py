@@ -97,7 +97,8 @@ def base() -> config_dict.ConfigDict:
         "batch": 32,
         "segment": 100,
         # "sequential": contiguous streams, the carry crosses segments;
-        # "random": shuffled windows, each from a fresh carry.
+        # "random": shuffled windows, each from a fresh carry; "sentences":
+        # whole lines, padded to multiples of `segment`.
         "sampling": "sequential",
         # Rotate the streams by a random offset every epoch.
         "random_offset": False,

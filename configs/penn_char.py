@@ -80,8 +80,7 @@ def get_config(arg: str = "") -> config_dict.ConfigDict:
   if "paper" in variants:
     common.paper(config, momentum=0.99)
     config.data.sentences = True
-    # One sentence is a sequence, however long: none of them is cut.
-    config.training.segment = 500
+    config.training.update(sampling="sentences", segment=50)
   static, dynamic = TABLE[stage]
   with config.unlocked():
     config.reference = config_dict.ConfigDict(

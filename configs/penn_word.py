@@ -31,9 +31,20 @@ from configs import common
 SOURCE = "Graves 2013, Table 1"
 
 
+STAGES = ("plain", "weight_noise", "dropout")
+# Test perplexity and error rate of Table 1: static, dynamic.
+TABLE = {
+  "plain": ((138.0, 77.8), (126.0, 76.9)),
+  "weight_noise": ((126.0, 76.9), (117.0, 76.2)),
+}
+
+
 def get_config(arg: str = "") -> config_dict.ConfigDict:
   """Settings of a variant."""
-  variants = common.parse(arg, ("plain", "smoke"))
+  variants = common.parse(arg, (*STAGES, "paper", "smoke"))
+  common.exclusive(variants, STAGES)
+  common.exclusive(variants, ("dropout", "paper"))
+  stage = next((name for name in STAGES if name in variants), "plain")
   config = common.base()
   config.dtype = "bfloat16"
   config.data.update(source="ptb", tokenizer="words", partition="mikolov")
@@ -65,16 +76,54 @@ def get_config(arg: str = "") -> config_dict.ConfigDict:
   )
   config.baselines.ngram_order = 5
   config.sample.update(length=200, prime="the company")
-  with config.unlocked():
-    config.reference = config_dict.ConfigDict(
-      {
-        "source": SOURCE,
-        "test_static": 138.0,
-        "test_dynamic": 126.0,
-        "test_static_error_rate": 77.8,
-        "test_dynamic_error_rate": 76.9,
-      }
-    )
+  if stage == "weight_noise":
+    config.regularization.weight_noise = 0.075
+  if stage == "dropout":
+    dropout(config)
+  if "paper" in variants:
+    common.paper(config, momentum=0.99)
+    config.data.sentences = True
+    config.training.update(sampling="sentences", segment=20)
+  if stage in TABLE:
+    static, rate = TABLE[stage]
+    with config.unlocked():
+      config.reference = config_dict.ConfigDict(
+        {
+          "source": SOURCE,
+          "test_static": static[0],
+          "test_dynamic": rate[0],
+          "test_static_error_rate": static[1],
+          "test_dynamic_error_rate": rate[1],
+        }
+      )
   if "smoke" in variants:
     common.smoke(config)
   return config
+
+
+def dropout(config: config_dict.ConfigDict) -> None:
+  """Two layers of 650 over a tied embedding, with dropout and DropConnect."""
+  config.model.update(
+    features=(650, 650),
+    embedding=650,
+    tied=True,
+    input_skips=False,
+    output_skips=False,
+  )
+  config.regularization.update(
+    dropout_input=0.4,
+    dropout_hidden=0.4,
+    dropout_output=0.4,
+    drop_connect=0.2,
+    variational=False,
+  )
+  config.training.update(
+    epochs=18.0, batch=32, evaluations_per_epoch=1, checkpoint_every=160
+  )
+  config.dynamic.update(
+    rule="rms",
+    search_symbols=10_000,
+    search_rates=(1e-4, 2e-4, 4e-4),
+    search_decays=(1e-3, 3e-3),
+    search_segments=(20,),
+  )

@@ -1,59 +1,30 @@
 """Training data as segments, and the plan of going through them."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from ml_collections import config_dict
 
 from experiments import assembly
 from seqmodels import errors
-from seqmodels.data import corpus, streams, windows
+from seqmodels.data import corpus, sentences, streams, windows
 from seqmodels.training import loop
+
+Stream = streams.SequentialStream | windows.RandomWindows | sentences.Sentences
 
 
 class Course(NamedTuple):
   """The training data as segments, and how long to go through it."""
 
-  stream: streams.SequentialStream | windows.RandomWindows
+  stream: Stream
   plan: loop.Plan
 
 
 def plan(config: config_dict.ConfigDict, tokens: corpus.Tokens) -> Course:
   """Streams, steps, and when to evaluate and save."""
   training = config.training
-  ids = assembly.split(tokens, "train")
-  idle = [
-    name
-    for name, used in (
-      ("data.sentences", config.data.sentences),
-      ("training.reset_every", training.reset_every),
-      ("training.random_offset", training.random_offset),
-    )
-    if used
-  ]
-  if training.sampling == "random" and idle:
-    raise errors.UserError(
-      f"config.{idle[0]} means nothing to random windows, which all start "
-      "afresh; leave it out or set config.training.sampling to 'sequential'"
-    )
-  stream: streams.SequentialStream | windows.RandomWindows
-  if training.sampling == "random":
-    stream = windows.RandomWindows(
-      ids,
-      batch=training.batch,
-      length=training.segment,
-      seed=config.seed,
-    )
-  else:
-    stream = streams.SequentialStream(
-      ids,
-      batch=training.batch,
-      length=training.segment,
-      seed=config.seed,
-      sentence_end=tokens.sentence_end,
-      reset_every=training.reset_every or None,
-      random_offset=training.random_offset,
-      training=True,
-    )
+  _refuse_idle(config)
+  stream = STREAMS[training.sampling](config, tokens)
   epoch = stream.segments_per_epoch
   total = round(training.epochs * epoch)
   if training.max_steps:
@@ -69,3 +40,70 @@ def plan(config: config_dict.ConfigDict, tokens: corpus.Tokens) -> Course:
     patience=training.patience,
   )
   return Course(stream, plan)
+
+
+def _sequential(
+  config: config_dict.ConfigDict, tokens: corpus.Tokens
+) -> Stream:
+  training = config.training
+  return streams.SequentialStream(
+    assembly.split(tokens, "train"),
+    batch=training.batch,
+    length=training.segment,
+    seed=config.seed,
+    sentence_end=tokens.sentence_end,
+    reset_every=training.reset_every or None,
+    random_offset=training.random_offset,
+    training=True,
+  )
+
+
+def _random(config: config_dict.ConfigDict, tokens: corpus.Tokens) -> Stream:
+  return windows.RandomWindows(
+    assembly.split(tokens, "train"),
+    batch=config.training.batch,
+    length=config.training.segment,
+    seed=config.seed,
+  )
+
+
+def _sentences(config: config_dict.ConfigDict, tokens: corpus.Tokens) -> Stream:
+  if tokens.sentence_end is None:
+    raise errors.UserError(
+      "config.training.sampling is 'sentences' but config.data.sentences is "
+      "False; set it to True, so that evaluation starts each line afresh, too"
+    )
+  return sentences.Sentences(
+    assembly.split(tokens, "train"),
+    batch=config.training.batch,
+    length=config.training.segment,
+    end=tokens.sentence_end,
+    seed=config.seed,
+  )
+
+
+STREAMS: dict[
+  str, Callable[[config_dict.ConfigDict, corpus.Tokens], Stream]
+] = {"sequential": _sequential, "random": _random, "sentences": _sentences}
+
+# Settings that only some samplings heed.
+IDLE = {
+  "random": (
+    "data.sentences",
+    "training.reset_every",
+    "training.random_offset",
+  ),
+  "sentences": ("training.reset_every", "training.random_offset"),
+}
+
+
+def _refuse_idle(config: config_dict.ConfigDict) -> None:
+  sampling = config.training.sampling
+  for name in IDLE.get(sampling, ()):
+    section, key = name.split(".")
+    if config[section][key]:
+      raise errors.UserError(
+        f"config.{name} means nothing to config.training.sampling "
+        f"{sampling!r}, where every sequence starts afresh; leave it out or "
+        "set the sampling to 'sequential'"
+      )

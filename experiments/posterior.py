@@ -71,8 +71,8 @@ def _study(
   limits[0] = -1.0  # nothing, not even a weight of exactly zero
   unit = assembly.UNITS[context.config.data.tokenizer]
   scores = []
-  watch = phases.watch(context, "pruning", 1)
-  for done, limit in enumerate(limits, start=1):
+  for limit in limits:
+    context.signals.check()
     kept = jax.tree.map(
       lambda mean, signal, limit=limit: jnp.where(signal > limit, mean, 0.0),
       posterior.mean,
@@ -80,7 +80,6 @@ def _study(
     )
     totals = static.evaluate(context.predictor, kept, pieces, streams=streams)
     scores.append(phases.score(unit.metric, totals.nats, totals.count))
-    watch(done, len(limits))
   counts, edges = np.histogram(
     np.log10(np.maximum(flat, 1e-4)), bins=BINS, range=(-4.0, 3.0)
   )

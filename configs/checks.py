@@ -95,6 +95,7 @@ RULES: dict[str, Rule] = {
     lambda value: _is_int(value) and 0 <= value < 2**32,
     "a whole number from 0 to 4294967295",
   ),
+  "seeds": whole(1),
   # Empty where a trained run is reloaded, and keeps its own.
   "dtype": one_of("", "float32", "bfloat16"),
   "data.min_frequency": whole(1),

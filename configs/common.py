@@ -59,6 +59,8 @@ def base() -> config_dict.ConfigDict:
     {
       "experiment": "language_modelling",
       "seed": 0,
+      # Runs of seeds counted up from `seed`, reported as mean and spread.
+      "seeds": 1,
       # Operands of the matrix products; parameters and sums stay float32.
       "dtype": "float32",
       # Run folder of an earlier run to start from.

@@ -23,6 +23,7 @@ MODULES = {
   "dynamic_evaluation": "experiments.dynamic_evaluation",
   "text_sampling": "experiments.text_sampling",
   "benchmark": "experiments.benchmark",
+  "seeds": "experiments.seeds",
 }
 
 
@@ -77,7 +78,9 @@ def run(
   """
   checks.validate(config)
   workdir, data_dir = pathlib.Path(workdir), pathlib.Path(data_dir)
-  experiment = module(config.experiment)
+  # Several seeds of any experiment are an experiment of their own.
+  several = config.get("seeds", 1) > 1
+  experiment = module("seeds" if several else config.experiment)
   settings = config.to_dict()
   with run_record.start(
     workdir,

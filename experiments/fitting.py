@@ -66,16 +66,15 @@ class Setup(NamedTuple):
     return jax.eval_shape(self.regularizer.weights, self.target.params)
 
 
-def train(
+def prepare(
   config: config_dict.ConfigDict,
   workdir: pathlib.Path,
   tokens: corpus.Tokens,
   network: predictors.Predictor,
-  signals: interruption.Interruption,
-) -> Fitted:
-  """Trains from the newest checkpoint, a named run, or from scratch."""
+) -> Setup:
+  """The parts of a training, nothing of it begun."""
   planned = course.plan(config, tokens)
-  setup = Setup(
+  return Setup(
     config,
     workdir,
     tokens,
@@ -84,9 +83,21 @@ def train(
     assembly.build_optimizer(config, planned.plan.total),
     planned,
   )
+
+
+def train(
+  config: config_dict.ConfigDict,
+  workdir: pathlib.Path,
+  tokens: corpus.Tokens,
+  network: predictors.Predictor,
+  signals: interruption.Interruption,
+) -> Fitted:
+  """Trains from the newest checkpoint, a named run, or from scratch."""
+  setup = prepare(config, workdir, tokens, network)
+  planned = setup.course
   mesh = sharding.data_mesh(config.training.batch)
   with checkpoints.Checkpoints(workdir / "checkpoints") as saved:
-    start, memory, tally = _starting_point(setup, saved)
+    start, memory, tally = starting_point(setup, saved)
     first = int(start.step)
     _announce(setup, first)
     train_steps = step.make_train_steps(
@@ -102,7 +113,7 @@ def train(
         memory,
         train_steps,
         planned.plan,
-        _callbacks(setup, tally, mesh, saved, metrics, bar, signals),
+        callbacks_of(setup, tally, mesh, saved, metrics, bar, signals),
       )
     saved.wait()
     if outcome.interrupted:
@@ -138,7 +149,7 @@ class Tally:
     self.nats, self.scored = 0.0, 0
 
 
-def _starting_point(
+def starting_point(
   setup: Setup, saved: checkpoints.Checkpoints
 ) -> tuple[state.TrainState, stopping.Stopping, Tally]:
   """Own checkpoint first, then the run named by `restore`, then scratch."""
@@ -195,7 +206,7 @@ def _save(
   )
 
 
-def _callbacks(
+def callbacks_of(
   setup: Setup,
   tally: Tally,
   mesh: Any,
@@ -204,6 +215,7 @@ def _callbacks(
   bar: progress.Progress,
   signals: interruption.Interruption,
 ) -> loop.Callbacks:
+  """What the loop calls back: data in, metrics and checkpoints out."""
   tokens, regularizer = setup.tokens, setup.regularizer
   unit = assembly.UNITS[setup.config.data.tokenizer]
   settings = setup.config.evaluation

@@ -97,7 +97,7 @@ def fit(
   """
   step = saved = int(state.step)
   pending: list[tuple[int, steps.StepMetrics]] = []
-  clock = _Clock()
+  clock = Clock()
   while True:
     if plan.evaluates(step) and stopping.evaluated_step != step:
       _drain(pending, callbacks, clock)
@@ -129,16 +129,18 @@ def fit(
       saved = step
 
 
-class _Clock:
+class Clock:
   """Seconds between one drained dispatch and the next."""
 
   def __init__(self) -> None:
     self.restart()
 
   def restart(self) -> None:
+    """Begins the lap anew."""
     self._last = time.perf_counter()
 
   def lap(self) -> float:
+    """Seconds since the last lap."""
     now = time.perf_counter()
     seconds, self._last = now - self._last, now
     return seconds
@@ -147,22 +149,31 @@ class _Clock:
 def _drain(
   pending: list[tuple[int, steps.StepMetrics]],
   callbacks: Callbacks,
-  clock: _Clock,
+  clock: Clock,
 ) -> None:
   while pending:
     end, metrics = pending.pop(0)
     host = jax.device_get(metrics)
     check_finite(host, end)
-    callbacks.report(
-      Report(
-        step=end,
-        nats=float(np.sum(host.nats, dtype=np.float64)),
-        scored=int(np.sum(host.scored)),
-        errors=int(np.sum(host.errors)),
-        gradient_norm=float(host.gradient_norm[-1]),
-        seconds=clock.lap(),
-      )
-    )
+    callbacks.report(report(host, end, clock.lap()))
+
+
+def report(metrics: steps.StepMetrics, end: int, seconds: float) -> Report:
+  """One dispatch, summed up.
+
+  Args:
+    metrics: of its steps, on the host.
+    end: the step after its last.
+    seconds: what it took.
+  """
+  return Report(
+    step=end,
+    nats=float(np.sum(metrics.nats, dtype=np.float64)),
+    scored=int(np.sum(metrics.scored)),
+    errors=int(np.sum(metrics.errors)),
+    gradient_norm=float(metrics.gradient_norm[-1]),
+    seconds=seconds,
+  )
 
 
 def check_finite(metrics: steps.StepMetrics, end: int) -> None:

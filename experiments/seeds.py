@@ -1,0 +1,215 @@
+"""One recipe under several seeds: the mean of every result, and its spread.
+
+Each seed has a run folder of its own, `seed-N`, as a run alone would leave it.
+Small networks are trained side by side first (`seqmodels.training.ensemble`).
+"""
+
+import contextlib
+import pathlib
+import statistics
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+from ml_collections import config_dict
+
+import experiments
+from experiments import assembly, fitting
+from seqmodels import errors, trees
+from seqmodels.io import (
+  checkpoints,
+  interruption,
+  metric_writers,
+  progress,
+  report,
+  run_record,
+)
+from seqmodels.training import ensemble, loop, sharding
+
+# Weights of all seeds up to which they are trained side by side.
+SMALL = 4_000_000
+
+
+def run(
+  config: config_dict.ConfigDict, workdir: pathlib.Path, data_dir: pathlib.Path
+) -> list[report.Row]:
+  """Runs `config.seeds` seeds, counted up from `config.seed`.
+
+  Args:
+    config: any experiment's settings, with `seeds` above 1.
+    workdir: the run folder; gets a folder `seed-N` for each.
+    data_dir: where data sets are looked for.
+
+  Returns:
+    Rows of means and of standard deviations over the seeds; a row on which all
+    seeds agree stays as it is.
+  """
+  members = []
+  for seed in range(config.seed, config.seed + config.seeds):
+    alone = config_dict.ConfigDict(config.to_dict())
+    alone.update(seed=seed, seeds=1)
+    members.append((alone, workdir / f"seed-{seed}"))
+  if config.experiment == "language_modelling":
+    train_together(members, data_dir)
+  results = []
+  for number, (alone, folder) in enumerate(members, start=1):
+    print(
+      f"seed {alone.seed} ({number} of {len(members)})",
+      file=sys.stderr,
+      flush=True,
+    )
+    results.append(experiments.run(alone, folder, data_dir)["rows"])
+  rows = spread(results)
+  page = report.page(
+    f"{config.seeds} seeds",
+    rows,
+    introduction=(
+      f"Seeds {config.seed} to {config.seed + config.seeds - 1}, each with a "
+      "page of its own. Deviations are those of a sample."
+    ),
+    facts={
+      f"seed {a.seed}": f"`{folder.name}/report.md`" for a, folder in members
+    },
+    figures=[],
+    sample="",
+  )
+  report.write(workdir, page)
+  return rows
+
+
+def spread(results: Sequence[Sequence[report.Row]]) -> list[report.Row]:
+  """Mean and standard deviation of rows that stand at the same place.
+
+  Args:
+    results: the rows of each seed, alike but for their values.
+  """
+  rows: list[report.Row] = []
+  for same in zip(*results, strict=True):
+    values = [row["value"] for row in same]
+    first = dict(same[0])
+    # What a search chose may differ from seed to seed.
+    names = {row["name"] for row in same}
+    name = first["name"] if len(names) == 1 else first["name"].split(";")[0]
+    if len(set(values)) == 1 and len(names) == 1:
+      rows.append(first)
+      continue
+    if None in values:
+      raise errors.RunError(
+        f"a seed has no finite value of {name!r}, so there is no mean; see the "
+        "pages of the seeds"
+      )
+    number = len(values)
+    mean = first | {
+      "name": f"{name}; mean of {number} seeds",
+      "value": statistics.fmean(values),
+    }
+    deviation = first | {
+      "name": f"{name}; standard deviation over {number} seeds",
+      "value": statistics.stdev(values),
+      "reference": None,
+      "reference_source": None,
+    }
+    rows += [mean, deviation]
+  return rows
+
+
+def train_together(
+  members: Sequence[tuple[config_dict.ConfigDict, pathlib.Path]],
+  data_dir: pathlib.Path,
+) -> None:
+  """Trains small networks side by side and leaves their checkpoints.
+
+  Does nothing where a seed fills the machine alone, where training may stop
+  early, in bfloat16 on a CPU (XLA has no batched product of it there), on
+  several devices, or where the seeds' folders stand at different steps.
+
+  Raises:
+    Interrupted: after a signal, with all states saved.
+  """
+  config = members[0][0]
+  on_cpu = jax.default_backend() == "cpu"
+  if (
+    config.training.patience
+    or jax.device_count() > 1
+    or (on_cpu and config.dtype != "float32")
+    or any((folder / run_record.RESULTS).exists() for _, folder in members)
+  ):
+    return
+  with contextlib.ExitStack() as stack:
+    signals = stack.enter_context(interruption.Interruption())
+    tokens = assembly.load_tokens(config, data_dir)
+    network = assembly.build_predictor(config, tokens.vocabulary.size)
+    setups = [
+      fitting.prepare(c, folder, tokens, network) for c, folder in members
+    ]
+    weights = trees.count_parameters(setups[0].weights)
+    if weights * len(members) > SMALL:
+      return
+    joined: list[ensemble.Member] = []
+    areas = []
+    mesh = sharding.data_mesh(config.training.batch)
+    for setup in setups:
+      stack.enter_context(
+        run_record.start(
+          setup.workdir,
+          config=setup.config.to_dict(),
+          source=pathlib.Path(__file__).resolve().parent.parent,
+        )
+      )
+      assembly.settle_data(setup.workdir, tokens)
+      saved = stack.enter_context(
+        checkpoints.Checkpoints(setup.workdir / "checkpoints")
+      )
+      areas.append(saved)
+      state, memory, tally = fitting.starting_point(setup, saved)
+      first = int(state.step)
+      metrics = stack.enter_context(
+        metric_writers.MetricWriter(setup.workdir, step=first or -1)
+      )
+      bar = stack.enter_context(
+        progress.Progress(
+          setup.course.plan.total, f"seed {setup.config.seed}", done=first
+        )
+      )
+      callbacks = fitting.callbacks_of(
+        setup, tally, mesh, saved, metrics, bar, signals
+      )
+      joined.append(
+        ensemble.Member(state, memory, _one_at_a_time(callbacks, saved))
+      )
+    if len({int(member.state.step) for member in joined}) > 1:
+      return
+    outcomes = ensemble.fit(
+      joined,
+      ensemble.make_train_steps(
+        network,
+        setups[0].optimizer,
+        reduction=config.training.reduction,
+        regularizer=setups[0].regularizer,
+      ),
+      setups[0].course.plan,
+    )
+    for saved in areas:
+      saved.wait()
+    if outcomes[0].interrupted:
+      signals.check()
+
+
+def _one_at_a_time(
+  callbacks: loop.Callbacks, saved: checkpoints.Checkpoints
+) -> loop.Callbacks:
+  """Callbacks whose saves are on disk when they return.
+
+  Several folders written in the background at once get in each other's way.
+  """
+
+  def checkpoint(state: Any, memory: Any) -> None:
+    callbacks.checkpoint(state, memory)
+    saved.wait()
+
+  def improved(params: Any, at: int) -> None:
+    callbacks.improved(params, at)
+    saved.wait()
+
+  return callbacks._replace(checkpoint=checkpoint, improved=improved)

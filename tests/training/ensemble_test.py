@@ -1,0 +1,115 @@
+"""Runs side by side against the same runs one by one."""
+
+import jax
+import numpy as np
+import pytest
+
+from seqmodels.data import streams
+from seqmodels.models import language_model
+from seqmodels.training import (
+  ensemble,
+  loop,
+  optimizers,
+  regularizers,
+  state,
+  step,
+  stopping,
+)
+
+PLAN = loop.Plan(total=7, dispatch=2, evaluate=4, checkpoint=2)
+
+
+@pytest.fixture(scope="module")
+def parts():
+  network = language_model.as_predictor(
+    language_model.LanguageModel(
+      vocabulary_size=6,
+      features=(5,),
+      noise=language_model.Noise(output=0.2),
+    )
+  )
+  optimizer = optimizers.build("adam", learning_rate=0.01)
+  ids = np.random.default_rng(0).integers(0, 6, 200)
+  stream = streams.SequentialStream(ids, batch=2, length=5, training=True)
+  return network, optimizer, stream
+
+
+def trial(parts, seed, log, stop_at=None):
+  network, optimizer, stream = parts
+  fresh = state.create(network, optimizer, batch=2, seed=seed)
+
+  def evaluate(params, at):
+    log.append(("evaluate", at))
+    return float(jax.numpy.sum(params["head"]["kernel"] ** 2))
+
+  return ensemble.Member(
+    fresh,
+    stopping.Stopping(),
+    loop.Callbacks(
+      segments=stream.segments,
+      report=lambda found: log.append(("report", found.step, found.nats)),
+      evaluate=evaluate,
+      improved=lambda params, at: log.append(("improved", at)),
+      checkpoint=lambda now, memory: log.append(("checkpoint", int(now.step))),
+      interrupted=lambda: (
+        stop_at is not None
+        and ("report", stop_at) in [entry[:2] for entry in log]
+      ),
+    ),
+  )
+
+
+@pytest.mark.parametrize("deviation", [0.0, 0.1])
+def test_each_member_is_the_run_alone(parts, deviation):
+  network, optimizer, _ = parts
+  rule = regularizers.noisy(deviation)
+  logs = [[], [], []]
+  members = [trial(parts, seed, log) for seed, log in enumerate(logs)]
+  outcomes = ensemble.fit(
+    members,
+    ensemble.make_train_steps(network, optimizer, regularizer=rule),
+    PLAN,
+  )
+  for seed, (outcome, log) in enumerate(zip(outcomes, logs, strict=True)):
+    alone = []
+    member = trial(parts, seed, alone)
+    expected = loop.fit(
+      member.state,
+      member.stopping,
+      step.make_train_steps(network, optimizer, regularizer=rule),
+      PLAN,
+      member.callbacks,
+    )
+    jax.tree.map(
+      lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6),
+      outcome.state.params,
+      expected.state.params,
+    )
+    assert outcome.stopping.best_step == expected.stopping.best_step
+    assert int(outcome.state.step) == PLAN.total
+    kinds = [entry[:2] for entry in alone]
+    # Reports come a dispatch later in a loop of one, so order is by kind.
+    assert sorted(entry[:2] for entry in log) == sorted(kinds)
+
+
+def test_an_interruption_saves_all_members(parts):
+  network, optimizer, _ = parts
+  logs = [[], []]
+  members = [
+    trial(parts, seed, log, stop_at=4) for seed, log in enumerate(logs)
+  ]
+  outcomes = ensemble.fit(
+    members, ensemble.make_train_steps(network, optimizer), PLAN
+  )
+  assert all(outcome.interrupted for outcome in outcomes)
+  for log in logs:
+    assert [entry for entry in log if entry[0] == "checkpoint"][-1][1] == 4
+
+
+def test_members_at_different_steps_are_refused(parts):
+  network, optimizer, _ = parts
+  one, other = (trial(parts, seed, []) for seed in range(2))
+  ahead = other._replace(state=other.state._replace(step=other.state.step + 1))
+  steps = ensemble.make_train_steps(network, optimizer)
+  with pytest.raises(ValueError, match="one step"):
+    ensemble.fit([one, ahead], steps, PLAN)

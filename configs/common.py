@@ -90,6 +90,10 @@ def base() -> config_dict.ConfigDict:
         # Bound of the pre-activations' derivatives; 0 leaves them alone.
         "gradient_clip": 1.0,
         "forget_bias": 1.0,
+        # Of the mogrifier_lstm: rounds of gating, rank of their matrices (0:
+        # full).
+        "rounds": 5,
+        "rank": 0,
         # Recompute instead of keeping: only every so many steps' carry stays
         # in memory for the backward pass; 0 keeps all.
         "chunk": 0,
@@ -145,6 +149,9 @@ def base() -> config_dict.ConfigDict:
         "streams": 1,
         "segment": 100,
         "validation_streams": 16,
+        # Training symbols scored at the end for comparison, no more than the
+        # last split has; 0 scores none.
+        "train_symbols": 1_000_000,
       },
       "dynamic": {
         # "" leaves dynamic evaluation out.

@@ -15,6 +15,7 @@ import optax
 from ml_collections import config_dict
 
 from seqmodels import errors
+from seqmodels.cells import cell as cells
 from seqmodels.data import corpus, streams, vocabulary
 from seqmodels.io import atomic, checkpoints, run_record
 from seqmodels.models import language_model, predictor
@@ -115,12 +116,8 @@ def build_predictor(
 ) -> predictor.Predictor:
   """The network that `config.model` names, over `symbols` symbols."""
   model = config.model
-  options = {}
-  if model.cell == "lstm":
-    options = {
-      "peepholes": model.peepholes,
-      "forget_bias": model.forget_bias,
-    }
+  known = cells.get(model.cell).options
+  options = {name: model[name] for name in known if name in model}
   return language_model.as_predictor(
     language_model.LanguageModel(
       vocabulary_size=symbols,

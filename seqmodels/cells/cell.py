@@ -24,8 +24,12 @@ from seqmodels.cells import (
   gru,
   gru_sequence,
   initializers,
+  layer_norm_lstm,
+  layer_norm_lstm_sequence,
   lstm,
   lstm_sequence,
+  mogrifier_lstm,
+  mogrifier_lstm_sequence,
 )
 
 
@@ -66,6 +70,13 @@ def _elman(activation: elman.Activation) -> Cell:
   )
 
 
+_LSTM_OPTIONS: dict[str, Callable[[Any], dict[str, Any]]] = {
+  "peepholes": lambda value: {"peepholes": bool(value)},
+  "forget_bias": lambda value: {
+    "bias_init": initializers.forget_bias(float(value))
+  },
+}
+
 CELLS: dict[str, Cell] = {
   "lstm": Cell(
     init_params=lstm.init_params,
@@ -73,11 +84,26 @@ CELLS: dict[str, Cell] = {
     step=lstm.step,
     sequence=lstm_sequence.lstm_sequence,
     gates=("i", "f", "g", "o"),
+    options=_LSTM_OPTIONS,
+  ),
+  "layer_norm_lstm": Cell(
+    init_params=layer_norm_lstm.init_params,
+    initial_carry=layer_norm_lstm.initial_carry,
+    step=layer_norm_lstm.step,
+    sequence=layer_norm_lstm_sequence.layer_norm_lstm_sequence,
+    gates=("i", "f", "g", "o"),
+    options=_LSTM_OPTIONS,
+  ),
+  "mogrifier_lstm": Cell(
+    init_params=mogrifier_lstm.init_params,
+    initial_carry=mogrifier_lstm.initial_carry,
+    step=mogrifier_lstm.step,
+    sequence=mogrifier_lstm_sequence.mogrifier_lstm_sequence,
+    gates=("i", "f", "g", "o"),
     options={
-      "peepholes": lambda value: {"peepholes": bool(value)},
-      "forget_bias": lambda value: {
-        "bias_init": initializers.forget_bias(float(value))
-      },
+      **_LSTM_OPTIONS,
+      "rounds": lambda value: {"rounds": int(value)},
+      "rank": lambda value: {"rank": int(value)},
     },
   ),
   "gru": Cell(
@@ -99,8 +125,9 @@ def get(name: str, **options: Any) -> Cell:
 
   Args:
     name: a key of `CELLS`.
-    **options: the LSTM has `peepholes` (bool, true by default) and
-      `forget_bias` (float, 1 by default); the others have none.
+    **options: the LSTMs have `peepholes` (bool, by default true for "lstm" and
+      false for the others) and `forget_bias` (float, 1 by default), the
+      Mogrifier `rounds` and `rank`; the other cells have none.
 
   Returns:
     A `Cell`; the same object for the same arguments.

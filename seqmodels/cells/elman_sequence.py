@@ -97,7 +97,7 @@ def _backward(
   before: Any,
   after: elman.ElmanCarry,
   d_after: elman.ElmanCarry,
-) -> tuple[jax.Array, jax.Array, elman.ElmanCarry]:
+) -> tuple[jax.Array, jax.Array, elman.ElmanCarry, None]:
   del extra, saved, before
   # Both slopes can be told from the output, so nothing else is kept.
   if activation == "tanh":
@@ -105,4 +105,4 @@ def _backward(
   else:
     d_net = jnp.where(after.h > 0, d_after.h, 0)
   d_net = clipping.clip(d_net, gradient_clip)
-  return d_net, d_net, elman.ElmanCarry(h=jnp.zeros_like(d_net))
+  return d_net, d_net, elman.ElmanCarry(h=jnp.zeros_like(d_net)), None

@@ -1,18 +1,9 @@
-"""The fused recurrence: a scan forward, a scan backward, the rest as products.
+"""Cells with one recurrent product a step, fused: gates around h U.
 
-Autodiff of a scanned cell carries the recurrent weight's gradient through the
-backward loop and rewrites all of it at every step. Here the backward loop only
-yields the derivatives of the net inputs; the recurrent weight's gradient is one
-product over all steps afterwards, and the input side (projected before the
-loop) gets its gradients from one product each as well.
-
-A cell joins by giving its gate arithmetic, forward and backward, as `Gates`;
-resets, lengths, direction, initial carry and precision are handled here, once.
-
-Storage policy: the forward pass keeps the activated gates and the carries of
-all steps ([T, B, gates * H] and [T, B, H] each), which is the fastest. For long
-sequences `segmented.checkpointed` keeps only the carry at the edge of each
-chunk and computes the chunk again in the backward pass.
+The input side is projected before the loop, in one product for all steps; the
+gradients of the input and of the recurrent weight are one product each after
+the backward loop (see `recurrence`). A cell joins by giving its gate
+arithmetic, forward and backward, as `Gates`.
 """
 
 import functools
@@ -22,8 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from seqmodels.cells import products
-from seqmodels.cells import unroll as unrolling
+from seqmodels.cells import products, recurrence
 
 Carry = Any  # a NamedTuple whose field `h` [B, H] is the output
 
@@ -38,28 +28,12 @@ class Gates(NamedTuple):
   # (extra, net_x, net_h, carry) -> (carry, saved)
   forward: Callable[[Any, jax.Array, jax.Array, Carry], tuple[Carry, Any]]
   # (extra, saved, carry before, carry after, derivative of the carry after)
-  #   -> (d net_x, d net_h, derivative of the carry before), the last without
-  #   the share that flows through `net_h`
-  backward: Callable[..., tuple[jax.Array, jax.Array, Carry]]
-  # (extra, saved, d net_h, carries before, carries after), all with a leading
-  #   time axis -> d extra
+  #   -> (d net_x, d net_h, derivative of the carry before without the share
+  #   that flows through `net_h`, what `extra_gradient` needs of the step)
+  backward: Callable[..., tuple[jax.Array, jax.Array, Carry, Any]]
+  # (extra, saved, d net_h, kept, carries before, carries after), all but the
+  #   first with a leading time axis -> d extra
   extra_gradient: Callable[..., Any]
-
-
-class Schedule(NamedTuple):
-  """Which steps reset, and which lie inside their row; `None` for no such."""
-
-  reset: jax.Array | None  # [T, B]
-  valid: jax.Array | None  # [T, B]
-
-
-class Options(NamedTuple):
-  """What is fixed when the kernel is compiled."""
-
-  gates: Gates
-  reverse: bool
-  learn_reset_carry: bool
-  dtype: products.Dtype
 
 
 def run(
@@ -92,12 +66,16 @@ def run(
   Returns:
     The last carry, and the outputs [T, B, H].
   """
-  valid = unrolling.valid_steps(lengths, net_x.shape[0])
-  learned = reset_carry is not None and reset is not None
-  source = unrolling.full_reset_carry(reset_carry, carry)
-  options = Options(gates, reverse, learned, dtype)
-  schedule = Schedule(unrolling.inside_only(reset, valid), valid)
-  return _run(options, net_x, recurrent_kernel, extra, carry, source, schedule)
+  return recurrence.run(
+    _recurrence(gates, dtype),
+    (recurrent_kernel, extra),
+    net_x,
+    carry,
+    reset=reset,
+    lengths=lengths,
+    reverse=reverse,
+    reset_carry=reset_carry,
+  )
 
 
 def sigmoid(x: jax.Array) -> jax.Array:
@@ -111,163 +89,56 @@ def sigmoid(x: jax.Array) -> jax.Array:
   return 0.5 * jnp.tanh(0.5 * x) + 0.5
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _run(
-  options: Options,
-  net_x: jax.Array,
-  recurrent_kernel: jax.Array,
-  extra: Any,
-  carry: Carry,
-  reset_carry: Carry,
-  schedule: Schedule,
-) -> tuple[Carry, jax.Array]:
-  last, (carries, _) = _scan_forward(
-    options, net_x, recurrent_kernel, extra, carry, reset_carry, schedule,
-    save=False,
-  )  # fmt: skip
-  return last, _outputs(carries.h, schedule.valid)
+@functools.cache
+def _recurrence(gates: Gates, dtype: products.Dtype) -> recurrence.Recurrence:
+  def cast(kernel: jax.Array) -> jax.Array:
+    return kernel if dtype is None else kernel.astype(dtype)
 
+  def ready(weights: Any) -> Any:
+    kernel, extra = weights
+    return cast(kernel), extra
 
-def _run_forward(
-  options: Options,
-  net_x: jax.Array,
-  recurrent_kernel: jax.Array,
-  extra: Any,
-  carry: Carry,
-  reset_carry: Carry,
-  schedule: Schedule,
-) -> tuple[tuple[Carry, jax.Array], Any]:
-  last, (carries, saved) = _scan_forward(
-    options, net_x, recurrent_kernel, extra, carry, reset_carry, schedule,
-    save=True,
-  )  # fmt: skip
-  outputs = _outputs(carries.h, schedule.valid)
-  residuals = (
-    recurrent_kernel, extra, carry, reset_carry, schedule, carries, saved,
-  )  # fmt: skip
-  return (last, outputs), residuals
+  def ready_backward(weights: Any) -> Any:
+    kernel, extra = weights
+    return cast(kernel.T), extra
 
+  def forward(weights: Any, net_x: jax.Array, carry: Carry) -> Any:
+    kernel, extra = weights
+    net_h = products.dot(carry.h, kernel, dtype)
+    return gates.forward(extra, net_x, net_h, carry)
 
-def _scan_forward(
-  options: Options,
-  net_x: jax.Array,
-  recurrent_kernel: jax.Array,
-  extra: Any,
-  carry: Carry,
-  reset_carry: Carry,
-  schedule: Schedule,
-  *,
-  save: bool,
-) -> tuple[Carry, tuple[Carry, Any]]:
-  # Cast once, outside the loop: a cast inside is paid at every step.
-  if options.dtype is not None:
-    recurrent_kernel = recurrent_kernel.astype(options.dtype)
-
-  def body(carry: Carry, inputs: Any) -> tuple[Carry, Any]:
-    net, cleared, inside = inputs
-    if cleared is not None:
-      carry = unrolling.select(cleared, reset_carry, carry)
-    net_h = products.dot(carry.h, recurrent_kernel, options.dtype)
-    after, saved = options.gates.forward(extra, net, net_h, carry)
-    if inside is not None:
-      after = unrolling.select(inside, after, carry)
-    kept = after if save else after._replace(**dict.fromkeys(_state(after)))
-    return after, (kept, saved if save else None)
-
-  return jax.lax.scan(body, carry, (net_x, *schedule), reverse=options.reverse)
-
-
-def _state(carry: Carry) -> list[str]:
-  """Fields that only the backward pass looks at again."""
-  return [name for name in carry._fields if name != "h"]
-
-
-def _outputs(hs: jax.Array, valid: jax.Array | None) -> jax.Array:
-  return hs if valid is None else jnp.where(valid[..., None], hs, 0)
-
-
-def _run_backward(
-  options: Options, residuals: Any, cotangents: tuple[Carry, jax.Array]
-) -> tuple[Any, ...]:
-  (
-    recurrent_kernel, extra, carry, reset_carry, schedule, carries, saved,
-  ) = residuals  # fmt: skip
-  d_last, d_outputs = cotangents
-  before = _carries_before(options, carries, carry, reset_carry, schedule)
-  transposed = recurrent_kernel.T  # once, so that no step transposes
-  if options.dtype is not None:
-    transposed = transposed.astype(options.dtype)
-
-  def body(state: Any, inputs: Any) -> tuple[Any, Any]:
-    d_carry, d_source = state
-    d_output, kept, previous, after, cleared, inside = inputs
-    d_after = d_carry._replace(h=d_carry.h + d_output)
-    d_net_x, d_net_h, d_before = options.gates.backward(
-      extra, kept, previous, after, d_after
+  def backward(
+    weights: Any, saved: Any, before: Carry, after: Carry, d_after: Carry
+  ) -> Any:
+    transposed, extra = weights
+    d_net_x, d_net_h, d_before, kept = gates.backward(
+      extra, saved, before, after, d_after
     )
-    shared = d_net_x is d_net_h
-    if inside is not None:
-      d_net_x, d_net_h = (
-        jnp.where(inside[:, None], d, 0) for d in (d_net_x, d_net_h)
-      )
-    through = products.dot(d_net_h, transposed, options.dtype)
+    through = products.dot(d_net_h, transposed, dtype)
     d_before = d_before._replace(h=d_before.h + through)
-    if inside is not None:
-      # Past a row's end the carry, and not its output, was handed on.
-      d_before = unrolling.select(inside, d_before, d_carry)
-    if cleared is not None:
-      zeros = jax.tree.map(jnp.zeros_like, d_before)
-      if options.learn_reset_carry:
-        share = unrolling.select(cleared, d_before, zeros)
-        d_source = jax.tree.map(jnp.add, d_source, share)
-      d_before = unrolling.select(cleared, zeros, d_before)
-    return (d_before, d_source), (d_net_x, None if shared else d_net_h)
+    # Where both are one, one of them is stored.
+    return d_net_x, d_before, (None if d_net_x is d_net_h else d_net_h, kept)
 
-  zeros = jax.tree.map(jnp.zeros_like, reset_carry)
-  (d_carry, d_reset_carry), (d_net_x, d_net_h) = jax.lax.scan(
-    body,
-    (d_last, zeros),
-    (d_outputs, saved, before, carries, *schedule),
-    reverse=not options.reverse,
+  def gradient(
+    weights: Any,
+    saved: Any,
+    d_net_x: jax.Array,
+    kept: Any,
+    before: Carry,
+    after: Carry,
+  ) -> Any:
+    kernel, extra = weights
+    d_net_h, rest = kept
+    if d_net_h is None:
+      d_net_h = d_net_x
+    d_kernel = products.dot(
+      before.h.reshape(-1, kernel.shape[0]).T,
+      d_net_h.reshape(-1, d_net_h.shape[-1]),
+      dtype,
+    )
+    d_extra = gates.extra_gradient(extra, saved, d_net_h, rest, before, after)
+    return d_kernel.astype(kernel.dtype), d_extra
+
+  return recurrence.Recurrence(
+    ready, ready_backward, forward, backward, gradient
   )
-  if d_net_h is None:
-    d_net_h = d_net_x
-  features = recurrent_kernel.shape[0]
-  d_recurrent = products.dot(
-    before.h.reshape(-1, features).T,
-    d_net_h.reshape(-1, d_net_h.shape[-1]),
-    options.dtype,
-  )
-  d_extra = options.gates.extra_gradient(extra, saved, d_net_h, before, carries)
-  return (
-    d_net_x, d_recurrent.astype(recurrent_kernel.dtype), d_extra, d_carry,
-    d_reset_carry, Schedule(None, None),
-  )  # fmt: skip
-
-
-def _carries_before(
-  options: Options,
-  carries: Carry,
-  carry: Carry,
-  reset_carry: Carry,
-  schedule: Schedule,
-) -> Carry:
-  """The carry that each step started from, [T, B, ...]."""
-
-  def shift(after: jax.Array, first: jax.Array) -> jax.Array:
-    if options.reverse:
-      return jnp.concatenate([after[1:], first[None]])
-    return jnp.concatenate([first[None], after[:-1]])
-
-  before = jax.tree.map(shift, carries, carry)
-  if schedule.reset is None:
-    return before
-  cleared = schedule.reset[..., None]
-  return jax.tree.map(
-    lambda old, source: jnp.where(cleared, source[None], old),
-    before,
-    reset_carry,
-  )
-
-
-_run.defvjp(_run_forward, _run_backward)

@@ -98,7 +98,7 @@ def _backward(
   before: gru.GRUCarry,
   after: gru.GRUCarry,
   d_after: gru.GRUCarry,
-) -> tuple[jax.Array, jax.Array, gru.GRUCarry]:
+) -> tuple[jax.Array, jax.Array, gru.GRUCarry, None]:
   del recurrent_bias, after
   r, z, n, m = saved
   clip = functools.partial(clipping.clip, limit=gradient_clip)
@@ -107,16 +107,17 @@ def _backward(
   d_r = clip(d_n * m * r * (1 - r))
   d_net_x = jnp.concatenate([d_r, d_z, d_n], axis=-1)
   d_net_h = jnp.concatenate([d_r, d_z, d_n * r], axis=-1)
-  return d_net_x, d_net_h, gru.GRUCarry(h=d_after.h * z)
+  return d_net_x, d_net_h, gru.GRUCarry(h=d_after.h * z), None
 
 
 def _recurrent_bias_gradient(
   recurrent_bias: jax.Array,
   saved: Any,
   d_net_h: jax.Array,
+  kept: None,
   before: gru.GRUCarry,
   after: gru.GRUCarry,
 ) -> jax.Array:
-  del saved, before, after
+  del saved, kept, before, after
   d_m = d_net_h[..., -recurrent_bias.shape[0] :]
   return jnp.sum(d_m, axis=(0, 1)).astype(recurrent_bias.dtype)

@@ -99,7 +99,7 @@ def _backward(
   before: lstm.LSTMCarry,
   after: lstm.LSTMCarry,
   d_after: lstm.LSTMCarry,
-) -> tuple[jax.Array, jax.Array, lstm.LSTMCarry]:
+) -> tuple[jax.Array, jax.Array, lstm.LSTMCarry, None]:
   i, f, g, o = saved
   clip = functools.partial(clipping.clip, limit=gradient_clip)
   # tanh(c) again: cheaper than the memory traffic of keeping it.
@@ -115,17 +115,18 @@ def _backward(
   if peephole is not None:
     d_c = d_c + d_i * peephole[0:1] + d_f * peephole[1:2]
   d_net = jnp.concatenate([d_i, d_f, d_g, d_o], axis=-1)
-  return d_net, d_net, lstm.LSTMCarry(c=d_c, h=jnp.zeros_like(d_c))
+  return d_net, d_net, lstm.LSTMCarry(c=d_c, h=jnp.zeros_like(d_c)), None
 
 
 def _peephole_gradient(
   peephole: jax.Array | None,
   saved: Any,
   d_net: jax.Array,
+  kept: None,
   before: lstm.LSTMCarry,
   after: lstm.LSTMCarry,
 ) -> jax.Array | None:
-  del saved
+  del saved, kept
   if peephole is None:
     return None
   d_i, d_f, _, d_o = jnp.split(d_net, 4, axis=-1)

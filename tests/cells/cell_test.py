@@ -63,7 +63,7 @@ def test_both_activations_of_the_elman_network_are_in_the_table(filled):
   ("name", "options", "message"),
   [
     ("lstn", {}, r"'lstn'.*did you mean 'lstm'"),
-    ("transformer", {}, r"known: elman, elman_relu, gru, lstm"),
+    ("transformer", {}, r"known: elman, elman_relu, gru, layer_norm_lstm"),
     ("lstm", {"peephole": True}, r"'peephole'.*did you mean 'peepholes'"),
     ("gru", {"forget_bias": 1.0}, r"gru cell has no option 'forget_bias'"),
   ],

@@ -23,7 +23,14 @@ CELLS = {
   "gru": cells.get("gru"),
   "elman": cells.get("elman"),
   "elman_relu": cells.get("elman_relu"),
+  "layer_norm_lstm": cells.get("layer_norm_lstm"),
+  "layer_norm_lstm_peepholes": cells.get("layer_norm_lstm", peepholes=True),
+  "mogrifier_lstm": cells.get("mogrifier_lstm", rounds=3, peepholes=True),
+  "mogrifier_lstm_rank": cells.get("mogrifier_lstm", rounds=4, rank=2),
+  "mogrifier_lstm_query_only": cells.get("mogrifier_lstm", rounds=1),
 }
+# Cells that take dense inputs alone.
+DENSE_ONLY = tuple(name for name in CELLS if name.startswith("mogrifier"))
 
 
 class Setting(NamedTuple):
@@ -176,7 +183,10 @@ def test_every_cell_of_the_table_is_held_to_the_contract():
     for name in CELLS
     for label, setting in SETTINGS.items()
     # The variants differ from their cells in the gates alone.
-    if name in ("lstm", "gru", "elman") or setting in (LEARNED, ALL_IN_REVERSE)
+    if (
+      name in ("lstm", "gru", "elman") or setting in (LEARNED, ALL_IN_REVERSE)
+    )
+    and not (name in DENSE_ONLY and setting.inputs != "dense")
   ],
 )
 def test_fused_equals_step_by_step_in_values_and_gradients(name, setting):
@@ -187,8 +197,13 @@ def test_fused_equals_step_by_step_in_values_and_gradients(name, setting):
   assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(actual))
 
 
-@pytest.mark.parametrize("setting", [ALL, ALL_IN_REVERSE], ids=["all", "back"])
-@pytest.mark.parametrize("name", ["lstm", "gru", "elman"])
+@pytest.mark.parametrize(
+  ("name", "setting"),
+  [
+    *((name, ALL) for name in ("lstm", "gru", "elman")),
+    *((name, ALL_IN_REVERSE) for name in cells.CELLS),
+  ],
+)
 def test_recomputed_equals_fused_in_values_and_gradients(name, setting):
   case = make_case(name, setting)
   actual = compiled_run(recomputed, name, setting)(*case)
@@ -281,7 +296,9 @@ def test_forward_mode_goes_through_the_steps(name):
   )
 
 
-@pytest.mark.parametrize("name", ["lstm", "gru", "elman"])
+@pytest.mark.parametrize(
+  "name", ["lstm", "gru", "elman", "layer_norm_lstm", "mogrifier_lstm_rank"]
+)
 def test_a_batch_of_kernels_is_run_by_vmap(name):
   several = [make_case(name, LEARNED, seed=seed) for seed in (0, 1)]
   shared = several[0]
@@ -327,13 +344,13 @@ def relative(actual, expected):
 @pytest.mark.parametrize("way", [stepwise, fused, recomputed])
 @pytest.mark.parametrize("name", CELLS)
 def test_every_bfloat16_product_is_summed_in_float32(name, way):
-  setting = Setting("several")
+  setting = PLAIN if name in DENSE_ONLY else Setting("several")
   case = make_case(name, setting, dtype=np.float32)
   both = pulled(way(name, dtype=jnp.bfloat16))
   found = list(products_in(jax.make_jaxpr(both)(*case).jaxpr))
   # Forward: two inputs and the state; backward: three kernels, two inputs, the
   # state. The ids' gradient is one of them.
-  assert len(found) >= 8
+  assert len(found) >= (6 if name in DENSE_ONLY else 8)
   for equation in found:
     assert {str(v.aval.dtype) for v in equation.invars} == {"bfloat16"}
     assert {str(v.aval.dtype) for v in equation.outvars} == {"float32"}

@@ -137,6 +137,55 @@ class LSTMCell(RecurrentCell):
     return cells.get("lstm", peepholes=self.peepholes)
 
 
+class LayerNormLSTMCell(RecurrentCell):
+  """LSTM with layer normalisation (`cells.layer_norm_lstm`); carry `(c, h)`.
+
+  Attributes:
+    peepholes: whether the gates see the cell.
+
+  >>> xs = jnp.ones((2, 5, 3))
+  >>> layer = nn.RNN(LayerNormLSTMCell(features=4))
+  >>> layer.apply(layer.init(jax.random.key(0), xs), xs).shape
+  (2, 5, 4)
+  """
+
+  peepholes: bool = False
+
+  @nn.nowrap
+  def cell(self) -> cells.Cell:
+    """See the base."""
+    return cells.get("layer_norm_lstm", peepholes=self.peepholes)
+
+
+class MogrifierLSTMCell(RecurrentCell):
+  """Mogrifier LSTM (`cells.mogrifier_lstm`); carry `(c, h)`.
+
+  Attributes:
+    rounds: of gating.
+    rank: of the rounds' matrices; 0 for full ones.
+    peepholes: whether the gates see the cell.
+
+  >>> xs = jnp.ones((2, 5, 3))
+  >>> layer = nn.RNN(MogrifierLSTMCell(features=4, rank=2))
+  >>> layer.apply(layer.init(jax.random.key(0), xs), xs).shape
+  (2, 5, 4)
+  """
+
+  rounds: int = 5
+  rank: int = 0
+  peepholes: bool = False
+
+  @nn.nowrap
+  def cell(self) -> cells.Cell:
+    """See the base."""
+    return cells.get(
+      "mogrifier_lstm",
+      rounds=self.rounds,
+      rank=self.rank,
+      peepholes=self.peepholes,
+    )
+
+
 class GRUCell(RecurrentCell):
   """GRU (`cells.gru`); carry `h`.
 

@@ -21,6 +21,14 @@ SHELLS = {
     linen_cells.LSTMCell(FEATURES, peepholes=False),
     cells.get("lstm", peepholes=False),
   ),
+  "layer_norm_lstm": (
+    linen_cells.LayerNormLSTMCell(FEATURES),
+    cells.get("layer_norm_lstm"),
+  ),
+  "mogrifier_lstm": (
+    linen_cells.MogrifierLSTMCell(FEATURES, rounds=3, rank=2),
+    cells.get("mogrifier_lstm", rounds=3, rank=2),
+  ),
   "gru": (linen_cells.GRUCell(FEATURES), cells.get("gru")),
   "elman": (linen_cells.ElmanCell(FEATURES), cells.get("elman")),
   "elman_relu": (

@@ -34,6 +34,7 @@ def get_config(arg: str = "") -> config_dict.ConfigDict:
       "dynamic": shared.dynamic,
     }
   )
+  config.evaluation.train_symbols = 0
   config.dynamic.update(search=True, search_segments=(20, 50))
   if "rms" in variants:
     config.dynamic.update(

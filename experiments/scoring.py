@@ -21,7 +21,7 @@ CURVE_POINTS = 400
 def static_and_dynamic(
   context: phases.Context,
 ) -> tuple[list[report.Row], dict[str, dict[str, Any]]]:
-  """Static evaluation of validation and test, dynamic of the last of them.
+  """Static evaluation of every split, dynamic of the last of them.
 
   Returns:
     The rows, and for figures the scores along each split by evaluation.
@@ -29,6 +29,7 @@ def static_and_dynamic(
   rows: list[report.Row] = []
   curves: dict[str, dict[str, Any]] = {}
   splits = phases.evaluated_splits(context.tokens)
+  rows += training_rows(context, len(context.tokens.splits[splits[-1]]))
   for split in splits:
     found = static_phase(context, split)
     rows += rows_of(context, split, "static", found)
@@ -48,8 +49,36 @@ def static_and_dynamic(
   return rows, curves
 
 
-def static_phase(context: phases.Context, split: str) -> dict[str, Any]:
-  """Static evaluation of one split: one pass, weights fixed."""
+def training_rows(context: phases.Context, most: int) -> list[report.Row]:
+  """How well the weights fit what they were trained on.
+
+  Scored like the other splits, over the first symbols of the training split: as
+  many as `config.evaluation.train_symbols` allows (0: none), and no more than
+  `most`.
+  """
+  train = len(context.tokens.splits["train"])
+  # Runs older than this setting have none.
+  limit = context.config.evaluation.get("train_symbols", 0)
+  symbols = min(limit, most, train)
+  if not symbols:
+    return []
+  found = static_phase(context, "train", symbols=symbols)
+  part = "all" if symbols == train else f"the first {symbols:,}"
+  note = f"weights fixed, {part} of {train:,} training symbols"
+  return rows_of(context, "train", "static", found, note=note)
+
+
+def static_phase(
+  context: phases.Context, split: str, *, symbols: int = 0
+) -> dict[str, Any]:
+  """Static evaluation of one split: one pass, weights fixed.
+
+  Args:
+    context: of the run.
+    split: its name.
+    symbols: only the first so many; 0 takes all.
+  """
+  count = symbols or len(context.tokens.splits[split])
 
   def compute() -> dict[str, Any]:
     settings = context.config.evaluation
@@ -58,6 +87,7 @@ def static_phase(context: phases.Context, split: str) -> dict[str, Any]:
       split,
       streams_count=settings.streams,
       length=settings.segment,
+      symbols=symbols,
     )
     scores = static.score(
       context.predictor,
@@ -70,9 +100,10 @@ def static_phase(context: phases.Context, split: str) -> dict[str, Any]:
         settings.streams * settings.segment,
       ),
     )
-    return _record(scores, len(context.tokens.splits[split]))
+    return _record(scores, count)
 
-  return phases.phase(context, f"static {split}", compute)
+  part = f", first {symbols}" if symbols else ""
+  return phases.phase(context, f"static {split}{part}", compute)
 
 
 def dynamic_phase(
@@ -132,7 +163,7 @@ def rows_of(
   unit = assembly.UNITS[context.config.data.tokenizer]
   streams = context.config.evaluation.streams
   if evaluation == "static" and streams > 1:
-    note = f"scored in {streams} streams"
+    note += f"{'; ' if note else ''}scored in {streams} streams"
   name = phases.describe(context) + (f"; {note}" if note else "")
   value = phases.score(unit.metric, found["nats"], found["count"])
   errors_percent = 100.0 * found["errors"] / found["count"]

@@ -86,6 +86,52 @@ def test_the_reported_score_does_not_depend_on_the_segments(small, run):
       assert row["value"] == pytest.approx(first["value"], rel=1e-6)
 
 
+def test_the_fit_to_the_training_text_is_a_row_of_its_own(
+  small, run, tiny_corpus
+):
+  with_reference = small(evaluation__train_symbols=50)
+  with with_reference.unlocked():
+    with_reference.reference = {"source": "a table", "train_static": 1.42}
+  first = rows_by(run(with_reference, "part"), split="train")
+  assert [row["count"] for row in first] == [50, 50]
+  assert "first 50 of" in first[0]["name"]
+  assert (first[0]["reference"], first[0]["reference_source"]) == (
+    1.42,
+    "a table",
+  )
+  # All that is allowed is as many as the last split has.
+  results = run(small(evaluation__train_symbols=10**6), "capped")
+  counts = {row["split"]: row["count"] for row in results["rows"]}
+  assert counts["train"] == counts["test"]
+  assert (
+    rows_by(run(small(evaluation__train_symbols=0), "none"), split="train")
+    == []
+  )
+
+
+def test_the_training_row_scores_the_start_of_the_training_split(
+  small, run, tmp_path, tiny_corpus
+):
+  row = rows_by(
+    run(small(evaluation__train_symbols=37)),
+    split="train",
+    metric="bits_per_character",
+  )[0]
+  trained = assembly.reload(str(tmp_path / "run"))
+  ids = trained.vocabulary.encode(tiny_corpus[:37])
+  inputs = np.concatenate([[-1], ids[:-1]])[:, None].astype(np.int32)
+  _, logits = trained.predictor.apply(
+    trained.params,
+    trained.predictor.initial_carry(1),
+    inputs,
+    np.arange(37)[:, None] == 0,
+  )
+  chosen = jax.nn.log_softmax(logits[:, 0])[np.arange(37), ids]
+  assert row["value"] == pytest.approx(
+    -float(chosen.sum()) / 37 / math.log(2.0), rel=1e-5
+  )
+
+
 def test_equal_seeds_give_equal_runs_and_others_do_not(
   small, run, tmp_path, metrics
 ):

@@ -15,10 +15,19 @@ PAGES = sorted(
   if path.stem not in ("__init__", "checks", "common")
 )
 LANGUAGE = {
-  "quickstart": "smoke",
-  "penn_char": "plain,smoke",
-  "penn_word": "plain,smoke",
-  "enwik8": "graves,smoke",
+  "quickstart": ("smoke",),
+  "penn_char": (
+    "plain,smoke",
+    "weight_noise,smoke",
+    "adaptive_weight_noise,smoke",
+    "paper,smoke",
+  ),
+  "penn_word": (
+    "plain,smoke",
+    "weight_noise,paper,smoke",
+    "dropout,smoke",
+  ),
+  "enwik8": ("graves,smoke",),
 }
 ELSEWHERE = {"text", "dynamic_evaluation", "text_sampling", "benchmark"}
 
@@ -34,9 +43,12 @@ def test_no_page_is_forgotten():
   assert set(PAGES) == set(LANGUAGE) | ELSEWHERE
 
 
-@pytest.mark.parametrize("name", LANGUAGE)
-def test_a_page_runs_to_its_end(name, run, real_data, tmp_path):
-  results = run(page(name, LANGUAGE[name]), data_dir=real_data)
+@pytest.mark.parametrize(
+  ("name", "variants"),
+  [(name, every) for name, all_of in LANGUAGE.items() for every in all_of],
+)
+def test_a_page_runs_to_its_end(name, variants, run, real_data, tmp_path):
+  results = run(page(name, variants), data_dir=real_data)
   assert results["finished"] is True
   for row in results["rows"]:
     assert row["count"] > 0

@@ -21,7 +21,10 @@ Variants:
  - `plain` (the default);
  - `weight_noise`: noise of deviation 0.075 on all weights, stops early;
  - `adaptive_weight_noise`: a deviation learned for every weight, from 0.075;
- - `paper`: the training of the paper to the letter, of any of these stages: one
+ - `dropout`: no network of the paper's: two layers of 1000 with layer
+   normalisation (12.5 million weights), dropout, DropConnect, and dynamic
+   evaluation by the RMS rule;
+ - `paper`: the training of the paper to the letter, of any stage above: one
    sentence a step from the null vector, plain descent at 1e-4 with momentum
    0.99, derivatives clipped at 1, float32. Days on a CPU;
  - `smoke`: the same in seconds, a small net.
@@ -51,7 +54,7 @@ from configs import common
 SOURCE = "Graves 2013, Table 1"
 
 
-STAGES = ("plain", "weight_noise", "adaptive_weight_noise")
+STAGES = ("plain", "weight_noise", "adaptive_weight_noise", "dropout")
 # Test bits per character and error rate of Table 1: static, dynamic.
 TABLE = {
   "plain": ((1.32, 28.5), (1.29, 28.0)),
@@ -64,6 +67,7 @@ def get_config(arg: str = "") -> config_dict.ConfigDict:
   """Settings of a variant."""
   variants = common.parse(arg, (*STAGES, "paper", "smoke"))
   common.exclusive(variants, STAGES)
+  common.exclusive(variants, ("dropout", "paper"))
   stage = next((name for name in STAGES if name in variants), "plain")
   config = common.base()
   config.dtype = "bfloat16"
@@ -102,17 +106,38 @@ def get_config(arg: str = "") -> config_dict.ConfigDict:
     common.paper(config, momentum=0.99)
     config.data.sentences = True
     config.training.update(sampling="sentences", segment=50)
-  static, dynamic = TABLE[stage]
-  with config.unlocked():
-    config.reference = config_dict.ConfigDict(
-      {
-        "source": SOURCE,
-        "test_static": static[0],
-        "test_dynamic": dynamic[0],
-        "test_static_error_rate": static[1],
-        "test_dynamic_error_rate": dynamic[1],
-      }
-    )
+  if stage == "dropout":
+    dropout(config)
+  if stage in TABLE:
+    static, dynamic = TABLE[stage]
+    with config.unlocked():
+      config.reference = config_dict.ConfigDict(
+        {
+          "source": SOURCE,
+          "test_static": static[0],
+          "test_dynamic": dynamic[0],
+          "test_static_error_rate": static[1],
+          "test_dynamic_error_rate": dynamic[1],
+        }
+      )
   if "smoke" in variants:
     common.smoke(config)
   return config
+
+
+def dropout(config: config_dict.ConfigDict) -> None:
+  """Two layer-normalised layers of 1000 with dropout and DropConnect."""
+  config.model.update(cell="layer_norm_lstm", features=(1000, 1000))
+  config.model.peepholes = False
+  config.regularization.update(
+    dropout_hidden=0.2, dropout_output=0.2, drop_connect=0.3, variational=False
+  )
+  config.training.update(
+    epochs=12.0, batch=64, segment=50, evaluations_per_epoch=1
+  )
+  config.dynamic.update(
+    rule="rms",
+    search_rates=(1e-4, 2e-4, 5e-4),
+    search_decays=(1e-3, 1e-2),
+    search_segments=(20, 50),
+  )

@@ -69,6 +69,8 @@ def describe(context: Context) -> str:
     f"{training.segment}{lines}",
     f"{config.dtype} products",
   ]
+  if config.restore:
+    parts.append(f"begun from {pathlib.Path(config.restore).name}")
   return ", ".join(parts) + data_note(context)
 
 

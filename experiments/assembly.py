@@ -6,7 +6,7 @@ every experiment that trains or reloads a language model builds on it.
 
 import json
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -16,7 +16,7 @@ from ml_collections import config_dict
 
 from seqmodels import errors
 from seqmodels.cells import cell as cells
-from seqmodels.data import corpus, streams, vocabulary
+from seqmodels.data import chunked, corpus, recoded, streams, vocabulary
 from seqmodels.io import atomic, checkpoints, run_record
 from seqmodels.models import language_model, predictor
 from seqmodels.training import optimizers, regularizers
@@ -208,7 +208,7 @@ def build_regularizer(
   return regularizers.plain()
 
 
-def split(tokens: corpus.Tokens, name: str) -> Any:
+def split(tokens: corpus.Tokens, name: str) -> recoded.Ids:
   """The ids of one split.
 
   Raises:
@@ -228,8 +228,10 @@ def chunks(
   streams_count: int,
   length: int,
   symbols: int = 0,
-) -> list[streams.Segment]:
+) -> chunked.Chunks:
   """A whole split as chunks of segments [K, T, B], for an evaluation.
+
+  Each is cut when it is asked for: a long split is never in memory as segments.
 
   Args:
     tokens: the corpus.
@@ -245,15 +247,7 @@ def chunks(
     length=length,
     sentence_end=tokens.sentence_end,
   )
-  return list(_chunks(stream, max(1, CHUNK_SYMBOLS // length)))
-
-
-def _chunks(
-  stream: streams.SequentialStream, size: int
-) -> Iterator[streams.Segment]:
-  total = stream.segments_per_epoch
-  for start in range(0, total, size):
-    yield stream.segments(start, min(size, total - start))
+  return chunked.Chunks.of(stream, max(1, CHUNK_SYMBOLS // length))
 
 
 def reload(run_dir: str, *, dtype: str = "") -> Trained:

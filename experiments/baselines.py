@@ -7,7 +7,7 @@ import numpy as np
 
 from experiments import assembly, phases
 from seqmodels import units
-from seqmodels.data import tokenizers
+from seqmodels.data import recoded, tokenizers
 from seqmodels.evaluation import compressors
 from seqmodels.io import report
 from seqmodels.models import ngram
@@ -41,13 +41,13 @@ def ngram_rows(context: phases.Context, split: str) -> list[report.Row]:
   def compute() -> dict[str, Any]:
     start = time.perf_counter()
     model = ngram.NGram.fit(
-      train,
+      np.asarray(train),
       tokens.vocabulary.size,
       order=order,
       sentence_end=tokens.sentence_end,
       modified=True,
     )
-    nats = model.nats(tokens.splits[split])
+    nats = model.nats(np.asarray(tokens.splits[split]))
     return {
       "nats": float(nats.sum()),
       "count": len(nats),
@@ -79,8 +79,8 @@ def compressor_rows(context: phases.Context, split: str) -> list[report.Row]:
   def text_of(name: str) -> bytes:
     tokenizer = tokenizers.named(context.config.data.tokenizer)
     ids = tokens.splits[name]
-    if tokenizer.name == "bytes":  # 100 MB of them are no list of objects
-      return np.array(tokens.vocabulary.symbols, np.uint8)[ids].tobytes()
+    if isinstance(ids, recoded.RecodedBytes):
+      return ids.data.tobytes()
     text = tokenizer.join(tokens.vocabulary.decode(ids))
     return text.encode("utf-8") if isinstance(text, str) else text
 

@@ -1,6 +1,7 @@
 """Dynamic evaluation that goes on where a signal or a kill stopped it."""
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ SAVE_SECONDS = 60.0
 def score(
   context: phases.Context,
   name: str,
-  pieces: list[Any],
+  pieces: Sequence[Any],
   rule: dynamic_rules.SGD | dynamic_rules.RMS,
   *,
   segment: int,
@@ -74,13 +75,11 @@ def score(
   )
 
 
-def _after(pieces: list[Any], done: int) -> list[Any]:
+def _after(pieces: Sequence[Any], done: int) -> Sequence[Any]:
   """The chunks that follow the first `done` segments: saves end on chunks."""
-  seen = 0
-  for index, piece in enumerate(pieces):
-    if seen == done:
+  for index in range(len(pieces)):
+    if chunks.count(pieces[:index]) == done:
       return pieces[index:]
-    seen += len(piece.targets)
   return []
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from seqmodels import errors
+from seqmodels.data import files, raw_corpus, recoded, sources, tokenizers
 from seqmodels.data import partition as partitions
-from seqmodels.data import raw_corpus, sources, tokenizers
 from seqmodels.data import vocabulary as vocabularies
 
 
@@ -19,7 +19,8 @@ class Tokens:
 
   Attributes:
     splits: "train", "valid" and mostly "test": ids [N], in the vocabulary's
-      smallest unsigned type; a stream casts the segment it hands out.
+      smallest unsigned type; a stream casts the segment it hands out. Bytes
+      stay in their file and become ids where they are read.
     vocabulary: id to symbol.
     provenance: what was read, ready for JSON: "source", "files" (each with
       "name", "bytes", "sha256"), "note" (which says so where it is a prefix),
@@ -31,7 +32,7 @@ class Tokens:
       tokenizer), the divisor of bits a character.
   """
 
-  splits: dict[str, np.ndarray]
+  splits: dict[str, recoded.Ids]
   vocabulary: vocabularies.Vocabulary
   provenance: dict[str, Any]
   sentence_end: int | None
@@ -111,12 +112,8 @@ def load_tokens(
         "sentence mode needs line ends and the vocabulary has none; set "
         "sentences to False"
       )
-  ids = {
-    name: vocabulary.encode(symbols, vocabulary.id_dtype)
-    for name, symbols in splits.items()
-  }
   return Tokens(
-    splits=ids,
+    splits={name: _ids(part, vocabulary) for name, part in splits.items()},
     vocabulary=vocabulary,
     provenance={
       **corpus.provenance,
@@ -198,11 +195,19 @@ def _vocabulary(
   return vocabularies.Vocabulary((vocabularies.UNKNOWN, *exact.symbols))
 
 
-def _byte_counts(data: np.ndarray, piece: int = 1 << 20) -> np.ndarray:
+def _ids(
+  symbols: Sequence[Any] | np.ndarray, vocabulary: vocabularies.Vocabulary
+) -> recoded.Ids:
+  if isinstance(symbols, np.ndarray):
+    return recoded.RecodedBytes.of(symbols, vocabulary)
+  return vocabulary.encode(symbols, vocabulary.id_dtype)
+
+
+def _byte_counts(data: np.ndarray, size: int = files.PIECE) -> np.ndarray:
   """Occurrences of each byte value, int64 [256], a piece at a time."""
   counts = np.zeros(256, np.int64)
-  for start in range(0, len(data), piece):
-    counts += np.bincount(data[start : start + piece], minlength=256)
+  for piece in files.pieces(data, size):
+    counts += np.bincount(piece, minlength=256)
   return counts
 
 

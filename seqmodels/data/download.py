@@ -152,7 +152,7 @@ def fetch(
     raise missing(published, data_dir, f"download failed, {text}") from error
   try:
     published.check(cached)
-    files.write_whole(published.path(data_dir), cached.read_bytes())
+    files.write_pieces(published.path(data_dir), files.content(cached))
   finally:
     # A wrong file must not answer the next try, a right one need not lie
     # twice on the disk.

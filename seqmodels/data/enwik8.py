@@ -1,10 +1,12 @@
 """The first 10^8 bytes of English Wikipedia: whole, zipped or a prefix."""
 
+import contextlib
 import hashlib
 import os
 import pathlib
 import zipfile
 import zlib
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -32,48 +34,75 @@ _PREFIX = "enwik8.first-"
 def load(
   data_dir: str | os.PathLike[str], *, downloads: bool = True
 ) -> raw_corpus.RawCorpus:
-  """The bytes of `enwik8`, or of a prefix that says so in its note.
+  """The bytes of `enwik8`, mapped, or of a prefix that says so in its note.
 
   Looked for under `enwik8/` in this order: `enwik8`, `enwik8.zip`, the longest
-  `enwik8.first-N`; then the archive is downloaded.
+  `enwik8.first-N`; then the archive is downloaded. An archive is unpacked once;
+  see `unpack`.
 
   Args:
     data_dir: the data folder.
     downloads: whether the archive may be downloaded.
 
   Raises:
-    UserError: nothing was found, or something that is not the published data.
+    UserError: nothing was found, or something that is not the published data,
+      or there is no room to unpack it.
   """
   folder = pathlib.Path(data_dir) / FILE.folder
   whole, archive = folder / FILE.name, folder / ARCHIVE.name
   if whole.exists():
     FILE.check(whole)
-    return _corpus(whole, files.bytes_of(whole), prefix=False)
+    return _corpus(whole, files.bytes_of(whole))
   if not archive.exists():
     prefix = _longest_prefix(folder)
     if prefix is not None:
       return _corpus(prefix, _read_prefix(prefix), prefix=True)
     archive = download.obtain(ARCHIVE, data_dir, allowed=downloads)
-  return _corpus(archive, unzip(archive, FILE), prefix=False)
+  whole = unpack(archive)
+  return _corpus(whole, files.bytes_of(whole))
 
 
-def unzip(archive: pathlib.Path, published: download.Published) -> np.ndarray:
-  """The one file in an untrusted archive, read into memory and checked.
+def unpack(archive: pathlib.Path) -> pathlib.Path:
+  """The file that an archive of `enwik8` holds, unpacked only once.
 
-  Nothing is written and no more than the published size is unpacked, whatever
-  the archive's directory promises.
+  It lies beside the archive or, where that folder may not be written to, in
+  `$XDG_CACHE_HOME/seqmodels/enwik8` (`~/.cache` without that variable). It
+  appears there when it is complete and right, not before.
+
+  Raises:
+    UserError: no such archive, member or content, or no room.
+  """
+  place = archive.with_name(FILE.name)
+  if not os.access(archive.parent, os.W_OK):
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    place = FILE.path(pathlib.Path(cache) / "seqmodels")
+  with contextlib.suppress(errors.UserError):
+    FILE.check(place)
+    return place
+  files.write_pieces(place, unzipped(archive, FILE))
+  return place
+
+
+def unzipped(
+  archive: pathlib.Path, published: download.Published
+) -> Iterator[bytes]:
+  """The one file in an untrusted archive, in pieces, checked at the end.
+
+  No more than the published size is unpacked, whatever the archive's directory
+  promises.
 
   Args:
     archive: a zip file whose one member is `published.name`.
     published: what the member must hold.
 
-  Returns:
-    uint8 [published.size].
+  Yields:
+    Its bytes; they are right once all were given without an error.
 
   Raises:
     UserError: no such archive, member or content.
   """
   remedy = f"replace it by the published file ({published.url})"
+  digest, left = hashlib.sha256(), published.size
   try:
     with zipfile.ZipFile(archive) as opened:
       names = opened.namelist()
@@ -83,7 +112,12 @@ def unzip(archive: pathlib.Path, published: download.Published) -> np.ndarray:
           f"{len(names)}: {names[:3]}; {remedy}"
         )
       with opened.open(published.name) as member:
-        data = member.read(published.size + 1)
+        while piece := member.read(min(files.PIECE, left + 1)):
+          left -= len(piece)
+          if left < 0:
+            break
+          digest.update(piece)
+          yield piece
   except (
     OSError,
     EOFError,
@@ -95,28 +129,28 @@ def unzip(archive: pathlib.Path, published: download.Published) -> np.ndarray:
     raise errors.UserError(
       f"{archive} is no readable zip archive ({error}); {remedy}"
     ) from error
-  if len(data) != published.size:
-    found = f"{len(data):,}" if len(data) < published.size else "more"
+  if left:
+    found = f"{published.size - left:,}" if left > 0 else "more"
     raise errors.UserError(
       f"{published.name} in {archive} has {found} bytes where the published "
       f"one has {published.size:,}; {remedy}"
     )
-  digest = hashlib.sha256(data).hexdigest()
-  if digest != published.sha256:
+  if digest.hexdigest() != published.sha256:
     raise errors.UserError(
-      f"{published.name} in {archive} has SHA-256 {digest} where the published "
-      f"one has {published.sha256}; {remedy}"
+      f"{published.name} in {archive} has SHA-256 {digest.hexdigest()} where "
+      f"the published one has {published.sha256}; {remedy}"
     )
-  return np.frombuffer(data, np.uint8)
 
 
 def _corpus(
-  file: pathlib.Path, data: np.ndarray, *, prefix: bool
+  file: pathlib.Path, data: np.ndarray, *, prefix: bool = False
 ) -> raw_corpus.RawCorpus:
   note = "complete enwik8"
   if prefix:
     note = f"prefix: first {len(data):,} bytes of enwik8"
-  rows = [raw_corpus.file_row(file.name, data)]
+  # The whole file has just been compared with what was published.
+  known = "" if prefix else FILE.sha256
+  rows = [raw_corpus.file_row(file.name, data, sha256=known)]
   return raw_corpus.RawCorpus(
     "enwik8",
     {raw_corpus.WHOLE: data},

@@ -1,24 +1,66 @@
 """Files read with bounds and written whole or not at all."""
 
 import hashlib
+import mmap
 import os
 import pathlib
 import tempfile
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 
 from seqmodels import errors
 
-_READ_BYTES = 1 << 20
+PIECE = 1 << 20
 
 
 def sha256(path: str | os.PathLike[str]) -> str:
   """SHA-256 of a file, in hexadecimal, read in pieces."""
   digest = hashlib.sha256()
-  with open(path, "rb") as file:
-    while piece := file.read(_READ_BYTES):
-      digest.update(piece)
+  for piece in content(path):
+    digest.update(piece)
   return digest.hexdigest()
+
+
+def content(path: str | os.PathLike[str]) -> Iterator[bytes]:
+  """What a file holds, a piece at a time."""
+  with open(path, "rb") as file:
+    while piece := file.read(PIECE):
+      yield piece
+
+
+def pieces(data: np.ndarray, size: int = PIECE) -> Iterator[np.ndarray]:
+  """Consecutive views of an array, to go through it once.
+
+  Pages of a file that is mapped read-only are handed back after each piece, so
+  that having read all of it leaves none of it resident.
+
+  >>> [piece.tolist() for piece in pieces(np.arange(5), 2)]
+  [[0, 1], [2, 3], [4]]
+
+  Args:
+    data: [N, ...], in memory or mapped.
+    size: elements a piece along the first axis.
+  """
+  mapping = _mapping(data)
+  for start in range(0, len(data), size):
+    yield data[start : start + size]
+    if mapping is not None and hasattr(mmap, "MADV_DONTNEED"):
+      mapping.madvise(mmap.MADV_DONTNEED)
+
+
+def _mapping(data: np.ndarray) -> mmap.mmap | None:
+  """The mapping of a file under an array, where nothing was written to it."""
+  under: Any = data
+  while isinstance(under, np.ndarray):
+    base = under.base
+    if isinstance(base, mmap.mmap):
+      # What was written to a private copy would be lost with its pages.
+      readable = isinstance(under, np.memmap) and under.mode == "r"
+      return base if readable else None
+    under = base
+  return None
 
 
 def bytes_of(path: str | os.PathLike[str]) -> np.ndarray:
@@ -51,6 +93,19 @@ def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
   Raises:
     UserError: the folder cannot be made or written to.
   """
+  write_pieces(path, (data,))
+
+
+def write_pieces(path: str | os.PathLike[str], data: Iterable[bytes]) -> None:
+  """Like `write_whole`, a piece at a time.
+
+  Args:
+    path: the file.
+    data: its pieces in order; if giving them raises, nothing is left of them.
+
+  Raises:
+    UserError: the folder cannot be made or written to.
+  """
   target = pathlib.Path(path)
   try:
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -60,7 +115,8 @@ def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
     )
     try:
       with os.fdopen(handle, "wb") as file:
-        file.write(data)
+        for piece in data:
+          file.write(piece)
         file.flush()
         os.fsync(file.fileno())
       # mkstemp makes files that only their owner reads; data may be shared.

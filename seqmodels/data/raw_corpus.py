@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from seqmodels.data import files
+
 WHOLE = "whole"
 
 
@@ -38,14 +40,25 @@ class RawCorpus:
     return name, offset - first
 
 
-def file_row(name: str, data: np.ndarray) -> dict[str, Any]:
+def file_row(
+  name: str, data: np.ndarray, *, sha256: str = ""
+) -> dict[str, Any]:
   """What is recorded of one file.
 
   >>> file_row("empty.txt", np.zeros(0, np.uint8))["bytes"]
   0
+
+  Args:
+    name: of the file.
+    data: uint8 [number of bytes].
+    sha256: of the data, in hexadecimal, where it is known already.
   """
-  digest = hashlib.sha256(data.data).hexdigest()
-  return {"name": name, "bytes": len(data), "sha256": digest}
+  if not sha256:
+    digest = hashlib.sha256()
+    for piece in files.pieces(data):
+      digest.update(np.ascontiguousarray(piece).data)
+    sha256 = digest.hexdigest()
+  return {"name": name, "bytes": len(data), "sha256": sha256}
 
 
 def provenance(

@@ -6,7 +6,7 @@ import functools
 import numpy as np
 
 from seqmodels import errors
-from seqmodels.data import streams
+from seqmodels.data import recoded, streams
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -40,7 +40,7 @@ class Sentences:
     host: (index, count) of the host whose sentences this gives.
   """
 
-  tokens: np.ndarray
+  tokens: recoded.Ids
   _: dataclasses.KW_ONLY
   batch: int
   length: int

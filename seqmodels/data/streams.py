@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from seqmodels import errors
+from seqmodels.data import recoded
 
 NULL = -1
 
@@ -63,7 +64,7 @@ class SequentialStream:
     host: (index, count) of the host whose rows this stream gives.
   """
 
-  tokens: np.ndarray
+  tokens: recoded.Ids
   _: dataclasses.KW_ONLY
   batch: int
   length: int
@@ -186,7 +187,7 @@ def host_range(batch: int, index: int, count: int) -> range:
   return range(index * share, (index + 1) * share)
 
 
-def check_shape(tokens: np.ndarray, batch: int, length: int) -> None:
+def check_shape(tokens: recoded.Ids, batch: int, length: int) -> None:
   """Checks what every stream is made of.
 
   Raises:

@@ -12,14 +12,13 @@ from typing import Any
 import numpy as np
 
 from seqmodels import errors
-from seqmodels.data import vocabulary
+from seqmodels.data import files, vocabulary
 
 # White space is ASCII's: a no-break space stays inside its word, and counting
 # words in bytes and in text gives one number.
 _WORD_OR_NEWLINE = re.compile(r"[^ \t\n\r\f\v]+|\n")
 _SPACES = np.zeros(256, bool)
 _SPACES[list(b" \t\n\r\f\v")] = True
-_PIECE = 1 << 22
 
 
 def characters(text: str) -> list[str]:
@@ -92,8 +91,7 @@ def count_words(data: np.ndarray) -> int:
     data: uint8 [number of bytes], UTF-8 or any other ASCII extension.
   """
   total, inside = 0, False
-  for start in range(0, data.shape[0], _PIECE):
-    piece = data[start : start + _PIECE]
+  for piece in files.pieces(data):
     space = _SPACES[piece]
     begins = ~space
     begins[1:] &= space[:-1]

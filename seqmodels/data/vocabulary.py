@@ -8,7 +8,7 @@ import json
 import os
 import pathlib
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 
@@ -201,7 +201,7 @@ class Vocabulary:
     get = self.index.get
     ids = [get(symbol, unknown) for symbol in items]
     if self.unk is None and -1 in ids:
-      self._refuse(items[ids.index(-1)], ids.index(-1))
+      self.refuse(items[ids.index(-1)], ids.index(-1))
     return np.array(ids, dtype)
 
   def decode(self, ids: Iterable[int] | np.ndarray) -> list[Symbol]:
@@ -314,10 +314,11 @@ class Vocabulary:
     ids, missing = self._tables.ids(data, dtype)
     if missing is not None:
       symbol = data[missing]
-      self._refuse(symbol if isinstance(data, str) else int(symbol), missing)
+      self.refuse(symbol if isinstance(data, str) else int(symbol), missing)
     return ids
 
-  def _refuse(self, symbol: Symbol, position: int) -> None:
+  def refuse(self, symbol: Symbol, position: int) -> NoReturn:
+    """Raises the error of a symbol that has no id, at its place in a text."""
     raise errors.UserError(
       f"symbol {symbol!r} at position {position} is not among the {self.size} "
       f"symbols of this vocabulary (hash {self.hash[:12]}), which has no "

@@ -6,7 +6,7 @@ import functools
 import numpy as np
 
 from seqmodels import errors
-from seqmodels.data import streams
+from seqmodels.data import recoded, streams
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -35,7 +35,7 @@ class RandomWindows:
     host: (index, count) of the host whose windows this gives.
   """
 
-  tokens: np.ndarray
+  tokens: recoded.Ids
   _: dataclasses.KW_ONLY
   batch: int
   length: int

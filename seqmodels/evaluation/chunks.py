@@ -112,11 +112,16 @@ def first(segments: Any, symbols: int | None) -> list[Chunk]:
 def count(segments: Any) -> int | None:
   """How many segments there are, where that is known beforehand.
 
+  What can tell without being gone through has an attribute `segments`.
+
   >>> ids = np.zeros((9, 4, 1), np.int32)
   >>> chunk = Chunk(ids, ids, ids > 0, ids > 0)
   >>> count(chunk), count([chunk] * 2), count(iter([chunk]))
   (9, 18, None)
   """
+  told = getattr(segments, "segments", None)
+  if told is not None:
+    return int(told)
   if not isinstance(segments, Sequence):
     return None
   return sum(np.shape(part[0])[0] for part in iterate(segments))

@@ -291,7 +291,7 @@ def test_a_file_shorter_than_a_training_segment_is_refused(write):
 def test_bytes_are_counted_by_pieces():
   data = np.random.default_rng(0).integers(0, 256, 5000).astype(np.uint8)
   expected = collections.Counter(data.tolist())
-  counts = corpus._byte_counts(data, piece=7)
+  counts = corpus._byte_counts(data, size=7)
   assert dict(enumerate(counts.tolist())) == {
     value: expected[value] for value in range(256)
   }

@@ -3,13 +3,21 @@
 import dataclasses
 import hashlib
 import io
+import os
+import pathlib
 import struct
+import subprocess
+import sys
 import zipfile
 
+import numpy as np
 import pytest
 
 from seqmodels import errors
 from seqmodels.data import enwik8
+
+PROJECT = pathlib.Path(__file__).resolve().parents[2]
+MB = 1 << 20
 
 CONTENT = b"<mediawiki> [[Anarchism]] \xe2\x80\x94 " * 40
 
@@ -66,11 +74,38 @@ def test_the_whole_file_is_read(tmp_path, folder):
 
 
 @pytest.mark.usefixtures("small")
-def test_the_archive_is_read_and_nothing_is_written(tmp_path, folder):
-  (folder / "enwik8.zip").write_bytes(zipped(("enwik8", CONTENT)))
+def test_the_archive_is_unpacked_once_beside_itself_and_mapped(
+  tmp_path, folder
+):
+  archive = folder / "enwik8.zip"
+  archive.write_bytes(zipped(("enwik8", CONTENT)))
   corpus = load(tmp_path)
+  assert isinstance(corpus.parts["whole"], np.memmap)
   assert corpus.parts["whole"].tobytes() == CONTENT
   assert corpus.complete
+  assert {file.name for file in folder.iterdir()} == {"enwik8", "enwik8.zip"}
+  archive.write_bytes(b"no archive any more")
+  again = load(tmp_path)
+  assert again.parts["whole"].tobytes() == CONTENT
+  assert again.provenance == corpus.provenance
+
+
+@pytest.mark.usefixtures("small")
+def test_beside_an_archive_in_a_read_only_folder_nothing_is_written(
+  tmp_path, folder, monkeypatch
+):
+  (folder / "enwik8.zip").write_bytes(zipped(("enwik8", CONTENT)))
+  monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+  # Root may write anywhere, so the answer is given here.
+  monkeypatch.setattr(os, "access", lambda path, mode: False)
+  unpacked = tmp_path / "cache" / "seqmodels" / "enwik8" / "enwik8"
+  for _ in range(2):
+    assert load(tmp_path).parts["whole"].tobytes() == CONTENT
+    assert unpacked.read_bytes() == CONTENT
+    made = unpacked.stat().st_mtime_ns
+  assert unpacked.stat().st_mtime_ns == made
+  unpacked.write_bytes(CONTENT[:-1])  # a damaged copy is made anew
+  assert load(tmp_path).parts["whole"].tobytes() == CONTENT
   assert [file.name for file in folder.iterdir()] == ["enwik8.zip"]
 
 
@@ -86,9 +121,10 @@ def test_the_whole_goes_before_the_archive_and_that_before_prefixes(
   (folder / "enwik8.first-twenty").write_bytes(CONTENT[:90])
   assert name() == "enwik8.first-20"
   (folder / "enwik8.zip").write_bytes(zipped(("enwik8", CONTENT)))
-  assert name() == "enwik8.zip"
-  (folder / "enwik8").write_bytes(CONTENT)
-  assert name() == "enwik8"
+  assert load(tmp_path).complete
+  (folder / "enwik8").write_bytes(CONTENT[::-1])
+  with pytest.raises(errors.UserError, match="enwik8/enwik8 has SHA-256"):
+    load(tmp_path)
 
 
 @pytest.mark.parametrize("size", [19, 21])
@@ -216,4 +252,58 @@ def test_no_more_than_the_published_size_is_unpacked(
   monkeypatch.setattr(zipfile.ZipExtFile, "read", counting)
   with pytest.raises(errors.UserError, match="has more bytes"):
     load(tmp_path)
-  assert read == [len(CONTENT) + 1]
+  assert sum(read) == len(CONTENT) + 1
+
+
+MEASURED = """
+import dataclasses, os, sys
+from seqmodels.data import chunked, corpus, enwik8, files, streams
+
+def resident(*keys):
+  lines = dict(line.split(":") for line in open("/proc/self/status"))
+  return [int(lines[key].split()[0]) << 10 for key in keys]
+
+place = os.path.join(sys.argv[1], "enwik8", "enwik8")
+enwik8.FILE = dataclasses.replace(
+  enwik8.FILE, size=os.path.getsize(place), sha256=files.sha256(place)
+)
+open("/proc/self/clear_refs", "w").write("5")  # the peak begins anew
+before, anonymous = resident("VmRSS", "RssAnon")
+tokens = corpus.load_tokens(
+  source="enwik8", tokenizer="bytes", partition="fractions",
+  fractions=(0.96, 0.04), data_dir=sys.argv[1],
+)
+[peak] = resident("VmHWM")
+train = streams.SequentialStream(tokens.splits["train"], batch=32, length=100)
+for start in range(0, train.segments_per_epoch - 16, 16):
+  train.segments(start, 16)
+valid = streams.SequentialStream(tokens.splits["valid"], batch=1, length=100)
+scored = sum(int(c.mask.sum()) for c in chunked.Chunks.of(valid, 80))
+assert scored == len(tokens.splits["valid"])
+after, peak_of_all = resident("RssAnon", "VmHWM")
+print(peak - before, after - anonymous, peak_of_all - before)
+"""
+
+
+@pytest.mark.skipif(
+  not os.access("/proc/self/clear_refs", os.W_OK), reason="no peak to measure"
+)
+def test_a_whole_file_is_never_in_memory(tmp_path, folder):
+  # A fifth of enwik8: one copy would be 20 MB, one of int32 ids 80.
+  size = 20_000_000
+  line = bytes(range(205)) * 1000
+  with open(folder / "enwik8", "wb") as file:
+    for start in range(0, size, len(line)):
+      file.write(line[: size - start])
+  found = subprocess.run(
+    [sys.executable, "-c", MEASURED, str(tmp_path)],
+    cwd=PROJECT,
+    capture_output=True,
+    text=True,
+    check=True,
+  )
+  loading, kept, everything = map(int, found.stdout.split())
+  assert loading < 16 * MB
+  assert kept < 16 * MB
+  # The file's own pages come on top: the kernel's to take back.
+  assert everything < size + 16 * MB

@@ -23,6 +23,38 @@ def test_bytes_are_mapped_not_loaded(tmp_path):
   assert data.tobytes() == b"abc"
 
 
+@pytest.mark.parametrize("size", [1, 4096, 5000, 10**6])
+def test_pieces_of_a_mapped_file_are_the_file(tmp_path, size):
+  content = np.random.default_rng(0).bytes(10_001)
+  (tmp_path / "file").write_bytes(content)
+  data = files.bytes_of(tmp_path / "file")
+  found = b"".join(piece.tobytes() for piece in files.pieces(data, size))
+  assert found == content
+  # Pages given back are read again when they are wanted again.
+  part = np.asarray(data)[100:9000]
+  kept = list(files.pieces(part, size))
+  assert b"".join(piece.tobytes() for piece in kept) == content[100:9000]
+
+
+def test_what_was_written_to_a_private_mapping_is_not_lost(tmp_path):
+  (tmp_path / "file").write_bytes(bytes(10_000))
+  data = np.memmap(tmp_path / "file", np.uint8, mode="c")
+  data[:] = 7
+  for view in (data, np.asarray(data)[5:]):
+    assert all(np.all(piece == 7) for piece in files.pieces(view, 4096))
+    assert np.all(data == 7)
+
+
+def test_pieces_that_break_leave_nothing(tmp_path):
+  def broken():
+    yield b"the beginning"
+    raise errors.UserError("no more of it")
+
+  with pytest.raises(errors.UserError, match="no more of it"):
+    files.write_pieces(tmp_path / "file", broken())
+  assert os.listdir(tmp_path) == []
+
+
 def test_an_empty_file_is_refused_by_name(tmp_path):
   (tmp_path / "file").touch()
   with pytest.raises(errors.UserError, match=r"file is empty \(0 bytes\)"):

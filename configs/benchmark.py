@@ -9,7 +9,8 @@ in the run folder has medians, quartiles, ratios and memory:
  - one LSTM layer, forward and forward+backward, D = H;
  - the same layer keeping everything for the backward pass or recomputing it
    chunk by chunk;
- - training steps of a character network with Adam, gradient norm clipped at 1;
+ - training steps with Adam, gradient norm clipped at 1: of a character network
+   with one-hot inputs, and of a word network with an embedding;
  - dynamic evaluation with momentum, one stream.
 
 The peers are `flax.linen.RNN(OptimizedLSTMCell)`, `torch.nn.LSTM` (install it
@@ -57,6 +58,15 @@ def get_config(arg: str = "") -> config_dict.ConfigDict:
         "learning_rate": 1e-3,
         "clip_norm": 1.0,
       },
+      # Of a word network: an embedding below the layer, a large softmax.
+      "words": {
+        "symbols": 10_000,
+        "units": 650,
+        "embedding": 650,
+        "batch": 20,
+        "segment": 35,
+        "steps_per_dispatch": 2,
+      },
       "dynamic": {
         "segments": (5, 20, 100),
         # In one run of an entry.
@@ -72,5 +82,6 @@ def get_config(arg: str = "") -> config_dict.ConfigDict:
     config.storage.update(shapes=("6x2x6",), chunk=2)
     config.model.update(symbols=5, units=6)
     config.training.update(batch=2, segment=4)
+    config.words.update(symbols=7, units=6, embedding=3, batch=2, segment=4)
     config.dynamic.update(segments=(2,), symbols=4)
   return config

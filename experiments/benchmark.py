@@ -32,6 +32,17 @@ RULES = {
   "model.symbols": checks.whole(2),
   "model.units": checks.whole(1),
   "training.clip_norm": checks.number(least=0),
+  **{
+    f"words.{name}": checks.whole(1)
+    for name in (
+      "symbols",
+      "units",
+      "embedding",
+      "batch",
+      "segment",
+      "steps_per_dispatch",
+    )
+  },
   "dynamic.segments": checks.several(checks.whole(1), empty=True),
   "dynamic.symbols": checks.whole(1),
 }

@@ -52,11 +52,13 @@ class Sizes(NamedTuple):
   batch: int
   length: int  # T of a segment
   segments: int  # in one run
+  embedding: int = 0  # its width; 0 for one-hot vectors
 
   def __str__(self) -> str:
+    embedded = f", embedding {self.embedding}" if self.embedding else ""
     return (
-      f"1x{self.units} LSTM, {self.symbols} symbols, B {self.batch}, "
-      f"T {self.length}"
+      f"1x{self.units} LSTM{embedded}, {self.symbols:,} symbols, "
+      f"B {self.batch}, T {self.length}"
     )
 
   @property
@@ -137,6 +139,24 @@ def every(
       training,
       shared,
       sizes,
+      rate=config.training.learning_rate,
+      clip_norm=config.training.clip_norm,
+    ),
+  )
+  words = config.words
+  yield (
+    "training words",
+    functools.partial(
+      training,
+      shared,
+      Sizes(
+        symbols=words.symbols,
+        units=words.units,
+        batch=words.batch,
+        length=words.segment,
+        segments=words.steps_per_dispatch,
+        embedding=words.embedding,
+      ),
       rate=config.training.learning_rate,
       clip_norm=config.training.clip_norm,
     ),
@@ -311,6 +331,7 @@ def _predictor(
     sizes.symbols,
     sizes.units,
     peepholes=peepholes,
+    embedding=sizes.embedding,
     dtype=layer_work.operands(precision),
   )
 

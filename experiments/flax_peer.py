@@ -53,7 +53,8 @@ def predictor(
   """A language model of Flax's parts, its fresh weights those of ours.
 
   Args:
-    like: ours: one LSTM layer without peepholes, and a linear head.
+    like: ours: one LSTM layer without peepholes, a linear head, and perhaps an
+      embedding.
     features: H.
     dtype: of the computation.
 
@@ -64,18 +65,22 @@ def predictor(
   head = nn.Dense(symbols, dtype=dtype)
 
   def init(key: jax.Array) -> Any:
-    cell, dense = split(like.init(key))
-    return {"cell": flax_weights.lstm_to_flax(cell), "head": dense}
+    cell, dense, table = split(like.init(key))
+    made = {"cell": flax_weights.lstm_to_flax(cell), "head": dense}
+    return made if table is None else {**made, "table": table}
 
   def apply(
     params: Any, carry: Any, inputs: jax.Array, reset: jax.Array
   ) -> tuple[Any, jax.Array]:
     del reset
     params = _cast(params, dtype)
-    hot = jax.nn.one_hot(inputs, symbols, dtype=dtype or jnp.float32)
+    if "table" in params:
+      xs = params["table"][inputs]
+    else:
+      xs = jax.nn.one_hot(inputs, symbols, dtype=dtype or jnp.float32)
     carry, hs = _rnn(features, dtype).apply(
       {"params": {"cell": params["cell"]}},
-      hot,
+      xs,
       initial_carry=carry,
       return_carry=True,
     )
@@ -90,11 +95,12 @@ def predictor(
   )
 
 
-def split(params: Any) -> tuple[Any, Any]:
-  """The layer's weights and the head's, out of our language model's."""
+def split(params: Any) -> tuple[Any, Any, Any]:
+  """Weights of layer, head and embedding (None), of our language model's."""
   found = dict(params["stack"]["layer_0"])
   found.setdefault("peephole", None)
-  return lstm.LSTMParams(**found), params["head"]
+  table = params.get("embedding", {}).get("table")
+  return lstm.LSTMParams(**found), params["head"], table
 
 
 def _rnn(features: int, dtype: products.Dtype) -> nn.RNN:

@@ -50,14 +50,16 @@ def predictor(
   features: int,
   *,
   peepholes: bool,
+  embedding: int = 0,
   dtype: products.Dtype = None,
 ) -> predictors.Predictor:
-  """Our language model with one layer."""
+  """Our language model with one layer, over one-hot or embedded symbols."""
   return language_model.as_predictor(
     language_model.LanguageModel(
       vocabulary_size=symbols,
       features=(features,),
       options={"peepholes": peepholes},
+      embedding=embedding,
       dtype=dtype,
     )
   )

@@ -140,6 +140,7 @@ def layer(given: layer_work.Task, *, mode: str = "") -> layer_work.Layer:
 def learner(
   cell: Any,
   head: Any,
+  table: Any,
   inputs: np.ndarray,
   targets: np.ndarray,
   *,
@@ -153,7 +154,9 @@ def learner(
   Args:
     cell: our LSTM weights [V, 4H]..., without peepholes.
     head: {"kernel": [H, V], "bias": [V]}.
-    inputs: [K, T, B] ids; one-hot vectors are rows looked up in a unit matrix.
+    table: [V, E] of an embedding that learns, too; None for one-hot vectors,
+      which are rows of a unit matrix.
+    inputs: [K, T, B] ids.
     targets: [K, T, B].
     optimizer: parameters -> a torch optimiser.
     reduction: the loss of a segment: "mean" over its symbols or their "sum".
@@ -171,10 +174,13 @@ def learner(
     {"weight": tensor(head["kernel"].T), "bias": tensor(head["bias"])}
   )
   dense.to(device())
-  weights = [*net.parameters(), *dense.parameters()]
+  embed = torch.nn.Embedding.from_pretrained(
+    torch.eye(symbols) if table is None else tensor(table),
+    freeze=table is None,
+  ).to(device())
+  weights = [*embed.parameters(), *net.parameters(), *dense.parameters()]
   weights = [weight for weight in weights if weight.requires_grad]
   rule = optimizer(weights)
-  unit = torch.eye(symbols, device=device())
   carry: Any = None
   symbols_a_segment = inputs[0].size
 
@@ -183,7 +189,7 @@ def learner(
     losses = []
     for ids, following in zip(inputs, targets, strict=True):
       with autocast(mixed):
-        hs, carry = net(unit[tensor(ids)], carry)
+        hs, carry = net(embed(tensor(ids)), carry)
         logits = dense(hs)
       loss = torch.nn.functional.cross_entropy(
         logits.float().flatten(0, 1),

@@ -161,9 +161,12 @@ def test_cudnn_is_left_out_without_a_gpu():
 @pytest.mark.parametrize(
   "peer", ["flax", pytest.param("torch", marks=torch_wanted)]
 )
-def test_a_peer_trains_to_the_same_losses(peer):
+@pytest.mark.parametrize("embedding", [0, 3])
+def test_a_peer_trains_to_the_same_losses(peer, embedding):
   shared = contests.Setting(0, ("float32",), (peer,))
-  sizes = contests.Sizes(symbols=5, units=8, batch=2, length=6, segments=2)
+  sizes = contests.Sizes(
+    symbols=5, units=8, batch=2, length=6, segments=2, embedding=embedding
+  )
   held = contests.training(shared, sizes, rate=0.05, clip_norm=1.0)
   ours, theirs = (
     np.concatenate([entry.run() for _ in range(15)])
@@ -391,7 +394,7 @@ def test_a_stopped_benchmark_goes_on_with_the_next_contest(
   assert held == ["forward"]
   stop = False
   rows = benchmark.run(small(), tmp_path, tmp_path)
-  assert held == ["forward", "forward+backward", "training"]
+  assert held == ["forward", "forward+backward", "training", "training"]
   assert [row["evaluation"] for row in rows] == held
   kept = json.loads((tmp_path / "benchmark.json").read_text())
   assert len(kept) == 4
@@ -454,5 +457,5 @@ def test_the_default_measures_the_published_shapes():
     (100, 1, 1000), (100, 8, 700), (100, 32, 1000), (100, 64, 650)
   ]  # fmt: skip
   shared = contests.Setting(0, config.precisions, ())
-  assert len(dict(contests.every(config, shared))) == 13
+  assert len(dict(contests.every(config, shared))) == 14
   assert config.repeats >= 10

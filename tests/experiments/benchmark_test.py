@@ -397,7 +397,7 @@ def test_a_stopped_benchmark_goes_on_with_the_next_contest(
   assert held == ["forward", "forward+backward", "training", "training"]
   assert [row["evaluation"] for row in rows] == held
   kept = json.loads((tmp_path / "benchmark.json").read_text())
-  assert len(kept) == 4
+  assert len(kept) == 5
 
 
 def test_without_torch_its_rows_are_missing_and_the_page_says_so(

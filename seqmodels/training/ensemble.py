@@ -87,17 +87,22 @@ def fit(
       calls.checkpoint(state, memory)
 
   while True:
-    if plan.evaluates(step) and stopping[0].evaluated_step != step:
-      for n, state in enumerate(alone()):
-        value = callbacks[n].evaluate(state.params, step)
-        if value is None:
+    waiting = [
+      n
+      for n, memory in enumerate(stopping)
+      if plan.evaluates(step) and memory.evaluated_step != step
+    ]
+    if waiting:
+      now = alone()
+      for n in waiting:
+        value = callbacks[n].evaluate(now[n].params, step)
+        if value is None:  # interrupted: this one and the rest come later
           break
         stopping[n] = stopping[n].update(value, step=step)
         if stopping[n].best_step == step:
-          callbacks[n].improved(state.params, step)
-      if len({memory.evaluated_step for memory in stopping}) == 1:
-        save()
-        saved = step
+          callbacks[n].improved(now[n].params, step)
+      save()
+      saved = step
       clock.restart()
     if step >= plan.total or callbacks[0].interrupted():
       if saved != step:

@@ -113,3 +113,43 @@ def test_members_at_different_steps_are_refused(parts):
   steps = ensemble.make_train_steps(network, optimizer)
   with pytest.raises(ValueError, match="one step"):
     ensemble.fit([one, ahead], steps, PLAN)
+
+
+def test_an_evaluation_cut_short_is_made_up_for_by_the_rest_alone(parts):
+  network, optimizer, _ = parts
+  logs = [[], []]
+  cut = [True]
+
+  def member(seed, log, outcome=None):
+    made = trial(parts, seed, log)
+    evaluate = made.callbacks.evaluate
+
+    def maybe(params, at):
+      return None if seed and cut[0] else evaluate(params, at)
+
+    callbacks = made.callbacks._replace(
+      evaluate=maybe, interrupted=lambda: cut[0] and bool(logs[0])
+      and logs[0][-1][0] == "checkpoint",
+    )  # fmt: skip
+    made = made._replace(callbacks=callbacks)
+    if outcome is not None:
+      made = made._replace(state=outcome.state, stopping=outcome.stopping)
+    return made
+
+  plan = PLAN._replace(checkpoint=100)
+  steps = ensemble.make_train_steps(network, optimizer)
+  stopped = ensemble.fit(
+    [member(seed, log) for seed, log in enumerate(logs)], steps, plan
+  )
+  assert [out.stopping.evaluated_step for out in stopped] == [4, 0]
+  cut[0] = False
+  ensemble.fit(
+    [member(seed, log, stopped[seed]) for seed, log in enumerate(logs)],
+    steps,
+    plan,
+  )
+  for log in logs:
+    assert [e for e in log if e[0] == "evaluate"] == [
+      ("evaluate", 4),
+      ("evaluate", 7),
+    ]

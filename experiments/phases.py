@@ -82,6 +82,9 @@ def model_name(config: config_dict.ConfigDict) -> str:
   size = f"{len(widths)}x{widths[0]}" if uniform else "-".join(widths)
   peepholes = " peephole" if model.cell == "lstm" and model.peepholes else ""
   name = f"{size}{peepholes} {model.cell}"
+  for kind in ("input", "output") if len(widths) > 1 else ():
+    if not model[f"{kind}_skips"]:
+      name += f", no {kind} skips"
   if model.get("embedding"):
     name += f", {'tied ' if model.tied else ''}embedding {model.embedding}"
   return name

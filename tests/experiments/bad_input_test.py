@@ -48,6 +48,40 @@ def test_a_text_shorter_than_one_segment(refused, small, run, corpus_file):
   assert "one segment takes 40" in refused(lambda: run(small()))
 
 
+def test_a_partition_of_three_files_for_one(refused, small, run):
+  sentence = refused(lambda: run(small(data__partition="mikolov")))
+  assert "'mikolov' takes a corpus of three files" in sentence
+  assert "use graves, standard or fractions" in sentence
+
+
+def test_a_partition_of_one_file_for_three(refused, small, run, real_data):
+  config = small(data__source="ptb", data__partition="graves")
+  sentence = refused(lambda: run(config, data_dir=real_data))
+  assert "'ptb' comes in three files and partition is 'graves'" in sentence
+  assert "use 'mikolov'" in sentence
+
+
+def test_a_file_too_short_for_its_partition(refused, small, run, tmp_path):
+  (tmp_path / "enwik8").mkdir()
+  (tmp_path / "enwik8" / "enwik8.first-12").write_bytes(b"<mediawiki x")
+  config = small(
+    data__source="enwik8", data__tokenizer="bytes", data__partition="graves"
+  )
+  sentence = refused(lambda: run(config))
+  assert "12 symbols are too few for partition 'graves'" in sentence
+  assert "valid would be empty" in sentence
+
+
+def test_a_prefix_too_short_for_its_streams(refused, small, run, tmp_path):
+  (tmp_path / "enwik8").mkdir()
+  (tmp_path / "enwik8" / "enwik8.first-40").write_bytes(b"<page>[[" * 5)
+  config = small(
+    data__source="enwik8", data__tokenizer="bytes", data__partition="graves"
+  )
+  sentence = refused(lambda: run(config))
+  assert "has 38 symbols and one segment takes 40 (4 rows of 10)" in sentence
+
+
 def test_bytes_that_are_no_text(refused, small, run, corpus_file):
   corpus_file.write_bytes(b"fine so far\n" * 100 + b"\xff\xfe")
   sentence = refused(lambda: run(small()))

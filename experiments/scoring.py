@@ -10,6 +10,7 @@ from experiments import (
   dynamic_settings,
   phases,
   resumable_dynamic,
+  word_scores,
 )
 from seqmodels import errors
 from seqmodels.evaluation import static, totals
@@ -187,4 +188,5 @@ def rows_of(
   return [
     row(unit.metric, value, evaluation),
     row("error_rate", errors_percent, f"{evaluation}_error_rate"),
+    *word_scores.rows(context, split, evaluation, found, name),
   ]

@@ -79,7 +79,7 @@ def join_bytes(symbols: Iterable[Any]) -> bytes:
   return bytes(ord("?") if isinstance(s, str) else int(s) for s in symbols)
 
 
-def count_words(data: np.ndarray) -> int:
+def count_words(data: np.ndarray, size: int = files.PIECE) -> int:
   r"""How many symbols `words` finds, line ends included, without finding them.
 
   The divisor of a perplexity a word from the scores of characters or bytes.
@@ -89,9 +89,10 @@ def count_words(data: np.ndarray) -> int:
 
   Args:
     data: uint8 [number of bytes], UTF-8 or any other ASCII extension.
+    size: bytes looked at together, which bounds the memory it takes.
   """
   total, inside = 0, False
-  for piece in files.pieces(data):
+  for piece in files.pieces(data, size):
     space = _SPACES[piece]
     begins = ~space
     begins[1:] &= space[:-1]

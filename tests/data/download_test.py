@@ -239,4 +239,4 @@ def test_an_archive_is_downloaded_checked_and_unpacked(
     data_dir=tmp_path / "data",
   )
   assert sum(map(len, tokens.splits.values())) == len(CONTENT)
-  assert stored(tmp_path / "data") == ["enwik8/enwik8.zip"]
+  assert stored(tmp_path / "data") == ["enwik8/enwik8", "enwik8/enwik8.zip"]

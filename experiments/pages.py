@@ -6,7 +6,7 @@ from typing import Any
 
 from experiments import assembly, phases, posterior
 from seqmodels import trees
-from seqmodels.io import atomic, metric_writers, plots, report
+from seqmodels.io import atomic, metric_writers, plots, report, running_plot
 
 
 def write(
@@ -76,7 +76,7 @@ def draw(
     )
   for split, found in curves.items():
     evaluations = " and ".join(found)
-    plots.along_split(
+    running_plot.along_split(
       {
         name: (scores["curve_nats"], scores["curve_counts"])
         for name, scores in found.items()

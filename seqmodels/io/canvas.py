@@ -110,6 +110,18 @@ def references(pair: Any, values: Mapping[str, float]) -> None:
     )
 
 
+def legend_beside(pair: Any, title: str) -> None:
+  """A legend to the right of the axes, where it hides nothing."""
+  pair.legend(
+    frameon=False,
+    title=title,
+    fontsize=8,
+    title_fontsize=8,
+    loc="upper left",
+    bbox_to_anchor=(1.0, 1.0),
+  )
+
+
 def label(name: str) -> str:
   """A metric's name as an axis says it.
 

@@ -155,76 +155,6 @@ def dynamic_search(
     axes.legend(frameon=False)
 
 
-def along_split(
-  curves: Mapping[str, tuple[Sequence[float], Sequence[int]]],
-  path: Path,
-  *,
-  unit: str = "bits per character",
-  title: str = "",
-  windows: int = 150,
-) -> None:
-  """How the score develops along a split, one line an evaluation.
-
-  The upper panel shows each evaluation's mean over everything scored so far,
-  and pale, the mean over each of `windows` stretches. The lower shows how far
-  each evaluation's running mean lies from the first one's.
-
-  Args:
-    curves: by label, such as "static" and "dynamic": the nats of consecutive
-      segments and how many symbols each scored. They may be cut differently.
-    path: the PNG to write.
-    unit: of the upper axis; the values are bits.
-    title: above the figure.
-    windows: how many stretches.
-
-  Raises:
-    ValueError: no curves, or one of them scored nothing.
-  """
-  sums = {
-    label: _cumulative(nats, counts) for label, (nats, counts) in curves.items()
-  }
-  if not sums or any(ends[-1] <= 0 for ends, _ in sums.values()):
-    raise ValueError("a figure along a split needs curves with scored symbols")
-  span = min(ends[-1] for ends, _ in sums.values())
-  # A stretch shorter than a segment would show its interpolation.
-  windows = min(windows, *(len(ends) - 1 for ends, _ in sums.values()))
-  places = np.linspace(0, span, windows + 1)
-  running, stretches = {}, {}
-  for label, (ends, bits) in sums.items():
-    at = np.interp(places, ends, bits)
-    running[label] = at[1:] / places[1:]
-    stretches[label] = np.diff(at) / np.diff(places)
-  compared = len(sums) > 1
-  with canvas.figure(path, height=5.6 if compared else 4.2) as figure:
-    figure.suptitle(title, fontsize=11)
-    grid = figure.subplots(
-      2 if compared else 1,
-      sharex=True,
-      squeeze=False,
-      height_ratios=[2, 1] if compared else [1],
-    )[:, 0]
-    first = next(iter(running))
-    for colour, label in zip(canvas.COLOURS * len(sums), sums, strict=False):
-      grid[0].plot(
-        places[1:], stretches[label], color=colour, alpha=0.3, lw=0.8
-      )
-      final = running[label][-1]
-      grid[0].plot(
-        places[1:], running[label], color=colour, label=f"{label}: {final:.4g}"
-      )
-      if compared and label != first:
-        grid[1].plot(places[1:], running[label] - running[first], color=colour)
-    grid[0].set_ylabel(unit)
-    grid[0].legend(frameon=False, title="mean so far")
-    if compared:
-      grid[1].axhline(0, color=canvas.GREY, lw=1, ls="--")
-      grid[1].set_ylabel(f"against {first}")
-    grid[-1].set_xlabel("symbols scored")
-    canvas.whole_numbers(grid[-1])
-    for axes in grid:
-      canvas.clean(axes)
-
-
 def comparison(
   rows: Sequence[Mapping[str, Any]],
   path: Path,
@@ -308,15 +238,6 @@ def _spare_the_worst(axes: Any, best: float, static: float | None) -> None:
   highest = best if static is None else max(static, best)
   low, high = axes.get_ylim()
   axes.set_ylim(low, min(high, highest + 3 * max(gain, 0.01 * abs(best))))
-
-
-def _cumulative(
-  nats: Sequence[float], counts: Sequence[int]
-) -> tuple[np.ndarray, np.ndarray]:
-  """Symbols and bits up to the end of each segment, from (0, 0) on."""
-  symbols = np.cumsum(np.asarray(counts, np.float64))
-  bits = np.cumsum(np.asarray(nats, np.float64)) / math.log(2.0)
-  return np.append(0.0, symbols), np.append(0.0, bits)
 
 
 def _names(rows: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -4,7 +4,7 @@ import math
 import pathlib
 import re
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from seqmodels.io import atomic
@@ -114,11 +114,22 @@ def console_table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def markdown_table(rows: Sequence[Mapping[str, Any]]) -> str:
   """The rows as a Markdown table, the published value beside ours."""
-  head, body = _cells(rows)
-  rule = ["---"] * len(head)
-  lines = (head, rule, *body)
+  return table(*_cells(rows))
+
+
+def table(head: Sequence[str], body: Iterable[Sequence[str]]) -> str:
+  r"""Cells as a Markdown table.
+
+  >>> print(table(["a", "b"], [["1", "x|y"]]))
+  | a | b |
+  | --- | --- |
+  | 1 | x\|y |
+  """
+  lines = (head, ["---"] * len(head), *body)
   return "\n".join(
-    "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |"
+    "| "
+    + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in line)
+    + " |"
     for line in lines
   )
 

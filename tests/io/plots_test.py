@@ -2,41 +2,12 @@
 
 import json
 import math
-import struct
 
 import numpy as np
 import pytest
 
 from seqmodels import errors
 from seqmodels.io import canvas, plots, report
-
-
-@pytest.fixture
-def drawn(monkeypatch):
-  """The axes of every figure, as they stood when it was written."""
-  from matplotlib import figure as figures
-
-  kept = []
-  save = figures.Figure.savefig
-
-  def keep(self, *arguments, **options):
-    kept.append(self.axes)
-    return save(self, *arguments, **options)
-
-  monkeypatch.setattr(figures.Figure, "savefig", keep)
-  return kept
-
-
-def png_size(path):
-  """Width and height by the file's own header."""
-  data = path.read_bytes()
-  assert data[:8] == b"\x89PNG\r\n\x1a\n"
-  assert 5_000 < len(data) < 300_000
-  return struct.unpack(">II", data[16:24])
-
-
-def lines(axes):
-  return {line.get_label(): line.get_xydata() for line in axes.get_lines()}
 
 
 def metrics(count=400):
@@ -58,7 +29,7 @@ def metrics(count=400):
   ]
 
 
-def test_learning_curves_mark_the_best_step(tmp_path, drawn):
+def test_learning_curves_mark_the_best_step(tmp_path, drawn, png_size, lines):
   path = tmp_path / "figures" / "curves.png"
   plots.learning_curves(
     metrics(), path, name="bits_per_character", references={"paper": 1.9}
@@ -83,7 +54,7 @@ def test_learning_curves_do_not_let_the_start_flatten_the_rest(tmp_path, drawn):
   assert axes.get_ylim()[1] < 5.5  # the first values are near 7
 
 
-def test_learning_curves_read_the_run_folder_file(tmp_path, drawn):
+def test_learning_curves_read_the_run_folder_file(tmp_path, drawn, lines):
   path = tmp_path / "metrics.jsonl"
   path.write_text("".join(json.dumps(line) + "\n" for line in metrics(20)))
   plots.learning_curves(path, tmp_path / "a.png", name="bits_per_character")
@@ -91,7 +62,7 @@ def test_learning_curves_read_the_run_folder_file(tmp_path, drawn):
   assert len(lines(axes)["train"]) == 20
 
 
-def test_learning_curves_of_one_point_are_drawn(tmp_path):
+def test_learning_curves_of_one_point_are_drawn(tmp_path, png_size):
   plots.learning_curves(
     metrics(1), tmp_path / "a.png", name="bits_per_character"
   )
@@ -120,7 +91,9 @@ def search_rows():
   return rows
 
 
-def test_a_search_shows_one_line_a_second_setting_and_the_best(tmp_path, drawn):
+def test_a_search_shows_one_line_a_second_setting_and_the_best(
+  tmp_path, drawn, png_size, lines
+):
   plots.dynamic_search(
     search_rows(), tmp_path / "a.png", settings=["learning_rate", "decay"]
   )
@@ -136,7 +109,7 @@ def test_a_search_shows_one_line_a_second_setting_and_the_best(tmp_path, drawn):
 
 
 def test_a_search_over_one_setting_takes_the_best_of_the_others(
-  tmp_path, drawn
+  tmp_path, drawn, lines
 ):
   plots.dynamic_search(
     search_rows(), tmp_path / "a.png", settings=["learning_rate"]
@@ -147,7 +120,7 @@ def test_a_search_over_one_setting_takes_the_best_of_the_others(
   )
 
 
-def test_a_search_where_all_diverged_is_still_drawn(tmp_path):
+def test_a_search_where_all_diverged_is_still_drawn(tmp_path, png_size):
   rows = search_rows()[:1] + [
     {**row, "bits_per_symbol": math.inf} for row in search_rows()[1:]
   ]
@@ -160,40 +133,6 @@ def test_a_search_that_tried_nothing_is_an_error(tmp_path):
     plots.dynamic_search(
       search_rows()[:1], tmp_path / "a.png", settings=["learning_rate"]
     )
-
-
-def test_along_a_split_the_running_mean_ends_at_the_score(tmp_path, drawn):
-  rng = np.random.default_rng(0)
-  counts = np.full(90, 7)
-  counts[-1] = 3
-  static = rng.uniform(0.5, 1.5, 90) * counts
-  # The same symbols, cut into other segments.
-  dynamic = np.array([static[i : i + 3].sum() * 0.9 for i in range(0, 90, 3)])
-  coarse = np.array([counts[i : i + 3].sum() for i in range(0, 90, 3)])
-  plots.along_split(
-    {"static": (static, counts), "dynamic": (dynamic, coarse)},
-    tmp_path / "a.png",
-  )
-  png_size(tmp_path / "a.png")
-  ((upper, lower),) = drawn
-  score = static.sum() / counts.sum() / math.log(2)
-  finals = [data[-1] for label, data in lines(upper).items() if label[0] != "_"]
-  np.testing.assert_allclose(
-    finals, [[counts.sum(), score], [counts.sum(), 0.9 * score]]
-  )
-  gains = [data[-1, 1] for data in lines(lower).values() if len(data) > 2]
-  np.testing.assert_allclose(gains, [-0.1 * score])
-
-
-def test_along_a_split_one_curve_has_one_panel(tmp_path, drawn):
-  plots.along_split({"static": ([1.0, 2.0], [1, 1])}, tmp_path / "a.png")
-  assert len(drawn[0]) == 1
-
-
-@pytest.mark.parametrize("curves", [{}, {"static": ([], [])}])
-def test_along_a_split_nothing_scored_is_an_error(tmp_path, curves):
-  with pytest.raises(ValueError):
-    plots.along_split(curves, tmp_path / "a.png")
 
 
 def result_rows():
@@ -218,7 +157,7 @@ def result_rows():
 
 
 def test_a_comparison_has_a_bar_a_row_and_marks_what_was_published(
-  tmp_path, drawn
+  tmp_path, drawn, png_size, lines
 ):
   path = tmp_path / "a.png"
   plots.comparison(result_rows(), path, metric="bits_per_character")

@@ -99,9 +99,11 @@ def get_config(arg: str = "") -> config_dict.ConfigDict:
   if stage == "weight_noise":
     config.regularization.weight_noise = 0.075
     config.training.patience = 4
+    config.dynamic.search_rates = (3e-3, 1e-2, 3e-2)
   if stage == "adaptive_weight_noise":
     config.regularization.adaptive = 0.075
     config.training.learning_rate = 2e-3
+    config.dynamic.search_rates = (3e-3, 1e-2, 3e-2)
   if "paper" in variants:
     common.paper(config, momentum=0.99)
     config.data.sentences = True

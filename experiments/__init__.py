@@ -16,7 +16,8 @@ from ml_collections import config_dict
 
 from configs import checks
 from seqmodels import errors
-from seqmodels.io import report, run_record
+from seqmodels.io import report as reports
+from seqmodels.io import run_record
 
 MODULES = {
   "language_modelling": "experiments.language_modelling",
@@ -24,6 +25,7 @@ MODULES = {
   "text_sampling": "experiments.text_sampling",
   "benchmark": "experiments.benchmark",
   "seeds": "experiments.seeds",
+  "report": "experiments.report",
 }
 
 
@@ -101,5 +103,5 @@ def run(
     elif record.primary:
       print(f"already finished: {workdir}", file=sys.stderr)
   if record.primary:
-    print(report.console_table(results["rows"]))
+    print(reports.console_table(results["rows"]))
   return results

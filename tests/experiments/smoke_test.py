@@ -21,6 +21,7 @@ LANGUAGE = {
     "weight_noise,smoke",
     "adaptive_weight_noise,smoke",
     "paper,smoke",
+    "dropout,smoke",
   ),
   "penn_word": (
     "plain,smoke",
@@ -29,7 +30,9 @@ LANGUAGE = {
   ),
   "enwik8": ("graves,smoke",),
 }
-ELSEWHERE = {"text", "dynamic_evaluation", "text_sampling", "benchmark"}
+ELSEWHERE = {
+  *("text", "dynamic_evaluation", "text_sampling", "benchmark", "report"),
+}
 
 
 def page(name, variants, **changes):
@@ -100,3 +103,18 @@ def test_a_trained_run_is_evaluated_and_sampled_again(small, run, tmp_path):
   assert texts[0] == texts[1]
   assert texts[0].startswith("the ")
   assert all(path.read_bytes() == data for path, data in before.items())
+
+
+def test_runs_are_gathered_into_one_page(small, run, tmp_path):
+  trained = run(small(dynamic__rule="sgd"), "trained")["rows"]
+  run(page("report", "smoke", runs=str(tmp_path / "trained")), "report")
+  text = (tmp_path / "report" / "report.md").read_text()
+  static = next(row for row in trained if row["split"] == "test")
+  assert f"| {static['value']:.3f} |" in text
+  assert text.count("| not run |") == 10 + 3
+  figures = {path.stem for path in (tmp_path / "report/figures").iterdir()}
+  assert figures == {
+    "dynamic_gain_text_characters_test",
+    "learning_curves",
+    "paper_and_ours",
+  }

@@ -1,0 +1,180 @@
+"""Gathers run folders into one page and one set of figures."""
+
+import pathlib
+import re
+from collections.abc import Sequence
+
+from ml_collections import config_dict
+
+from experiments import (
+  assembly,
+  published,
+  report_tables,
+  run_facts,
+  run_folders,
+)
+from seqmodels.io import report as reports
+from seqmodels.io import report_plots, running_plot
+
+NOTES = (
+  "The difference is in bits a character for character nets, in perplexity for "
+  "word nets; below 0 ours is better. A perplexity of a character net is a "
+  "word's, of 442,423 / 78,669 = 5.62 characters, line ends not counted as "
+  "words: the paper's relation, 2^(5.6 x bits). A word net's perplexity counts "
+  "line ends, and its bits are shared out over all characters, 442,423 / "
+  "82,430 = 5.37 a symbol; the paper's column has log2(perplexity) / 5.6 "
+  "there, so these two are not to be compared. Epochs are those to the best "
+  "validation; the paper does not say whether its count is that of the whole "
+  "chain."
+)
+
+
+def run(
+  config: config_dict.ConfigDict, workdir: pathlib.Path, data_dir: pathlib.Path
+) -> list[reports.Row]:
+  """Writes report.md and the figures; only reads the runs.
+
+  Args:
+    config: `runs`, folders separated by commas; `points` of a curve.
+    workdir: the run folder of the report.
+    data_dir: unused.
+
+  Returns:
+    The runs' rows that stand on a line of the paper.
+
+  Raises:
+    UserError: no run of a language model in those folders.
+  """
+  del data_dir
+  found = run_folders.gather(config.runs, own=workdir)
+  lines, _ = report_tables.assign(found.runs)
+  figures = draw(found.runs, lines, workdir, config.points)
+  reports.write(workdir, page(found, figures))
+  return report_tables.result_rows(lines)
+
+
+def page(
+  found: run_folders.Gathered, figures: Sequence[reports.Figure] = ()
+) -> str:
+  """The whole report as Markdown."""
+  runs = found.runs
+  lines, beyond = report_tables.assign(runs)
+  shown = {
+    run.path
+    for line in lines
+    if (run := report_tables.shown(lines, line)[0]) is not None
+  }
+  also = [
+    run
+    for members in lines.values()
+    for run in members
+    if run.path not in shown
+  ]
+  parts = [
+    f"# Report on {len(runs)} {'run' if len(runs) == 1 else 'runs'}",
+    f"## {published.SOURCE_1}: Penn Treebank, test split",
+    report_tables.table_1(lines, runs),
+    NOTES,
+    f"## {published.SOURCE_2}",
+    report_tables.table_2(lines),
+  ]
+  if missing := _missing(lines):
+    parts += ["## To be run", missing]
+  for title, table in (
+    (
+      "On the same lines, but not shown above",
+      report_tables.others(also, runs),
+    ),
+    ("Other networks and data", report_tables.others(beyond, runs)),
+    ("Beside the networks", report_tables.baselines(runs)),
+  ):
+    if table:
+      parts += [f"## {title}", table]
+  for figure in figures:
+    parts.append(f"![{figure.caption}]({figure.path})\n\n{figure.caption}")
+  commands = [[run.name, run_facts.command(run)] for run in runs]
+  parts += ["## Commands", reports.table(["run", "command"], commands)]
+  if found.skipped:
+    skipped = [[name, why] for name, why in sorted(found.skipped.items())]
+    parts += ["## Left out", reports.table(["folder", "why"], skipped)]
+  return "\n\n".join(parts) + "\n"
+
+
+def _missing(lines: report_tables.Assigned) -> str:
+  """The commands of lines that no run stands on."""
+  commands = [
+    f"    python main.py {command}"
+    for line, command in published.COMMANDS.items()
+    if line not in lines
+  ]
+  return "\n".join(commands)
+
+
+def draw(
+  runs: Sequence[run_folders.Run],
+  lines: report_tables.Assigned,
+  workdir: pathlib.Path,
+  points: int,
+) -> list[reports.Figure]:
+  """Every figure that the runs allow."""
+  drawn: list[reports.Figure] = []
+
+  def path(name: str, caption: str) -> pathlib.Path:
+    drawn.append(reports.Figure(f"figures/{name}.png", caption))
+    return workdir / "figures" / f"{name}.png"
+
+  learned = [curve for run in runs if (curve := run.learning())]
+  if learned:
+    report_plots.learning_curves(
+      learned, path("learning_curves", "Training and validation by epoch.")
+    )
+  groups: dict[tuple[str, str, str], dict[str, dict[str, running_plot.Curve]]]
+  groups = {}
+  for each in runs:
+    for split in ("test", "valid"):
+      if curves := each.curves(split):
+        source = re.sub(r"\W", "_", str(each.config["data"]["source"]))
+        group = groups.setdefault((source, each.tokenizer, split), {})
+        group[each.name] = dict(curves)
+  for (source, tokenizer, split), members in groups.items():
+    running_plot.dynamic_gain(
+      members,
+      path(
+        f"dynamic_gain_{source}_{tokenizer}_{split}",
+        f"Static and dynamic evaluation along the {split} split ({source}, "
+        f"{tokenizer}).",
+      ),
+      unit=f"bits per {assembly.UNITS[tokenizer].symbol}",
+      points=points,
+    )
+  report_plots.paper_and_ours(
+    _bars(lines), path("paper_and_ours", "The paper's values and ours.")
+  )
+  return drawn
+
+
+def _bars(
+  lines: report_tables.Assigned,
+) -> dict[str, list[report_plots.Bar]]:
+  """All lines of both tables, by what their axis says."""
+  axes = {
+    "characters": "bits per character, Penn Treebank test split",
+    "words": "perplexity, Penn Treebank test split",
+    "bytes": "bits per byte, enwik8",
+  }
+  bars: dict[str, list[report_plots.Bar]] = {text: [] for text in axes.values()}
+  for line in published.TABLE_1:
+    run_, _ = report_tables.shown(lines, (line.tokenizer, line.regularisation))
+    if line.tokenizer == "characters":
+      paper, ours = line.bits, report_tables.bits(run_, line.evaluation)
+    else:
+      paper = line.perplexity
+      ours = report_tables.perplexity(run_, line.evaluation)
+    name = f"{line.regularisation}, {line.evaluation}"
+    bars[axes[line.tokenizer]].append(report_plots.Bar(name, paper, ours))
+  whole, _ = report_tables.shown(lines, ("bytes", "none"))
+  for (split, evaluation), paper in published.TABLE_2.items():
+    ours = report_tables.value(whole, split, evaluation, "bits_per_byte")
+    bar = report_plots.Bar(f"{split}, {evaluation}", paper, ours)
+    bars[axes["bytes"]].append(bar)
+  return bars

@@ -1,0 +1,294 @@
+"""Folders of earlier runs, read back for a report; damaged ones are named."""
+
+import json
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from ml_collections import config_dict
+
+from experiments import assembly, phases, published
+from seqmodels import errors
+from seqmodels.io import metric_writers, report_plots, run_record
+
+_NUMBER = (int, float)
+
+
+class Run(NamedTuple):
+  """One run folder.
+
+  Attributes:
+    name: of the folder.
+    path: of the folder, resolved.
+    config: its settings; of a dynamic evaluation, those of the trained run.
+    evaluates: the run folder whose network it evaluates again; "" if it trained
+      its own.
+    record: run.json.
+    rows: of results.json; none of an unfinished run.
+    metrics: lines of metrics.jsonl.
+    phases: of evaluations.json.
+    finished: it has a results.json.
+    again: evaluations of the same weights, for rows that this run has not.
+  """
+
+  name: str
+  path: pathlib.Path
+  config: dict[str, Any]
+  evaluates: str
+  record: dict[str, Any]
+  rows: list[dict[str, Any]]
+  metrics: list[dict[str, Any]]
+  phases: dict[str, Any]
+  finished: bool
+  again: tuple["Run", ...] = ()
+
+  @property
+  def tokenizer(self) -> str:
+    """Of its data."""
+    return str(self.config["data"]["tokenizer"])
+
+  @property
+  def metric(self) -> str:
+    """What its scores are told in."""
+    return assembly.UNITS[self.tokenizer].metric
+
+  def row(
+    self, split: str, evaluation: str, metric: str, unit: str = ""
+  ) -> dict[str, Any] | None:
+    """The first own row of that kind, else that of an evaluation `again`."""
+    for row in self.rows:
+      kind = (row["split"], row["evaluation"], row["metric"])
+      wanted = kind == (split, evaluation, metric)
+      if wanted and unit in ("", row["unit"]) and not self.is_baseline(row):
+        return row
+    found = (o.row(split, evaluation, metric, unit) for o in self.again)
+    return next((row for row in found if row), None)
+
+  def is_baseline(self, row: Mapping[str, Any]) -> bool:
+    """Whether a row is of an n-gram or a compressor beside the network."""
+    own = str(self.rows[0]["name"]).partition(";")[0]
+    return str(row["name"]).partition(";")[0] != own
+
+  def valid(self) -> float:
+    """The validation score, of an unfinished run the best so far; or inf."""
+    row = self.row("valid", "static", self.metric)
+    if row is not None and row["value"] is not None:
+      return float(row["value"])
+    _, values = metric_writers.series(self.metrics, "valid", self.metric)
+    return min(values, default=float("inf"))
+
+  def steps_per_epoch(self) -> float | None:
+    """From the distance of validations, rounded up to whole dispatches.
+
+    None before the second: the first may have come early, at the run's end.
+    """
+    steps, _ = metric_writers.series(self.metrics, "valid", self.metric)
+    often = self.config["training"]["evaluations_per_epoch"]
+    return float(steps[0] * often) if len(steps) > 1 else None
+
+  def best_epoch(self) -> float | None:
+    """Epochs up to the weights that are evaluated."""
+    steps, values = metric_writers.series(self.metrics, "valid", self.metric)
+    each = self.steps_per_epoch()
+    return steps[int(np.argmin(values))] / each if each and steps else None
+
+  def learning(self) -> report_plots.Learning | None:
+    """Its curves by epoch, if it was validated often enough to tell epochs."""
+    each = self.steps_per_epoch()
+    if not each:
+      return None
+    train, valid = (
+      ([step / each for step in steps], values)
+      for steps, values in (
+        metric_writers.series(self.metrics, split, self.metric)
+        for split in ("train", "valid")
+      )
+    )
+    return report_plots.Learning(self.name, self.metric, train, valid)
+
+  def curves(self, split: str) -> dict[str, tuple[list[float], list[int]]]:
+    """Nats and symbols along a split by evaluation; empty if one is missing."""
+    found = {}
+    for name, phase in self.phases.items():
+      for evaluation in ("static", "dynamic"):
+        if name.partition(":")[0] == f"{evaluation} {split}":
+          found[evaluation] = (phase["curve_nats"], phase["curve_counts"])
+    return found if len(found) == 2 else {}
+
+
+class Gathered(NamedTuple):
+  """What was found: runs by name, and why each other folder was left out."""
+
+  runs: list[Run]
+  skipped: dict[str, str]
+
+
+def gather(listed: str, *, own: pathlib.Path) -> Gathered:
+  """Reads every run folder in a list.
+
+  Args:
+    listed: run folders and folders of run folders, separated by commas.
+    own: the folder of the report, which is no run to report.
+
+  Raises:
+    UserError: the list is empty, or no folder in it can be reported.
+  """
+  places = [
+    pathlib.Path(part.strip()).expanduser()
+    for part in listed.split(",")
+    if part.strip()
+  ]
+  if not places:
+    raise errors.UserError(
+      "config.runs is empty; give a folder of runs or a comma-separated list "
+      "of run folders, --config.runs=runs"
+    )
+  folders: list[pathlib.Path] = []
+  for place in places:
+    if place.is_dir() and not (place / run_record.CONFIG).exists():
+      inside = sorted(entry for entry in place.iterdir() if entry.is_dir())
+      folders += inside or [place]
+    else:
+      folders.append(place)
+  runs: dict[pathlib.Path, Run] = {}
+  skipped: dict[str, str] = {}
+  for folder in folders:
+    path = folder.resolve()
+    if path == own.resolve() or path in runs:
+      continue
+    try:
+      runs[path] = read(folder)
+    except errors.UserError as error:
+      skipped[folder.name or str(folder)] = str(error)
+  if not runs:
+    reasons = "; ".join(f"{name}: {why}" for name, why in skipped.items())
+    raise errors.UserError(
+      f"config.runs={listed} holds no run of a language model"
+      f"{f' ({reasons})' if reasons else ''}; give the --workdir of such runs"
+    )
+  names = [run.name for run in runs.values()]
+  told_apart = [
+    run._replace(name=f"{run.path.parent.name}/{run.name}")
+    if names.count(run.name) > 1
+    else run
+    for run in runs.values()
+  ]
+  return Gathered(sorted(told_apart, key=lambda run: run.name), skipped)
+
+
+def read(folder: pathlib.Path) -> Run:
+  """One run folder.
+
+  Raises:
+    UserError: it is none, it is of no language model, or a file is damaged.
+  """
+  if not folder.is_dir():
+    raise errors.UserError("does not exist")
+  if not (folder / run_record.CONFIG).is_file():
+    raise errors.UserError(f"no run folder: it has no {run_record.CONFIG}")
+  config = _object(folder / run_record.CONFIG)
+  experiment, evaluates = config.get("experiment"), ""
+  if experiment == "dynamic_evaluation":
+    evaluates = str(config.get("restore"))
+    trained = pathlib.Path(evaluates).expanduser() / run_record.CONFIG
+    if not trained.is_file():
+      raise errors.UserError(f"evaluates {evaluates}, which is not there")
+    config = _object(trained) | {"dynamic": config.get("dynamic")}
+  elif experiment != "language_modelling":
+    raise errors.UserError(
+      f"a run of {experiment!r}, which trains no language model"
+    )
+  try:
+    # Whatever the report needs of the settings, it asks for here once.
+    settings = config_dict.ConfigDict(config)
+    phases.model_name(settings)
+    phases.noise_names(settings)
+    published.line_of(config)
+    published.papers_training(config)
+    _ = assembly.UNITS[settings.data.tokenizer]
+    for name in ("batch", "segment", "learning_rate", "evaluations_per_epoch"):
+      if not isinstance(settings.training[name], _NUMBER):
+        raise TypeError(f"training.{name} is no number")
+    _ = settings.data.source, settings.dynamic.rule, settings.restore
+  except (AttributeError, KeyError, TypeError, ValueError) as error:
+    raise errors.UserError(
+      f"{run_record.CONFIG} is not that of a language model ({error})"
+    ) from error
+  finished = run_record.finished(folder)
+  kept = _optional(folder / phases.PHASES).get("phases", {})
+  return Run(
+    name=folder.resolve().name,
+    path=folder.resolve(),
+    config=config,
+    evaluates=evaluates,
+    record=_optional(folder / run_record.RUN),
+    rows=_rows(folder / run_record.RESULTS) if finished else [],
+    metrics=_metrics(folder / metric_writers.METRICS),
+    phases=_curves(folder / phases.PHASES, kept),
+    finished=finished,
+  )
+
+
+def _object(path: pathlib.Path) -> dict[str, Any]:
+  try:
+    found = json.loads(path.read_text(encoding="utf-8"))
+  except (OSError, ValueError) as error:
+    raise errors.UserError(f"{path.name} is damaged ({error})") from None
+  if not isinstance(found, dict):
+    raise errors.UserError(f"{path.name} is damaged (it holds no object)")
+  return found
+
+
+def _optional(path: pathlib.Path) -> dict[str, Any]:
+  return _object(path) if path.is_file() else {}
+
+
+def _rows(path: pathlib.Path) -> list[dict[str, Any]]:
+  rows = _object(path).get("rows")
+  words = ("name", "split", "evaluation", "metric", "unit")
+  good = isinstance(rows, list) and all(
+    isinstance(row, dict)
+    and all(isinstance(row.get(key), str) for key in words)
+    and all(isinstance(row.get(key), _NUMBER) for key in ("count", "seconds"))
+    and isinstance(row.get("value"), (*_NUMBER, type(None)))
+    for row in rows
+  )
+  if not good or not rows:
+    raise errors.UserError(f"{path.name} is damaged (it holds no result rows)")
+  return rows
+
+
+def _metrics(path: pathlib.Path) -> list[dict[str, Any]]:
+  try:
+    entries = metric_writers.read(path)
+  except (errors.UserError, UnicodeDecodeError) as error:
+    raise errors.UserError(f"{path.name} is damaged ({error})") from None
+  for entry in entries:
+    good = (
+      isinstance(entry, dict)
+      and isinstance(entry.get("step"), int)
+      and isinstance(entry.get("value"), (*_NUMBER, type(None)))
+      and {"split", "name"} <= entry.keys()
+    )
+    if not good:
+      raise errors.UserError(f"{path.name} is damaged (a line is no metric)")
+  return entries
+
+
+def _curves(path: pathlib.Path, found: Any) -> dict[str, Any]:
+  """The phases that have a curve."""
+  if not isinstance(found, dict):
+    raise errors.UserError(f"{path.name} is damaged (it holds no phases)")
+  curves: dict[str, Any] = {}
+  for name, phase in found.items():
+    if not isinstance(phase, dict) or "curve_nats" not in phase:
+      continue
+    parts: Sequence[Any] = (phase["curve_nats"], phase.get("curve_counts"))
+    if not all(
+      isinstance(part, list) and all(isinstance(x, _NUMBER) for x in part)
+      for part in parts
+    ) or len(parts[0]) != len(parts[1]):
+      raise errors.UserError(f"{path.name} is damaged (a curve is no curve)")
+    curves[name] = phase
+  return curves

@@ -18,7 +18,7 @@ from seqmodels import errors
 from seqmodels.cells import cell as cells
 from seqmodels.data import chunked, corpus, recoded, streams, vocabulary
 from seqmodels.io import atomic, checkpoints, run_record
-from seqmodels.models import language_model, predictor
+from seqmodels.models import language_model, noise, predictor
 from seqmodels.training import optimizers, regularizers
 
 VOCABULARY = "vocabulary.json"
@@ -136,12 +136,12 @@ def build_predictor(
   )
 
 
-def build_noise(config: config_dict.ConfigDict) -> language_model.Noise:
+def build_noise(config: config_dict.ConfigDict) -> noise.Noise:
   """The rates of `config.regularization`; runs older than it have none."""
   chosen = config.get("regularization")
   if chosen is None:
-    return language_model.Noise()
-  return language_model.Noise(
+    return noise.Noise()
+  return noise.Noise(
     embedding=chosen.dropout_embedding,
     input=chosen.dropout_input,
     hidden=chosen.dropout_hidden,

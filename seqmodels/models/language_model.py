@@ -5,41 +5,17 @@ DropConnect are options that the paper does not have.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from seqmodels import errors
+from seqmodels.models import noise as noises
 from seqmodels.models import predictor
 from seqmodels.regularization import drop_connect, dropout
 from seqmodels.stacks import deep_recurrent, embedding
-
-
-class Noise(NamedTuple):
-  """Shares that training drops, each in [0, 1); all of them off by default.
-
-  Attributes:
-    embedding: whole symbols of the vocabulary, for a segment.
-    input: units of the embedding, or positions of one-hot inputs.
-    hidden: units between layers.
-    output: units that the softmax reads.
-    drop_connect: recurrent weights, for a segment.
-    variational: one mask of units a segment and stream, not one a step.
-  """
-
-  embedding: float = 0.0
-  input: float = 0.0
-  hidden: float = 0.0
-  output: float = 0.0
-  drop_connect: float = 0.0
-  variational: bool = True
-
-  @property
-  def any(self) -> bool:
-    """Whether training differs from use."""
-    return any(self[:5])
 
 
 class LanguageModel(nn.Module):
@@ -81,7 +57,7 @@ class LanguageModel(nn.Module):
   chunk: int = 0
   embedding: int = 0
   tied: bool = False
-  noise: Noise = Noise()
+  noise: noises.Noise = noises.Noise()
 
   def __post_init__(self) -> None:
     """Refuses what cannot be built."""

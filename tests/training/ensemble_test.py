@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from seqmodels.data import streams
-from seqmodels.models import language_model
+from seqmodels.models import language_model, noise
 from seqmodels.training import (
   ensemble,
   loop,
@@ -25,7 +25,7 @@ def parts():
     language_model.LanguageModel(
       vocabulary_size=6,
       features=(5,),
-      noise=language_model.Noise(output=0.2),
+      noise=noise.Noise(output=0.2),
     )
   )
   optimizer = optimizers.build("adam", learning_rate=0.01)

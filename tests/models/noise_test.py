@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from seqmodels import errors, trees
-from seqmodels.models import language_model
+from seqmodels.models import language_model, noise
 
-NOISE = language_model.Noise(
+NOISE = noise.Noise(
   embedding=0.3, input=0.3, hidden=0.3, output=0.3, drop_connect=0.3
 )
 IDS = jnp.array(np.random.default_rng(0).integers(-1, 7, (6, 3)))
@@ -40,7 +40,7 @@ def test_training_drops_and_evaluation_does_not(shape):
 
 
 def test_rate_zero_is_none():
-  network = make(noise=language_model.Noise())
+  network = make(noise=noise.Noise())
   params = network.init(jax.random.key(0))
   assert network.noisy is None
   one, other = (scores(network, params, key) for key in KEYS)
@@ -49,11 +49,11 @@ def test_rate_zero_is_none():
 
 
 @pytest.mark.parametrize(
-  "field", [name for name in language_model.Noise._fields if name[0] != "v"]
+  "field", [name for name in noise.Noise._fields if name[0] != "v"]
 )
 @pytest.mark.parametrize("width", [0, 4])
 def test_every_rate_does_something_of_its_own(field, width):
-  network = make(noise=language_model.Noise(**{field: 0.5}), embedding=width)
+  network = make(noise=noise.Noise(**{field: 0.5}), embedding=width)
   params = network.init(jax.random.key(0))
   assert not bool(
     jnp.all(scores(network, params, KEYS[0]) == scores(network, params))
@@ -62,7 +62,7 @@ def test_every_rate_does_something_of_its_own(field, width):
 
 def test_dropped_units_average_out():
   """With one linear map above, the mean over masks is the score without."""
-  network = make(features=(5,), noise=language_model.Noise(output=0.5))
+  network = make(features=(5,), noise=noise.Noise(output=0.5))
   params = network.init(jax.random.key(0))
   keys = jax.random.split(jax.random.key(1), 4_000)
   mean = jnp.mean(jax.vmap(lambda key: scores(network, params, key))(keys), 0)
@@ -143,4 +143,4 @@ def test_a_tied_softmax_without_an_embedding_is_refused():
 @pytest.mark.parametrize("rate", [1.0, -0.5])
 def test_a_rate_that_leaves_nothing_is_refused(rate):
   with pytest.raises(errors.UserError, match="below 1"):
-    make(noise=language_model.Noise(hidden=rate))
+    make(noise=noise.Noise(hidden=rate))

@@ -39,8 +39,8 @@ def get_config(arg: str = "") -> config_dict.ConfigDict:
   if "rms" in variants:
     config.dynamic.update(
       rule="rms",
-      search_rates=(1e-4, 2e-4, 5e-4),
-      search_decays=(1e-3, 1e-2),
+      search_rates=(3e-5, 6e-5, 1e-4),
+      search_decays=(3e-3, 1e-2),
       epsilon=2e-5,
     )
   else:

@@ -139,7 +139,8 @@ def dropout(config: config_dict.ConfigDict) -> None:
   )
   config.dynamic.update(
     rule="rms",
-    search_rates=(1e-4, 2e-4, 5e-4),
-    search_decays=(1e-3, 1e-2),
-    search_segments=(20, 50),
+    search_rates=(5e-5, 1e-4, 1.5e-4),
+    search_decays=(1e-2, 3e-2),
+    search_segments=(20,),
+    epsilon=2e-5,
   )

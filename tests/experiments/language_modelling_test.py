@@ -247,16 +247,24 @@ def test_weights_of_another_model_are_refused_with_every_difference(
 
 
 @pytest.mark.parametrize(
-  "changes",
+  ("sampling", "changes"),
   [
-    {"data__sentences": True},
-    {"training__reset_every": 3},
-    {"training__random_offset": True},
+    ("random", {"data__sentences": True}),
+    ("random", {"training__reset_every": 3}),
+    ("random", {"training__random_offset": True}),
+    ("sentences", {"training__reset_every": 3, "data__sentences": True}),
   ],
 )
-def test_what_means_nothing_to_random_windows_is_refused(small, run, changes):
-  with pytest.raises(errors.UserError, match="nothing to random windows"):
-    run(small(training__sampling="random", **changes))
+def test_what_means_nothing_to_a_sampling_is_refused(
+  small, run, sampling, changes
+):
+  with pytest.raises(errors.UserError, match=f"means nothing.*'{sampling}'"):
+    run(small(training__sampling=sampling, **changes))
+
+
+def test_whole_sentences_need_sentences_in_evaluation_too(small, run):
+  with pytest.raises(errors.UserError, match=r"config\.data\.sentences is"):
+    run(small(training__sampling="sentences"))
 
 
 def test_a_mistake_before_training_does_not_spoil_the_folder(small, run):

@@ -43,8 +43,8 @@ def run(
     tokens = assembly.load_tokens(config, data_dir)
     course.plan(config, tokens)  # what it refuses leaves no trace
     sharding.data_mesh(config.training.batch)
-    assembly.settle_data(workdir, tokens)
     network = assembly.build_predictor(config, tokens.vocabulary.size)
+    assembly.settle_data(workdir, tokens)
     fitted = fitting.train(config, workdir, tokens, network, signals)
     context = phases.Context(
       config,

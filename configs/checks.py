@@ -96,7 +96,6 @@ RULES: dict[str, Rule] = {
     "a whole number from 0 to 4294967295",
   ),
   "seeds": whole(1),
-  "points": whole(2),
   # Empty where a trained run is reloaded, and keeps its own.
   "dtype": one_of("", "float32", "bfloat16"),
   "data.min_frequency": whole(1),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ml_collections import config_dict
 
+from configs import checks
 from experiments import (
   assembly,
   published,
@@ -28,6 +29,9 @@ NOTES = (
   "chain."
 )
 
+# Of this page alone, over those of every page.
+RULES = {"points": checks.whole(2)}
+
 
 def run(
   config: config_dict.ConfigDict, workdir: pathlib.Path, data_dir: pathlib.Path
@@ -43,9 +47,10 @@ def run(
     The runs' rows that stand on a line of the paper.
 
   Raises:
-    UserError: no run of a language model in those folders.
+    UserError: a bad setting; no run of a language model in those folders.
   """
   del data_dir
+  checks.validate(config, RULES)
   found = run_folders.gather(config.runs, own=workdir)
   lines, _ = report_tables.assign(found.runs)
   figures = draw(found.runs, lines, workdir, config.points)

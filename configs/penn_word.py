@@ -58,6 +58,10 @@ TABLE = {
 }
 
 
+# Of Table 1, which does not say whether they take in the stage before.
+PAPERS_EPOCHS = {"plain": 11.0, "weight_noise": 14.0}
+
+
 def get_config(arg: str = "") -> config_dict.ConfigDict:
   """Settings of a variant."""
   variants = common.parse(arg, (*STAGES, "paper", "smoke"))
@@ -102,7 +106,9 @@ def get_config(arg: str = "") -> config_dict.ConfigDict:
   if "paper" in variants:
     common.paper(config, momentum=0.99)
     config.data.sentences = True
-    config.training.update(sampling="sentences", segment=20)
+    config.training.update(
+      sampling="sentences", segment=20, epochs=PAPERS_EPOCHS[stage]
+    )
   if stage in TABLE:
     static, rate = TABLE[stage]
     with config.unlocked():

@@ -275,6 +275,11 @@ def reload(run_dir: str, *, dtype: str = "") -> Trained:
     )
   if dtype:
     config.dtype = dtype
+  if config.get("seeds", 1) > 1:
+    raise errors.UserError(
+      f"{folder} holds {config.seeds} seeds; name one of them, such as "
+      f"{folder / f'seed-{config.seed}'}"
+    )
   if not (folder / VOCABULARY).is_file():
     raise errors.UserError(
       f"{folder} has no {VOCABULARY}: its run stopped before training; run its "
@@ -289,18 +294,22 @@ def reload(run_dir: str, *, dtype: str = "") -> Trained:
 
 
 def restore_weights(
-  run_dir: str, target: Any, symbols: vocabulary.Vocabulary
+  config: config_dict.ConfigDict,
+  target: Any,
+  symbols: vocabulary.Vocabulary,
 ) -> Any:
-  """The weights of an earlier run, to go on training from.
+  """The weights of the run `config.restore`, to go on training from.
 
   Args:
-    run_dir: its run folder.
+    config: of the run that goes on.
     target: names, shapes and dtypes of the weights wanted.
     symbols: what they must have been trained on.
 
   Raises:
-    UserError: no such run, another network, or other symbols.
+    UserError: no such run, another network, other symbols, or a partition that
+      shows it what this one keeps for validation and test.
   """
+  run_dir = config.restore
   folder = pathlib.Path(run_dir).expanduser()
   try:
     found = checkpoints.restore_params(folder, target)
@@ -311,7 +320,39 @@ def restore_weights(
       f"config.restore={run_dir} cannot be gone on from: {error}"
     ) from error
   check_vocabulary(found.meta, symbols, folder)
+  _require_same_network(config, run_record.read_config(folder), folder)
   return found.tree
+
+
+# Settings that change what weights of equal shapes mean.
+_NETWORK = ("cell", "features", "peepholes", "input_skips", "output_skips")
+_NETWORK += ("embedding", "tied", "rounds", "rank")
+
+
+def _require_same_network(
+  config: config_dict.ConfigDict,
+  theirs: Mapping[str, Any],
+  folder: pathlib.Path,
+) -> None:
+  """Refuses weights that fit but were trained as something else."""
+  ours = json.loads(config.to_json())
+  for name in _NETWORK:
+    model = theirs.get("model", {})
+    if name in model and model[name] != ours["model"][name]:
+      raise errors.UserError(
+        f"config.restore={folder} was trained with model.{name} "
+        f"{model[name]!r} and this run has {ours['model'][name]!r}; give the "
+        "same"
+      )
+  data = theirs.get("data", {})
+  partition = data.get("partition")
+  same_source = data.get("source") == ours["data"]["source"]
+  if same_source and partition != ours["data"]["partition"]:
+    raise errors.UserError(
+      f"config.restore={folder} was trained on the partition {partition!r}, "
+      f"parts of which {ours['data']['partition']!r} keeps for validation and "
+      "test; give a run on the same partition"
+    )
 
 
 def check_vocabulary(

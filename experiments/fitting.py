@@ -162,9 +162,7 @@ def starting_point(
     return own.tree, _finite_best(memory), Tally(*own.meta.get("tally", ()))
   fresh = setup.fresh()
   if setup.config.restore:
-    earlier = assembly.restore_weights(
-      setup.config.restore, setup.weights, symbols
-    )
+    earlier = assembly.restore_weights(setup.config, setup.weights, symbols)
     wrapped = jax.jit(setup.regularizer.wrap)(earlier)
     fresh = fresh._replace(
       params=wrapped, opt_state=jax.jit(setup.optimizer.init)(wrapped)

@@ -56,16 +56,21 @@ TABLE_2 = {
 
 # What makes a run of a line of Table 1, and of Table 2.
 COMMANDS = {
-  ("characters", "none"): "--config=configs/penn_char.py",
+  ("characters", "none"): "--config=configs/penn_char.py "
+  "--workdir=runs/penn_char",
   ("characters", "weight noise"): "--config=configs/penn_char.py:weight_noise "
-  "--config.restore=runs/penn_char",
+  "--config.restore=runs/penn_char --workdir=runs/penn_char_weight_noise",
   ("characters", "adaptive weight noise"): "--config=configs/penn_char.py"
-  ":adaptive_weight_noise --config.restore=runs/penn_char_weight_noise",
-  ("words", "none"): "--config=configs/penn_word.py",
+  ":adaptive_weight_noise --config.restore=runs/penn_char_weight_noise "
+  "--workdir=runs/penn_char_adaptive",
+  ("words", "none"): "--config=configs/penn_word.py --workdir=runs/penn_word",
   ("words", "weight noise"): "--config=configs/penn_word.py:weight_noise "
-  "--config.restore=runs/penn_word",
-  ("bytes", "none"): "--config=configs/enwik8.py:graves",
+  "--config.restore=runs/penn_word --workdir=runs/penn_word_weight_noise",
+  ("bytes", "none"): "--config=configs/enwik8.py:graves --workdir=runs/enwik8",
 }
+
+# Of the paper's weight noise, and of its adaptive kind at the start.
+DEVIATION = 0.075
 
 # The Penn Treebank's test split, line ends among the characters only.
 TEST_CHARACTERS = 442_423
@@ -75,6 +80,8 @@ TEST_LINES = 3_761
 
 def regularisation(config: Mapping[str, Any]) -> str:
   """The paper's name for it; "none" where all is off, "" for any other.
+
+  Noise of another deviation is another regularisation.
 
   Args:
     config: of a run; those older than the section `regularization` lack it.
@@ -87,6 +94,10 @@ def regularisation(config: Mapping[str, Any]) -> str:
     or name.startswith("dropout")
     if value
   }
+  if any(
+    chosen[name] != DEVIATION for name in on & {"weight_noise", "adaptive"}
+  ):
+    return ""
   return {
     frozenset(): "none",
     frozenset({"weight_noise"}): "weight noise",
@@ -139,12 +150,18 @@ def perplexity(config: Mapping[str, Any], evaluation: str) -> float | None:
 
 def papers_training(config: Mapping[str, Any]) -> bool:
   """Whether a run was trained as the paper says, not by a faster recipe."""
-  training = config["training"]
+  training, data = config["training"], config["data"]
+  by_sentences = data["source"] == "ptb"
   return bool(
     training["optimizer"] == "sgd"
     and training["learning_rate"] == 1e-4
-    and training["momentum"] in (0.9, 0.99)
+    and training["momentum"] == (0.99 if by_sentences else 0.9)
     and training["batch"] == 1
+    and (training.get("sampling") == "sentences") == by_sentences
+    and bool(data.get("sentences")) == by_sentences
+    and bool(training.get("reset_every")) != by_sentences
+    and config["model"]["gradient_clip"] == 1.0
+    and not training["max_steps"]
     and training.get("reduction", "mean") == "sum"
     and training["schedule"] == "constant"
     and not training["clip_norm"]

@@ -28,7 +28,7 @@ def assign(
   for run in runs:
     line = published.line_of(run.config)
     # The paper adapts by plain descent.
-    if run.evaluates and run.config["dynamic"]["rule"] == "rms":
+    if run.evaluates and not run_facts.adapts_plainly(run):
       line = None
     if line is None:
       beyond.append(run)
@@ -112,6 +112,8 @@ def table_1(lines: Assigned, runs: Sequence[Run]) -> str:
   body = []
   for line in published.TABLE_1:
     run, state = shown(lines, (line.tokenizer, line.regularisation))
+    if run and not _papers_way(run, line.evaluation):
+      run, state = None, f"{run.name}: adapted by another rule"
     ours = (
       bits(run, line.evaluation),
       perplexity(run, line.evaluation),
@@ -138,11 +140,16 @@ def table_2(lines: Assigned) -> str:
   for (split, evaluation), paper in published.TABLE_2.items():
     ours = value(run, split, evaluation, "bits_per_byte")
     told = _told(run, state)
+    label = f"{split}, {evaluation}"
     if run and ours is None:
       told = _told(run, f"{run.name}: not scored")
+    elif run:
+      scored, row = run.scored(split, evaluation, "bits_per_byte")
+      told = _told(scored, scored.name)
+      label += f" ({row['count']:,} bytes)"
     body.append(
       [
-        f"{split}, {evaluation}",
+        label,
         f"{paper:g}",
         _figure(ours),
         _difference(ours, paper),
@@ -262,12 +269,17 @@ def result_rows(lines: Assigned) -> list[dict[str, Any]]:
   for line, split, evaluation, metric, paper, source in wanted:
     run, _ = shown(lines, line)
     row = run.row(split, evaluation, metric) if run else None
-    if run and row:
+    if run and row and _papers_way(run, evaluation):
       name = f"{run.name}: {row['name']}"
       rows.append(
         row | {"name": name, "reference": paper, "reference_source": source}
       )
   return rows
+
+
+def _papers_way(run: Run, evaluation: str) -> bool:
+  """Whether such a score may stand on a line of the paper."""
+  return evaluation != "dynamic" or run_facts.adapts_plainly(run)
 
 
 def _figure(number: float | None) -> str:

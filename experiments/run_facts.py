@@ -26,14 +26,20 @@ def recipe(run: run_folders.Run) -> str:
   if config.restore:
     parts.append(f"begun from {pathlib.Path(config.restore).name}")
   if run.evaluates:
-    parts.append(
-      f"{pathlib.Path(run.evaluates).name} evaluated again, "
-      + (f"rule {config.dynamic.rule}" if config.dynamic.rule else "static")
-    )
+    parts.append(f"{pathlib.Path(run.evaluates).name} evaluated again")
+  if not adapts_plainly(run):
+    parts.append(f"dynamic by the rule {config.dynamic.rule}")
+  if config.get("seeds", 1) > 1:
+    parts.append(f"mean of {config.seeds} seeds, deviations in its own report")
   # What a row over a part of the data says of it.
   own = str(run.rows[0]["name"]).partition(";")[0] if run.rows else ""
   note = re.search(r"\(([^()]*)\)$", own)
   return ", ".join(parts) + (f" ({note[1]})" if note else "")
+
+
+def adapts_plainly(run: run_folders.Run) -> bool:
+  """Whether its dynamic evaluation, if any, is the paper's plain descent."""
+  return run.config["dynamic"]["rule"] in ("", "sgd")
 
 
 def epochs(run: run_folders.Run, runs: Sequence[run_folders.Run]) -> str:

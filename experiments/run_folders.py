@@ -65,6 +65,20 @@ class Run(NamedTuple):
     found = (o.row(split, evaluation, metric, unit) for o in self.again)
     return next((row for row in found if row), None)
 
+  def scored(
+    self, split: str, evaluation: str, metric: str
+  ) -> tuple["Run", dict[str, Any]]:
+    """The row that `row` finds, and the run among `again` that made it.
+
+    Raises:
+      KeyError: there is none.
+    """
+    for run in (self._replace(again=()), *self.again):
+      row = run.row(split, evaluation, metric)
+      if row is not None:
+        return run, row
+    raise KeyError(f"{self.name} has no {evaluation} {metric} of {split}")
+
   def is_baseline(self, row: Mapping[str, Any]) -> bool:
     """Whether a row is of an n-gram or a compressor beside the network."""
     own = str(self.rows[0]["name"]).partition(";")[0]

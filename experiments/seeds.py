@@ -1,14 +1,15 @@
 """One recipe under several seeds: the mean of every result, and its spread.
 
-Each seed has a run folder of its own, `seed-N`, as a run alone would leave it.
-Small networks are trained side by side first (`seqmodels.training.ensemble`).
+Each seed has a run folder of its own, `seed-N`, like that of a run alone. Small
+networks are trained side by side first (`seqmodels.training.ensemble`), which
+rounds a little differently.
 """
 
 import contextlib
 import pathlib
 import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import jax
@@ -88,9 +89,8 @@ def spread(results: Sequence[Sequence[report.Row]]) -> list[report.Row]:
   for same in zip(*results, strict=True):
     values = [row["value"] for row in same]
     first = dict(same[0])
-    # What a search chose may differ from seed to seed.
     names = {row["name"] for row in same}
-    name = first["name"] if len(names) == 1 else first["name"].split(";")[0]
+    name = _in_common(names)
     if len(set(values)) == 1 and len(names) == 1:
       rows.append(first)
       continue
@@ -114,6 +114,18 @@ def spread(results: Sequence[Sequence[report.Row]]) -> list[report.Row]:
   return rows
 
 
+def _in_common(names: Collection[str]) -> str:
+  """The parts that all names have: what a search chose may differ.
+
+  >>> _in_common(["net; sgd, rate 0.1; a word", "net; sgd, rate 1; a word"])
+  'net; a word'
+  """
+  first, *others = [name.split("; ") for name in names]
+  return "; ".join(
+    part for part in first if all(part in other for other in others)
+  )
+
+
 def train_together(
   members: Sequence[tuple[config_dict.ConfigDict, pathlib.Path]],
   data_dir: pathlib.Path,
@@ -121,8 +133,9 @@ def train_together(
   """Trains small networks side by side and leaves their checkpoints.
 
   Does nothing where a seed fills the machine alone, where training may stop
-  early, in bfloat16 on a CPU (XLA has no batched product of it there), on
-  several devices, or where the seeds' folders stand at different steps.
+  early, where minibatches are padded to their own sentences, in bfloat16 on a
+  CPU (XLA has no batched product of it there), or on several devices. Seeds
+  that a kill left at different steps go on from the newest that all have.
 
   Raises:
     Interrupted: after a signal, with all states saved.
@@ -131,6 +144,7 @@ def train_together(
   on_cpu = jax.default_backend() == "cpu"
   if (
     config.training.patience
+    or config.training.sampling == "sentences"
     or jax.device_count() > 1
     or (on_cpu and config.dtype != "float32")
     or any((folder / run_record.RESULTS).exists() for _, folder in members)
@@ -147,9 +161,15 @@ def train_together(
     if weights * len(members) > SMALL:
       return
     joined: list[ensemble.Member] = []
-    areas = []
+    areas = [
+      stack.enter_context(checkpoints.Checkpoints(folder / "checkpoints"))
+      for _, folder in members
+    ]
+    common = set.intersection(*(set(saved.latest_steps) for saved in areas))
+    for saved in areas:
+      saved.rewind(max(common, default=-1))
     mesh = sharding.data_mesh(config.training.batch)
-    for setup in setups:
+    for setup, saved in zip(setups, areas, strict=True):
       stack.enter_context(
         run_record.start(
           setup.workdir,
@@ -158,10 +178,6 @@ def train_together(
         )
       )
       assembly.settle_data(setup.workdir, tokens)
-      saved = stack.enter_context(
-        checkpoints.Checkpoints(setup.workdir / "checkpoints")
-      )
-      areas.append(saved)
       state, memory, tally = fitting.starting_point(setup, saved)
       first = int(state.step)
       metrics = stack.enter_context(
@@ -179,8 +195,8 @@ def train_together(
         ensemble.Member(state, memory, _one_at_a_time(callbacks, saved))
       )
     if len({int(member.state.step) for member in joined}) > 1:
-      return
-    outcomes = ensemble.fit(
+      return  # A newest state was corrupt: each goes on alone.
+    ensemble.fit(
       joined,
       ensemble.make_train_steps(
         network,
@@ -192,8 +208,7 @@ def train_together(
     )
     for saved in areas:
       saved.wait()
-    if outcomes[0].interrupted:
-      signals.check()
+    signals.check()
 
 
 def _one_at_a_time(

@@ -159,6 +159,16 @@ class Checkpoints:
       checkpoint_area.read_meta(self._latest) if self.latest_steps else None
     )
 
+  def rewind(self, step: int) -> None:
+    """Deletes whole states of later steps, for a run that goes back to one.
+
+    Several runs that go on together need a step that all of them have.
+    """
+    self.wait()
+    if processes.is_first():
+      kept = [saved for saved in self.latest_steps if saved <= step]
+      checkpoint_area.keep(self._latest, kept)
+
   def discard_after(self, step: int) -> None:
     """Deletes best parameters of later steps.
 

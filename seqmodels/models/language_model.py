@@ -37,7 +37,8 @@ class LanguageModel(nn.Module):
     noise: what training drops; without a `dropout` key nothing is.
 
   Raises:
-    UserError: tied without an embedding, or a rate outside [0, 1).
+    UserError: tied without an embedding, a rate outside [0, 1), or dropout
+      between layers where there is one.
 
   Example: the Penn Treebank character network of the paper.
   >>> model = LanguageModel(vocabulary_size=49, features=(1000,))
@@ -64,6 +65,11 @@ class LanguageModel(nn.Module):
     super().__post_init__()
     for rate in self.noise[:5]:
       dropout.check_rate(rate)
+    if self.noise.hidden and len(self.features) < 2:
+      raise errors.UserError(
+        "dropout_hidden drops between layers, and there is one layer; use "
+        "dropout_output or dropout_input, or give more layers"
+      )
     if self.tied and not self.embedding:
       raise errors.UserError(
         "a tied softmax shares the weights of an embedding, but the "

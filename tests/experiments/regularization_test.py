@@ -1,6 +1,7 @@
 """Noise and dropout in whole runs: the chain, its records, its refusals."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -139,6 +140,31 @@ def test_a_stage_of_another_network_is_refused(small, run, tmp_path, capsys):
   assert "cannot be gone on from" in said
   assert "stack/layer_0/recurrent_kernel" in said
   assert not (tmp_path / "other" / "checkpoints").exists()
+
+
+@pytest.mark.parametrize(
+  ("changes", "sentence"),
+  [
+    # Weights of the same shapes and names, but not of the same network.
+    ({"model__cell": "elman_relu"}, "model.cell 'elman' and this run has"),
+    ({"model__output_skips": True}, "model.output_skips False"),
+    # What the earlier run was trained on would be validated on.
+    ({"data__partition": "fractions"}, "the partition 'standard', parts of"),
+  ],
+)
+def test_a_stage_of_what_fits_but_is_not_the_same_is_refused(
+  small, run, tmp_path, changes, sentence
+):
+  base = {"model__cell": "elman", "model__output_skips": False}
+  run(small(**base), "plain")
+  stage = small(**{**base, **changes}, restore=str(tmp_path / "plain"))
+  with pytest.raises(errors.UserError, match=re.escape(sentence)):
+    run(stage, "next")
+
+
+def test_dropout_between_layers_wants_two(small, run):
+  with pytest.raises(errors.UserError, match="there is one layer"):
+    run(small(regularization__dropout_hidden=0.5))
 
 
 def test_two_kinds_of_weight_noise_at_once_are_refused(small, run):

@@ -187,6 +187,42 @@ def test_networks_that_are_not_the_papers_have_a_table_of_their_own(
   assert cells(page, "characters", "none", "yes")[12] == "old"
 
 
+def test_a_run_that_adapts_by_another_rule_has_no_dynamic_line(tmp_path):
+  config = penn_char.get_config()
+  config.dynamic.rule = "rms"
+  write_run(tmp_path / "runs" / "other", config, scores(1.40, 1.31, 1.20))
+  page, rows = make_page(tmp_path / "runs", tmp_path)
+  assert cells(page, "characters", "none", "no")[4] == "1.310"
+  dynamic = cells(page, "characters", "none", "yes")
+  assert dynamic[4] == ""
+  assert "other: adapted by another rule" in dynamic
+  assert [row["evaluation"] for row in rows] == ["static"]
+
+
+def test_noise_of_another_deviation_is_of_no_line():
+  config = penn_char.get_config("weight_noise")
+  assert published.regularisation(config.to_dict()) == "weight noise"
+  config.regularization.weight_noise = 5.0
+  assert published.line_of(config.to_dict()) is None
+
+
+@pytest.mark.parametrize(
+  "change",
+  [
+    {"training.momentum": 0.9},
+    {"training.max_steps": 1},
+    {"training.sampling": "sequential"},
+    {"model.gradient_clip": 0.0},
+  ],
+)
+def test_the_papers_training_is_all_of_it(change):
+  config = penn_char.get_config("paper")
+  assert published.papers_training(config.to_dict())
+  config.update_from_flattened_dict(change)
+  assert not published.papers_training(config.to_dict())
+  assert published.papers_training(enwik8.get_config("paper").to_dict())
+
+
 def test_table_2_takes_its_training_row_from_an_evaluation_again(tmp_path):
   folder = tmp_path / "runs"
   found = {("valid", "static"): (1.7, 30.0), ("valid", "dynamic"): (1.4, 29.0)}
@@ -197,8 +233,9 @@ def test_table_2_takes_its_training_row_from_an_evaluation_again(tmp_path):
   settings["restore"] = str(folder / "wiki")
   (again / "config.json").write_text(json.dumps(settings))
   page, _ = make_page(folder, tmp_path)
-  assert cells(page, "train, static")[:5] == [
-    "train, static", "1.42", "1.500", "+0.080", "wiki",
+  # From another run, over other bytes than the paper's: both are said.
+  assert cells(page, "train, static (4,000,000 bytes)")[1:5] == [
+    "1.42", "1.500", "+0.080", "again",
   ]  # fmt: skip
   gap = cells(page, "static minus dynamic")
   assert gap[1:4] == ["0.34", "0.300", "-0.040"]

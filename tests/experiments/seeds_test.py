@@ -1,11 +1,15 @@
 """Several seeds of one recipe: what is averaged, and that none is special."""
 
 import json
+import signal
 import statistics
 
 import pytest
 
-from experiments import seeds
+from experiments import assembly, seeds
+from seqmodels import errors
+from seqmodels.evaluation import static
+from seqmodels.io import checkpoints
 
 
 def rows_of(folder):
@@ -45,6 +49,62 @@ def test_a_large_network_is_trained_seed_by_seed_to_the_same_bits(
   alone = run(small(seed=1), "alone")["rows"]
   found = rows_of(tmp_path / "all" / "seed-1")
   assert [r["value"] for r in found] == [r["value"] for r in alone]
+
+
+def test_a_kill_between_two_saves_costs_no_bit(
+  small, run, tmp_path, monkeypatch
+):
+  config = small(seeds=2)
+  straight = run(config, "straight")["rows"]
+  saves, real = [], checkpoints.Checkpoints.save
+
+  def save(self, step, state, meta):
+    saves.append(step)
+    if len(saves) == 6:  # The first seed's third state is saved, no other's.
+      raise KeyboardInterrupt
+    real(self, step, state, meta)
+
+  monkeypatch.setattr(checkpoints.Checkpoints, "save", save)
+  with pytest.raises(KeyboardInterrupt):
+    run(config, "killed")
+  monkeypatch.undo()
+  assert len(set(map(tuple, [
+    checkpoints.Checkpoints(
+      tmp_path / "killed" / f"seed-{n}" / "checkpoints"
+    ).latest_steps
+    for n in (0, 1)
+  ]))) == 2  # fmt: skip
+  again = run(config, "killed")["rows"]
+  assert [row["value"] for row in again] == [row["value"] for row in straight]
+
+
+def test_seeds_over_whole_sentences_run(small, run):
+  config = small(seeds=2, data__sentences=True, training__sampling="sentences")
+  rows = run(config)["rows"]
+  assert any("mean of 2 seeds" in row["name"] for row in rows)
+
+
+def test_a_signal_in_the_last_evaluation_stops_all_seeds(
+  small, run, monkeypatch
+):
+  real = static.evaluate
+
+  def evaluate(*arguments, **options):
+    signal.raise_signal(signal.SIGTERM)
+    return real(*arguments, **options)
+
+  monkeypatch.setattr(static, "evaluate", evaluate)
+  config = small(seeds=2)
+  config.training.evaluations_per_epoch = 1
+  with pytest.raises(errors.Interrupted):
+    run(config)
+
+
+def test_a_folder_of_seeds_is_no_network_to_reload(small, run, tmp_path):
+  run(small(seeds=2), "all")
+  with pytest.raises(errors.UserError, match="holds 2 seeds; name one"):
+    assembly.reload(str(tmp_path / "all"))
+  assert assembly.reload(str(tmp_path / "all" / "seed-1")).step == 24
 
 
 def test_rows_that_agree_stay_and_settings_that_differ_are_left_out():

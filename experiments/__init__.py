@@ -24,6 +24,7 @@ MODULES = {
   "dynamic_evaluation": "experiments.dynamic_evaluation",
   "text_sampling": "experiments.text_sampling",
   "benchmark": "experiments.benchmark",
+  "compression": "experiments.compression",
   "seeds": "experiments.seeds",
   "report": "experiments.report",
 }
@@ -101,7 +102,12 @@ def run(
       }
       record.finish(results)
     elif record.primary:
+      if hasattr(experiment, "require_finished"):
+        experiment.require_finished(config)
       print(f"already finished: {workdir}", file=sys.stderr)
   if record.primary:
-    print(reports.console_table(results["rows"]))
+    # Where the result itself goes to standard output, the table must not.
+    piped = config.get("output") == "-"
+    table = reports.console_table(results["rows"])
+    print(table, file=sys.stderr if piped else sys.stdout)
   return results

@@ -4,7 +4,7 @@ import pathlib
 
 from ml_collections import config_dict
 
-from experiments import assembly, pages, phases, scoring
+from experiments import assembly, earlier_runs, pages, phases, scoring
 from seqmodels.io import interruption, report
 
 
@@ -23,7 +23,7 @@ def run(
     UserError: no such run, or data that is not what it was trained on.
   """
   with interruption.Interruption() as signals:
-    trained = assembly.reload(config.restore, dtype=config.dtype)
+    trained = earlier_runs.reload(config.restore, dtype=config.dtype)
     merged = trained.config.copy_and_resolve_references()
     with merged.unlocked():
       merged.dynamic = config.dynamic

@@ -8,7 +8,7 @@ import jax
 import optax
 from ml_collections import config_dict
 
-from experiments import assembly, course, phases
+from experiments import assembly, course, earlier_runs, phases
 from seqmodels import errors, trees
 from seqmodels.data import corpus
 from seqmodels.evaluation import static
@@ -156,13 +156,13 @@ def starting_point(
   own = saved.restore_latest(setup.target)
   symbols = setup.tokens.vocabulary
   if own is not None:
-    assembly.check_vocabulary(own.meta, symbols, setup.workdir)
+    earlier_runs.check_vocabulary(own.meta, symbols, setup.workdir)
     saved.discard_after(own.step)
     memory = stopping.Stopping(**own.meta["stopping"])
     return own.tree, _finite_best(memory), Tally(*own.meta.get("tally", ()))
   fresh = setup.fresh()
   if setup.config.restore:
-    earlier = assembly.restore_weights(setup.config, setup.weights, symbols)
+    earlier = earlier_runs.restore_weights(setup.config, setup.weights, symbols)
     wrapped = jax.jit(setup.regularizer.wrap)(earlier)
     fresh = fresh._replace(
       params=wrapped, opt_state=jax.jit(setup.optimizer.init)(wrapped)

@@ -113,7 +113,7 @@ def table_1(lines: Assigned, runs: Sequence[Run]) -> str:
   for line in published.TABLE_1:
     run, state = shown(lines, (line.tokenizer, line.regularisation))
     if run and not _papers_way(run, line.evaluation):
-      run, state = None, f"{run.name}: adapted by another rule"
+      state, run = f"{run.name}: adapted by another rule", None
     ours = (
       bits(run, line.evaluation),
       perplexity(run, line.evaluation),

@@ -6,7 +6,7 @@ import time
 import jax
 from ml_collections import config_dict
 
-from experiments import assembly, pages, sampled_text
+from experiments import earlier_runs, pages, sampled_text
 from seqmodels.data import tokenizers
 from seqmodels.io import interruption, report
 
@@ -29,7 +29,7 @@ def run(
   """
   del data_dir
   with interruption.Interruption() as signals:
-    trained = assembly.reload(config.restore, dtype=config.dtype)
+    trained = earlier_runs.reload(config.restore, dtype=config.dtype)
     given = config.sample
     start = time.perf_counter()
     drawn = sampled_text.sampled_text(

@@ -32,6 +32,13 @@ ALLOWED: dict[str, set[str]] = {
   "losses": set(),
   "evaluation": {"seqmodels.models", "seqmodels.losses", "optax"},
   "sampling": {"seqmodels.models", "seqmodels.losses"},
+  "compression": {
+    "seqmodels.models",
+    "seqmodels.losses",
+    "seqmodels.cells",
+    "optax",
+    "constriction",
+  },
   "training": {
     "seqmodels.models",
     "seqmodels.losses",
@@ -45,7 +52,8 @@ ALLOWED: dict[str, set[str]] = {
 
 # Foreign packages that only some modules of a folder may import.
 ONLY_IN = {
-  "optax": ["training/*", "evaluation/dynamic*"],
+  "optax": ["training/*", "evaluation/dynamic*", "compression/*"],
+  "constriction": ["compression/range_coder"],
   "datasets": ["data/sources", "data/download"],
   "fsspec": ["data/download"],
   "aiohttp": ["data/download"],

@@ -1,7 +1,9 @@
 """General-purpose compressors as baselines, in bits a symbol."""
 
 import bz2
+import contextlib
 import gzip
+import importlib
 import lzma
 import time
 from collections.abc import Callable, Mapping
@@ -15,6 +17,19 @@ COMPRESSORS: Mapping[str, Callable[[bytes], bytes]] = {
   "bzip2 -9": lambda data: bz2.compress(data, 9),
   "xz -9e": lambda data: lzma.compress(data, preset=9 | lzma.PRESET_EXTREME),
 }
+
+
+def available() -> dict[str, Callable[[bytes], bytes]]:
+  """`COMPRESSORS`, and zstd and brotli where their libraries are installed."""
+  found = dict(COMPRESSORS)
+  with contextlib.suppress(ModuleNotFoundError):
+    zstandard = importlib.import_module("zstandard")
+    strongest = zstandard.ZstdCompressor(level=zstandard.MAX_COMPRESSION_LEVEL)
+    found[f"zstd -{zstandard.MAX_COMPRESSION_LEVEL}"] = strongest.compress
+  with contextlib.suppress(ModuleNotFoundError):
+    brotli = importlib.import_module("brotli")
+    found["brotli -11"] = brotli.compress
+  return found
 
 
 class Size(NamedTuple):
@@ -41,7 +56,11 @@ class Size(NamedTuple):
 
 
 def sizes(
-  data: bytes, *, training: bytes | None = None, symbols: int | None = None
+  data: bytes,
+  *,
+  training: bytes | None = None,
+  symbols: int | None = None,
+  using: Mapping[str, Callable[[bytes], bytes]] = COMPRESSORS,
 ) -> list[Size]:
   """Sizes of a text under gzip -9, bzip2 -9 and xz -9e.
 
@@ -60,6 +79,7 @@ def sizes(
     training: what came before, or None to score `data` alone.
     symbols: how many symbols (characters, words) `data` stands for; its bytes
       if None.
+    using: compressors by name.
 
   Raises:
     errors.UserError: `data` is empty.
@@ -76,7 +96,7 @@ def sizes(
     )
   count = len(data) if symbols is None else symbols
   found = []
-  for name, compress in COMPRESSORS.items():
+  for name, compress in using.items():
     start = time.perf_counter()
     if training is None:
       size = len(compress(data))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from configs import common
-from experiments import assembly, phases
+from experiments import assembly, earlier_runs, phases
 from seqmodels import errors
 from seqmodels.data import vocabulary
 from seqmodels.io import checkpoints
@@ -117,7 +117,7 @@ def test_the_training_row_scores_the_start_of_the_training_split(
     split="train",
     metric="bits_per_character",
   )[0]
-  trained = assembly.reload(str(tmp_path / "run"))
+  trained = earlier_runs.reload(str(tmp_path / "run"))
   ids = trained.vocabulary.encode(tiny_corpus[:37])
   inputs = np.concatenate([[-1], ids[:-1]])[:, None].astype(np.int32)
   _, logits = trained.predictor.apply(
@@ -169,7 +169,7 @@ def test_early_stopping_keeps_the_best_weights(small, run, tmp_path, metrics):
   best = min(valid)
   assert valid[-1][1] < 400
   assert valid.index(best) == len(valid) - 3
-  trained = assembly.reload(str(folder))
+  trained = earlier_runs.reload(str(folder))
   assert trained.step == best[1]
 
 
@@ -186,7 +186,7 @@ def test_reloading_needs_the_run_folder_alone(small, run, tmp_path):
   run(small())
   moved = tmp_path / "elsewhere"
   (tmp_path / "run").rename(moved)
-  trained = assembly.reload(str(moved))
+  trained = earlier_runs.reload(str(moved))
   ids = np.zeros((3, 1), np.int32)
   carry = trained.predictor.initial_carry(1)
   _, logits = trained.predictor.apply(trained.params, carry, ids, ids > 0)

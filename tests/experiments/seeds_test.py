@@ -6,7 +6,7 @@ import statistics
 
 import pytest
 
-from experiments import assembly, seeds
+from experiments import earlier_runs, seeds
 from seqmodels import errors
 from seqmodels.evaluation import static
 from seqmodels.io import checkpoints
@@ -103,8 +103,8 @@ def test_a_signal_in_the_last_evaluation_stops_all_seeds(
 def test_a_folder_of_seeds_is_no_network_to_reload(small, run, tmp_path):
   run(small(seeds=2), "all")
   with pytest.raises(errors.UserError, match="holds 2 seeds; name one"):
-    assembly.reload(str(tmp_path / "all"))
-  assert assembly.reload(str(tmp_path / "all" / "seed-1")).step == 24
+    earlier_runs.reload(str(tmp_path / "all"))
+  assert earlier_runs.reload(str(tmp_path / "all" / "seed-1")).step == 24
 
 
 def test_rows_that_agree_stay_and_settings_that_differ_are_left_out():

@@ -1,0 +1,202 @@
+"""Coding and decoding a file block by block, stopped and gone on with."""
+
+import hashlib
+import os
+import pathlib
+import time
+from collections.abc import Callable
+from typing import Any, BinaryIO, NamedTuple
+
+import jax
+import numpy as np
+
+from seqmodels import errors, units
+from seqmodels.compression import codec, container, plan
+from seqmodels.compression import model as model_lib
+from seqmodels.io import atomic, checkpoints, interruption, progress
+
+Tree = Any
+_COPY = 1 << 20
+
+
+class Job(NamedTuple):
+  """What coding and decoding need alike.
+
+  Attributes:
+    header: of the compressed file.
+    model: that it describes.
+    area: a folder for the state between two starts.
+    part: the file that grows.
+    signals: asked after every block.
+    save_every: seconds between two saved states.
+  """
+
+  header: container.Header
+  model: model_lib.Model
+  area: pathlib.Path
+  part: pathlib.Path
+  signals: interruption.Interruption
+  save_every: float
+
+
+class Done(NamedTuple):
+  """A finished job.
+
+  Attributes:
+    shared: what the model has learnt.
+    curve: bytes of the original and of its code, by block.
+    seconds: of all starts together.
+  """
+
+  shared: Tree
+  curve: list[tuple[int, int]]
+  seconds: float
+
+
+Watch = Callable[[int], None]
+# (block, what is learnt, part, watch) -> (what is learnt, bytes of the code)
+Turn = Callable[[plan.Block, Tree, BinaryIO, Watch], tuple[Tree, int]]
+
+
+def code(job: Job, data: np.ndarray) -> Done:
+  """Codes a file, uint8 and possibly mapped, into `job.part`."""
+
+  def turn(
+    block: plan.Block, shared: Tree, part: BinaryIO, watch: Watch
+  ) -> tuple[Tree, int]:
+    piece = np.array(data[block.begin : block.begin + block.size])
+    payload, shared = codec.encode(job.model, shared, block, piece, watch=watch)
+    return shared, container.write_block(part, payload, piece.tobytes())
+
+  def begin(part: BinaryIO) -> None:
+    container.write_header(part, job.header)
+
+  return _blocks(job, turn, "compressing", begin=begin)
+
+
+def decode(job: Job, source: BinaryIO, title: str) -> Done:
+  """Decodes a compressed file, open behind its header, into `job.part`.
+
+  Raises:
+    UserError: it is damaged, or this machine predicts other numbers.
+  """
+  start = source.tell()
+
+  def turn(
+    block: plan.Block, shared: Tree, part: BinaryIO, watch: Watch
+  ) -> tuple[Tree, int]:
+    before = source.tell()
+    frame = container.read_block(source, block.number, block.size)
+    if frame.stored:
+      frame.require(frame.payload)
+      piece = np.frombuffer(frame.payload, np.uint8)
+      _, shared = codec.encode(job.model, shared, block, piece, watch=watch)
+    else:
+      code = frame.payload
+      piece, shared = codec.decode(job.model, shared, block, code, watch=watch)
+      frame.require(piece.tobytes())
+    part.write(piece.tobytes())
+    return shared, source.tell() - before
+
+  def again(coded: int) -> None:
+    source.seek(start + coded)
+
+  done = _blocks(job, turn, title, again=again)
+  container.require_end(source)
+  if digest(job.part) != job.header.sha256:
+    raise errors.UserError(
+      "the decoded bytes are not those that were compressed (SHA-256 differs): "
+      "nothing is written"
+    )
+  return done
+
+
+def _blocks(
+  job: Job,
+  turn: Turn,
+  title: str,
+  *,
+  begin: Callable[[BinaryIO], Any] = lambda part: None,
+  again: Callable[[int], None] = lambda coded: None,
+) -> Done:
+  """Every block's turn, from where an earlier start was stopped."""
+  settings, size = job.header.settings, job.header.size
+  target = jax.eval_shape(job.model.init)
+  curve: list[tuple[int, int]] = []
+  spent, first, length = 0.0, 0, 0
+  with (
+    checkpoints.Checkpoints(job.area, keep=1) as saved,
+    atomic.refusals(job.part),
+  ):
+    earlier = saved.restore_latest(target)
+    if earlier is None:
+      shared = job.model.init()
+    else:
+      shared, first = earlier.tree, earlier.step
+      curve = [tuple(pair) for pair in earlier.meta["curve"]]
+      spent, length = earlier.meta["seconds"], earlier.meta["length"]
+    with (
+      open(job.part, "r+b" if first else "w+b") as part,
+      progress.Progress(size, title, unit="byte", symbols="bytes") as bar,
+    ):
+      if first:
+        if part.seek(0, os.SEEK_END) < length:
+          raise errors.RunError(
+            f"{job.part} is shorter than it was when the job stopped; give "
+            "another --workdir to begin again"
+          )
+        part.truncate(length)
+        part.seek(length)
+        again(sum(coded for _, coded in curve))
+      else:
+        begin(part)
+      begun = last = time.monotonic()
+      for block in plan.blocks(settings, size, first=first):
+        watch = _within(bar, block, curve)
+        shared, coded = turn(block, shared, part, watch)
+        curve.append((block.size, coded))
+        now = time.monotonic()
+        stop = job.signals.requested
+        last_one = block.number + 1 == job.header.blocks
+        if stop or last_one or now - last > job.save_every:
+          part.flush()
+          os.fsync(part.fileno())
+          meta = {
+            "curve": curve,
+            "seconds": spent + now - begun,
+            "length": part.tell(),
+          }
+          saved.save(block.number + 1, shared, meta)
+          last = now
+        if stop:
+          saved.wait()
+          job.signals.check()
+      return Done(shared, curve, spent + time.monotonic() - begun)
+
+
+def _within(
+  bar: progress.Progress, block: plan.Block, curve: list[tuple[int, int]]
+) -> Watch:
+  """Tells how far the whole file is, and what its bytes have cost so far."""
+  figures = {"bits_per_byte": bits_per_byte(curve)} if curve else {}
+  before = 0
+
+  def watch(done: int) -> None:
+    nonlocal before
+    bar.update(block.begin + done, figures, symbols=done - before)
+    before = done
+
+  return watch
+
+
+def bits_per_byte(curve: list[tuple[int, int]]) -> float:
+  """Of a whole file."""
+  size = sum(given for given, _ in curve)
+  coded = sum(made for _, made in curve)
+  return units.bits_per_symbol(8 * coded * units.LOG2, size) if size else 0.0
+
+
+def digest(path: pathlib.Path) -> str:
+  """SHA-256 of a file, hexadecimal."""
+  with open(path, "rb") as file:
+    return hashlib.file_digest(file, "sha256").hexdigest()

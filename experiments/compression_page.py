@@ -1,0 +1,214 @@
+"""Rows, figures and page of a compressed file."""
+
+import pathlib
+
+import jax
+import numpy as np
+from ml_collections import config_dict
+
+from experiments import compression_job
+from seqmodels import units
+from seqmodels.compression import container
+from seqmodels.compression import settings as settings_lib
+from seqmodels.evaluation import compressors
+from seqmodels.io import compression_plot, metric_writers, report
+
+_ALONE = "alone (code length)"
+
+
+def write(
+  config: config_dict.ConfigDict,
+  workdir: pathlib.Path,
+  job: compression_job.Job,
+  done: compression_job.Done,
+  *,
+  decoding: float | None,
+  data: np.ndarray,
+) -> list[report.Row]:
+  """The page of a compression, and its rows.
+
+  Args:
+    config: of the run.
+    workdir: the run folder.
+    job: that was done.
+    done: how it went.
+    decoding: seconds of the verification; None if there was none.
+    data: the file.
+  """
+  header = job.header
+  made = job.part.stat().st_size
+  name = describe(header)
+  rows = sizes(name, made, header.size, done.seconds)
+  if header.size:
+    rows += speeds(name, header.size, done.seconds, decoding)
+    rows += experts(job, done)
+  peers = {}
+  if config.baselines and header.size:
+    for peer in compressors.sizes(
+      data.tobytes(), using=compressors.available()
+    ):
+      rows += sizes(peer.name, peer.compressed_bytes, header.size, peer.seconds)
+      peers[peer.name] = peer.bits_per_symbol
+  figures = draw(workdir, job, done, peers) if header.size else []
+  with metric_writers.MetricWriter(workdir) as writer:
+    for number, (given, coded) in enumerate(done.curve, start=1):
+      writer.write(
+        number, "file", {"bits_per_byte": 8 * coded / given}, unit="bits/byte"
+      )
+  report.write(
+    workdir,
+    report.page(
+      f"{config.input}, compressed",
+      rows,
+      introduction=(
+        f"{header.size:,} bytes became {made:,}. "
+        + (
+          "They were decoded again and compared."
+          if config.verify
+          else "They were not decoded again."
+        )
+      ),
+      facts={
+        "settings": settings_note(header.settings),
+        "device": jax.devices()[0].device_kind,
+        "SHA-256": header.sha256,
+      },
+      figures=figures,
+    ),
+  )
+  return rows
+
+
+def decoded(
+  config: config_dict.ConfigDict,
+  workdir: pathlib.Path,
+  job: compression_job.Job,
+  done: compression_job.Done,
+) -> list[report.Row]:
+  """The page of a decompression, and its rows."""
+  header = job.header
+  coded = sum(length for _, length in done.curve)
+  rows = sizes(f"{describe(header)}; decoded", coded, header.size, done.seconds)
+  report.write(
+    workdir,
+    report.page(
+      f"{config.input}, decompressed",
+      rows,
+      introduction=f"{header.size:,} bytes, with the SHA-256 they had.",
+    ),
+  )
+  return rows
+
+
+def describe(header: container.Header) -> str:
+  """Preset and experts in a few words."""
+  settings = header.settings
+  parts = []
+  if header.weights:
+    parts.append("a trained network")
+  elif settings.layers:
+    layers = "x".join(map(str, settings.layers))
+    parts.append(f"{settings.cell.replace('_', '-')} of {layers}")
+  if settings.contexts:
+    parts.append(f"{len(settings.contexts)} contexts")
+  if settings.match:
+    parts.append("matches")
+  return f"{header.preset}: {', '.join(parts)}"
+
+
+def settings_note(settings: settings_lib.Settings) -> str:
+  """All settings on one line."""
+  return ", ".join(f"{name} {value}" for name, value in vars(settings).items())
+
+
+def sizes(name: str, made: int, size: int, seconds: float) -> list[report.Row]:
+  """Bytes, and bits a byte where there are any."""
+  values = {"compressed_bytes": float(made)}
+  if size:
+    nats = 8 * made * units.LOG2
+    values["bits_per_byte"] = units.bits_per_symbol(nats, size)
+  return [
+    report.row(
+      name,
+      split="file",
+      evaluation="compression",
+      metric=metric,
+      value=value,
+      count=size,
+      seconds=seconds,
+    )
+    for metric, value in values.items()
+  ]
+
+
+def speeds(
+  name: str, size: int, coding: float, decoding: float | None
+) -> list[report.Row]:
+  """Bytes a second, each way."""
+  found = {"coding": coding, "decoding": decoding}
+  return [
+    report.row(
+      f"{name}; {way}",
+      split="file",
+      evaluation="compression",
+      metric="tokens_per_second",
+      unit="bytes/s",
+      value=size / seconds,
+      count=size,
+      seconds=seconds,
+    )
+    for way, seconds in found.items()
+    if seconds
+  ]
+
+
+def experts(
+  job: compression_job.Job, done: compression_job.Done
+) -> list[report.Row]:
+  """What each input of the mixer would have cost alone."""
+  account = jax.device_get(done.shared.account)
+  return [
+    report.row(
+      f"{name}, {_ALONE}",
+      split="file",
+      evaluation="prediction",
+      metric="bits_per_byte",
+      value=units.bits_per_symbol(float(nats), job.header.size),
+      count=job.header.size,
+      seconds=0.0,
+    )
+    for name, nats in zip(job.model.inputs, account.alone, strict=True)
+  ]
+
+
+def draw(
+  workdir: pathlib.Path,
+  job: compression_job.Job,
+  done: compression_job.Done,
+  peers: dict[str, float],
+) -> list[report.Figure]:
+  """Cost along the file, and by expert."""
+  title = describe(job.header)
+  compression_plot.along_file(
+    done.curve,
+    workdir / "figures" / "along_file.png",
+    peers=peers,
+    title=title,
+  )
+  account = jax.device_get(done.shared.account)
+  compression_plot.components(
+    job.model.inputs,
+    account.alone.tolist(),
+    account.share[:-1].tolist(),
+    workdir / "figures" / "experts.png",
+    mixed=float(account.mixed),
+    title=title,
+  )
+  return [
+    report.Figure("figures/along_file.png", "Bits a byte along the file."),
+    report.Figure(
+      "figures/experts.png",
+      "Each input of the mixer: its code length had it coded alone, and its "
+      "part in the mixture.",
+    ),
+  ]

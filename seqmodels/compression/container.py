@@ -1,0 +1,227 @@
+"""The file format: a header that says how to decode, then blocks with checks.
+
+    magic      8 bytes
+    version    uint16
+    length     uint32, of the header
+    header     JSON, deflated with a preset dictionary: size and SHA-256 of
+               the original, settings, fingerprint, and the SHA-256 of trained
+               weights where it began with some
+    check      uint32, CRC-32 of all before
+    then for each block
+      length   uint32, of the payload; the highest bit says "stored as it is"
+      original uint32, CRC-32 of the block's bytes
+      check    uint32, CRC-32 of these two and the payload
+      payload
+
+Integers are little-endian. Nothing follows the last block. The payload's check
+finds damage before anything is decoded; the original's finds a model that went
+another way than the one that coded.
+"""
+
+import dataclasses
+import hashlib
+import json
+import struct
+import zlib
+from collections.abc import Mapping
+from typing import Any, BinaryIO
+
+from seqmodels import errors
+from seqmodels.compression import settings as settings_lib
+
+MAGIC = b"\x93SEQ\r\n\x1a\n"
+VERSION = 1
+_PREFIX = struct.Struct("<8sHI")
+_CHECK = struct.Struct("<I")
+_FRAME = struct.Struct("<II")
+# Bounds on what a hostile file can make a reader hold.
+_LONGEST_HEADER = 1 << 16
+_LARGEST_FILE = 1 << 62
+_STORED = 1 << 31
+# What headers have in common, which then costs almost nothing; of version 1.
+_DICTIONARY = (
+  b'"bfloat16","lstm""gpu","tpu"'
+  b'{"size":1,"sha256":"","settings":{"streams":4,"block":65536,"layers":'
+  b'[256],"cell":"layer_norm_lstm","dtype":"float32","segment":8,'
+  b'"learning_rate":0.005,"final_learning_rate":0.0005,"replay_every":0,'
+  b'"replay_windows":16,"replay_length":64,"contexts":["1","2","3","4","5",'
+  b'"6","word"],"context_bits":22,"match":6,"mixing_rate":0.002,"seed":0},'
+  b'"fingerprint":{"model":"1","platform":"cpu","device":"cpu","processor":'
+  b'"","threads":"2","precision":"None","x64":"False","xla_flags":"",'
+  b'"random":"threefry2x32","jax":"0.10.2","jaxlib":"0.10.2","flax":"0.12.8",'
+  b'"optax":"0.2.8","numpy":"2.4.6","constriction":"0.5.0"},"weights":"",'
+  b'"preset":"default"}'
+)
+# Bytes that any block takes.
+LEAST_BLOCK = _FRAME.size + _CHECK.size
+
+
+@dataclasses.dataclass(frozen=True)
+class Header:
+  """What is known of a compressed file before its blocks.
+
+  Attributes:
+    size: bytes of the original.
+    sha256: of the original, hexadecimal.
+    settings: of the model.
+    fingerprint: where it was coded, see `fingerprint.current`.
+    weights: SHA-256 of the trained weights it began with, or "".
+    preset: the name its settings go by, or "".
+  """
+
+  size: int
+  sha256: str
+  settings: settings_lib.Settings
+  fingerprint: Mapping[str, str]
+  weights: str = ""
+  preset: str = ""
+
+  @property
+  def blocks(self) -> int:
+    """How many follow."""
+    return -(-self.size // self.settings.block)
+
+
+def write_header(file: BinaryIO, header: Header) -> int:
+  """Writes it; returns its bytes."""
+  text = json.dumps(dataclasses.asdict(header), separators=(",", ":"))
+  press = zlib.compressobj(9, wbits=-15, zdict=_DICTIONARY)
+  packed = press.compress(text.encode()) + press.flush()
+  data = _PREFIX.pack(MAGIC, VERSION, len(packed)) + packed
+  data += _CHECK.pack(zlib.crc32(data))
+  file.write(data)
+  return len(data)
+
+
+def read_header(file: BinaryIO) -> Header:
+  """Reads it from the beginning of a file.
+
+  Raises:
+    UserError: not such a file, another version, or a damaged one.
+  """
+  prefix = file.read(_PREFIX.size)
+  if prefix[: len(MAGIC)] != MAGIC[: len(prefix)] or not prefix:
+    raise errors.UserError("this is no file that compression made")
+  prefix = _whole(prefix, _PREFIX.size, "its header")
+  _, version, length = _PREFIX.unpack(prefix)
+  if version != VERSION:
+    raise errors.UserError(
+      f"this file has version {version} of the format, which this release "
+      f"cannot read; it reads version {VERSION}"
+    )
+  if length > _LONGEST_HEADER:
+    raise errors.UserError(
+      f"the header claims {length:,} bytes and may have "
+      f"{_LONGEST_HEADER:,}: the file is damaged"
+    )
+  packed = _whole(file.read(length), length, "its header")
+  (check,) = _CHECK.unpack(
+    _whole(file.read(_CHECK.size), _CHECK.size, "its header")
+  )
+  if zlib.crc32(prefix + packed) != check:
+    raise errors.UserError("the header fails its check: the file is damaged")
+  return _parse(packed)
+
+
+def write_block(file: BinaryIO, payload: bytes, original: bytes) -> int:
+  """Writes a block, as it is if its code is no shorter; returns its bytes."""
+  stored = len(payload) >= len(original)
+  payload = original if stored else payload
+  length = len(payload) | (_STORED if stored else 0)
+  frame = _FRAME.pack(length, zlib.crc32(original))
+  check = _CHECK.pack(zlib.crc32(payload, zlib.crc32(frame)))
+  file.write(frame + check + payload)
+  return len(frame) + len(check) + len(payload)
+
+
+@dataclasses.dataclass(frozen=True)
+class Frame:
+  """A block as it stands in the file.
+
+  Attributes:
+    payload: its code, or its bytes.
+    stored: which of the two.
+    original: CRC-32 of its bytes.
+    number: of the block, for messages.
+  """
+
+  payload: bytes
+  stored: bool
+  original: int
+  number: int
+
+  def require(self, data: bytes) -> None:
+    """Raises UserError where `data` is not what was compressed."""
+    if zlib.crc32(data) != self.original:
+      raise errors.UserError(
+        f"block {self.number} comes out wrong although it is not damaged: "
+        "this machine predicts other numbers than the one that compressed"
+      )
+
+
+def read_block(file: BinaryIO, number: int, size: int) -> Frame:
+  """The block of so many original bytes that comes next.
+
+  Raises:
+    UserError: the file ends before it does, or it is damaged.
+  """
+  what = f"block {number}"
+  frame = _whole(file.read(_FRAME.size), _FRAME.size, what)
+  (check,) = _CHECK.unpack(_whole(file.read(_CHECK.size), _CHECK.size, what))
+  length, original = _FRAME.unpack(frame)
+  stored, length = bool(length & _STORED), length & ~_STORED
+  if length > size or (stored and length != size):
+    raise errors.UserError(
+      f"{what} claims {length:,} bytes for {size:,}: the file is damaged"
+    )
+  payload = _whole(file.read(length), length, what)
+  if zlib.crc32(payload, zlib.crc32(frame)) != check:
+    raise errors.UserError(f"{what} fails its check: the file is damaged")
+  return Frame(payload, stored, original, number)
+
+
+def require_end(file: BinaryIO) -> None:
+  """Raises UserError where something follows the last block."""
+  if file.read(1):
+    raise errors.UserError(
+      "something follows the last block: the file is damaged, or another was "
+      "appended to it"
+    )
+
+
+def _whole(data: bytes, length: int, what: str) -> bytes:
+  if len(data) < length:
+    raise errors.UserError(
+      f"the file ends within {what}: it is damaged, or was not copied whole"
+    )
+  return data
+
+
+def _parse(packed: bytes) -> Header:
+  unpack = zlib.decompressobj(wbits=-15, zdict=_DICTIONARY)
+  try:
+    text = unpack.decompress(packed, _LONGEST_HEADER)
+    if unpack.unconsumed_tail or not unpack.eof:
+      raise ValueError("longer than it may be")
+    values: Any = json.loads(text)
+    settings = settings_lib.Settings.of(values.pop("settings"))
+    header = Header(settings=settings, **values)
+    if not isinstance(header.size, int) or not 0 <= header.size < _LARGEST_FILE:
+      raise ValueError(f"size {header.size!r}")
+    bytes.fromhex(header.sha256 + header.weights)
+    if len(header.sha256) != 2 * hashlib.sha256().digest_size:
+      raise ValueError("the length of a hash")
+    dict[str, str](header.fingerprint)
+  except (
+    zlib.error,
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    RecursionError,
+  ) as error:
+    raise errors.UserError(
+      f"the header makes no sense ({error}): the file is damaged, or made by "
+      "another program"
+    ) from error
+  return header

@@ -1,0 +1,129 @@
+"""Gated logistic mixing: log-odds of many experts, weighed by where they stand.
+
+    z_s = w_s[situation s] . x        one mixture a situation
+    z   = v[node] . (z_1 .. z_S)      and a mixture of these
+
+x are the experts' log-odds at a node of the byte's tree. Every mixture is a
+logistic regression of its own, trained online on its own error,
+
+    w <- w + rate (bit - sigmoid(w . x)) x,
+
+at the eight nodes that the byte passed, in all streams. Mattern (2012) shows
+that this is geometric mixing with a bound on what it loses to the best weights;
+Mahoney (2005) mixed so first. The node itself is always a situation.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from seqmodels.compression import byte_tree
+
+_BIAS = 0.3
+
+
+class Weights(NamedTuple):
+  """The mixer's memory.
+
+  Attributes:
+    node: float32 [255, I + 1].
+    situations: float32 [values, I + 1] each.
+    last: float32 [255, 1 + S].
+    seen: int32, bytes learnt from.
+  """
+
+  node: jax.Array
+  situations: tuple[jax.Array, ...]
+  last: jax.Array
+  seen: jax.Array
+
+
+class Mixed(NamedTuple):
+  """A prediction and how it came about.
+
+  Attributes:
+    log_odds: float32 [B, 255].
+    inputs: float32 [B, 255, I + 1], the bias last.
+    parts: float32 [B, 255, 1 + S], the mixtures of the first kind.
+  """
+
+  log_odds: jax.Array
+  inputs: jax.Array
+  parts: jax.Array
+
+
+def create(inputs: int, situations: Sequence[int]) -> Weights:
+  """Weights that average, somewhat boldly."""
+  weight = 2.5 / inputs
+
+  def rows(count: int) -> jax.Array:
+    return jnp.full((count, inputs + 1), weight).at[:, -1].set(0.0)
+
+  parts = 1 + len(situations)
+  return Weights(
+    rows(byte_tree.NODES),
+    tuple(map(rows, situations)),
+    jnp.full((byte_tree.NODES, parts), 1.0 / parts),
+    jnp.int32(0),
+  )
+
+
+def mix(
+  weights: Weights, log_odds: jax.Array, situations: Sequence[jax.Array]
+) -> Mixed:
+  """The mixture.
+
+  Args:
+    weights: the memory.
+    log_odds: [B, 255, I].
+    situations: int32 [B] each.
+  """
+  bias = jnp.full((*log_odds.shape[:2], 1), _BIAS)
+  inputs = jnp.concatenate([log_odds, bias], axis=-1)
+  parts = [jnp.sum(inputs * weights.node[None], axis=-1)]
+  for table, situation in zip(weights.situations, situations, strict=True):
+    parts.append(jnp.einsum("bni,bi->bn", inputs, table[situation]))
+  bound = byte_tree.BOUND
+  stacked = jnp.clip(jnp.stack(parts, axis=-1), -bound, bound)
+  mixed = jnp.sum(stacked * weights.last[None], axis=-1)
+  return Mixed(jnp.clip(mixed, -bound, bound), inputs, stacked)
+
+
+def learn(
+  weights: Weights,
+  mixed: Mixed,
+  situations: Sequence[jax.Array],
+  symbols: jax.Array,
+  *,
+  rate: float,
+) -> Weights:
+  """One step of every mixture that spoke.
+
+  Args:
+    weights: the memory.
+    mixed: what `mix` returned.
+    situations: as `mix` had them.
+    symbols: int32 [B], the bytes that came.
+    rate: step size once much has been seen; larger at the beginning.
+  """
+  nodes = jnp.asarray(byte_tree.PATHS)[symbols]
+  bits = byte_tree.bits(symbols)
+  inputs = byte_tree.on_path(mixed.inputs, symbols)
+  parts = byte_tree.on_path(mixed.parts, symbols)
+  early = 1.0 / (1.0 + weights.seen.astype(jnp.float32) / 3000.0)
+  step = rate * (1.0 + 5.0 * early)
+  errors = step * (bits[..., None] - jax.nn.sigmoid(parts))
+  node = weights.node.at[nodes].add(errors[..., :1] * inputs)
+  tables = []
+  for number, (table, situation) in enumerate(
+    zip(weights.situations, situations, strict=True), start=1
+  ):
+    change = jnp.einsum("bki,bk->bi", inputs, errors[..., number])
+    tables.append(table.at[situation].add(change))
+  whole = byte_tree.on_path(mixed.log_odds, symbols)
+  error = 0.5 * step * (bits - jax.nn.sigmoid(whole))
+  last = weights.last.at[nodes].add(error[..., None] * parts)
+  seen = jnp.minimum(weights.seen + len(symbols), 1 << 30)
+  return Weights(node, tuple(tables), last, seen)

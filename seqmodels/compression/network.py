@@ -1,0 +1,204 @@
+"""The network expert: a recurrent net that learns from every segment it coded.
+
+Dynamic evaluation (Graves 2013, section 3) over the streams of a block: after
+each segment of a few steps one gradient step, truncated where the segment
+begins, then on with the new weights. Between segments it may learn once more
+from windows of what has gone before, which coder and decoder both have.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from seqmodels.compression import byte_tree, expert
+from seqmodels.losses import sequence
+from seqmodels.models import predictor as predictor_lib
+
+Tree = Any
+# Symbols at the head of a replayed window that only warm up the carry.
+_WARM_UP = 8
+
+
+class Replay(NamedTuple):
+  """Learning again from the past.
+
+  Attributes:
+    every: segments between two updates of it; 0 does without.
+    windows: sequences in such an update.
+    length: symbols of each.
+    history: bytes of the past they come from, a power of two.
+  """
+
+  every: int = 0
+  windows: int = 16
+  length: int = 64
+  history: int = 1 << 22
+
+
+class Shared(NamedTuple):
+  """What is learnt.
+
+  Attributes:
+    params: the weights.
+    memory: the optimiser's state.
+    updates: int32, segments learnt from.
+    history: uint8 [N], the file, modulo N; [0] without replay.
+  """
+
+  params: Tree
+  memory: Tree
+  updates: jax.Array
+  history: jax.Array
+
+
+class Streams(NamedTuple):
+  """Where each stream stands.
+
+  Attributes:
+    carry: before the byte `inputs[position]`.
+    start: the carry where the segment began.
+    inputs: int32 [S + 1, B], the segment's bytes, each before its successor.
+    position: int32, how many of them have been succeeded.
+    place: int32 [B], where the next byte goes in the history.
+    origin: int32, where the block begins: all before it is known.
+  """
+
+  carry: Tree
+  start: Tree
+  inputs: jax.Array
+  position: jax.Array
+  place: jax.Array
+  origin: jax.Array
+
+
+def create(
+  predictor: predictor_lib.Predictor,
+  optimizer: optax.GradientTransformation | None,
+  *,
+  segment: int,
+  seed: int = 0,
+  params: Tree | None = None,
+  replay: Replay = Replay(),
+) -> expert.Expert:
+  """The expert.
+
+  Args:
+    predictor: a network over the 256 bytes.
+    optimizer: how it learns; None leaves the weights as they are.
+    segment: steps between updates.
+    seed: of the initial weights and of the windows replayed.
+    params: weights to begin with; drawn by the seed if None.
+    replay: learning again from the past.
+  """
+  key = jax.random.key(seed)
+  size = replay.history if replay.every else 0
+
+  def init() -> Shared:
+    weights = predictor.init(key) if params is None else params
+    memory = () if optimizer is None else optimizer.init(weights)
+    return Shared(weights, memory, jnp.int32(0), jnp.zeros(size, jnp.uint8))
+
+  def begin(shared: Shared, offsets: jax.Array) -> Streams:
+    del shared
+    batch = len(offsets)
+    carry = predictor.initial_carry(batch)
+    inputs = jnp.full((segment + 1, batch), -1, jnp.int32)
+    place = offsets % max(size, 1)
+    return Streams(carry, carry, inputs, jnp.int32(0), place, offsets[0])
+
+  def predict(shared: Shared, streams: Streams) -> expert.Evidence:
+    newest = streams.inputs[streams.position][None]
+    carry, logits = predictor.apply(
+      shared.params, streams.carry, newest, newest < -1
+    )
+    return expert.Evidence(byte_tree.log_odds(logits[0])[..., None], (), carry)
+
+  def learn(
+    shared: Shared, streams: Streams, carry: Tree, symbols: jax.Array
+  ) -> tuple[Shared, Streams]:
+    position = streams.position + 1
+    inputs = streams.inputs.at[position].set(symbols)
+    place = streams.place
+    if replay.every:
+      history = shared.history.at[place].set(symbols.astype(jnp.uint8))
+      shared = shared._replace(history=history)
+      place = (place + 1) % size
+    streams = Streams(
+      carry, streams.start, inputs, position, place, streams.origin
+    )
+    if optimizer is None:
+      return shared, _next_segment(streams, position == segment)
+    shared = jax.lax.cond(
+      position == segment,
+      lambda: update(shared, streams),
+      lambda: shared,
+    )
+    return shared, _next_segment(streams, position == segment)
+
+  def update(shared: Shared, streams: Streams) -> Shared:
+    mask = jnp.ones((segment, streams.inputs.shape[1]), bool)
+    shared = step(shared, streams.start, streams.inputs, mask)
+    shared = shared._replace(updates=shared.updates + 1)
+    if not replay.every:
+      return shared
+    known = jnp.minimum(streams.origin, size)
+    due = (shared.updates % replay.every == 0) & (known > replay.length)
+    return jax.lax.cond(
+      due, lambda: again(shared, streams.origin), lambda: shared
+    )
+
+  def again(shared: Shared, origin: jax.Array) -> Shared:
+    known = jnp.minimum(origin, size)
+    begins = jax.random.randint(
+      jax.random.fold_in(key, shared.updates),
+      (replay.windows,),
+      0,
+      known - replay.length,
+    )
+    places = begins[None] + jnp.arange(replay.length + 1)[:, None]
+    # The oldest byte kept stands where the block will write next.
+    places = jnp.where(origin > size, places + origin, places) % size
+    inputs = shared.history[places].astype(jnp.int32)
+    mask = jnp.arange(replay.length)[:, None] >= _WARM_UP
+    mask = jnp.broadcast_to(mask, inputs[1:].shape)
+    carry = predictor.initial_carry(replay.windows)
+    return step(shared, carry, inputs, mask)
+
+  def step(
+    shared: Shared, carry: Tree, inputs: jax.Array, mask: jax.Array
+  ) -> Shared:
+    assert optimizer is not None
+
+    def loss(params: Tree) -> jax.Array:
+      _, logits = predictor.apply(params, carry, inputs[:-1], inputs[:-1] < -1)
+      total, count, _ = sequence.nats(logits, inputs[1:], mask)
+      return total / count
+
+    gradient = jax.grad(loss)(shared.params)
+    change, memory = optimizer.update(gradient, shared.memory, shared.params)
+    params = optax.apply_updates(shared.params, change)
+    return shared._replace(params=params, memory=memory)
+
+  return expert.Expert(
+    inputs=("network",),
+    situations=(),
+    init=init,
+    begin=begin,
+    predict=predict,
+    learn=learn,
+  )
+
+
+def _next_segment(streams: Streams, ended: jax.Array) -> Streams:
+  """Where a segment has ended, the next begins with its last byte."""
+  moved = streams.inputs.at[0].set(streams.inputs[streams.position])
+  start = jax.tree.map(
+    lambda new, old: jnp.where(ended, new, old), streams.carry, streams.start
+  )
+  return streams._replace(
+    start=start,
+    inputs=jnp.where(ended, moved, streams.inputs),
+    position=jnp.where(ended, 0, streams.position),
+  )

@@ -1,0 +1,126 @@
+"""What a compressed file must record for its model to be built again."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Self
+
+from seqmodels import errors
+from seqmodels.cells import cell as cells
+from seqmodels.compression import contexts
+
+_DTYPES = ("float32", "bfloat16")
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+  """A model of bytes and the way a file is cut for it.
+
+  Attributes:
+    streams: parallel pieces of a block, the batch of every step. More are
+      faster and compress less: pieces cannot learn from each other's beginning.
+    block: bytes of a block, the unit of checks, of resuming and of memory.
+    layers: width of each layer of the network; empty does without a network.
+    cell: of the network.
+    dtype: of the operands of the network's products.
+    segment: steps between two updates of the network.
+    learning_rate: of the first of them; 0 leaves the weights as they are.
+    final_learning_rate: of the last, linear in between.
+    replay_every: updates between two that learn again from the past; 0: none.
+    replay_windows: sequences in such an update.
+    replay_length: bytes of each.
+    contexts: of the context expert; empty does without.
+    context_bits: its table has 2^bits rows of 64 bytes.
+    match: bytes that must agree for the match expert to speak; 0 does without.
+    mixing_rate: of the mixer.
+    seed: of all that is random.
+
+  Raises:
+    UserError: a value outside its bounds.
+
+  >>> Settings(streams=0)
+  Traceback (most recent call last):
+  seqmodels.errors.UserError: streams is 0; it must be from 1 to 4,096
+  """
+
+  streams: int = 4
+  block: int = 65_536
+  layers: tuple[int, ...] = (256,)
+  cell: str = "layer_norm_lstm"
+  dtype: str = "float32"
+  segment: int = 8
+  learning_rate: float = 5e-3
+  final_learning_rate: float = 5e-4
+  replay_every: int = 0
+  replay_windows: int = 16
+  replay_length: int = 64
+  contexts: tuple[str, ...] = ("1", "2", "3", "4", "5", "6", "word")
+  context_bits: int = 22
+  match: int = 6
+  mixing_rate: float = 0.002
+  seed: int = 0
+
+  def __post_init__(self) -> None:
+    """Refuses what no model can be made of, whoever asks for it."""
+    for name, (least, most) in BOUNDS.items():
+      value = getattr(self, name)
+      for one in value if name == "layers" else (value,):
+        whole = isinstance(least, int)
+        right = isinstance(one, int if whole else (int, float))
+        if isinstance(one, bool) or not right or not least <= one <= most:
+          raise errors.UserError(
+            f"{name} is {value!r}; it must be from {least:,} to {most:,}"
+          )
+    if len(self.layers) > 16:
+      raise errors.UserError(
+        f"layers has {len(self.layers)} layers; it may have up to 16"
+      )
+    for name in self.contexts:
+      if not isinstance(name, str) or name not in contexts.CONTEXTS:
+        near = errors.closest(str(name), contexts.CONTEXTS)
+        raise errors.UserError(f"there is no context {name!r}{near}")
+    if not isinstance(self.cell, str) or self.cell not in cells.CELLS:
+      near = errors.closest(str(self.cell), cells.CELLS)
+      raise errors.UserError(f"there is no cell {self.cell!r}{near}")
+    if self.dtype not in _DTYPES:
+      raise errors.UserError(
+        f"dtype is {self.dtype!r}; it must be one of {', '.join(_DTYPES)}"
+      )
+
+  @classmethod
+  def of(cls, values: Mapping[str, Any]) -> Self:
+    """From plain values, such as JSON has.
+
+    Raises:
+      UserError: a name that is none of the attributes, or a bad value.
+    """
+    fields = {field.name for field in dataclasses.fields(cls)}
+    for name, value in values.items():
+      if name not in fields:
+        raise errors.UserError(
+          f"there is no setting {name!r}{errors.closest(name, fields)}"
+        )
+      sequence = name in ("layers", "contexts")
+      if sequence != isinstance(value, (list, tuple)):
+        raise errors.UserError(f"{name} is {value!r}, which it cannot be")
+    plain: dict[str, Any] = {
+      name: tuple(value) if isinstance(value, list) else value
+      for name, value in values.items()
+    }
+    return cls(**plain)
+
+
+BOUNDS: Mapping[str, tuple[float, float]] = {
+  "streams": (1, 4096),
+  "block": (64, 1 << 26),
+  "layers": (1, 8192),
+  "segment": (1, 1024),
+  "learning_rate": (0.0, 1.0),
+  "final_learning_rate": (0.0, 1.0),
+  "replay_every": (0, 1 << 20),
+  "replay_windows": (1, 4096),
+  "replay_length": (16, 4096),
+  "context_bits": (8, 26),
+  "match": (0, 64),
+  "mixing_rate": (0.0, 1.0),
+  "seed": (0, (1 << 32) - 1),
+}

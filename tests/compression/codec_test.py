@@ -1,0 +1,112 @@
+"""Coding and decoding blocks."""
+
+import hypothesis
+import numpy as np
+import pytest
+from hypothesis import strategies as st
+
+from seqmodels import errors
+from seqmodels.compression import codec, plan
+
+TEXT = b"the cat sat on the mat, and the dog sat on the cat; " * 40
+
+
+def code(model, chosen, data):
+  shared, codes = model.init(), []
+  for block in plan.blocks(chosen, len(data)):
+    piece = data[block.begin : block.begin + block.size]
+    found, shared = codec.encode(model, shared, block, piece)
+    codes.append(found)
+  return codes
+
+
+def decode(model, chosen, size, codes):
+  shared, pieces = model.init(), [np.empty(0, np.uint8)]
+  for block, found in zip(plan.blocks(chosen, size), codes, strict=True):
+    piece, shared = codec.decode(model, shared, block, found)
+    pieces.append(piece)
+  return np.concatenate(pieces)
+
+
+def as_bytes(data):
+  return np.frombuffer(data, np.uint8)
+
+
+@pytest.mark.parametrize(
+  "changes",
+  [
+    {},
+    {"streams": 1},
+    {"layers": ()},
+    {"contexts": ()},
+    {"contexts": (), "match": 0},
+    {"learning_rate": 0.0},
+    {"replay_every": 1, "replay_length": 16, "replay_windows": 2},
+    {"dtype": "bfloat16", "streams": 1},
+    {"cell": "gru", "layers": (4, 4)},
+  ],
+  ids=str,
+)
+def test_text_comes_back_and_grows_cheaper(small, models, changes):
+  chosen = small(block=512, **changes)
+  data = as_bytes(TEXT)
+  model = models(chosen, len(data))
+  codes = code(model, chosen, data)
+  np.testing.assert_array_equal(decode(model, chosen, len(data), codes), data)
+  if changes.get("learning_rate", 1.0) or chosen.contexts:
+    assert len(codes[-2]) < len(codes[0])
+
+
+@hypothesis.settings(
+  deadline=None,
+  max_examples=25,
+  suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture],
+)
+@hypothesis.given(st.binary(max_size=300))
+def test_any_bytes_come_back(small, models, data):
+  chosen = small()
+  # One model for all sizes: the size only sets the pace of learning.
+  model = models(chosen, 300)
+  data = as_bytes(data)
+  codes = code(model, chosen, data)
+  np.testing.assert_array_equal(decode(model, chosen, len(data), codes), data)
+
+
+def test_the_code_is_as_long_as_the_account_says(small, models):
+  chosen = small(block=len(TEXT))
+  data = as_bytes(TEXT)
+  model = models(chosen, len(data))
+  (block,) = plan.blocks(chosen, len(data))
+  found, shared = codec.encode(model, model.init(), block, data)
+  ideal = float(shared.account.mixed) / np.log(2) / 8
+  # Frequencies are whole numbers, and the code ends on a whole word.
+  assert ideal - 1 < len(found) < 1.001 * ideal + 8
+
+
+def test_watching_may_stop_the_work(small, models):
+  chosen = small(block=2048)
+  data = as_bytes(TEXT)[:2048]
+  (block,) = plan.blocks(chosen, 2048)
+
+  def watch(done):
+    raise KeyboardInterrupt(done)
+
+  model = models(chosen, 2048)
+  with pytest.raises(KeyboardInterrupt):
+    codec.encode(model, model.init(), block, data, watch=watch)
+
+
+def test_a_code_cut_short_is_an_error_or_other_bytes_in_bounded_time(
+  small, models
+):
+  chosen = small(block=len(TEXT))
+  data = as_bytes(TEXT)
+  model = models(chosen, len(data))
+  (block,) = plan.blocks(chosen, len(data))
+  found, _ = codec.encode(model, model.init(), block, data)
+  for length in (0, 4, len(found) // 8 * 4):
+    try:
+      wrong, _ = codec.decode(model, model.init(), block, found[:length])
+    except errors.UserError:
+      continue
+    assert not np.array_equal(wrong, data)

@@ -1,0 +1,47 @@
+"""What a model may be made of."""
+
+import dataclasses
+import json
+
+import pytest
+
+from seqmodels import errors
+from seqmodels.compression import building, settings
+
+
+def test_settings_survive_json():
+  chosen = settings.Settings(layers=(3, 5), contexts=("1",), match=0)
+  text = json.dumps(dataclasses.asdict(chosen))
+  assert settings.Settings.of(json.loads(text)) == chosen
+
+
+@pytest.mark.parametrize(
+  ("values", "sentence"),
+  [
+    ({"streams": 0}, "streams is 0; it must be from 1 to 4,096"),
+    ({"block": 1 << 40}, "block is 1099511627776; it must be"),
+    ({"layers": (1 << 20,)}, "layers is"),
+    ({"layers": (8,) * 20}, "20 layers"),
+    ({"layers": 8}, "layers is 8, which it cannot be"),
+    ({"segment": 2.5}, "segment is 2.5"),
+    ({"match": True}, "match is True"),
+    ({"learning_rate": float("nan")}, "learning_rate is nan"),
+    ({"contexts": ["wrod"]}, "no context 'wrod' (did you mean"),
+    ({"cell": "lstn"}, "no cell 'lstn'"),
+    ({"cell": 5}, "no cell 5"),
+    ({"dtype": "float8"}, "dtype is 'float8'"),
+    ({"contexts": [["1"]]}, "no context ['1']"),
+    ({"colour": 1}, "no setting 'colour'"),
+  ],
+  ids=str,
+)
+def test_nonsense_is_refused(values, sentence):
+  with pytest.raises(errors.UserError) as caught:
+    settings.Settings.of(values)
+  assert sentence in str(caught.value)
+
+
+def test_nothing_to_predict_with():
+  empty = settings.Settings(layers=(), contexts=(), match=0)
+  with pytest.raises(errors.UserError, match="nothing is left"):
+    building.build(empty, 100)

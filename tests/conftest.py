@@ -1,10 +1,13 @@
 """What all tests share: strict JAX on the CPU, real data, small corpora."""
 
+import atexit
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 
 # A job in the background of a shell is started with Ctrl-C ignored, and so
@@ -14,6 +17,12 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 # Before JAX is imported: no test needs an accelerator.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# Many tests, and the processes they start, compile the same small programs.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+  programs = tempfile.mkdtemp(prefix="seqmodels-programs-")
+  atexit.register(shutil.rmtree, programs, ignore_errors=True)
+  os.environ["JAX_COMPILATION_CACHE_DIR"] = programs
+  os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
 
 import jax
 import pytest

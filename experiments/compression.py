@@ -58,6 +58,7 @@ def run(
       f"compression is one process's work, here are {jax.process_count()}; run "
       "it without --distributed"
     )
+  fingerprint.require_repeatable()
   _require_place(config, workdir)
   with (
     interruption.Interruption() as signals,

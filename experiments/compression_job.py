@@ -43,12 +43,16 @@ class Done(NamedTuple):
   """A finished job.
 
   Attributes:
-    shared: what the model has learnt.
+    mixed: nats of all bytes, as the model had them.
+    alone: nats, had each of the mixer's inputs coded alone.
+    share: sums of |weight x log-odds|, the bias last.
     curve: bytes of the original and of its code, by block.
     seconds: of all starts together.
   """
 
-  shared: Tree
+  mixed: float
+  alone: list[float]
+  share: list[float]
   curve: list[tuple[int, int]]
   seconds: float
 
@@ -123,6 +127,8 @@ def _blocks(
   settings, size = job.header.settings, job.header.size
   target = jax.eval_shape(job.model.init)
   curve: list[tuple[int, int]] = []
+  # In float64, which the model's own sums are not: those are a block's.
+  account = [np.zeros(leaf.shape) for leaf in target.account]
   spent, first, length = 0.0, 0, 0
   with (
     checkpoints.Checkpoints(job.area, keep=1) as saved,
@@ -135,6 +141,7 @@ def _blocks(
       shared, first = earlier.tree, earlier.step
       curve = [tuple(pair) for pair in earlier.meta["curve"]]
       spent, length = earlier.meta["seconds"], earlier.meta["length"]
+      account = [np.array(sums) for sums in earlier.meta["account"]]
     with (
       open(job.part, "r+b" if first else "w+b") as part,
       progress.Progress(size, title, unit="byte", symbols="bytes") as bar,
@@ -155,6 +162,10 @@ def _blocks(
         watch = _within(bar, block, curve)
         shared, coded = turn(block, shared, part, watch)
         curve.append((block.size, coded))
+        costs = jax.device_get(shared.account)
+        account = [s + c for s, c in zip(account, costs, strict=True)]
+        zeros = type(costs)(*map(np.zeros_like, costs))
+        shared = shared._replace(account=jax.device_put(zeros))
         now = time.monotonic()
         stop = job.signals.requested
         last_one = block.number + 1 == job.header.blocks
@@ -165,13 +176,16 @@ def _blocks(
             "curve": curve,
             "seconds": spent + now - begun,
             "length": part.tell(),
+            "account": [sums.tolist() for sums in account],
           }
           saved.save(block.number + 1, shared, meta)
           last = now
         if stop:
           saved.wait()
           job.signals.check()
-      return Done(shared, curve, spent + time.monotonic() - begun)
+      mixed, alone, share = (sums.tolist() for sums in account)
+      seconds = spent + time.monotonic() - begun
+      return Done(mixed, alone, share, curve, seconds)
 
 
 def _within(

@@ -166,18 +166,17 @@ def experts(
   job: compression_job.Job, done: compression_job.Done
 ) -> list[report.Row]:
   """What each input of the mixer would have cost alone."""
-  account = jax.device_get(done.shared.account)
   return [
     report.row(
       f"{name}, {_ALONE}",
       split="file",
       evaluation="prediction",
       metric="bits_per_byte",
-      value=units.bits_per_symbol(float(nats), job.header.size),
+      value=units.bits_per_symbol(nats, job.header.size),
       count=job.header.size,
       seconds=0.0,
     )
-    for name, nats in zip(job.model.inputs, account.alone, strict=True)
+    for name, nats in zip(job.model.inputs, done.alone, strict=True)
   ]
 
 
@@ -195,13 +194,12 @@ def draw(
     peers=peers,
     title=title,
   )
-  account = jax.device_get(done.shared.account)
   compression_plot.components(
     job.model.inputs,
-    account.alone.tolist(),
-    account.share[:-1].tolist(),
+    done.alone,
+    done.share[:-1],
     workdir / "figures" / "experts.png",
-    mixed=float(account.mixed),
+    mixed=done.mixed,
     title=title,
   )
   return [

@@ -18,6 +18,7 @@ from seqmodels import errors
 
 # Raised whenever the same settings come to predict other numbers.
 MODEL = "1"
+_REPEATABLE = "--xla_gpu_deterministic_ops=true"
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "constriction")
 
 
@@ -36,6 +37,20 @@ def current() -> dict[str, str]:
     "random": jax.config.values["jax_default_prng_impl"],
     **{name: importlib.metadata.version(name) for name in _PACKAGES},
   }
+
+
+def require_repeatable() -> None:
+  """Refuses a device that adds in whatever order its threads come.
+
+  Raises:
+    UserError: a GPU without the flag that makes it repeat itself.
+  """
+  flags = os.environ.get("XLA_FLAGS", "")
+  if jax.default_backend() == "gpu" and _REPEATABLE not in flags:
+    raise errors.UserError(
+      "a GPU predicts the same numbers twice only with "
+      f"XLA_FLAGS={_REPEATABLE} in the environment; set it, or JAX_PLATFORMS=cpu"
+    )
 
 
 def require_same(theirs: Mapping[str, str]) -> None:

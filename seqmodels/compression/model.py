@@ -24,7 +24,7 @@ Tree = Any
 
 
 class Account(NamedTuple):
-  """What the bytes so far cost, in nats, and by whom.
+  """What bytes cost, in nats, and by whom, since it was last emptied.
 
   Attributes:
     mixed: float32 [], by the whole.

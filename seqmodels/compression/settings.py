@@ -8,6 +8,8 @@ from seqmodels import errors
 from seqmodels.cells import cell as cells
 from seqmodels.compression import contexts
 
+# What anybody's file may make a reader hold.
+_MOST_WEIGHTS = 1 << 28
 _DTYPES = ("float32", "bfloat16")
 
 
@@ -70,9 +72,15 @@ class Settings:
           raise errors.UserError(
             f"{name} is {value!r}; it must be from {least:,} to {most:,}"
           )
-    if len(self.layers) > 16:
+    below = [0, *self.layers]
+    weights = sum(
+      4 * own * (256 + under + own)
+      for own, under in zip(self.layers, below, strict=False)
+    )
+    if weights > _MOST_WEIGHTS:
       raise errors.UserError(
-        f"layers has {len(self.layers)} layers; it may have up to 16"
+        f"layers of {self.layers} have about {weights:,} weights; they may "
+        f"have {_MOST_WEIGHTS:,}"
       )
     for name in self.contexts:
       if not isinstance(name, str) or name not in contexts.CONTEXTS:
@@ -119,7 +127,7 @@ BOUNDS: Mapping[str, tuple[float, float]] = {
   "replay_every": (0, 1 << 20),
   "replay_windows": (1, 4096),
   "replay_length": (16, 4096),
-  "context_bits": (8, 26),
+  "context_bits": (8, 24),
   "match": (0, 64),
   "mixing_rate": (0.0, 1.0),
   "seed": (0, (1 << 32) - 1),

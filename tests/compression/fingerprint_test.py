@@ -21,6 +21,16 @@ def test_another_place_is_refused_with_both_named(name, theirs):
   assert f"{name} {theirs!r} (here {here!r})" in str(caught.value)
 
 
+def test_a_gpu_that_does_not_repeat_itself_is_refused(monkeypatch):
+  fingerprint.require_repeatable()
+  monkeypatch.setattr(fingerprint.jax, "default_backend", lambda: "gpu")
+  monkeypatch.setenv("XLA_FLAGS", "")
+  with pytest.raises(errors.UserError, match="deterministic_ops=true"):
+    fingerprint.require_repeatable()
+  monkeypatch.setenv("XLA_FLAGS", "--xla_gpu_deterministic_ops=true")
+  fingerprint.require_repeatable()
+
+
 def test_a_missing_fact_is_another_place():
   theirs = fingerprint.current()
   del theirs["xla_flags"]

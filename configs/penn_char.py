@@ -145,10 +145,17 @@ def dropout(config: config_dict.ConfigDict) -> None:
   config.model.update(cell="layer_norm_lstm", features=(1000, 1000))
   config.model.peepholes = False
   config.regularization.update(
-    dropout_hidden=0.2, dropout_output=0.2, drop_connect=0.3, variational=False
+    dropout_hidden=0.25,
+    dropout_output=0.15,
+    drop_connect=0.35,
+    variational=False,
   )
   config.training.update(
-    epochs=12.0, batch=64, segment=50, evaluations_per_epoch=1
+    epochs=8.0,
+    batch=32,
+    segment=50,
+    learning_rate=2e-3,
+    evaluations_per_epoch=1,
   )
   config.dynamic.update(
     rule="rms",

@@ -49,7 +49,8 @@ def require_repeatable() -> None:
   if jax.default_backend() == "gpu" and _REPEATABLE not in flags:
     raise errors.UserError(
       "a GPU predicts the same numbers twice only with "
-      f"XLA_FLAGS={_REPEATABLE} in the environment; set it, or JAX_PLATFORMS=cpu"
+      f"XLA_FLAGS={_REPEATABLE} in the environment; set it, or choose "
+      "JAX_PLATFORMS=cpu"
     )
 
 

@@ -33,6 +33,16 @@ PROJECT = pathlib.Path(__file__).resolve().parent.parent
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
+@pytest.fixture(autouse=True, scope="module")
+def forget_programs():
+  """Frees the compiled programs of each module's tests.
+
+  Every program holds memory maps, and a process may have only so many.
+  """
+  yield
+  jax.clear_caches()
+
+
 @pytest.fixture(scope="session")
 def real_data() -> pathlib.Path:
   """The folder of real data sets; tests that need it skip where it is not."""

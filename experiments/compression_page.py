@@ -1,6 +1,9 @@
 """Rows, figures and page of a compressed file."""
 
+import contextlib
+import importlib
 import pathlib
+from collections.abc import Callable
 
 import jax
 import numpy as np
@@ -42,14 +45,12 @@ def write(
   if header.size:
     rows += speeds(name, header.size, done.seconds, decoding)
     rows += experts(job, done)
-  peers = {}
+  made_by_others = {}
   if config.baselines and header.size:
-    for peer in compressors.sizes(
-      data.tobytes(), using=compressors.available()
-    ):
+    for peer in compressors.sizes(data.tobytes(), using=peers()):
       rows += sizes(peer.name, peer.compressed_bytes, header.size, peer.seconds)
-      peers[peer.name] = peer.bits_per_symbol
-  figures = draw(workdir, job, done, peers) if header.size else []
+      made_by_others[peer.name] = peer.bits_per_symbol
+  figures = draw(workdir, job, done, made_by_others) if header.size else []
   with metric_writers.MetricWriter(workdir) as writer:
     for number, (given, coded) in enumerate(done.curve, start=1):
       writer.write(
@@ -210,3 +211,16 @@ def draw(
       "part in the mixture.",
     ),
   ]
+
+
+def peers() -> dict[str, Callable[[bytes], bytes]]:
+  """Other compressors: zstd and brotli where their libraries are installed."""
+  found = dict(compressors.COMPRESSORS)
+  with contextlib.suppress(ModuleNotFoundError):
+    zstandard = importlib.import_module("zstandard")
+    strongest = zstandard.ZstdCompressor(level=zstandard.MAX_COMPRESSION_LEVEL)
+    found[f"zstd -{zstandard.MAX_COMPRESSION_LEVEL}"] = strongest.compress
+  with contextlib.suppress(ModuleNotFoundError):
+    brotli = importlib.import_module("brotli")
+    found["brotli -11"] = brotli.compress
+  return found

@@ -1,9 +1,7 @@
 """General-purpose compressors as baselines, in bits a symbol."""
 
 import bz2
-import contextlib
 import gzip
-import importlib
 import lzma
 import time
 from collections.abc import Callable, Mapping
@@ -17,19 +15,6 @@ COMPRESSORS: Mapping[str, Callable[[bytes], bytes]] = {
   "bzip2 -9": lambda data: bz2.compress(data, 9),
   "xz -9e": lambda data: lzma.compress(data, preset=9 | lzma.PRESET_EXTREME),
 }
-
-
-def available() -> dict[str, Callable[[bytes], bytes]]:
-  """`COMPRESSORS`, and zstd and brotli where their libraries are installed."""
-  found = dict(COMPRESSORS)
-  with contextlib.suppress(ModuleNotFoundError):
-    zstandard = importlib.import_module("zstandard")
-    strongest = zstandard.ZstdCompressor(level=zstandard.MAX_COMPRESSION_LEVEL)
-    found[f"zstd -{zstandard.MAX_COMPRESSION_LEVEL}"] = strongest.compress
-  with contextlib.suppress(ModuleNotFoundError):
-    brotli = importlib.import_module("brotli")
-    found["brotli -11"] = brotli.compress
-  return found
 
 
 class Size(NamedTuple):

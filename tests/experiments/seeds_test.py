@@ -44,7 +44,7 @@ def test_rows_are_means_and_deviations_of_single_runs(small, run, tmp_path):
 def test_a_large_network_is_trained_seed_by_seed_to_the_same_bits(
   small, run, tmp_path, monkeypatch
 ):
-  monkeypatch.setattr(seeds, "SMALL", 1)
+  monkeypatch.setattr(seeds, "SMALL_ON_CPU", 1)
   run(small(seeds=2), "all")
   alone = run(small(seed=1), "alone")["rows"]
   found = rows_of(tmp_path / "all" / "seed-1")

@@ -76,9 +76,10 @@ class Model(NamedTuple):
     inputs: names of the experts' inputs.
     init: `() -> Shared`.
     begin: `(shared, offsets) -> (state, frequencies)`, at the head of a block;
-      offsets, int32 [B], are where its streams begin.
+      offsets, int32 [B], are where its streams begin; shared is given up.
     step: `(state, symbols) -> (state, frequencies)`: learn the bytes that came,
-      int32 [B], and predict the next; frequencies are int32 [B, 256].
+      int32 [B], and predict the next; frequencies are int32 [B, 256]; state is
+      given up.
   """
 
   inputs: tuple[str, ...]
@@ -133,7 +134,8 @@ def create(experts: Sequence[expert.Expert], *, rate: float = 0.004) -> Model:
     frequencies = quantization.frequencies(byte_tree.distribution(final))
     return State(shared, streams, newest, pending), frequencies
 
-  @jax.jit
+  # Given up, as a step's state is: the tables are too large to copy a block.
+  @functools.partial(jax.jit, donate_argnums=0)
   def begin(shared: Shared, offsets: jax.Array) -> tuple[State, jax.Array]:
     streams = tuple(
       one.begin(known, offsets)

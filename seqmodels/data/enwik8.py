@@ -121,8 +121,7 @@ def unzipped(
   except (
     OSError,
     EOFError,
-    RuntimeError,  # encrypted
-    NotImplementedError,  # a way of compressing that zipfile does not know
+    RuntimeError,  # encrypted, or compressed in a way zipfile does not know
     zipfile.BadZipFile,
     zlib.error,
   ) as error:

@@ -210,7 +210,7 @@ HOSTILE = {
   "encrypted": encrypted(),
   "unknown method": unknown_method(),
   "climbs out": zipped(("../enwik8", CONTENT)),
-  "absolute": zipped(("/tmp/enwik8", CONTENT)),
+  "absolute": zipped(("/enwik8", CONTENT)),
   "no member": zipped(),
   "two members": zipped(("enwik8", CONTENT), ("more", b"x")),
   "another member": zipped(("enwik9", CONTENT)),

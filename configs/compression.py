@@ -34,9 +34,12 @@ bytes, which decompressing then needs as well; with
 What each preset makes of how much in what time is in RESULTS.md.
 """
 
+import dataclasses
+
 from ml_collections import config_dict
 
 from configs import common
+from seqmodels.compression import settings as settings_lib
 
 PRESETS = ("fast", "default", "max", "network")
 
@@ -76,6 +79,9 @@ def get_config(arg: str = "") -> config_dict.ConfigDict:
         ),
         # Decode and compare before success is reported.
         "verify": True,
+        # Words that occur so often get codes, see seqmodels.compression.words;
+        # 0: none do.
+        "words": 4 if "smoke" in variants else 32,
         # gzip, bzip2, xz, and zstd and brotli where installed, beside ours.
         "baselines": True,
         "model": model(variants),
@@ -85,30 +91,9 @@ def get_config(arg: str = "") -> config_dict.ConfigDict:
 
 
 def model(variants: list[str]) -> dict[str, object]:
-  """What the file records; see `seqmodels.compression.settings.Settings`."""
-  settings: dict[str, object] = {
-    "streams": 4,
-    "block": 65_536,
-    # Layers of the network; () does without one.
-    "layers": (256,),
-    "cell": "layer_norm_lstm",
-    "dtype": "float32",
-    # Steps between two updates of the network.
-    "segment": 8,
-    "learning_rate": 5e-3,
-    "final_learning_rate": 5e-4,
-    # Updates between two that learn again from the past; 0 does without.
-    "replay_every": 0,
-    "replay_windows": 16,
-    "replay_length": 64,
-    # Contexts of the bit counters; () does without.
-    "contexts": ("1", "2", "3", "4", "5", "6", "word"),
-    # Of a table of 2^bits rows of 64 bytes.
-    "context_bits": 22,
-    # Bytes that must agree before a repetition is expected; 0 does without.
-    "match": 6,
-    "mixing_rate": 2e-3,
-  }
+  """What the file records: `seqmodels.compression.settings.Settings`."""
+  settings = dataclasses.asdict(settings_lib.Settings())
+  del settings["seed"]
   if "fast" in variants:
     settings.update(layers=(), streams=16)
   if "network" in variants:

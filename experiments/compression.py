@@ -1,6 +1,9 @@
 """A file made smaller, and the same bytes again."""
 
+import collections
 import contextlib
+import dataclasses
+import filecmp
 import hashlib
 import io
 import json
@@ -26,12 +29,16 @@ from seqmodels.compression import (
   byte_predictor,
   container,
   fingerprint,
+  words,
 )
 from seqmodels.compression import settings as settings_lib
 from seqmodels.io import atomic, interruption, report
 
 _STANDARD = "-"
-_SPOOL = "input"
+# A folder of the run folder for what only a stopped job needs, and files there.
+_UNFINISHED = "checkpoints"
+_INPUT = "input"
+_RESPELLED = "respelled"
 _CHUNK = 1 << 20
 
 
@@ -60,17 +67,16 @@ def run(
     )
   fingerprint.require_repeatable()
   _require_place(config, workdir)
+  area = workdir / _UNFINISHED
+  area.mkdir(exist_ok=True)
   with (
     interruption.Interruption() as signals,
-    _input(config.input, workdir) as source,
+    _input(config.input, area) as source,
   ):
     do = compress if config.direction == "compress" else decompress
     rows, made = do(config, workdir, source, signals)
-    with open(made, "rb") as file:
-      _publish(file, config.output)
-  made.unlink()
-  shutil.rmtree(workdir / "checkpoints", ignore_errors=True)
-  (workdir / _SPOOL).unlink(missing_ok=True)
+    _publish(made, config)
+  shutil.rmtree(workdir / _UNFINISHED, ignore_errors=True)
   return rows
 
 
@@ -97,37 +103,43 @@ def compress(
   """Codes, verifies, and writes the page; the result is not yet in place."""
   given = {**config.model.to_dict(), "seed": config.seed}
   settings = settings_lib.Settings.of(given)
-  size = os.fstat(source.fileno()).st_size
   trained, weights = _trained(config.restore)
+  sha256 = hashlib.file_digest(source, "sha256").hexdigest()
+  data = _mapped(source)
   header = container.Header(
-    size=size,
-    sha256=hashlib.file_digest(source, "sha256").hexdigest(),
+    size=len(data),
+    sha256=sha256,
     settings=settings,
     fingerprint=fingerprint.current(),
     weights=weights,
     preset=config.preset,
   )
   _settle(workdir, header)
-  model = building.build(settings, size, trained=trained)
-  data = np.memmap(source, np.uint8, "r") if size else np.empty(0, np.uint8)
-  part = workdir / "compressed.part"
+  held = data
+  # A trained network knows words as they are spelled.
+  area = workdir / _UNFINISHED
+  if config.words and not trained and _respell(config.words, source, area):
+    with open(area / _RESPELLED, "rb") as file:
+      held = _mapped(file)
+    header = dataclasses.replace(header, respelled=len(held))
+  model = building.build(settings, header.held, trained=trained)
+  part = area / "compressed.part"
   job = compression_job.Job(
     header,
     model,
-    workdir / "checkpoints" / "compress",
+    area / "compress",
     part,
     signals,
     config.save_every,
   )
-  done = compression_job.code(job, data)
+  done = compression_job.code(job, held)
   decoding = None
   if config.verify:
-    again = workdir / "verified.part"
-    check = job._replace(area=workdir / "checkpoints" / "verify", part=again)
+    check = job._replace(area=area / "verify", part=area / "verified.part")
     with open(part, "rb") as file:
       container.read_header(file)
       decoding = compression_job.decode(check, file, "verifying").seconds
-    again.unlink()
+    collections.deque(compression_job.original(check), maxlen=0)
   rows = compression_page.write(
     config, workdir, job, done, decoding=decoding, data=data
   )
@@ -161,16 +173,38 @@ def decompress(
       + "; give the run it was compressed with"
     )
   _settle(workdir, header)
+  area = workdir / _UNFINISHED
   job = compression_job.Job(
     header,
-    building.build(header.settings, header.size, trained=trained),
-    workdir / "checkpoints" / "decompress",
-    workdir / "decompressed.part",
+    building.build(header.settings, header.held, trained=trained),
+    area / "decompress",
+    area / "decoded.part",
     signals,
     config.save_every,
   )
   done = compression_job.decode(job, source, "decompressing")
-  return compression_page.decoded(config, workdir, job, done), job.part
+  made = area / "decompressed.part"
+  with atomic.writer(made) as file:
+    file.writelines(compression_job.original(job))
+  return compression_page.decoded(config, workdir, job, done), made
+
+
+def _mapped(file: io.BufferedReader) -> np.ndarray:
+  """The bytes of a file, uint8, without reading them."""
+  size = os.fstat(file.fileno()).st_size
+  return np.memmap(file, np.uint8, "r") if size else np.empty(0, np.uint8)
+
+
+def _respell(least: int, source: io.BufferedReader, area: pathlib.Path) -> bool:
+  """Writes the file with codes for words, where that makes it shorter."""
+  source.seek(0)
+  dictionary = words.choose(source, least=least)
+  if dictionary is None:
+    return False
+  source.seek(0)
+  with atomic.writer(area / _RESPELLED) as file:
+    file.writelines(words.respell(source, dictionary))
+    return file.tell() < os.fstat(source.fileno()).st_size
 
 
 def _trained(restore: str) -> tuple[Any, str]:
@@ -209,21 +243,18 @@ def _require_place(
           f"config.input and config.output are both {config.output}; write to "
           "another file"
         )
-  # A job that was stopped may have come as far as this.
-  begun = (workdir / "checkpoints").exists()
+  # A job that was stopped may have come as far as this: `_publish` looks.
+  begun = (workdir / _UNFINISHED).exists()
   if output.exists() and not config.overwrite and not begun:
-    raise errors.UserError(
-      f"config.output={config.output} exists; write to another file, or over "
-      "it with --config.overwrite=True"
-    )
+    raise errors.UserError(_exists(config.output))
 
 
 @contextlib.contextmanager
-def _input(name: str, workdir: pathlib.Path) -> Iterator[io.BufferedReader]:
+def _input(name: str, area: pathlib.Path) -> Iterator[io.BufferedReader]:
   """The input as a file that can be read twice; a stream is kept first."""
   path = pathlib.Path(name)
   if name == _STANDARD or path.is_fifo():
-    path = workdir / _SPOOL
+    path = area / _INPUT
     if not path.exists():
       stream = sys.stdin.buffer if name == _STANDARD else open(name, "rb")  # noqa: SIM115
       with atomic.writer(path) as file:
@@ -255,11 +286,25 @@ def _settle(workdir: pathlib.Path, header: container.Header) -> None:
     atomic.write_json(path, ours)
 
 
-def _publish(made: io.BufferedReader, output: str) -> None:
+def _publish(made: pathlib.Path, config: config_dict.ConfigDict) -> None:
   """Puts the result in its place, whole."""
-  if output == _STANDARD:
-    shutil.copyfileobj(made, sys.stdout.buffer, _CHUNK)
-    sys.stdout.buffer.flush()
-    return
-  with atomic.writer(output) as file:
-    shutil.copyfileobj(made, file, _CHUNK)
+  output = config.output
+  with open(made, "rb") as file:
+    if output == _STANDARD:
+      shutil.copyfileobj(file, sys.stdout.buffer, _CHUNK)
+      sys.stdout.buffer.flush()
+      return
+    if pathlib.Path(output).exists() and not config.overwrite:
+      # What an earlier start put there before it was killed may stay.
+      if filecmp.cmp(made, output, shallow=False):
+        return
+      raise errors.UserError(_exists(output))
+    with atomic.writer(output) as target:
+      shutil.copyfileobj(file, target, _CHUNK)
+
+
+def _exists(output: str) -> str:
+  return (
+    f"config.output={output} exists; write to another file, or over it with "
+    "--config.overwrite=True"
+  )

@@ -4,14 +4,14 @@ import hashlib
 import os
 import pathlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, NamedTuple
 
 import jax
 import numpy as np
 
-from seqmodels import errors, units
-from seqmodels.compression import codec, container, plan
+from seqmodels import errors
+from seqmodels.compression import codec, container, plan, words
 from seqmodels.compression import model as model_lib
 from seqmodels.io import atomic, checkpoints, interruption, progress
 
@@ -46,7 +46,7 @@ class Done(NamedTuple):
     mixed: nats of all bytes, as the model had them.
     alone: nats, had each of the mixer's inputs coded alone.
     share: sums of |weight x log-odds|, the bias last.
-    curve: bytes of the original and of its code, by block.
+    curve: bytes that it held and those of its code, by block.
     seconds: of all starts together.
   """
 
@@ -107,12 +107,33 @@ def decode(job: Job, source: BinaryIO, title: str) -> Done:
 
   done = _blocks(job, turn, title, again=again)
   container.require_end(source)
-  if digest(job.part) != job.header.sha256:
+  return done
+
+
+def original(job: Job) -> Iterator[bytes]:
+  """The bytes that were compressed, piece by piece, from what was decoded.
+
+  Raises:
+    UserError: they are others, which shows after the last piece.
+  """
+  sha256 = hashlib.sha256()
+  with open(job.part, "rb") as file:
+    if job.header.respelled:
+      pieces = words.restore(file)
+    else:
+      pieces = iter(lambda: file.read(_COPY), b"")
+    size = 0
+    for piece in pieces:
+      size += len(piece)
+      if size > job.header.size:
+        break
+      sha256.update(piece)
+      yield piece
+  if size != job.header.size or sha256.hexdigest() != job.header.sha256:
     raise errors.UserError(
       "the decoded bytes are not those that were compressed (SHA-256 differs): "
       "nothing is written"
     )
-  return done
 
 
 def _blocks(
@@ -124,7 +145,7 @@ def _blocks(
   again: Callable[[int], None] = lambda coded: None,
 ) -> Done:
   """Every block's turn, from where an earlier start was stopped."""
-  settings, size = job.header.settings, job.header.size
+  settings, size = job.header.settings, job.header.held
   target = jax.eval_shape(job.model.init)
   curve: list[tuple[int, int]] = []
   # In float64, which the model's own sums are not: those are a block's.
@@ -159,12 +180,12 @@ def _blocks(
         begin(part)
       begun = last = time.monotonic()
       for block in plan.blocks(settings, size, first=first):
-        watch = _within(bar, block, curve)
+        watch = _within(bar, block, _figures(job.header, curve))
         shared, coded = turn(block, shared, part, watch)
         curve.append((block.size, coded))
-        costs = jax.device_get(shared.account)
-        account = [s + c for s, c in zip(account, costs, strict=True)]
-        zeros = type(costs)(*map(np.zeros_like, costs))
+        newest = jax.device_get(shared.account)
+        account = [s + n for s, n in zip(account, newest, strict=True)]
+        zeros = type(newest)(*map(np.zeros_like, newest))
         shared = shared._replace(account=jax.device_put(zeros))
         now = time.monotonic()
         stop = job.signals.requested
@@ -189,10 +210,9 @@ def _blocks(
 
 
 def _within(
-  bar: progress.Progress, block: plan.Block, curve: list[tuple[int, int]]
+  bar: progress.Progress, block: plan.Block, figures: dict[str, float]
 ) -> Watch:
   """Tells how far the whole file is, and what its bytes have cost so far."""
-  figures = {"bits_per_byte": bits_per_byte(curve)} if curve else {}
   before = 0
 
   def watch(done: int) -> None:
@@ -203,14 +223,22 @@ def _within(
   return watch
 
 
-def bits_per_byte(curve: list[tuple[int, int]]) -> float:
-  """Of a whole file."""
-  size = sum(given for given, _ in curve)
-  coded = sum(made for _, made in curve)
-  return units.bits_per_symbol(8 * coded * units.LOG2, size) if size else 0.0
+def costs(
+  header: container.Header, curve: list[tuple[int, int]]
+) -> list[tuple[float, int]]:
+  """Bytes of the original and of its code, by block.
+
+  Where words were respelled the blocks share the original evenly: how many
+  bytes of it each holds is not counted.
+  """
+  scale = header.size / header.held if header.held else 1.0
+  return [(given * scale, coded) for given, coded in curve]
 
 
-def digest(path: pathlib.Path) -> str:
-  """SHA-256 of a file, hexadecimal."""
-  with open(path, "rb") as file:
-    return hashlib.file_digest(file, "sha256").hexdigest()
+def _figures(
+  header: container.Header, curve: list[tuple[int, int]]
+) -> dict[str, float]:
+  if not curve:
+    return {}
+  size = sum(given for given, _ in costs(header, curve))
+  return {"bits_per_byte": 8 * sum(coded for _, coded in curve) / size}

@@ -52,7 +52,8 @@ def write(
       made_by_others[peer.name] = peer.bits_per_symbol
   figures = draw(workdir, job, done, made_by_others) if header.size else []
   with metric_writers.MetricWriter(workdir) as writer:
-    for number, (given, coded) in enumerate(done.curve, start=1):
+    curve = compression_job.costs(header, done.curve)
+    for number, (given, coded) in enumerate(curve, start=1):
       writer.write(
         number, "file", {"bits_per_byte": 8 * coded / given}, unit="bits/byte"
       )
@@ -71,6 +72,11 @@ def write(
       ),
       facts={
         "settings": settings_note(header.settings),
+        "words": (
+          f"codes for the most frequent, which leaves {header.held:,} bytes"
+          if header.respelled
+          else "spelled as they are"
+        ),
         "device": jax.devices()[0].device_kind,
         "SHA-256": header.sha256,
       },
@@ -114,6 +120,8 @@ def describe(header: container.Header) -> str:
     parts.append(f"{len(settings.contexts)} contexts")
   if settings.match:
     parts.append("matches")
+  if header.respelled:
+    parts.append("words")
   return f"{header.preset}: {', '.join(parts)}"
 
 
@@ -190,7 +198,7 @@ def draw(
   """Cost along the file, and by expert."""
   title = describe(job.header)
   compression_plot.along_file(
-    done.curve,
+    compression_job.costs(job.header, done.curve),
     workdir / "figures" / "along_file.png",
     peers=peers,
     title=title,

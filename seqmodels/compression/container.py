@@ -67,6 +67,8 @@ class Header:
     fingerprint: where it was coded, see `fingerprint.current`.
     weights: SHA-256 of the trained weights it began with, or "".
     preset: the name its settings go by, or "".
+    respelled: bytes after `words.respell`, which the blocks hold then; 0 where
+      they hold the original as it was.
   """
 
   size: int
@@ -75,11 +77,17 @@ class Header:
   fingerprint: Mapping[str, str]
   weights: str = ""
   preset: str = ""
+  respelled: int = 0
+
+  @property
+  def held(self) -> int:
+    """Bytes that the blocks hold."""
+    return self.respelled or self.size
 
   @property
   def blocks(self) -> int:
     """How many follow."""
-    return -(-self.size // self.settings.block)
+    return -(-self.held // self.settings.block)
 
 
 def write_header(file: BinaryIO, header: Header) -> int:
@@ -206,8 +214,9 @@ def _parse(packed: bytes) -> Header:
     values: Any = json.loads(text)
     settings = settings_lib.Settings.of(values.pop("settings"))
     header = Header(settings=settings, **values)
-    if not isinstance(header.size, int) or not 0 <= header.size < _LARGEST_FILE:
-      raise ValueError(f"size {header.size!r}")
+    for size in (header.size, header.respelled):
+      if not isinstance(size, int) or not 0 <= size < _LARGEST_FILE:
+        raise ValueError(f"size {size!r}")
     bytes.fromhex(header.sha256 + header.weights)
     if len(header.sha256) != 2 * hashlib.sha256().digest_size:
       raise ValueError("the length of a hash")

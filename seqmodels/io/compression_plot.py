@@ -9,7 +9,7 @@ from seqmodels.io import canvas
 
 
 def along_file(
-  curve: Sequence[tuple[int, int]],
+  curve: Sequence[tuple[float, int]],
   path: canvas.Path,
   *,
   peers: Mapping[str, float],

@@ -122,6 +122,8 @@ def test_any_header_with_a_right_check_is_refused_or_read(text):
     {"sha256": "short"},
     {"sha256": "zz" * 32},
     {"weights": 5},
+    {"respelled": -1},
+    {"respelled": "1"},
     {"fingerprint": 5},
   ],
   ids=str,

@@ -1,10 +1,12 @@
 """Files compressed and decompressed from end to end."""
 
+import dataclasses
 import hashlib
 import json
 import lzma
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -55,6 +57,11 @@ def unpack(tmp_path):
   return go
 
 
+def read_header(path):
+  with open(path, "rb") as file:
+    return container.read_header(file)
+
+
 def kinds():
   rng = np.random.default_rng(0)
   length = len(TEXT)  # One length, one model to compile.
@@ -85,8 +92,7 @@ def test_any_file_comes_back(pack, unpack, kind):
 def test_every_preset_gives_the_bytes_back(pack, unpack, preset):
   packed = pack(TEXT, variant=f"{preset},smoke")
   assert unpack(packed) == TEXT
-  with open(packed, "rb") as file:
-    assert container.read_header(file).preset == preset
+  assert read_header(packed).preset == preset
 
 
 def test_rows_say_sizes_and_who_predicted(pack, tmp_path):
@@ -148,22 +154,22 @@ def test_a_stream_goes_through_pipes(tmp_path):
 def test_a_job_stopped_after_any_block_goes_on_byte_for_byte(
   pack, unpack, tmp_path, monkeypatch, direction
 ):
-  straight = pack(TEXT, "straight")
+  straight = pack(TEXT, "straight", words=0)
   real = compression_job._within
   asked = []
 
-  def within(bar, block, curve):
+  def within(bar, block, figures):
     asked.append(block.number)
     if len(asked) == stop_at:
       signal.raise_signal(signal.SIGTERM)
-    return real(bar, block, curve)
+    return real(bar, block, figures)
 
   monkeypatch.setattr(compression_job, "_within", within)
   for stop_at in (1, 3, 4):
     name = f"stopped{stop_at}"
     asked.clear()
     if direction == "compress":
-      go = lambda name=name: pack(TEXT, name)  # noqa: E731
+      go = lambda name=name: pack(TEXT, name, words=0)  # noqa: E731
       target = tmp_path / f"{name}.seq"
     else:
       go = lambda name=name: unpack(straight, name)  # noqa: E731
@@ -219,9 +225,11 @@ def test_trained_weights_make_it_smaller_and_are_asked_for(
   run(config, "trained")
   data = corpus_file.read_bytes()[:1500]
   trained = str(tmp_path / "trained")
-  static = {"model.learning_rate": 0.0, "model.contexts": (), "model.match": 0}
-  fresh = pack(data, "fresh", **{**static, "model.learning_rate": 5e-3})
+  alone = {"model.contexts": (), "model.match": 0}
+  static = {**alone, "model.learning_rate": 0.0}
+  fresh = pack(data, "fresh", words=0, **alone)
   packed = pack(data, "known", restore=trained, **static)
+  assert read_header(packed).respelled == 0
   assert packed.stat().st_size < fresh.stat().st_size
   assert unpack(packed, "known", restore=trained) == data
   with pytest.raises(errors.UserError, match="begins with trained weights"):
@@ -293,6 +301,92 @@ def test_damage_is_refused_and_nothing_is_written(pack, unpack, tmp_path):
     assert not (tmp_path / f"{name}.out").exists()
 
 
+def damaged(data):
+  """Every truncation, every flipped bit, and some things appended."""
+  for length in range(len(data)):
+    yield f"cut at {length}", data[:length]
+  for bit in range(8 * len(data)):
+    flipped = bytearray(data)
+    flipped[bit // 8] ^= 1 << bit % 8
+    yield f"bit {bit} flipped", bytes(flipped)
+  for more in (b"\0", b"more", data):
+    yield f"{len(more)} more", data + more
+
+
+def test_no_damage_whatever_gives_bytes(pack, tmp_path):
+  data = pack(TEXT[:80]).read_bytes()
+  assert len(data) < 300
+  folder, output = tmp_path / "damaged", tmp_path / "damaged.out"
+  source = tmp_path / "damaged.seq"
+  config = page.get_config("decompress,smoke")
+  config.update(input=str(source), output=str(output))
+  tried = 0
+  for what, bad in damaged(data):
+    source.write_bytes(bad)
+    folder.mkdir()
+    try:
+      compression.run(config, folder, tmp_path)
+    except errors.UserError:
+      assert not output.exists(), what
+    else:
+      pytest.fail(f"{what} was decoded")
+    shutil.rmtree(folder)
+    tried += 1
+  assert tried == 9 * len(data) + 3
+  source.write_bytes(data)
+  folder.mkdir()
+  compression.run(config, folder, tmp_path)
+  assert output.read_bytes() == TEXT[:80]
+
+
+@pytest.mark.parametrize("field", ["size", "respelled"])
+def test_a_terabyte_claimed_is_refused_at_once(pack, unpack, tmp_path, field):
+  packed = pack(TEXT)
+  with open(packed, "rb") as file:
+    header = container.read_header(file)
+    rest = file.read()
+  forged = tmp_path / "forged.seq"
+  with open(forged, "wb") as file:
+    container.write_header(
+      file, dataclasses.replace(header, **{field: 1 << 40})
+    )
+    file.write(rest)
+  begun = time.monotonic()
+  with pytest.raises(errors.UserError, match=r"shorter than|SHA-256 differs"):
+    unpack(forged, "forged")
+  assert time.monotonic() - begun < 30
+  assert not (tmp_path / "forged.out").exists()
+
+
+def test_words_are_respelled_unless_told_otherwise(pack, unpack, tmp_path):
+  headers = {}
+  for name, least in {"with": 4, "without": 0, "rare": 10_000}.items():
+    packed = pack(TEXT, name, words=least)
+    assert unpack(packed, name) == TEXT
+    headers[name] = read_header(packed)
+  assert 0 < headers["with"].respelled < len(TEXT)
+  assert headers["without"].respelled == headers["rare"].respelled == 0
+  assert "words" in (tmp_path / "with-pack" / "report.md").read_text()
+
+
+def test_an_output_that_appears_meanwhile_is_kept(pack, tmp_path, monkeypatch):
+  real = compression_job.code
+  output = tmp_path / "a.seq"
+
+  def code(*arguments):
+    output.write_bytes(b"somebody's")
+    return real(*arguments)
+
+  monkeypatch.setattr(compression_job, "code", code)
+  with pytest.raises(errors.UserError, match="exists; write to another"):
+    pack(TEXT)
+  assert output.read_bytes() == b"somebody's"
+  output.unlink()
+  monkeypatch.undo()
+  pack(TEXT)  # Nothing is coded again.
+  assert read_header(output).size == len(TEXT)
+
+
 def test_another_machines_file_is_refused_unless_forced(
   pack, unpack, tmp_path, monkeypatch
 ):
@@ -333,9 +427,9 @@ def test_a_resumed_job_wants_the_bytes_it_was_begun_with(
 ):
   real = compression_job._within
 
-  def within(bar, block, curve):
+  def within(bar, block, figures):
     signal.raise_signal(signal.SIGTERM)
-    return real(bar, block, curve)
+    return real(bar, block, figures)
 
   monkeypatch.setattr(compression_job, "_within", within)
   with pytest.raises(errors.Interrupted):

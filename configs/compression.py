@@ -11,6 +11,9 @@ predict a byte, code it, learn from it, and go on. A recurrent network, bit
 counters of hashed contexts and a search for repetitions predict; a gated
 logistic mixer weighs them; a range coder codes. This is dynamic evaluation
 (Graves 2013, section 3) taken to its end, and what the Hutter prize asks for.
+Before all that, words that are frequent in the file get codes of one or two
+bytes that it does not use: fewer steps, and fewer bytes (`--config.words=0`
+leaves words as they are).
 
 Whoever decodes must predict the same numbers to the last bit. So a file is
 decoded on the kind of machine and with the versions that made it, and refused
@@ -29,17 +32,15 @@ Variants: `compress` (the default) or `decompress`; of the former
 
 `--config.restore=RUN` begins with the weights of a network that was trained on
 bytes, which decompressing then needs as well; with
-`--config.model.learning_rate=0` they stay as they are.
+`--config.model.learning_rate=0` they stay as they are. Such a network knows
+words by their letters, so words get no codes then.
 
 What each preset makes of how much in what time is in RESULTS.md.
 """
 
-import dataclasses
-
 from ml_collections import config_dict
 
 from configs import common
-from seqmodels.compression import settings as settings_lib
 
 PRESETS = ("fast", "default", "max", "network")
 
@@ -91,9 +92,30 @@ def get_config(arg: str = "") -> config_dict.ConfigDict:
 
 
 def model(variants: list[str]) -> dict[str, object]:
-  """What the file records: `seqmodels.compression.settings.Settings`."""
-  settings = dataclasses.asdict(settings_lib.Settings())
-  del settings["seed"]
+  """What the file records; see `seqmodels.compression.settings.Settings`."""
+  settings: dict[str, object] = {
+    "streams": 4,
+    "block": 65_536,
+    # Layers of the network; () does without one.
+    "layers": (256,),
+    "cell": "layer_norm_lstm",
+    "dtype": "float32",
+    # Steps between two updates of the network.
+    "segment": 8,
+    "learning_rate": 5e-3,
+    "final_learning_rate": 5e-4,
+    # Updates between two that learn again from the past; 0 does without.
+    "replay_every": 0,
+    "replay_windows": 16,
+    "replay_length": 64,
+    # Contexts of the bit counters; () does without.
+    "contexts": ("1", "2", "3", "4", "5", "6", "word"),
+    # Of a table of 2^bits rows of 64 bytes.
+    "context_bits": 22,
+    # Bytes that must agree before a repetition is expected; 0 does without.
+    "match": 6,
+    "mixing_rate": 2e-3,
+  }
   if "fast" in variants:
     settings.update(layers=(), streams=16)
   if "network" in variants:

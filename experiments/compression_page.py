@@ -63,7 +63,7 @@ def write(
       f"{config.input}, compressed",
       rows,
       introduction=(
-        f"{header.size:,} bytes became {made:,}. "
+        f"{header.size:,} bytes became {made:,}: {_overhead(made, done)}. "
         + (
           "They were decoded again and compared."
           if config.verify
@@ -84,6 +84,16 @@ def write(
     ),
   )
   return rows
+
+
+def _overhead(made: int, done: compression_job.Done) -> str:
+  """What the file has over the code length of its bytes."""
+  ideal = done.mixed / units.LOG2 / 8
+  more = f" ({made / ideal - 1:+.3%})" if ideal else ""
+  return (
+    f"{made - ideal:+,.0f}{more} against the code length of what was "
+    "predicted, for the header, the checks, whole numbers and whole bytes"
+  )
 
 
 def decoded(
@@ -174,10 +184,13 @@ def speeds(
 def experts(
   job: compression_job.Job, done: compression_job.Done
 ) -> list[report.Row]:
-  """What each input of the mixer would have cost alone."""
+  """What the mixture predicted, and each of its inputs alone."""
+  costs = {"mixture (code length)": done.mixed}
+  for name, nats in zip(job.model.inputs, done.alone, strict=True):
+    costs[f"{name}, {_ALONE}"] = nats
   return [
     report.row(
-      f"{name}, {_ALONE}",
+      name,
       split="file",
       evaluation="prediction",
       metric="bits_per_byte",
@@ -185,7 +198,7 @@ def experts(
       count=job.header.size,
       seconds=0.0,
     )
-    for name, nats in zip(job.model.inputs, done.alone, strict=True)
+    for name, nats in costs.items()
   ]
 
 

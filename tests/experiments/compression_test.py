@@ -19,7 +19,7 @@ import experiments
 from configs import compression as page
 from experiments import compression, compression_job, exit_codes
 from seqmodels import errors
-from seqmodels.compression import container
+from seqmodels.compression import container, settings
 
 PROJECT = pathlib.Path(__file__).resolve().parents[2]
 TEXT = b"she sells sea shells on the sea shore; the shells she sells are sea "
@@ -95,6 +95,12 @@ def test_every_preset_gives_the_bytes_back(pack, unpack, preset):
   assert read_header(packed).preset == preset
 
 
+def test_the_page_begins_with_the_defaults_of_the_library():
+  given = page.get_config("default").model.to_dict()
+  assert settings.Settings.of(given) == settings.Settings()
+  assert set(given) | {"seed"} == set(vars(settings.Settings()))
+
+
 def test_rows_say_sizes_and_who_predicted(pack, tmp_path):
   packed = pack(TEXT, baselines=True)
   results = json.loads((tmp_path / "a-pack" / "results.json").read_text())
@@ -108,6 +114,11 @@ def test_rows_say_sizes_and_who_predicted(pack, tmp_path):
     lzma.compress(TEXT, preset=9 | lzma.PRESET_EXTREME)
   )
   assert ("network, alone (code length)", "bits_per_byte") in rows
+  # Header and checks are most of a file as small as this.
+  ideal = rows["mixture (code length)", "bits_per_byte"] * len(TEXT) / 8
+  assert 40 < packed.stat().st_size - ideal < 200
+  report = (tmp_path / "a-pack" / "report.md").read_text()
+  assert f"{packed.stat().st_size - ideal:+,.0f} (" in report
   for name in ("along_file", "experts"):
     assert (tmp_path / "a-pack" / "figures" / f"{name}.png").stat().st_size
 

@@ -16,6 +16,8 @@ from seqmodels.compression import settings as settings_lib
 from seqmodels.evaluation import compressors
 from seqmodels.io import compression_plot, metric_writers, report
 
+# Peers take a file whole, and minutes for one of this size.
+_LARGEST_FOR_PEERS = 1 << 27
 _ALONE = "alone (code length)"
 
 
@@ -46,7 +48,7 @@ def write(
     rows += speeds(name, header.size, done.seconds, decoding)
     rows += experts(job, done)
   made_by_others = {}
-  if config.baselines and header.size:
+  if config.baselines and 0 < header.size <= _LARGEST_FOR_PEERS:
     for peer in compressors.sizes(data.tobytes(), using=peers()):
       rows += sizes(peer.name, peer.compressed_bytes, header.size, peer.seconds)
       made_by_others[peer.name] = peer.bits_per_symbol
@@ -99,12 +101,11 @@ def _overhead(made: int, done: compression_job.Done) -> str:
 def decoded(
   config: config_dict.ConfigDict,
   workdir: pathlib.Path,
-  job: compression_job.Job,
+  header: container.Header,
   done: compression_job.Done,
+  coded: int,
 ) -> list[report.Row]:
-  """The page of a decompression, and its rows."""
-  header = job.header
-  coded = sum(length for _, length in done.curve)
+  """The page of a decompression of so many bytes, and its rows."""
   rows = sizes(f"{describe(header)}; decoded", coded, header.size, done.seconds)
   report.write(
     workdir,
@@ -229,7 +230,7 @@ def draw(
     report.Figure(
       "figures/experts.png",
       "Each input of the mixer: its code length had it coded alone, and its "
-      "part in the mixture.",
+      "part in the mixture by node, as sums of |weight x log-odds|.",
     ),
   ]
 

@@ -27,6 +27,7 @@ from collections.abc import Mapping
 from typing import Any, BinaryIO
 
 from seqmodels import errors
+from seqmodels.compression import plan
 from seqmodels.compression import settings as settings_lib
 
 MAGIC = b"\x93SEQ\r\n\x1a\n"
@@ -87,7 +88,7 @@ class Header:
   @property
   def blocks(self) -> int:
     """How many follow."""
-    return -(-self.held // self.settings.block)
+    return plan.count(self.settings, self.held)
 
 
 def write_header(file: BinaryIO, header: Header) -> int:
@@ -220,7 +221,17 @@ def _parse(packed: bytes) -> Header:
     bytes.fromhex(header.sha256 + header.weights)
     if len(header.sha256) != 2 * hashlib.sha256().digest_size:
       raise ValueError("the length of a hash")
-    dict[str, str](header.fingerprint)
+    if header.respelled and header.respelled >= header.size:
+      raise ValueError(f"{header.respelled} bytes respelled")
+    if not isinstance(header.fingerprint, dict):
+      raise ValueError("no fingerprint")
+    for name in (
+      header.preset,
+      *header.fingerprint,
+      *header.fingerprint.values(),
+    ):
+      if not isinstance(name, str) or not name.isprintable():
+        raise ValueError(f"a name {name!r}")
   except (
     zlib.error,
     ValueError,

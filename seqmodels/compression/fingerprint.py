@@ -33,7 +33,7 @@ def current() -> dict[str, str]:
     "threads": str(len(os.sched_getaffinity(0))),
     "precision": str(jax.config.values["jax_default_matmul_precision"]),
     "x64": str(jax.config.values["jax_enable_x64"]),
-    "xla_flags": os.environ.get("XLA_FLAGS", ""),
+    "xla_flags": " ".join(os.environ.get("XLA_FLAGS", "").split()),
     "random": jax.config.values["jax_default_prng_impl"],
     **{name: importlib.metadata.version(name) for name in _PACKAGES},
   }

@@ -10,6 +10,11 @@ from seqmodels.compression import contexts
 
 # What anybody's file may make a reader hold.
 _MOST_WEIGHTS = 1 << 28
+_MOST_LAYERS = 8
+# Numbers that a gradient keeps of the symbols it goes back over.
+_MOST_KEPT = 1 << 27
+# Of every stream in a block, or hardly anything would be learnt.
+_LEAST_STEPS = 16
 _DTYPES = ("float32", "bfloat16")
 
 
@@ -82,6 +87,28 @@ class Settings:
         f"layers of {self.layers} have about {weights:,} weights; they may "
         f"have {_MOST_WEIGHTS:,}"
       )
+    if len(self.layers) > _MOST_LAYERS:
+      raise errors.UserError(
+        f"there are {len(self.layers)} layers; there may be {_MOST_LAYERS}"
+      )
+    if self.streams * _LEAST_STEPS > self.block:
+      raise errors.UserError(
+        f"a block of {self.block:,} bytes is too short for {self.streams:,} "
+        f"streams: it takes {_LEAST_STEPS} bytes of each"
+      )
+    width = 256 + sum(self.layers)
+    for what, symbols in {
+      "streams x segment": self.streams * self.segment,
+      "replay_windows x replay_length": self.replay_windows
+      * self.replay_length,
+    }.items():
+      if symbols * width > _MOST_KEPT:
+        raise errors.UserError(
+          f"{what} is {symbols:,}, too many for layers of {self.layers}: it "
+          f"may be {_MOST_KEPT // width:,}"
+        )
+    if len(set(map(str, self.contexts))) < len(self.contexts):
+      raise errors.UserError(f"a context is named twice in {self.contexts}")
     for name in self.contexts:
       if not isinstance(name, str) or name not in contexts.CONTEXTS:
         near = errors.closest(str(name), contexts.CONTEXTS)

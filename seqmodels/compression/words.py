@@ -16,13 +16,14 @@ others. The dictionary goes first and is compressed with the rest:
     leads      1 byte, how many of the last codes begin a pair
     words      lower-case letters, a space between two, a newline at the end
 
-A file that uses nearly every byte, or hardly repeats a word, is left as it is.
+A byte is unused if neither the file nor its words in lower case have it. A file
+that uses nearly every byte, or hardly repeats a word, is left as it is.
 """
 
 import collections
 import re
 from collections.abc import Callable, Iterator
-from typing import BinaryIO, NamedTuple, Self
+from typing import BinaryIO, NamedTuple, Protocol, Self
 
 from seqmodels import errors
 
@@ -35,6 +36,13 @@ _TOKEN_BYTES = 2 + _LONGEST
 # Different words counted at once; a longer text forgets the rarest.
 _MOST_COUNTED = 1 << 20
 _LONGEST_DICTIONARY = 1 << 20
+
+
+class Reader(Protocol):
+  """What a text is read from."""
+
+  def read(self, size: int, /) -> bytes:
+    """At most so many bytes; none at the end."""
 
 
 class Dictionary(NamedTuple):
@@ -105,7 +113,7 @@ class Dictionary(NamedTuple):
     return cls(marks, codes, leads, words)
 
 
-def choose(source: BinaryIO, *, least: int = 32) -> Dictionary | None:
+def choose(source: Reader, *, least: int = 32) -> Dictionary | None:
   r"""The dictionary of a text; None where there is nothing to be had.
 
   Args:
@@ -122,12 +130,14 @@ def choose(source: BinaryIO, *, least: int = 32) -> Dictionary | None:
   used: set[int] = set()
   counts: collections.Counter[bytes] = collections.Counter()
   for token in _tokens(source, _TOKEN.match):
-    used.update(token)
     lower = token.lower()
+    used.update(token, lower)
     if _WORD.fullmatch(lower) and _mark(token) is not None:
       counts[lower] += 1
       if len(counts) > _MOST_COUNTED:
-        counts = collections.Counter({w: n for w, n in counts.items() if n > 1})
+        counts = collections.Counter(
+          dict(counts.most_common(_MOST_COUNTED // 2))
+        )
   # High ones first: contexts take bytes above 127 for letters.
   free = bytes(sorted(set(range(256)) - used, reverse=True))
   frequent = [word for word, count in counts.items() if count >= least]
@@ -146,7 +156,7 @@ def choose(source: BinaryIO, *, least: int = 32) -> Dictionary | None:
   return Dictionary(marks, codes, leads, (*frequent[:alone], *pairs))
 
 
-def respell(source: BinaryIO, dictionary: Dictionary) -> Iterator[bytes]:
+def respell(source: Reader, dictionary: Dictionary) -> Iterator[bytes]:
   r"""The dictionary, then the text with codes in place of words.
 
   >>> import io
@@ -222,7 +232,7 @@ def _mark(token: bytes) -> str | None:
 
 
 def _tokens(
-  source: BinaryIO, match: Callable[[bytes, int], re.Match[bytes] | None]
+  source: Reader, match: Callable[[bytes, int], re.Match[bytes] | None]
 ) -> Iterator[bytes]:
   """Splits what can be read into tokens that follow each other."""
   waiting = b""

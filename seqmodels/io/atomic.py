@@ -43,7 +43,15 @@ def write_text(path: str | os.PathLike, text: str) -> None:
   >>> (folder / "report.md").read_text(encoding="utf-8")
   '# Résumé\n'
   """
-  write_bytes(path, text.encode("utf-8"))
+  try:
+    data = text.encode("utf-8")
+  except UnicodeEncodeError as error:
+    bad = text[max(0, error.start - 20) : error.end + 20]
+    raise errors.UserError(
+      f"cannot write {path}: {bad!r} has characters that are not UTF-8; rename "
+      "the file or the setting they come from"
+    ) from error
+  write_bytes(path, data)
 
 
 def write_json(

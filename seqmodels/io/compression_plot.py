@@ -80,4 +80,4 @@ def components(
     left.set_xlabel("kB, alone")
     left.legend(frameon=False, fontsize=8)
     right.barh(rows, 100 * shares, color=canvas.COLOURS[0])
-    right.set_xlabel("% of the mixture's log-odds")
+    right.set_xlabel("% of all |weight x log-odds|")

@@ -43,6 +43,21 @@ def test_any_bytes_come_back(data):
   there_and_back(data, least=1)
 
 
+@hypothesis.given(st.text("ABCDE aé", max_size=80), st.integers(1, 3))
+def test_a_text_in_capitals_comes_back(text, least):
+  there_and_back(text.encode(), least=least)
+
+
+def test_letters_are_no_codes_where_capitals_use_them():
+  rng = np.random.default_rng(1)
+  letters = np.frombuffer(b"ABCDEFGHIJ", np.uint8)
+  vocabulary = [rng.choice(letters, 4).tobytes() for _ in range(1000)]
+  dictionary = there_and_back(b" ".join(vocabulary * 2))
+  assert len(dictionary.words) > 200
+  # Of the small letters only those that no capital stands for.
+  assert not set(b"abcdefghij") & set(dictionary.codes + dictionary.marks)
+
+
 @pytest.mark.parametrize("chunk", [1, 2, 7, 35, 64])
 def test_chunks_do_not_show(chunk, monkeypatch):
   text = b"The THE the Anderson's ABCdef " * 3 + b"M" * 80 + b"n" * 80

@@ -363,7 +363,9 @@ def test_a_terabyte_claimed_is_refused_at_once(pack, unpack, tmp_path, field):
     )
     file.write(rest)
   begun = time.monotonic()
-  with pytest.raises(errors.UserError, match=r"shorter than|SHA-256 differs"):
+  with pytest.raises(
+    errors.UserError, match=r"shorter than|SHA-256 differs|makes no sense"
+  ):
     unpack(forged, "forged")
   assert time.monotonic() - begun < 30
   assert not (tmp_path / "forged.out").exists()
@@ -457,20 +459,22 @@ def test_a_finished_run_whose_output_is_gone_says_so(pack):
     pack(TEXT)
 
 
-GOLDEN = PROJECT / "tests" / "golden" / "compression_v1.seq"
+# Made by `compress,smoke` of TEXT, with and without `--config.words=0`.
+GOLDEN = ["compression_v1.seq", "compression_v1_words.seq"]
 
 
-def test_the_golden_file_decodes_where_it_was_made(unpack):
-  """Made by `compress,smoke` of TEXT."""
-  with open(GOLDEN, "rb") as file:
-    header = container.read_header(file)
+@pytest.mark.parametrize("name", GOLDEN)
+def test_a_golden_file_decodes_where_it_was_made(unpack, name):
+  golden = PROJECT / "tests" / "golden" / name
+  header = read_header(golden)
   assert header.sha256 == hashlib.sha256(TEXT).hexdigest()
+  assert bool(header.respelled) == ("words" in name)
   if dict(header.fingerprint) == compression.fingerprint.current():
-    assert unpack(GOLDEN) == TEXT
+    assert unpack(golden) == TEXT
     return
   with pytest.raises(errors.UserError, match="only be decoded where it was"):
-    unpack(GOLDEN)
+    unpack(golden)
   try:
-    assert unpack(GOLDEN, "forced", force=True) == TEXT
+    assert unpack(golden, "forced", force=True) == TEXT
   except errors.UserError as error:
     assert "block" in str(error) or "cannot go on" in str(error)  # noqa: PT017

@@ -22,16 +22,29 @@ BOTTOM = {"seqmodels.errors", "seqmodels.units", "seqmodels.trees"}
 ALLOWED: dict[str, set[str]] = {
   "cells": set(),
   "regularization": set(),
+  "distributions": set(),
   "stacks": {"seqmodels.cells", "seqmodels.regularization", "flax"},
   "models": {
     "seqmodels.stacks",
     "seqmodels.cells",
+    "seqmodels.distributions",
     "seqmodels.regularization",
     "flax",
   },
-  "losses": set(),
-  "evaluation": {"seqmodels.models", "seqmodels.losses", "optax"},
-  "sampling": {"seqmodels.models", "seqmodels.losses"},
+  "losses": {"seqmodels.cells", "seqmodels.distributions"},
+  "evaluation": {
+    "seqmodels.models",
+    "seqmodels.losses",
+    "seqmodels.cells",
+    "seqmodels.distributions",
+    "optax",
+  },
+  "sampling": {
+    "seqmodels.models",
+    "seqmodels.losses",
+    "seqmodels.cells",
+    "seqmodels.distributions",
+  },
   "compression": {
     "seqmodels.models",
     "seqmodels.losses",
@@ -46,7 +59,7 @@ ALLOWED: dict[str, set[str]] = {
     "seqmodels.regularization",
     "optax",
   },
-  "data": {"datasets", "fsspec", "aiohttp"},
+  "data": {"datasets", "fsspec", "aiohttp", "defusedxml"},
   "io": {"orbax", "tensorboardX", "matplotlib", "tqdm"},
 }
 
@@ -57,6 +70,7 @@ ONLY_IN = {
   "datasets": ["data/sources", "data/download"],
   "fsspec": ["data/download"],
   "aiohttp": ["data/download"],
+  "defusedxml": ["data/ink_xml"],
   "orbax": ["io/checkpoint*"],
   "matplotlib": ["io/canvas"],
 }

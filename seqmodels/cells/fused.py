@@ -131,11 +131,7 @@ def _recurrence(gates: Gates, dtype: products.Dtype) -> recurrence.Recurrence:
     d_net_h, rest = kept
     if d_net_h is None:
       d_net_h = d_net_x
-    d_kernel = products.dot(
-      before.h.reshape(-1, kernel.shape[0]).T,
-      d_net_h.reshape(-1, d_net_h.shape[-1]),
-      dtype,
-    )
+    d_kernel = products.weight_gradient(before.h, d_net_h, dtype)
     d_extra = gates.extra_gradient(extra, saved, d_net_h, rest, before, after)
     return d_kernel.astype(kernel.dtype), d_extra
 

@@ -161,12 +161,16 @@ def _recurrence(
     }  # fmt: skip
     for number, (d_first, d_last) in enumerate(d_nets):
       name = "query" if number % 2 == 0 else "reply"
-      made[name].append(_weight(sources[number][0], d_first, dtype))
+      made[name].append(
+        products.weight_gradient(sources[number][0], d_first, dtype)
+      )
       if d_last is not None:
-        made[f"{name}_up"].append(_weight(thin[number], d_last, dtype))
+        made[f"{name}_up"].append(
+          products.weight_gradient(thin[number], d_last, dtype)
+        )
     found = Params(
-      kernel=_weight(x, d_net, dtype),
-      recurrent_kernel=_weight(h, d_net, dtype),
+      kernel=products.weight_gradient(x, d_net, dtype),
+      recurrent_kernel=products.weight_gradient(h, d_net, dtype),
       bias=jnp.sum(d_net, axis=(0, 1)),
       peephole=gates.extra_gradient(
         params.peephole, inner, d_net, None, before, after
@@ -201,11 +205,3 @@ def _sources(
       found.append((x, h))
       h = h * factor
   return found
-
-
-def _weight(
-  source: jax.Array, d_net: jax.Array, dtype: products.Dtype
-) -> jax.Array:
-  """The gradient of a matrix from all steps and rows at once."""
-  rows = source.reshape(-1, source.shape[-1]).T
-  return products.dot(rows, d_net.reshape(-1, d_net.shape[-1]), dtype)

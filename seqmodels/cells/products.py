@@ -30,6 +30,20 @@ def dot(a: jax.Array, b: jax.Array, dtype: Dtype = None) -> jax.Array:
   return jnp.matmul(a, b, preferred_element_type=accumulator)
 
 
+def weight_gradient(
+  source: jax.Array, d_net: jax.Array, dtype: Dtype = None
+) -> jax.Array:
+  """The gradient of a matrix from all steps and rows at once, [D, F].
+
+  Args:
+    source: [..., D], what the matrix was multiplied with.
+    d_net: [..., F], the derivative of what came out.
+    dtype: dtype of the operands.
+  """
+  rows = source.reshape(-1, source.shape[-1]).T
+  return dot(rows, d_net.reshape(-1, d_net.shape[-1]), dtype)
+
+
 def matmul(x: jax.Array, kernel: jax.Array, dtype: Dtype = None) -> jax.Array:
   """x kernel, [..., D] by [D, F], with derivatives in the same precision.
 

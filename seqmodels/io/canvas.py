@@ -8,6 +8,7 @@ import contextlib
 import io
 import os
 import pathlib
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,9 @@ import numpy as np
 from seqmodels.io import atomic
 
 Path = str | os.PathLike
+
+WIDTH = 7.2  # inches
+_TITLE = 70  # characters of 11 points in it
 
 # Okabe and Ito's colours, told apart by every kind of eye.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -44,17 +48,20 @@ def axes(path: Path, title: str, *, height: float = 4.2) -> Iterator[Any]:
 
 
 @contextlib.contextmanager
-def figure(path: Path, *, height: float) -> Iterator[Any]:
+def figure(path: Path, *, height: float, dpi: int = 120) -> Iterator[Any]:
   """An empty matplotlib figure that is written, whole, when the block ends.
 
-  Folders on the way to `path` are made.
+  Folders on the way to `path` are made. It is WIDTH inches wide and `height`
+  high; thin strokes want more dots per inch.
 
   Raises:
     UserError, RunError: the file cannot be written.
   """
   from matplotlib import figure as figures  # 0.4 s: only runs that draw pay it.
 
-  drawing = figures.Figure(figsize=(7.2, height), dpi=120, layout="constrained")
+  drawing = figures.Figure(
+    figsize=(WIDTH, height), dpi=dpi, layout="constrained"
+  )
   yield drawing
   image = io.BytesIO()
   # No date and no version: equal data give equal files.
@@ -62,6 +69,24 @@ def figure(path: Path, *, height: float) -> Iterator[Any]:
   with atomic.refusals(path):
     pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
   atomic.write_bytes(path, image.getvalue())
+
+
+def heading(drawing: Any, title: str) -> None:
+  """A title over a whole figure, broken into lines that fit.
+
+  Nothing in it is taken for a formula: it may quote any text.
+  """
+  lines = textwrap.wrap(title, _TITLE)
+  drawing.suptitle("\n".join(lines), fontsize=11, parse_math=False)
+
+
+def heading_height(title: str) -> float:
+  """The inches that a heading takes.
+
+  >>> heading_height(""), heading_height("word " * 30)
+  (0.0, 0.6)
+  """
+  return round(0.2 * len(textwrap.wrap(title, _TITLE)), 6)
 
 
 def clean(pair: Any) -> None:

@@ -23,9 +23,11 @@ METRICS = {
   "perplexity": "1",
   "error_rate": "%",
   "nats_per_sequence": "nats/sequence",
+  "nats_per_point": "nats/point",
   "sse": "1",
   "compressed_bytes": "bytes",
   "tokens_per_second": "tokens/s",
+  "points_per_second": "points/s",
   "speed_ratio": "ratio",
 }
 

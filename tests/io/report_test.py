@@ -46,9 +46,11 @@ def test_every_metric_of_the_results_has_a_unit():
     "perplexity",
     "error_rate",
     "nats_per_sequence",
+    "nats_per_point",
     "sse",
     "compressed_bytes",
     "tokens_per_second",
+    "points_per_second",
     "speed_ratio",
   }
   assert all(report.METRICS.values())

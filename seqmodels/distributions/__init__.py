@@ -1,0 +1,1 @@
+"""Densities that a network's outputs stand for."""

@@ -119,10 +119,25 @@ class DeepRecurrent(nn.Module):
     return tuple(carries), tuple(read)
 
   def _dropped(self, hs: jax.Array, rate: float) -> jax.Array:
-    if not rate or not self.has_rng("dropout"):
-      return hs
-    key = self.make_rng("dropout")
-    return dropout.drop(hs, key, rate, variational=self.variational)
+    return dropped(self, hs, rate, variational=self.variational)
+
+
+def dropped(
+  module: nn.Module, hs: jax.Array, rate: float, *, variational: bool
+) -> jax.Array:
+  """Units of `hs` dropped, where `module` is applied with a `dropout` key.
+
+  Args:
+    module: whose key is taken.
+    hs: [T, B, H].
+    rate: share of units, in [0, 1).
+    variational: one mask a sequence, not one a step.
+  """
+  if not rate or not module.has_rng("dropout"):
+    return hs
+  return dropout.drop(
+    hs, module.make_rng("dropout"), rate, variational=variational
+  )
 
 
 class Head(nn.Module):

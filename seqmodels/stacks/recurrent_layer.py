@@ -1,6 +1,6 @@
 """One recurrent layer as a Flax module: a fused kernel and its weights."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -145,14 +145,26 @@ class RecurrentLayer(nn.Module):
         **options,
       )
 
-    shapes = jax.eval_shape(fresh, jax.random.key(0))
-    fields = {
-      name: None
-      if shape is None
-      else self.param(name, lambda key, name=name: getattr(fresh(key), name))
-      for name, shape in shapes._asdict().items()
-    }
-    return type(shapes)(**fields)
+    return registered(self, fresh)
+
+
+def registered(
+  module: nn.Module, fresh: Callable[[jax.Array], tuple[Any, ...]]
+) -> Any:
+  """A NamedTuple of weights, each a parameter of `module` under its own name.
+
+  Args:
+    module: inside its compact method.
+    fresh: key -> the weights; fields may be None.
+  """
+  shapes: Any = jax.eval_shape(fresh, jax.random.key(0))
+  fields = {
+    name: None
+    if shape is None
+    else module.param(name, lambda key, name=name: getattr(fresh(key), name))
+    for name, shape in shapes._asdict().items()
+  }
+  return type(shapes)(**fields)
 
 
 def _widths(parts: list[jax.Array]) -> tuple[int, bool]:

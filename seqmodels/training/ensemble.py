@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from seqmodels.models import predictor as predictors
 from seqmodels.training import loop, regularizers
+from seqmodels.training import objective as objectives
 from seqmodels.training import state as states
 from seqmodels.training import step as steps
 from seqmodels.training import stopping as stoppings
@@ -29,15 +29,20 @@ class Member(NamedTuple):
 
 
 def make_train_steps(
-  predictor: predictors.Predictor,
+  predictor: Any,
   optimizer: optax.GradientTransformation,
   *,
   reduction: str = "mean",
   regularizer: regularizers.Regularizer | None = None,
+  losses: objectives.Losses = objectives.of_symbols,
 ) -> steps.TrainSteps:
   """As `step.make_train_steps`, of states and segments [S, K, ...]."""
   train_step = steps.make_train_step(
-    predictor, optimizer, reduction=reduction, regularizer=regularizer
+    predictor,
+    optimizer,
+    reduction=reduction,
+    regularizer=regularizer,
+    losses=losses,
   )
 
   def train_steps(

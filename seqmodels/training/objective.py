@@ -1,5 +1,6 @@
 """The loss of one training step as a function of the weights."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -13,51 +14,88 @@ class Outcome(NamedTuple):
   """What a segment's forward pass leaves besides its loss."""
 
   carry: Any  # at the segment's right edge
-  nats: jax.Array  # summed over the scored symbols
-  scored: jax.Array  # how many symbols that was
-  errors: jax.Array  # scored symbols that were not the likeliest
+  nats: jax.Array  # summed over the scored positions
+  scored: jax.Array  # how many positions that was
+  errors: jax.Array  # scored positions where the likeliest symbol was wrong
+
+
+def of_symbols(
+  predictor: predictors.Predictor,
+  params: Any,
+  carry: Any,
+  segment: Any,
+  key: jax.Array,
+) -> tuple[jax.Array, Outcome]:
+  """Nats of every stream's segment [B] of symbols, summed over its positions.
+
+  Args:
+    predictor: the model.
+    params: its weights.
+    carry: the state at the segment's left edge, a row a stream.
+    segment: `inputs`, `targets`, `mask`, `reset`, each [T, B].
+    key: of what training drops.
+  """
+  carry, logits = predictor.train_apply(
+    params, carry, segment.inputs, segment.reset, key
+  )
+  losses, wrong = sequence.by_position(logits, segment.targets, segment.mask)
+  nats = jnp.sum(losses, axis=0)
+  return nats, Outcome(
+    carry,
+    jnp.sum(nats),
+    jnp.sum(segment.mask, dtype=jnp.int32),
+    jnp.sum(wrong, dtype=jnp.int32),
+  )
+
+
+# (model, params, carry, segment, key) -> nats of each stream [B], and the rest
+Losses = Callable[..., tuple[jax.Array, Outcome]]
 
 
 class Objective(NamedTuple):
   """One segment of every stream, to be learned from.
 
   Attributes:
-    predictor: the model.
+    predictor: the model, in whatever form `losses` knows.
     carry: the state at the segment's left edge, a row a stream.
-    segment: `inputs`, `targets`, `mask`, `reset`, each [T, B].
+    segment: arrays [T, B, ...] in any tree, with `mask` [T, B].
     key: of the noise of this step.
-    reduction: `mean` over the scored symbols, or their `sum` (the paper's).
+    reduction: `mean` over the scored positions, or their `sum` (the paper's).
+    losses: what a stream's segment costs.
   """
 
-  predictor: predictors.Predictor
+  predictor: Any
   carry: Any
   segment: Any
   key: jax.Array
   reduction: str = "mean"
+  losses: Losses = of_symbols
 
   def by_stream(self, params: Any) -> tuple[jax.Array, Outcome]:
-    """Nats of every stream's segment [B], summed over its symbols."""
-    segment = self.segment
-    carry, logits = self.predictor.train_apply(
-      params, self.carry, segment.inputs, segment.reset, self.key
-    )
-    losses, wrong = sequence.by_position(logits, segment.targets, segment.mask)
-    nats = jnp.sum(losses, axis=0)
-    return nats, Outcome(
-      carry,
-      jnp.sum(nats),
-      jnp.sum(segment.mask, dtype=jnp.int32),
-      jnp.sum(wrong, dtype=jnp.int32),
+    """Nats of every stream's segment [B], summed over its positions."""
+    return self.losses(
+      self.predictor, params, self.carry, self.segment, self.key
     )
 
-  def value(self, params: Any) -> tuple[jax.Array, Outcome]:
-    """The number to minimise."""
-    nats, outcome = self.by_stream(params)
-    return jnp.sum(nats) * self.scale, outcome
+  def gradient(self, params: Any) -> tuple[Any, Outcome]:
+    """Of the number to minimise.
+
+    What is differentiated is the sum, so that limits on derivatives inside the
+    network mean the same whatever the reduction.
+    """
+
+    def total(params: Any) -> tuple[jax.Array, Outcome]:
+      nats, outcome = self.by_stream(params)
+      return jnp.sum(nats), outcome
+
+    found, outcome = jax.grad(total, has_aux=True)(params)
+    if self.reduction == "sum":
+      return found, outcome
+    return jax.tree.map(lambda leaf: leaf * self.scale, found), outcome
 
   @property
   def scored(self) -> jax.Array:
-    """Scored symbols, at least 1."""
+    """Scored positions, at least 1."""
     return jnp.maximum(jnp.sum(self.segment.mask, dtype=jnp.int32), 1)
 
   @property

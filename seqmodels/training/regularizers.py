@@ -51,7 +51,7 @@ def plain() -> Regularizer:
     objective: objectives.Objective, params: Tree, key: jax.Array
   ) -> tuple[Tree, objectives.Outcome]:
     del key
-    return jax.grad(objective.value, has_aux=True)(params)
+    return objective.gradient(params)
 
   return Regularizer(_itself, _itself, gradient)
 
@@ -71,7 +71,7 @@ def noisy(deviation: float) -> Regularizer:
     objective: objectives.Objective, params: Tree, key: jax.Array
   ) -> tuple[Tree, objectives.Outcome]:
     draw = weight_noise.perturb(params, key, deviation)
-    return jax.grad(objective.value, has_aux=True)(draw)
+    return objective.gradient(draw)
 
   return Regularizer(_itself, _itself, gradient)
 
@@ -94,7 +94,7 @@ def exact_squares(
     one = objective._replace(
       carry=carry, segment=segment, key=noise, reduction="sum"
     )
-    gradient, outcome = jax.grad(one.value, has_aux=True)(params)
+    gradient, outcome = one.gradient(params)
     total, squares = sums
     total = jax.tree.map(jnp.add, total, gradient)
     squares = jax.tree.map(lambda s, g: s + g * g, squares, gradient)

@@ -7,8 +7,6 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from seqmodels.models import predictor as predictors
-
 
 class TrainState(NamedTuple):
   """A value: saved, restored, donated and compared as one tree.
@@ -25,7 +23,7 @@ class TrainState(NamedTuple):
 
 
 def create(
-  predictor: predictors.Predictor,
+  predictor: Any,
   optimizer: optax.GradientTransformation,
   *,
   batch: int,
@@ -35,7 +33,7 @@ def create(
   """A fresh state; equal seeds give equal bits.
 
   Args:
-    predictor: the model.
+    predictor: the model: its `init` and `initial_carry` are asked.
     optimizer: what will update it.
     batch: B, the number of parallel streams.
     seed: of the weights and of every later draw.

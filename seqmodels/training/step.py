@@ -7,7 +7,6 @@ import jax
 import optax
 
 from seqmodels import trees
-from seqmodels.models import predictor as predictors
 from seqmodels.training import objective as objectives
 from seqmodels.training import regularizers
 from seqmodels.training import state as states
@@ -16,9 +15,9 @@ from seqmodels.training import state as states
 class StepMetrics(NamedTuple):
   """What each step reports; arrays [K] after a dispatch of K steps."""
 
-  nats: jax.Array  # summed over the scored symbols
-  scored: jax.Array  # how many symbols that was
-  errors: jax.Array  # scored symbols that were not the likeliest
+  nats: jax.Array  # summed over the scored positions
+  scored: jax.Array  # how many positions that was
+  errors: jax.Array  # scored positions where the likeliest symbol was wrong
   gradient_norm: jax.Array  # before any clipping
 
 
@@ -28,11 +27,12 @@ TrainSteps = Callable[
 
 
 def make_train_step(
-  predictor: predictors.Predictor,
+  predictor: Any,
   optimizer: optax.GradientTransformation,
   *,
   reduction: str = "mean",
   regularizer: regularizers.Regularizer | None = None,
+  losses: objectives.Losses = objectives.of_symbols,
 ) -> TrainSteps:
   """`(state, segment) -> (state, metrics)`, pure and not yet compiled.
 
@@ -40,11 +40,12 @@ def make_train_step(
   noise of a step is a function of the state's key and step alone.
 
   Args:
-    predictor: the model.
+    predictor: the model, as `losses` takes it.
     optimizer: the update rule.
     reduction: see `objective.Objective`.
     regularizer: what `state.params` is and how its gradient is formed; plain
       weights by default.
+    losses: what is minimised; symbols' nats by default.
   """
   rule = regularizer or regularizers.plain()
 
@@ -55,7 +56,7 @@ def make_train_step(
       jax.random.fold_in(state.key, state.step)
     )
     objective = objectives.Objective(
-      predictor, state.carry, segment, model_key, reduction
+      predictor, state.carry, segment, model_key, reduction, losses
     )
     gradient, outcome = rule.gradient(objective, state.params, noise_key)
     updates, opt_state = optimizer.update(
@@ -77,18 +78,23 @@ def make_train_step(
 
 
 def make_train_steps(
-  predictor: predictors.Predictor,
+  predictor: Any,
   optimizer: optax.GradientTransformation,
   *,
   reduction: str = "mean",
   regularizer: regularizers.Regularizer | None = None,
+  losses: objectives.Losses = objectives.of_symbols,
 ) -> TrainSteps:
   """Compiled: segments with a leading axis K in, one dispatch, state donated.
 
   The caller's `state` is consumed; keep the one that comes back.
   """
   train_step = make_train_step(
-    predictor, optimizer, reduction=reduction, regularizer=regularizer
+    predictor,
+    optimizer,
+    reduction=reduction,
+    regularizer=regularizer,
+    losses=losses,
   )
 
   def train_steps(

@@ -1,0 +1,44 @@
+"""The loss of a training step on handwriting."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from seqmodels.losses import ink
+from seqmodels.models import pen_network
+from seqmodels.training import objective
+
+
+def of_points(
+  network: pen_network.PenNetwork,
+  params: Any,
+  carry: Any,
+  segment: Any,
+  key: jax.Array,
+) -> tuple[jax.Array, objective.Outcome]:
+  """Nats of every line [B], summed over its points.
+
+  A line is a sequence of its own: it starts from `carry`, the cleared state,
+  which is handed on as it was.
+
+  Args:
+    network: the model.
+    params: its weights.
+    carry: of `network.initial_carry`.
+    segment: `inputs` and `targets` [T, B, 3], `mask` [T, B], `text` [U, B].
+    key: of what training drops.
+  """
+  _, outputs = network.train_apply(
+    params, carry, segment.inputs, segment.text, key
+  )
+  scores = ink.by_position(
+    outputs, segment.targets, segment.mask, output_clip=network.output_clip
+  )
+  nats = jnp.sum(scores.nats, axis=0)
+  return nats, objective.Outcome(
+    carry,
+    jnp.sum(nats),
+    jnp.sum(segment.mask, dtype=jnp.int32),
+    jnp.sum(scores.wrong, dtype=jnp.int32),
+  )

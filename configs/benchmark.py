@@ -11,6 +11,7 @@ in the run folder has medians, quartiles, ratios and memory:
    chunk by chunk;
  - training steps with Adam, gradient norm clipped at 1: of a character network
    with one-hot inputs, and of a word network with an embedding;
+ - the same of the network of handwriting prediction, in points of ink;
  - dynamic evaluation with momentum, one stream.
 
 The peers are `flax.linen.RNN(OptimizedLSTMCell)`, `torch.nn.LSTM` (install it
@@ -19,7 +20,7 @@ an NVIDIA GPU cuDNN through `jax.experimental.rnn`. They have no peepholes, so
 ours is compared without; with peepholes it has a row of its own.
 
 A ratio is how many times faster ours is than the peer in the row's name. Run it
-on an idle machine: seven minutes on two CPU cores. A run that was stopped goes
+on an idle machine: nine minutes on two CPU cores. A run that was stopped goes
 on with the contests that it had not finished.
 
 Variants: `smoke` (tiny shapes in seconds; its numbers mean nothing).
@@ -67,6 +68,14 @@ def get_config(arg: str = "") -> config_dict.ConfigDict:
         "segment": 35,
         "steps_per_dispatch": 2,
       },
+      # Of handwriting prediction: lines of `points` points.
+      "ink": {
+        "layers": 3,
+        "units": 400,
+        "components": 20,
+        "batch": 16,
+        "points": 640,
+      },
       "dynamic": {
         "segments": (5, 20, 100),
         # In one run of an entry.
@@ -83,5 +92,6 @@ def get_config(arg: str = "") -> config_dict.ConfigDict:
     config.model.update(symbols=5, units=6)
     config.training.update(batch=2, segment=4)
     config.words.update(symbols=7, units=6, embedding=3, batch=2, segment=4)
+    config.ink.update(layers=2, units=6, components=2, batch=2, points=4)
     config.dynamic.update(segments=(2,), symbols=4)
   return config

@@ -69,6 +69,14 @@ def within(low: float, high: float) -> Rule:
   )
 
 
+def between(low: float, high: float) -> Rule:
+  """A number in [low, high]."""
+  return Rule(
+    lambda value: number(least=low).holds(value) and value <= high,
+    f"a number from {low:g} to {high:g}",
+  )
+
+
 def several(rule: Rule, *, empty: bool = False) -> Rule:
   """A tuple whose members all hold `rule`."""
   return Rule(
@@ -150,6 +158,25 @@ RULES: dict[str, Rule] = {
   "dynamic.search_decays": several(number(least=0)),
   "baselines.ngram_order": whole(0),
   "sample.length": whole(0),
+  # Handwriting.
+  "training.points": whole(0),
+  "model.network": one_of("prediction", "synthesis"),
+  "model.components": whole(1),
+  "model.window": whole(1),
+  "model.output_clip": number(least=0),
+  "evaluation.batch": whole(1),
+  "evaluation.train_lines": whole(0),
+  "sample.biases": several(between(0, 10), empty=True),
+  "sample.lines": whole(0),
+  "sample.points": whole(1),
+  "sample.points_per_character": whole(1),
+  "sample.texts": several(
+    Rule(lambda value: isinstance(value, str), "a text"), empty=True
+  ),
+  "sample.statistics": whole(0),
+  "bias": between(0, 10),
+  "width": whole(1),
+  "points_per_character": whole(1),
   "sample.temperature": number(least=0),
 }
 

@@ -25,6 +25,8 @@ MODULES = {
   "text_sampling": "experiments.text_sampling",
   "benchmark": "experiments.benchmark",
   "compression": "experiments.compression",
+  "handwriting": "experiments.handwriting",
+  "handwriting_writing": "experiments.handwriting_writing",
   "seeds": "experiments.seeds",
   "report": "experiments.report",
 }

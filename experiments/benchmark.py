@@ -33,6 +33,10 @@ RULES = {
   "model.units": checks.whole(1),
   "training.clip_norm": checks.number(least=0),
   **{
+    f"ink.{name}": checks.whole(1)
+    for name in ("layers", "units", "components", "batch", "points")
+  },
+  **{
     f"words.{name}": checks.whole(1)
     for name in (
       "symbols",

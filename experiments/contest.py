@@ -14,6 +14,15 @@ Record = dict[str, Any]
 
 OURS = "ours"
 SPLIT = "random"  # of the data: no corpus is read
+PEEPHOLES = "peepholes"
+
+
+class Setting(NamedTuple):
+  """What all contests share."""
+
+  seed: int
+  precisions: Sequence[str]
+  peers: Sequence[str]  # keys of `contests.PEERS` that can be measured here
 
 
 class Entry(NamedTuple):

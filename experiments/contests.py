@@ -11,6 +11,7 @@ from experiments import (
   cudnn_peer,
   flax_peer,
   layer_work,
+  pen_contest,
   text_work,
   torch_peer,
 )
@@ -22,15 +23,8 @@ PEERS = {
   "torch": torch_peer.NAME,
   "cudnn": cudnn_peer.NAME,
 }
-PEEPHOLES = "peepholes"
-
-
-class Setting(NamedTuple):
-  """What all contests share."""
-
-  seed: int
-  precisions: Sequence[str]
-  peers: Sequence[str]  # keys of PEERS that can be measured here
+PEEPHOLES = contest.PEEPHOLES
+Setting = contest.Setting
 
 
 class Shape(NamedTuple):
@@ -161,6 +155,7 @@ def every(
       clip_norm=config.training.clip_norm,
     ),
   )
+  yield "training ink", functools.partial(pen_contest.training, config, shared)
   for length in config.dynamic.segments:
     segments = max(1, config.dynamic.symbols // length)
     yield (

@@ -7,10 +7,23 @@ from ml_collections import config_dict
 
 from experiments import assembly
 from seqmodels import errors
-from seqmodels.data import corpus, sentences, streams, windows
+from seqmodels.data import (
+  corpus,
+  pen_batches,
+  pen_chunks,
+  sentences,
+  streams,
+  windows,
+)
 from seqmodels.training import loop
 
-Stream = streams.SequentialStream | windows.RandomWindows | sentences.Sentences
+Stream = (
+  streams.SequentialStream
+  | windows.RandomWindows
+  | sentences.Sentences
+  | pen_batches.PenBatches
+  | pen_chunks.PenChunks
+)
 
 
 class Course(NamedTuple):
@@ -21,10 +34,14 @@ class Course(NamedTuple):
 
 
 def plan(config: config_dict.ConfigDict, tokens: corpus.Tokens) -> Course:
-  """Streams, steps, and when to evaluate and save."""
-  training = config.training
+  """A corpus as streams, steps, and when to evaluate and save."""
   _refuse_idle(config)
-  stream = STREAMS[training.sampling](config, tokens)
+  return laid_out(config, STREAMS[config.training.sampling](config, tokens))
+
+
+def laid_out(config: config_dict.ConfigDict, stream: Stream) -> Course:
+  """Steps over any training data, and when to evaluate and save."""
+  training = config.training
   epoch = stream.segments_per_epoch
   total = round(training.epochs * epoch)
   if training.max_steps:

@@ -2,22 +2,21 @@
 
 import pathlib
 import sys
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import optax
 from ml_collections import config_dict
 
-from experiments import assembly, course, earlier_runs, phases
+from experiments import assembly, course, phases
 from seqmodels import errors, trees
-from seqmodels.data import corpus
-from seqmodels.evaluation import static
 from seqmodels.io import checkpoints, interruption, metric_writers, progress
 from seqmodels.io import report as reports
-from seqmodels.models import predictor as predictors
 from seqmodels.regularization import adaptive_weight_noise
 from seqmodels.training import (
   loop,
+  objective,
   regularizers,
   sharding,
   state,
@@ -34,21 +33,61 @@ class Fitted(NamedTuple):
   posterior: adaptive_weight_noise.Posterior | None  # at the end, if there is
 
 
+class Validation(NamedTuple):
+  """A score on the validation split."""
+
+  loss: float  # nats a position: what is compared from one to the next
+  figures: Mapping[str, float]  # by metric
+  note: str  # what it was scored on
+
+
+class Task(NamedTuple):
+  """What is trained, on what, and how it is told of.
+
+  Attributes:
+    model: with `init(key)` and `initial_carry(batch)`.
+    losses: what a step minimises.
+    course: the training data as a plan of steps.
+    positions: scored in one pass over the training data.
+    named: metric of a report on training, and its value of (nats, positions).
+    speed: what goes by in a second, such as "tokens".
+    identity: what weights must have been trained on, kept with each of them.
+    check: refuses a checkpoint whose identity is another, by its (record,
+      folder).
+    restored: the weights that `config.restore` names, given their shapes.
+    validate: `(weights, check) -> Validation`; `check` is called now and then.
+    facts: lines that say what is about to begin; the model's parameters are
+      counted here.
+    name: of the model.
+  """
+
+  model: Any
+  losses: objective.Losses
+  course: course.Course
+  positions: int
+  named: tuple[str, Callable[[float, int], float]]
+  speed: str
+  identity: Mapping[str, str]
+  check: Callable[[Mapping[str, Any], pathlib.Path], None]
+  restored: Callable[[Any], Any]
+  validate: Callable[[Any, Callable[[], None]], Validation]
+  facts: tuple[str, str]  # of the data, of a step
+  name: str
+
+
 class Setup(NamedTuple):
   """All parts of a training that its settings decide."""
 
   config: config_dict.ConfigDict
   workdir: pathlib.Path
-  tokens: corpus.Tokens
-  network: predictors.Predictor
+  task: Task
   regularizer: regularizers.Regularizer
   optimizer: optax.GradientTransformation
-  course: course.Course
 
   def fresh(self) -> state.TrainState:
     """The state before the first step."""
     return state.create(
-      self.network,
+      self.task.model,
       self.optimizer,
       batch=self.config.training.batch,
       seed=self.config.seed,
@@ -67,52 +106,46 @@ class Setup(NamedTuple):
 
 
 def prepare(
-  config: config_dict.ConfigDict,
-  workdir: pathlib.Path,
-  tokens: corpus.Tokens,
-  network: predictors.Predictor,
+  config: config_dict.ConfigDict, workdir: pathlib.Path, task: Task
 ) -> Setup:
   """The parts of a training, nothing of it begun."""
-  planned = course.plan(config, tokens)
   return Setup(
     config,
     workdir,
-    tokens,
-    network,
-    assembly.build_regularizer(config, len(tokens.splits["train"])),
-    assembly.build_optimizer(config, planned.plan.total),
-    planned,
+    task,
+    assembly.build_regularizer(config, task.positions),
+    assembly.build_optimizer(config, task.course.plan.total),
   )
 
 
 def train(
   config: config_dict.ConfigDict,
   workdir: pathlib.Path,
-  tokens: corpus.Tokens,
-  network: predictors.Predictor,
+  task: Task,
   signals: interruption.Interruption,
 ) -> Fitted:
   """Trains from the newest checkpoint, a named run, or from scratch."""
-  setup = prepare(config, workdir, tokens, network)
-  planned = setup.course
+  setup = prepare(config, workdir, task)
+  plan = task.course.plan
   mesh = sharding.data_mesh(config.training.batch)
   with checkpoints.Checkpoints(workdir / "checkpoints") as saved:
     start, memory, tally = starting_point(setup, saved)
     first = int(start.step)
     _announce(setup, first)
     train_steps = step.make_train_steps(
-      network,
+      task.model,
       setup.optimizer,
       reduction=config.training.reduction,
       regularizer=setup.regularizer,
+      losses=task.losses,
     )
-    bar = progress.Progress(planned.plan.total, "train", done=first)
+    bar = progress.Progress(plan.total, "train", done=first, symbols=task.speed)
     with metric_writers.MetricWriter(workdir, step=first or -1) as metrics, bar:
       outcome = loop.fit(
         sharding.place_state(mesh, start),
         memory,
         train_steps,
-        planned.plan,
+        plan,
         callbacks_of(setup, tally, mesh, saved, metrics, bar, signals),
       )
     saved.wait()
@@ -154,15 +187,15 @@ def starting_point(
 ) -> tuple[state.TrainState, stopping.Stopping, Tally]:
   """Own checkpoint first, then the run named by `restore`, then scratch."""
   own = saved.restore_latest(setup.target)
-  symbols = setup.tokens.vocabulary
+  task = setup.task
   if own is not None:
-    earlier_runs.check_vocabulary(own.meta, symbols, setup.workdir)
+    task.check(own.meta, setup.workdir)
     saved.discard_after(own.step)
     memory = stopping.Stopping(**own.meta["stopping"])
     return own.tree, _finite_best(memory), Tally(*own.meta.get("tally", ()))
   fresh = setup.fresh()
   if setup.config.restore:
-    earlier = earlier_runs.restore_weights(setup.config, setup.weights, symbols)
+    earlier = task.restored(setup.weights)
     wrapped = jax.jit(setup.regularizer.wrap)(earlier)
     fresh = fresh._replace(
       params=wrapped, opt_state=jax.jit(setup.optimizer.init)(wrapped)
@@ -171,7 +204,7 @@ def starting_point(
   # Saved before any work, so that a folder which cannot be written or read
   # again shows now and not after hours.
   memory, tally = stopping.Stopping(), Tally()
-  _save(saved, fresh, memory, tally, setup.tokens)
+  _save(saved, fresh, memory, tally, task)
   saved.wait()
   return fresh, memory, tally
 
@@ -188,7 +221,7 @@ def _save(
   now: state.TrainState,
   memory: stopping.Stopping,
   tally: Tally,
-  tokens: corpus.Tokens,
+  task: Task,
 ) -> None:
   recorded = memory._asdict()
   if recorded["best"] == float("inf"):
@@ -199,7 +232,7 @@ def _save(
     {
       "stopping": recorded,
       "tally": [tally.nats, tally.scored],
-      "vocabulary": tokens.vocabulary.hash,
+      **task.identity,
     },
   )
 
@@ -214,37 +247,28 @@ def callbacks_of(
   signals: interruption.Interruption,
 ) -> loop.Callbacks:
   """What the loop calls back: data in, metrics and checkpoints out."""
-  tokens, regularizer = setup.tokens, setup.regularizer
-  unit = assembly.UNITS[setup.config.data.tokenizer]
-  settings = setup.config.evaluation
-  validation = assembly.chunks(
-    tokens,
-    "valid",
-    streams_count=settings.validation_streams,
-    length=settings.segment,
-  )
+  task, regularizer = setup.task, setup.regularizer
+  metric, score = task.named
 
   def told(done: loop.Report) -> None:
     tally.add(done.nats, done.scored)
-    score = phases.score(unit.metric, done.nats, done.scored)
+    found = score(done.nats, done.scored)
+    speed = f"{task.speed}_per_second"
     metrics.write(
       done.step,
       "train",
       {
-        unit.metric: score,
+        metric: found,
         "gradient_norm": done.gradient_norm,
-        "tokens_per_second": done.scored / done.seconds,
+        speed: done.scored / done.seconds,
       },
       unit={
-        unit.metric: reports.METRICS[unit.metric],
-        "tokens_per_second": "tokens/s",
+        metric: reports.METRICS[metric],
+        speed: reports.METRICS[speed],
       },
     )
     bar.update(
-      done.step,
-      {unit.metric: score},
-      symbols=done.scored,
-      seconds=done.seconds,
+      done.step, {metric: found}, symbols=done.scored, seconds=done.seconds
     )
 
   def charged(trained: Any, at: int) -> None:
@@ -256,7 +280,7 @@ def callbacks_of(
     if regularizer.complexity is None or not tally.scored:
       return
     complexity = float(jax.jit(regularizer.complexity)(trained))
-    error = tally.nats / tally.scored * len(tokens.splits["train"])
+    error = tally.nats / tally.scored * task.positions
     lengths = {
       "error_nats": error,
       "complexity_nats": complexity,
@@ -270,63 +294,50 @@ def callbacks_of(
 
   def scored(trained: Any, at: int) -> float | None:
     try:
-      found = static.evaluate(
-        setup.network,
-        phases.place(regularizer.weights(trained)),
-        validation,
-        streams=settings.validation_streams,
-        callback=lambda done, total: signals.check(),
+      found = task.validate(
+        phases.place(regularizer.weights(trained)), signals.check
       )
     except errors.Interrupted:
       return None
     charged(trained, at)
     tally.clear()
-    score = phases.score(unit.metric, found.nats, found.count)
     metrics.write(
       at,
       "valid",
-      {unit.metric: score, "error_rate": 100.0 * found.error_rate},
-      unit={unit.metric: reports.METRICS[unit.metric], "error_rate": "%"},
+      found.figures,
+      unit={name: reports.METRICS[name] for name in found.figures},
     )
-    bar.say(
-      f"step {at:,}: valid {unit.metric} {score:.4f}, "
-      f"{found.count:,} symbols in {settings.validation_streams} streams"
-    )
-    return found.nats_per_symbol
+    told = ", ".join(f"{n} {value:.4f}" for n, value in found.figures.items())
+    bar.say(f"step {at:,}: valid {told}, {found.note}")
+    return found.loss
 
   return loop.Callbacks(
     segments=lambda start, count: sharding.place_segments(
-      mesh, setup.course.stream.segments(start, count)
+      mesh, task.course.stream.segments(start, count)
     ),
     report=told,
     evaluate=scored,
     improved=lambda trained, at: saved.save_best(
-      at,
-      regularizer.weights(trained),
-      {"vocabulary": tokens.vocabulary.hash},
+      at, regularizer.weights(trained), dict(task.identity)
     ),
-    checkpoint=lambda now, memory: _save(saved, now, memory, tally, tokens),
+    checkpoint=lambda now, memory: _save(saved, now, memory, tally, task),
     interrupted=lambda: signals.requested,
   )
 
 
 def _announce(setup: Setup, first: int) -> None:
   """What is about to happen, before the first compilation's silence."""
-  tokens, training = setup.tokens, setup.config.training
-  sizes = ", ".join(
-    f"{name} {len(ids):,}" for name, ids in tokens.splits.items()
-  )
+  data, step_of = setup.task.facts
   parts = ", ".join(
     f"{name} {trees.count_parameters(part):,}"
     for name, part in setup.weights.items()
   )
   lines = [
-    f"data: {tokens.provenance['source']}, {sizes}; "
-    f"{tokens.vocabulary.size:,} symbols to choose from",
-    f"model: {phases.model_name(setup.config)}, "
+    f"data: {data}",
+    f"model: {setup.task.name}, "
     f"{trees.count_parameters(setup.weights):,} parameters ({parts})",
-    f"training: {setup.course.plan.total:,} steps of {training.batch} x "
-    f"{training.segment} symbols on {jax.device_count()} device(s)"
+    f"training: {setup.task.course.plan.total:,} steps of {step_of} on "
+    f"{jax.device_count()} device(s)"
     + (f", resumed at step {first:,}" if first else ""),
   ]
   print("\n".join(lines), file=sys.stderr, flush=True)

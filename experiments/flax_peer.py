@@ -31,15 +31,15 @@ def layer(
   batch, features = given.xs.shape[1:]
 
   def sequence(params: Any, carry: Any, xs: jax.Array, **_: Any) -> Any:
-    return _rnn(features, dtype).apply(
+    return rnn(features, dtype).apply(
       {"params": {"cell": params}}, xs, initial_carry=carry, return_carry=True
     )
 
   whole = segmented.checkpointed(sequence, chunk) if chunk else sequence
 
   def run(params: Any, xs: jax.Array) -> jax.Array:
-    params, xs = _cast((params, xs), dtype)
-    return whole(params, _zeros(batch, features), xs)[1]
+    params, xs = cast((params, xs), dtype)
+    return whole(params, zeros(batch, features), xs)[1]
 
   params = flax_weights.lstm_to_flax(given.params)
   return layer_work.compiled(
@@ -73,12 +73,12 @@ def predictor(
     params: Any, carry: Any, inputs: jax.Array, reset: jax.Array
   ) -> tuple[Any, jax.Array]:
     del reset
-    params = _cast(params, dtype)
+    params = cast(params, dtype)
     if "table" in params:
       xs = params["table"][inputs]
     else:
       xs = jax.nn.one_hot(inputs, symbols, dtype=dtype or jnp.float32)
-    carry, hs = _rnn(features, dtype).apply(
+    carry, hs = rnn(features, dtype).apply(
       {"params": {"cell": params["cell"]}},
       xs,
       initial_carry=carry,
@@ -89,7 +89,7 @@ def predictor(
 
   return predictors.Predictor(
     apply=apply,
-    initial_carry=lambda batch: _zeros(batch, features),
+    initial_carry=lambda batch: zeros(batch, features),
     init=init,
     vocabulary_size=symbols,
   )
@@ -103,15 +103,18 @@ def split(params: Any) -> tuple[Any, Any, Any]:
   return lstm.LSTMParams(**found), params["head"], table
 
 
-def _rnn(features: int, dtype: products.Dtype) -> nn.RNN:
+def rnn(features: int, dtype: products.Dtype) -> nn.RNN:
+  """The layer, time-major."""
   return nn.RNN(nn.OptimizedLSTMCell(features, dtype=dtype), time_major=True)
 
 
-def _zeros(batch: int, features: int) -> tuple[jax.Array, jax.Array]:
+def zeros(batch: int, features: int) -> tuple[jax.Array, jax.Array]:
+  """Its carry before the first step."""
   return jnp.zeros((batch, features)), jnp.zeros((batch, features))
 
 
-def _cast(tree: Any, dtype: products.Dtype) -> Any:
+def cast(tree: Any, dtype: products.Dtype) -> Any:
+  """Weights or inputs in `dtype`; None leaves them alone."""
   if dtype is None:
     return tree
   return jax.tree.map(lambda leaf: leaf.astype(dtype), tree)

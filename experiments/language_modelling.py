@@ -14,6 +14,7 @@ from experiments import (
   posterior,
   sampled_text,
   scoring,
+  text_task,
 )
 from seqmodels.io import interruption
 from seqmodels.io import report as reports
@@ -45,7 +46,8 @@ def run(
     sharding.data_mesh(config.training.batch)
     network = assembly.build_predictor(config, tokens.vocabulary.size)
     assembly.settle_data(workdir, tokens)
-    fitted = fitting.train(config, workdir, tokens, network, signals)
+    task = text_task.task(config, tokens, network)
+    fitted = fitting.train(config, workdir, task, signals)
     context = phases.Context(
       config,
       workdir,

@@ -8,7 +8,7 @@ again.
 import json
 import pathlib
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 from ml_collections import config_dict
@@ -33,8 +33,24 @@ class Context(NamedTuple):
   signals: interruption.Interruption
 
 
+class Standing(Protocol):
+  """A run that has come to a certain step."""
+
+  @property
+  def workdir(self) -> pathlib.Path:
+    """The run folder."""
+
+  @property
+  def step(self) -> int:
+    """Of its parameters."""
+
+  @property
+  def signals(self) -> interruption.Interruption:
+    """What may ask it to stop."""
+
+
 def phase(
-  context: Context, name: str, compute: Callable[[], dict[str, Any]]
+  context: Standing, name: str, compute: Callable[[], dict[str, Any]]
 ) -> dict[str, Any]:
   """What `compute` gives, computed once in the life of a run folder.
 

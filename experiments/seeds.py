@@ -16,7 +16,7 @@ import jax
 from ml_collections import config_dict
 
 import experiments
-from experiments import assembly, fitting
+from experiments import assembly, fitting, text_task
 from seqmodels import errors, trees
 from seqmodels.io import (
   checkpoints,
@@ -158,7 +158,8 @@ def train_together(
     tokens = assembly.load_tokens(config, data_dir)
     network = assembly.build_predictor(config, tokens.vocabulary.size)
     setups = [
-      fitting.prepare(c, folder, tokens, network) for c, folder in members
+      fitting.prepare(c, folder, text_task.task(c, tokens, network))
+      for c, folder in members
     ]
     weights = trees.count_parameters(setups[0].weights)
     if weights * len(members) > (SMALL_ON_CPU if on_cpu else SMALL):
@@ -188,7 +189,7 @@ def train_together(
       )
       bar = stack.enter_context(
         progress.Progress(
-          setup.course.plan.total, f"seed {setup.config.seed}", done=first
+          setup.task.course.plan.total, f"seed {setup.config.seed}", done=first
         )
       )
       callbacks = fitting.callbacks_of(
@@ -207,7 +208,7 @@ def train_together(
         reduction=config.training.reduction,
         regularizer=setups[0].regularizer,
       ),
-      setups[0].course.plan,
+      setups[0].task.course.plan,
     )
     for saved in areas:
       saved.wait()

@@ -16,7 +16,7 @@ from seqmodels.cells import products
 from seqmodels.evaluation import chunks, dynamic, dynamic_rules
 from seqmodels.models import language_model
 from seqmodels.models import predictor as predictors
-from seqmodels.training import optimizers, state, step
+from seqmodels.training import objective, optimizers, state, step
 
 
 class Work(NamedTuple):
@@ -66,12 +66,13 @@ def predictor(
 
 
 def training(
-  network: predictors.Predictor,
-  segments: chunks.Chunk,
+  network: Any,
+  segments: Any,
   *,
   rate: float,
   clip_norm: float,
   seed: int,
+  losses: objective.Losses = objective.of_symbols,
 ) -> Work:
   """Truncated backpropagation with Adam, all segments in one dispatch."""
   optimizer = optimizers.build("adam", learning_rate=rate, clip_norm=clip_norm)
@@ -81,7 +82,7 @@ def training(
 
   @functools.cache
   def program() -> Any:
-    train: Any = step.make_train_steps(network, optimizer)
+    train: Any = step.make_train_steps(network, optimizer, losses=losses)
     return train.lower(current, segments).compile()
 
   def run() -> np.ndarray:

@@ -45,6 +45,7 @@ def window_lstm_sequence(
   xs: projection.Inputs,
   characters: jax.Array,
   *,
+  reset: jax.Array | None = None,
   gradient_clip: float | None = None,
   dtype: products.Dtype = None,
 ) -> tuple[Carry, jax.Array]:
@@ -55,6 +56,7 @@ def window_lstm_sequence(
     carry: before the first step.
     xs: [T, B, D].
     characters: one-hot, [B, U, V], zeros past the end of a row's text.
+    reset: [T, B]; where true the carry is cleared before the step.
     gradient_clip: bound on each derivative with respect to the LSTM's net
       inputs.
     dtype: dtype of the operands of each product; sums stay float32.
@@ -76,7 +78,11 @@ def window_lstm_sequence(
     params.window_bias,
   )
   return recurrence.run(
-    _recurrence(gradient_clip, dtype), (inner, characters), net_x, carry
+    _recurrence(gradient_clip, dtype),
+    (inner, characters),
+    net_x,
+    carry,
+    reset=reset,
   )
 
 

@@ -14,20 +14,24 @@ EMPTY = -1
 
 
 class PenSegment(NamedTuple):
-  """Whole lines, time-major; every one starts from the cleared state.
+  """Lines or stretches of them, time-major.
 
   Attributes:
-    inputs: float32 [..., T, B, 3], the point before; the null vector at step 0.
+    inputs: float32 [..., T, B, 3], the point before; the null vector at the
+      first step of a line.
     targets: float32 [..., T, B, 3], the point to predict; 0 where not scored.
     mask: bool [..., T, B], True where there is a point.
     text: int32 [..., U, B], ids of the transcript, -1 beyond it; U is 0 without
       an alphabet.
+    reset: bool [..., T, B], True at the first step of a line, before which the
+      state is cleared.
   """
 
   inputs: np.ndarray
   targets: np.ndarray
   mask: np.ndarray
   text: np.ndarray
+  reset: np.ndarray
 
 
 def encoded(lines: PenLines, alphabet: Alphabet | None) -> np.ndarray:
@@ -58,7 +62,12 @@ def encoded(lines: PenLines, alphabet: Alphabet | None) -> np.ndarray:
 
 
 def assembled(
-  lines: PenLines, texts: np.ndarray, rows: np.ndarray, steps: int
+  lines: PenLines,
+  texts: np.ndarray,
+  rows: np.ndarray,
+  steps: int,
+  *,
+  first: np.ndarray | int = 0,
 ) -> PenSegment:
   """The arrays of some lines, a column each.
 
@@ -73,18 +82,26 @@ def assembled(
     lines: standardised.
     texts: int32 [L, U], see `encoded`.
     rows: int [..., B], numbers of lines; `EMPTY` gives a column of nothing.
-    steps: T, at least the length of the longest of them.
+    steps: T.
+    first: int [...], the place in the lines of the first of the T steps.
   """
   present = rows != EMPTY
   length = np.where(present, lines.lengths[rows], 0)[..., None, :]
-  step = np.arange(steps)[:, None]
+  step = np.arange(steps)[:, None] + np.asarray(first)[..., None, None]
   mask = step < length
-  position = np.where(mask, lines.edges[rows][..., None, :] + step, 0)
-  targets = np.where(mask[..., None], lines.points[position], np.float32(0))
-  inputs = np.zeros_like(targets)
-  inputs[..., 1:, :, :] = targets[..., :-1, :, :]
+  edge = lines.edges[rows][..., None, :]
+  targets = lines.points[np.where(mask, edge + step, 0)]
+  targets = np.where(mask[..., None], targets, np.float32(0))
   # The last point of a line is nobody's input.
-  inputs[~mask] = 0
+  known = mask & (step > 0)
+  inputs = lines.points[np.where(known, edge + step - 1, 0)]
+  inputs = np.where(known[..., None], inputs, np.float32(0))
   text = np.where(present[..., None], texts[rows], np.int32(NO_TEXT))
-  # As everything here: rows last but for what a position holds.
-  return PenSegment(inputs, targets, mask, np.swapaxes(text, -1, -2))
+  return PenSegment(
+    inputs,
+    targets,
+    mask,
+    # As everything here: rows last but for what a position holds.
+    np.swapaxes(text, -1, -2),
+    np.broadcast_to(step == 0, mask.shape).copy(),
+  )

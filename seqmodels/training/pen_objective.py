@@ -17,20 +17,18 @@ def of_points(
   segment: Any,
   key: jax.Array,
 ) -> tuple[jax.Array, objective.Outcome]:
-  """Nats of every line [B], summed over its points.
-
-  A line is a sequence of its own: it starts from `carry`, the cleared state,
-  which is handed on as it was.
+  """Nats of every line [B], or of a stretch of it, summed over its points.
 
   Args:
     network: the model.
     params: its weights.
-    carry: of `network.initial_carry`.
-    segment: `inputs` and `targets` [T, B, 3], `mask` [T, B], `text` [U, B].
+    carry: the state at the left edge, cleared where `reset` says so.
+    segment: `inputs` and `targets` [T, B, 3], `mask` and `reset` [T, B], `text`
+      [U, B].
     key: of what training drops.
   """
-  _, outputs = network.train_apply(
-    params, carry, segment.inputs, segment.text, key
+  carry, outputs = network.train_apply(
+    params, carry, segment.inputs, segment.text, segment.reset, key
   )
   scores = ink.by_position(
     outputs, segment.targets, segment.mask, output_clip=network.output_clip

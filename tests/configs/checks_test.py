@@ -2,22 +2,36 @@
 
 import pytest
 
-from configs import checks, common
+from configs import (
+  checks,
+  common,
+  handwriting_prediction,
+  handwriting_synthesis,
+)
 from seqmodels import errors
 
 
-def test_every_number_of_the_shared_tree_has_a_rule():
+def settings():
+  """Every setting of the shared trees by its name."""
+  trees = (
+    common.base(),
+    handwriting_prediction.base(),
+    handwriting_synthesis.writing(),
+  )
+  return {name: value for tree in trees for name, value in checks.flatten(tree)}
+
+
+def test_every_number_of_the_shared_trees_has_a_rule():
   numbers = {
     name
-    for name, value in checks.flatten(common.base())
+    for name, value in settings().items()
     if isinstance(value, int | float | tuple) and not isinstance(value, bool)
   }
   assert numbers - checks.RULES.keys() == set()
 
 
 def test_every_rule_is_about_a_setting_that_exists():
-  known = dict(checks.flatten(common.base())).keys()
-  assert checks.RULES.keys() - known == set()
+  assert checks.RULES.keys() - settings().keys() == set()
 
 
 @pytest.mark.parametrize(

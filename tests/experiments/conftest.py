@@ -86,6 +86,6 @@ def metrics():
   def read(workdir):
     lines = (workdir / "metrics.jsonl").read_text().splitlines()
     entries = [json.loads(line) for line in lines]
-    return [e for e in entries if e["name"] != "tokens_per_second"]
+    return [e for e in entries if not e["name"].endswith("_per_second")]
 
   return read

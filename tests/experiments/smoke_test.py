@@ -32,7 +32,7 @@ LANGUAGE = {
 }
 ELSEWHERE = {
   *("text", "dynamic_evaluation", "text_sampling", "benchmark", "report"),
-  "compression",
+  *("compression", "handwriting_prediction", "handwriting_synthesis"),
 }
 
 

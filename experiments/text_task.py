@@ -1,0 +1,84 @@
+"""Language modelling as something to be trained: `fitting.Task` of a corpus."""
+
+from collections.abc import Callable
+from typing import Any
+
+from ml_collections import config_dict
+
+from experiments import assembly, course, earlier_runs, fitting, phases
+from seqmodels.data import corpus
+from seqmodels.evaluation import static
+from seqmodels.models import predictor as predictors
+from seqmodels.training import objective
+
+
+def task(
+  config: config_dict.ConfigDict,
+  tokens: corpus.Tokens,
+  network: predictors.Predictor,
+) -> fitting.Task:
+  """A network that learns to predict a corpus.
+
+  Args:
+    config: as `configs.common.base`.
+    tokens: the corpus.
+    network: of its vocabulary.
+
+  Raises:
+    UserError: settings of the training data that contradict each other.
+  """
+  unit = assembly.UNITS[config.data.tokenizer]
+  settings, training = config.evaluation, config.training
+  symbols = tokens.vocabulary
+  validation = assembly.chunks(
+    tokens,
+    "valid",
+    streams_count=settings.validation_streams,
+    length=settings.segment,
+  )
+
+  def score(nats: float, count: int) -> float:
+    return phases.score(unit.metric, nats, count)
+
+  def validate(weights: Any, check: Callable[[], None]) -> fitting.Validation:
+    found = static.evaluate(
+      network,
+      weights,
+      validation,
+      streams=settings.validation_streams,
+      callback=lambda done, total: check(),
+    )
+    return fitting.Validation(
+      found.nats_per_symbol,
+      {
+        unit.metric: score(found.nats, found.count),
+        "error_rate": 100.0 * found.error_rate,
+      },
+      f"{found.count:,} symbols in {settings.validation_streams} streams",
+    )
+
+  sizes = ", ".join(
+    f"{name} {len(ids):,}" for name, ids in tokens.splits.items()
+  )
+  return fitting.Task(
+    model=network,
+    losses=objective.of_symbols,
+    course=course.plan(config, tokens),
+    positions=len(tokens.splits["train"]),
+    named=(unit.metric, score),
+    speed="tokens",
+    identity={"vocabulary": symbols.hash},
+    check=lambda meta, folder: earlier_runs.check_vocabulary(
+      meta, symbols, folder
+    ),
+    restored=lambda target: earlier_runs.restore_weights(
+      config, target, symbols
+    ),
+    validate=validate,
+    facts=(
+      f"{tokens.provenance['source']}, {sizes}; {symbols.size:,} symbols to "
+      "choose from",
+      f"{training.batch} x {training.segment} symbols",
+    ),
+    name=phases.model_name(config),
+  )

@@ -1,0 +1,184 @@
+"""Lines of ink drawn from a pen network (Graves, 2013, sections 4 and 5).
+
+Each step draws a movement from the network's density and feeds it back. A
+network with a window stops a line by itself, where
+
+    phi(t, U + 1) > phi(t, u)  for all u <= U,
+
+U being the length of its text: the window has left it. Biased sampling sharpens
+each density (equations 61 and 62); priming clamps the first steps to a real
+line, whose text goes before the new one.
+"""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from seqmodels import errors
+from seqmodels.cells import soft_window
+from seqmodels.distributions import bivariate_mixture as mixtures
+from seqmodels.models import pen_network
+
+LARGEST_BIAS = 10.0
+
+
+class Written(NamedTuple):
+  """A batch of lines.
+
+  Attributes:
+    points: float32 [T, B, 3], standardised; what is past a line's length means
+      nothing.
+    lengths: int [B], points of each line, those of the prime left out.
+    stopped: bool [B], whether the network stopped by itself.
+    window: float32 [T, B, U + 1], phi of each step, its last column for the
+      place past the longest text; None without a window.
+  """
+
+  points: np.ndarray
+  lengths: np.ndarray
+  stopped: np.ndarray
+  window: np.ndarray | None
+
+  def line(self, row: int) -> np.ndarray:
+    """The points of one line [length, 3]; the last one lifts the pen."""
+    found = self.points[: self.lengths[row], row].copy()
+    if len(found):
+      found[-1, 2] = 1.0
+    return found
+
+
+def write(
+  network: pen_network.PenNetwork,
+  params: Any,
+  key: jax.Array,
+  *,
+  rows: int,
+  steps: int,
+  text: np.ndarray | None = None,
+  bias: float | np.ndarray = 0.0,
+  prime: np.ndarray | None = None,
+) -> Written:
+  """Draws `rows` lines at once, in one compiled scan.
+
+  Args:
+    network: the model.
+    params: its weights.
+    key: consumed.
+    rows: B.
+    steps: the most points of a line, the prime's not counted.
+    text: int [U, B], what each line says, after the prime's text if there is
+      one; -1 past a row's end. Needed by a network with a window.
+    bias: one for all, or [B]; at least 0.
+    prime: standardised points [P, 3] of a real line that all rows go on from.
+
+  Raises:
+    UserError: a bias out of range, no steps, or no text for a window.
+
+  >>> from seqmodels.models import handwriting
+  >>> network = handwriting.predicting(
+  ...   handwriting.HandwritingPrediction(features=(4,), components=2)
+  ... )
+  >>> params = network.init(jax.random.key(0))
+  >>> drawn = write(network, params, jax.random.key(1), rows=2, steps=5)
+  >>> drawn.points.shape, drawn.lengths.tolist(), drawn.stopped.tolist()
+  ((5, 2, 3), [5, 5], [False, False])
+  """
+  biases = np.broadcast_to(np.asarray(bias, np.float32), (rows,))
+  check_bias(biases)
+  if steps < 1:
+    raise errors.UserError(f"a line may have {steps} points; allow at least 1")
+  if text is None:
+    if network.window is not None:
+      raise errors.UserError("this network writes texts; give it one")
+    text = np.zeros((0, rows), np.int32)
+  given = np.zeros((0, 3), np.float32) if prime is None else prime
+  # The null vector comes before the first point of all.
+  forced = np.concatenate([np.zeros((1, 3)), given]).astype(np.float32)
+  points, inside, phi = _scan(
+    network, params, key, jnp.asarray(text), biases, forced, steps
+  )
+  points, inside = np.array(points), np.asarray(inside)
+  lengths = inside.sum(axis=0)
+  return Written(
+    points,
+    lengths,
+    lengths < steps,
+    None if phi is None else np.asarray(phi),
+  )
+
+
+def check_bias(bias: float | np.ndarray) -> None:
+  """Refuses a bias that is no number in [0, 10].
+
+  >>> check_bias(0.5)
+  """
+  values = np.ravel(bias)
+  bad = ~((values >= 0.0) & (values <= LARGEST_BIAS))
+  if bad.any():
+    raise errors.UserError(
+      f"the bias is {values[bad][0]:g}; it must be from 0 (as the network "
+      f"writes) to {LARGEST_BIAS:g} (hardly any variation)"
+    )
+
+
+@functools.partial(jax.jit, static_argnames=("network", "steps"))
+def _scan(
+  network: pen_network.PenNetwork,
+  params: Any,
+  key: jax.Array,
+  text: jax.Array,
+  bias: jax.Array,
+  forced: jax.Array,
+  steps: int,
+) -> tuple[jax.Array, jax.Array, jax.Array | None]:
+  """Points [steps, B, 3], whether each belongs to its line, and phi."""
+  rows = bias.shape[0]
+  lengths = jnp.sum(text >= 0, axis=0)
+  places = soft_window.positions(text.shape[0] + 1)
+
+  def advance(carry: Any, x: jax.Array) -> tuple[Any, jax.Array]:
+    carry, outputs = network.apply(params, carry, x[None], text)
+    return carry, outputs[0]
+
+  def follow(carry: Any, x: jax.Array) -> tuple[Any, None]:
+    return advance(carry, jnp.broadcast_to(x, (rows, 3)))[0], None
+
+  def look(carry: Any) -> jax.Array | None:
+    if network.window is None:
+      return None
+    return soft_window.weights(network.window(params, carry), places)
+
+  def draw(state: Any, key: jax.Array) -> tuple[Any, Any]:
+    carry, x, done = state
+    carry, outputs = advance(carry, x)
+    phi = look(carry)
+    # The point that went in may be the last; none is drawn after it.
+    if phi is not None:
+      done = done | _left(phi, lengths)
+    found = mixtures.mixture(outputs, bias=bias[:, None])
+    point = mixtures.sample(key, found)
+    return (carry, point, done), (point, ~done, phi)
+
+  carry = network.initial_carry(rows)
+  carry, _ = jax.lax.scan(follow, carry, forced[:-1])
+  x = jnp.broadcast_to(forced[-1], (rows, 3))
+  done = jnp.zeros(rows, bool)
+  keys = jax.random.split(key, steps)
+  _, (points, inside, phi) = jax.lax.scan(draw, (carry, x, done), keys)
+  return points, inside, phi
+
+
+def _left(phi: jax.Array, lengths: jax.Array) -> jax.Array:
+  """Whether the window stands past the text: bool [B].
+
+  Args:
+    phi: [B, U + 1].
+    lengths: of each row's text, [B].
+  """
+  places = jnp.arange(phi.shape[1])[None, :]
+  past = jnp.take_along_axis(phi, lengths[:, None], axis=1)[:, 0]
+  within = jnp.where(places < lengths[:, None], phi, -1.0)
+  return past > jnp.max(within, axis=1)

@@ -1,0 +1,104 @@
+"""Stretches of lines against the lines themselves."""
+
+import numpy as np
+import pytest
+
+from seqmodels import errors
+from seqmodels.data import alphabet, pen_chunks, pen_lines
+
+LENGTHS = (3, 11, 4, 5, 9, 8, 2, 7, 12)
+
+
+@pytest.fixture(scope="module")
+def lines():
+  random = np.random.default_rng(0)
+  arrays = [random.normal(size=(length, 3)) for length in LENGTHS]
+  names = [f"line-{index}" for index in range(len(arrays))]
+  return pen_lines.PenLines.of(arrays, names, ["ab", "c", "d"] * 3)
+
+
+def walk(chunks, first, last):
+  """Every step of some steps, one row at a time, as whole lines again."""
+  found, rows = [], [None] * chunks.batch
+  for step in range(first, last):
+    segment = chunks.segment(step)
+    for row in range(chunks.batch):
+      if segment.reset[0, row]:
+        if rows[row] is not None:
+          found.append(np.concatenate(rows[row]))
+        rows[row] = []
+      assert not segment.reset[1:, row].any()
+      inside = segment.mask[:, row]
+      rows[row].append(segment.targets[inside, row])
+  return found + [np.concatenate(row) for row in rows]
+
+
+@pytest.mark.parametrize("length", [1, 4, 5, 20])
+def test_an_epoch_is_every_line_of_full_batches_once(lines, length):
+  chunks = pen_chunks.PenChunks(lines, batch=2, length=length, seed=3)
+  found = walk(chunks, 0, chunks.segments_per_epoch)
+  assert len(found) == 8  # nine lines, two a batch
+  known = {line.tobytes() for line in map(lines.line, range(len(lines)))}
+  assert {line.tobytes() for line in found} < known
+  assert len({line.tobytes() for line in found}) == 8
+
+
+def test_the_second_epoch_goes_on_where_the_first_ended(lines):
+  chunks = pen_chunks.PenChunks(lines, batch=2, length=4, seed=1)
+  both = chunks._starts(2)[2]
+  assert len(walk(chunks, 0, both)) == 16
+  assert chunks.segment(chunks.segments_per_epoch).reset[0].all()
+
+
+def test_the_input_is_the_point_before_across_stretches(lines):
+  chunks = pen_chunks.PenChunks(lines, batch=1, length=4, seed=2)
+  before = np.zeros((1, 3), np.float32)
+  for step in range(chunks.segments_per_epoch):
+    segment = chunks.segment(step)
+    if segment.reset[0, 0]:
+      before = np.zeros((1, 3), np.float32)
+    for place in np.flatnonzero(segment.mask[:, 0]):
+      np.testing.assert_array_equal(segment.inputs[place], before)
+      before = segment.targets[place]
+
+
+def test_the_text_is_the_lines_own(lines):
+  chunks = pen_chunks.PenChunks(
+    lines, batch=2, length=4, alphabet=alphabet.GRAVES
+  )
+  for step in range(chunks.segments_per_epoch):
+    segment = chunks.segment(step)
+    chosen, _ = chunks._place(step)
+    for row, number in enumerate(chosen):
+      ids = segment.text[:, row]
+      text = alphabet.GRAVES.decode(ids[ids >= 0])
+      assert text == lines.texts[number]
+
+
+def test_segments_are_pure_in_seed_and_step(lines):
+  one = pen_chunks.PenChunks(lines, batch=2, length=4, seed=5)
+  two = pen_chunks.PenChunks(lines, batch=2, length=4, seed=5)
+  far = two.segments(30, 3)  # before anything else was asked for
+  together = one.segments(28, 5)
+  for a, b in zip(far, together, strict=True):
+    np.testing.assert_array_equal(a, b[2:])
+  other = pen_chunks.PenChunks(lines, batch=2, length=4, seed=6)
+  assert not np.array_equal(other.segments(28, 5).targets, together.targets)
+
+
+def test_hosts_share_the_rows(lines):
+  chunks = pen_chunks.PenChunks(lines, batch=4, length=4)
+  whole = chunks.segments(0, 3)
+  parts = [chunks.host_rows(index, 2).segments(0, 3) for index in (0, 1)]
+  for field in ("inputs", "targets", "mask", "reset", "text"):
+    joined = np.concatenate([getattr(part, field) for part in parts], axis=2)
+    np.testing.assert_array_equal(joined, getattr(whole, field))
+
+
+def test_bad_sizes_are_refused(lines):
+  with pytest.raises(errors.UserError, match="0 points; it must have"):
+    pen_chunks.PenChunks(lines, batch=2, length=0)
+  with pytest.raises(errors.UserError, match="a batch takes 20"):
+    pen_chunks.PenChunks(lines, batch=20, length=4)
+  with pytest.raises(errors.UserError, match="start must be at least 0"):
+    pen_chunks.PenChunks(lines, batch=2, length=4).segments(-1, 1)

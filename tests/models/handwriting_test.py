@@ -1,0 +1,204 @@
+"""The two pen networks: what they weigh, what they look at, what they drop."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from seqmodels import trees
+from seqmodels.cells import soft_window
+from seqmodels.distributions import bivariate_mixture as mixtures
+from seqmodels.models import handwriting, noise
+
+STEPS, BATCH, SYMBOLS = 8, 2, 6
+SMALL = {"features": (5, 4), "components": 2}
+TEXT = np.array([[1, 4], [2, 0], [5, -1]])
+XS = np.random.default_rng(0).normal(size=(STEPS, BATCH, 3)).astype(np.float32)
+
+
+@functools.cache
+def predicting(**settings):
+  return handwriting.predicting(
+    handwriting.HandwritingPrediction(**{**SMALL, **settings})
+  )
+
+
+@functools.cache
+def writing(**settings):
+  return handwriting.writing(
+    handwriting.HandwritingSynthesis(
+      symbols=SYMBOLS, window=2, **{**SMALL, **settings}
+    )
+  )
+
+
+NETWORKS = {"prediction": predicting, "synthesis": writing}
+each = pytest.mark.parametrize("kind", NETWORKS)
+
+
+@functools.cache
+def params_of(kind):
+  params = jax.jit(NETWORKS[kind]().init)(jax.random.key(0))
+  if kind == "synthesis":
+    # As if trained: letters heard, and a window that crosses its text.
+    layer = params["stack"]["layer_0"]
+    layer["recurrent_kernel"] = 2.0 * layer["recurrent_kernel"]
+    layer["window_bias"] = layer["window_bias"].at[-2:].set(-0.7)
+  return params
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def apply(network, params, carry, inputs, text, reset=None, key=None):
+  if key is None:
+    return network.apply(params, carry, inputs, text, reset)
+  return network.train_apply(params, carry, inputs, text, reset, key)
+
+
+def outputs(network, params, text=TEXT, key=None):
+  carry = network.initial_carry(BATCH)
+  return apply(network, params, carry, XS, text, key=key)[1]
+
+
+@pytest.mark.parametrize(
+  ("network", "count"),
+  [
+    (handwriting.predicting(handwriting.HandwritingPrediction()), 3_368_121),
+    (
+      handwriting.predicting(
+        handwriting.HandwritingPrediction(features=(900,))
+      ),
+      3_366_121,
+    ),
+    (
+      handwriting.writing(handwriting.HandwritingSynthesis(symbols=57)),
+      3_653_751,
+    ),
+  ],
+)
+def test_the_published_networks_have_their_weights(network, count):
+  shapes = jax.eval_shape(network.init, jax.random.key(0))
+  assert trees.count_parameters(shapes) == count
+
+
+@each
+def test_outputs_are_those_of_a_mixture(kind):
+  network = NETWORKS[kind]()
+  found = outputs(network, params_of(kind))
+  assert found.shape == (STEPS, BATCH, mixtures.outputs(2))
+  assert found.dtype == jnp.float32
+  assert network.components == 2
+  assert network.output_clip == 100.0
+
+
+@each
+def test_continuing_is_running_at_once(kind):
+  network, params = NETWORKS[kind](), params_of(kind)
+  zero = network.initial_carry(BATCH)
+  whole = apply(network, params, zero, XS, TEXT)
+  middle, first = apply(network, params, zero, XS[: STEPS // 2], TEXT)
+  last, second = apply(network, params, middle, XS[STEPS // 2 :], TEXT)
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6),
+    (last, np.concatenate([first, second])),
+    whole,
+  )
+
+
+@each
+def test_a_reset_is_the_state_before_a_line(kind):
+  network, params = NETWORKS[kind](), params_of(kind)
+  fresh = apply(network, params, network.initial_carry(BATCH), XS, TEXT)
+  reset = np.zeros((STEPS, BATCH), bool)
+  reset[0, 0] = True
+  _, found = apply(network, params, fresh[0], XS, TEXT, reset)
+  np.testing.assert_array_equal(found[:, 0], fresh[1][:, 0])
+  assert np.any(found[:, 1] != fresh[1][:, 1])
+
+
+def test_a_chunk_changes_nothing_but_the_memory():
+  params = params_of("prediction")
+
+  def loss(params, network):
+    return jnp.sum(jnp.square(outputs(network, params)))
+
+  found, expected = (
+    jax.value_and_grad(loss)(params, predicting(chunk=chunk))
+    for chunk in (3, 0)
+  )
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5),
+    found,
+    expected,
+  )
+
+
+def test_prediction_does_not_look_at_the_text():
+  network, params = predicting(), params_of("prediction")
+  assert network.window is None
+  assert network.symbols == 0
+  expected = outputs(network, params)
+  for other in (TEXT[::-1], np.zeros((0, BATCH), np.int32)):
+    np.testing.assert_array_equal(outputs(network, params, other), expected)
+
+
+def test_synthesis_looks_at_the_text_of_each_line():
+  network, params = writing(), params_of("synthesis")
+  assert network.symbols == SYMBOLS
+  other = TEXT.copy()
+  other[0, 1] = 3
+  changed = outputs(network, params) != outputs(network, params, other)
+  assert [bool(changed[:, b].any()) for b in range(BATCH)] == [False, True]
+
+
+@pytest.mark.parametrize("dtype", [None, jnp.bfloat16])
+def test_the_window_that_is_shown_is_the_one_that_was_read_through(dtype):
+  """From it and the text comes the very w that the carry holds."""
+  network, params = writing(dtype=dtype), params_of("synthesis")
+  carry, _ = apply(network, params, network.initial_carry(BATCH), XS, TEXT)
+  window = network.window(params, carry)
+  letters = np.asarray(soft_window.letters(jnp.array(TEXT), SYMBOLS))
+  for b in range(BATCH):
+    alpha, beta, kappa = (np.asarray(part[b], np.float64) for part in window)
+    places = np.arange(1, len(TEXT) + 1)
+    away = kappa[:, None] - places
+    phi = (alpha[:, None] * np.exp(-beta[:, None] * away**2)).sum(axis=0)
+    seen = np.asarray(carry[0].h[b, SMALL["features"][0] :])
+    np.testing.assert_allclose(phi @ letters[b], seen, rtol=1e-4, atol=1e-6)
+    assert seen.max() > 0.01
+    assert np.all(kappa > 1)
+
+
+@each
+def test_bfloat16_products_stay_near(kind):
+  params = params_of(kind)
+  exact = outputs(NETWORKS[kind](), params)
+  rough = outputs(NETWORKS[kind](dtype=jnp.bfloat16), params)
+  assert rough.dtype == jnp.float32
+  assert np.any(exact != rough)
+  np.testing.assert_allclose(exact, rough, atol=0.1)
+
+
+@each
+@pytest.mark.parametrize("rate", ["hidden", "output", "drop_connect"])
+def test_every_rate_drops_as_its_key_says_and_in_training_alone(kind, rate):
+  loud = NETWORKS[kind](noise=noise.Noise(**{rate: 0.5}))
+  params = params_of(kind)
+  calm = outputs(NETWORKS[kind](), params)
+  np.testing.assert_array_equal(outputs(loud, params), calm)
+  one, again, other = (
+    outputs(loud, params, key=jax.random.key(seed)) for seed in (3, 3, 4)
+  )
+  np.testing.assert_array_equal(one, again)
+  assert np.any(one != calm)
+  assert np.any(one != other)
+
+
+@each
+def test_without_noise_training_is_use(kind):
+  network, params = NETWORKS[kind](), params_of(kind)
+  assert network.noisy is None
+  np.testing.assert_array_equal(
+    outputs(network, params, key=jax.random.key(0)), outputs(network, params)
+  )

@@ -19,6 +19,7 @@ from experiments import (
   cudnn_peer,
   flax_peer,
   layer_work,
+  pen_contest,
   resident_memory,
   text_work,
   timing,
@@ -394,10 +395,10 @@ def test_a_stopped_benchmark_goes_on_with_the_next_contest(
   assert held == ["forward"]
   stop = False
   rows = benchmark.run(small(), tmp_path, tmp_path)
-  assert held == ["forward", "forward+backward", "training", "training"]
+  assert held == ["forward", "forward+backward", *["training"] * 3]
   assert [row["evaluation"] for row in rows] == held
   kept = json.loads((tmp_path / "benchmark.json").read_text())
-  assert len(kept) == 5
+  assert len(kept) == 6
 
 
 def test_without_torch_its_rows_are_missing_and_the_page_says_so(
@@ -457,5 +458,18 @@ def test_the_default_measures_the_published_shapes():
     (100, 1, 1000), (100, 8, 700), (100, 32, 1000), (100, 64, 650)
   ]  # fmt: skip
   shared = contests.Setting(0, config.precisions, ())
-  assert len(dict(contests.every(config, shared))) == 14
+  assert len(dict(contests.every(config, shared))) == 15
   assert config.repeats >= 10
+
+
+def test_the_pen_networks_of_both_libraries_learn_alike():
+  """The same nats at every update, from the same weights."""
+  config = small()
+  config.ink.update(layers=2, units=5, points=7)
+  shared = contests.Setting(0, ("float32",), ("flax",))
+  entries = pen_contest.training(config, shared).entries
+  runs = {entry.name: [entry.run() for _ in range(3)] for entry in entries}
+  ours, with_peepholes, flax = runs.values()
+  np.testing.assert_allclose(ours, flax, rtol=2e-5)
+  assert not np.allclose(ours, with_peepholes, rtol=1e-4)
+  assert ours[2] < ours[0]

@@ -2,7 +2,7 @@
 
 import json
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -36,12 +36,7 @@ def reload(run_dir: str, *, dtype: str = "") -> Trained:
     UserError: no run folder, no checkpoint, or one that does not fit.
     RunError: the checkpoints are corrupt.
   """
-  if not run_dir:
-    raise errors.UserError(
-      "config.restore is empty; give the run folder of a trained model, "
-      "--config.restore=RUN_DIR"
-    )
-  folder = pathlib.Path(run_dir).expanduser()
+  folder = named(run_dir)
   config = config_dict.ConfigDict(run_record.read_config(folder))
   if "model" not in config or "data" not in config:
     raise errors.UserError(
@@ -68,12 +63,55 @@ def reload(run_dir: str, *, dtype: str = "") -> Trained:
   return Trained(config, symbols, network, restored.tree, restored.step)
 
 
+def named(run_dir: str) -> pathlib.Path:
+  """The folder of `config.restore`.
+
+  Raises:
+    UserError: it is empty.
+  """
+  if not run_dir:
+    raise errors.UserError(
+      "config.restore is empty; give the run folder of a trained model, "
+      "--config.restore=RUN_DIR"
+    )
+  return pathlib.Path(run_dir).expanduser()
+
+
+def weights(
+  run_dir: str,
+  target: Any,
+  check: Callable[[Mapping[str, Any], pathlib.Path], None],
+) -> Any:
+  """The weights of an earlier run, to go on training from.
+
+  Args:
+    run_dir: the `--workdir` of the run.
+    target: names, shapes and dtypes of the weights wanted.
+    check: refuses them by their (record, folder).
+
+  Raises:
+    UserError: no such run, or another network.
+    RunError: the checkpoints are corrupt.
+  """
+  folder = named(run_dir)
+  try:
+    found = checkpoints.restore_params(folder, target)
+  except errors.RunError:
+    raise
+  except errors.UserError as error:
+    raise errors.UserError(
+      f"config.restore={run_dir} cannot be gone on from: {error}"
+    ) from error
+  check(found.meta, folder)
+  return found.tree
+
+
 def restore_weights(
   config: config_dict.ConfigDict,
   target: Any,
   symbols: vocabulary.Vocabulary,
 ) -> Any:
-  """The weights of the run `config.restore`, to go on training from.
+  """The weights of the language model `config.restore`, to go on from.
 
   Args:
     config: of the run that goes on.
@@ -84,19 +122,16 @@ def restore_weights(
     UserError: no such run, another network, other symbols, or a partition that
       shows it what this one keeps for validation and test.
   """
-  run_dir = config.restore
-  folder = pathlib.Path(run_dir).expanduser()
-  try:
-    found = checkpoints.restore_params(folder, target)
-  except errors.RunError:
-    raise
-  except errors.UserError as error:
-    raise errors.UserError(
-      f"config.restore={run_dir} cannot be gone on from: {error}"
-    ) from error
-  check_vocabulary(found.meta, symbols, folder)
-  _require_same_network(config, run_record.read_config(folder), folder)
-  return found.tree
+  found = weights(
+    config.restore,
+    target,
+    lambda meta, folder: check_vocabulary(meta, symbols, folder),
+  )
+  folder = named(config.restore)
+  theirs = run_record.read_config(folder)
+  require_same_model(config, theirs, folder, _NETWORK)
+  _require_same_partition(config, theirs, folder)
+  return found
 
 
 # Settings that change what weights of equal shapes mean.
@@ -106,29 +141,42 @@ _NETWORK = (
 )
 
 
-def _require_same_network(
+def require_same_model(
+  config: config_dict.ConfigDict,
+  theirs: Mapping[str, Any],
+  folder: pathlib.Path,
+  names: Sequence[str],
+) -> None:
+  """Refuses weights that fit but were trained as something else.
+
+  Args:
+    config: of the run that goes on.
+    theirs: the settings of the run that it goes on from.
+    folder: of that run.
+    names: the settings of `model` that must agree.
+  """
+  ours = json.loads(config.to_json())["model"]
+  model = theirs.get("model", {})
+  for name in names:
+    if name in model and model[name] != ours[name]:
+      raise errors.UserError(
+        f"config.restore={folder} was trained with model.{name} "
+        f"{model[name]!r} and this run has {ours[name]!r}; give the same"
+      )
+
+
+def _require_same_partition(
   config: config_dict.ConfigDict,
   theirs: Mapping[str, Any],
   folder: pathlib.Path,
 ) -> None:
-  """Refuses weights that fit but were trained as something else."""
-  ours = json.loads(config.to_json())
-  for name in _NETWORK:
-    model = theirs.get("model", {})
-    if name in model and model[name] != ours["model"][name]:
-      raise errors.UserError(
-        f"config.restore={folder} was trained with model.{name} "
-        f"{model[name]!r} and this run has {ours['model'][name]!r}; give the "
-        "same"
-      )
-  data = theirs.get("data", {})
+  ours, data = config.data, theirs.get("data", {})
   partition = data.get("partition")
-  same_source = data.get("source") == ours["data"]["source"]
-  if same_source and partition != ours["data"]["partition"]:
+  if data.get("source") == ours.source and partition != ours.partition:
     raise errors.UserError(
       f"config.restore={folder} was trained on the partition {partition!r}, "
-      f"parts of which {ours['data']['partition']!r} keeps for validation and "
-      "test; give a run on the same partition"
+      f"parts of which {ours.partition!r} keeps for validation and test; give "
+      "a run on the same partition"
     )
 
 

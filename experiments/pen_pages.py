@@ -22,6 +22,7 @@ from seqmodels.io import (
 
 # Steps of the line that the heatmap shows: a word or two.
 WORD = 200
+BESIDE_REAL = pathlib.Path("figures/beside_real.png")
 
 
 def write(context: pen_assembly.Context, rows: Sequence[report.Row]) -> None:
@@ -43,7 +44,9 @@ def write(context: pen_assembly.Context, rows: Sequence[report.Row]) -> None:
   context.signals.check()
   found, written = pen_samples.measured(context)
   if written:
-    _beside_real(context, written, path)
+    _beside_real(context, written)
+  if (context.workdir / BESIDE_REAL).is_file():
+    path("beside_real", "Real lines, and lines drawn without bias.")
   title = pen_scoring.describe(context)
   text = report.page(
     title,
@@ -176,7 +179,6 @@ def _label(sample: pen_samples.Sample) -> str:
 def _beside_real(
   context: pen_assembly.Context,
   written: Sequence[pen_samples.Sample],
-  path: Any,
 ) -> None:
   """The first validation lines, each above what the network made of it."""
   lines = context.data.splits["valid"]
@@ -186,11 +188,7 @@ def _beside_real(
     rows.append((f"real{label}", context.ink(lines.line(index))))
     if sample.drawable:
       rows.append((f"written{label}", sample.ink))
-  ink_plot.lines(
-    path("beside_real", "Real lines, and lines drawn without bias."),
-    "",
-    rows,
-  )
+  ink_plot.lines(context.workdir / BESIDE_REAL, "", rows)
 
 
 def _strokes(found: dict[str, Any]) -> str:

@@ -1,6 +1,5 @@
 """Pen networks of earlier runs, to use or to go on training."""
 
-import json
 import pathlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -8,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 from ml_collections import config_dict
 
-from experiments import pen_assembly
+from experiments import earlier_runs, pen_assembly
 from seqmodels import errors
 from seqmodels.io import checkpoints, run_record
 from seqmodels.models import pen_network
@@ -35,12 +34,7 @@ def reload(run_dir: str, *, dtype: str = "") -> Trained:
     UserError: no run folder, no pen network, or no checkpoint that fits.
     RunError: the checkpoints are corrupt.
   """
-  if not run_dir:
-    raise errors.UserError(
-      "config.restore is empty; give the run folder of a trained pen network, "
-      "--config.restore=RUN_DIR"
-    )
-  folder = pathlib.Path(run_dir).expanduser()
+  folder = earlier_runs.named(run_dir)
   config = config_dict.ConfigDict(run_record.read_config(folder))
   if config.get("experiment") != "handwriting":
     raise errors.UserError(
@@ -70,25 +64,17 @@ def restore_weights(
   Raises:
     UserError: no such run, another network, or other data.
   """
-  folder = pathlib.Path(config.restore).expanduser()
-  try:
-    found = checkpoints.restore_params(folder, target)
-  except errors.RunError:
-    raise
-  except errors.UserError as error:
-    raise errors.UserError(
-      f"config.restore={config.restore} cannot be gone on from: {error}"
-    ) from error
-  check(found.meta, pen, folder)
-  theirs = run_record.read_config(folder).get("model", {})
-  ours = json.loads(config.to_json())["model"]
-  for name in ("network", "features", "components", "window", "peepholes"):
-    if theirs.get(name) != ours[name]:
-      raise errors.UserError(
-        f"config.restore={folder} was trained with model.{name} "
-        f"{theirs.get(name)!r} and this run has {ours[name]!r}; give the same"
-      )
-  return found.tree
+  found = earlier_runs.weights(
+    config.restore, target, lambda meta, folder: check(meta, pen, folder)
+  )
+  folder = earlier_runs.named(config.restore)
+  theirs = run_record.read_config(folder)
+  earlier_runs.require_same_model(config, theirs, folder, _NETWORK)
+  return found
+
+
+# Settings that change what weights of equal shapes mean.
+_NETWORK = ("network", "features", "components", "window", "peepholes")
 
 
 def check(

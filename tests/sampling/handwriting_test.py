@@ -191,9 +191,9 @@ walk = functools.partial(handwriting.write, WALKER, key=jax.random.key(0))
 
 
 @pytest.mark.parametrize("primed", [0, 5])
-@pytest.mark.parametrize("speed", [0.25, 0.3, 1.0])  # 1/4 comes to stand there
+@pytest.mark.parametrize("speed", [0.25, 0.3, 1.0])
 def test_a_window_of_known_speed_stops_where_it_must(speed, primed):
-  """After t steps it stands at t speed; it has left beyond U + 1/2."""
+  """After t steps it is at t speed; left beyond U + 1/2, not on it (1/4)."""
   found = walk(speed, rows=3, steps=40, text=TEXT, prime=PRIME[:primed])
   for b, end in enumerate((4, 2, 3)):
     # The null vector is read as well, hence one point less than steps.

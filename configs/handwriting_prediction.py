@@ -57,6 +57,7 @@ def get_config(arg: str = "") -> config_dict.ConfigDict:
     arg, (*STAGES, "one_layer", "paper", "quickstart", "smoke")
   )
   common.exclusive(variants, STAGES)
+  common.exclusive(variants, ("quickstart", "paper"))
   config = base()
   stage = "plain"
   if "adaptive_weight_noise" in variants:
@@ -154,7 +155,10 @@ def base() -> config_dict.ConfigDict:
 def adaptive(config: config_dict.ConfigDict) -> None:
   """Adaptive weight noise, which goes on from a trained network."""
   config.regularization.adaptive = 0.075
-  config.training.learning_rate = 1e-3
+  # Whole lines: the squares are then those of a line's gradient, as published.
+  config.training.update(
+    learning_rate=1e-3, points=0, batch=16, steps_per_dispatch=4
+  )
 
 
 def paper(config: config_dict.ConfigDict) -> None:
@@ -170,6 +174,7 @@ def paper(config: config_dict.ConfigDict) -> None:
     schedule="constant",
     warmup_steps=0,
     clip_norm=0.0,
+    steps_per_dispatch=8,
     patience=4,
   )
 

@@ -47,6 +47,7 @@ def get_config(arg: str = "") -> config_dict.ConfigDict:
     arg, (*prediction.STAGES, "paper", "quickstart", "write", "smoke")
   )
   common.exclusive(variants, prediction.STAGES)
+  common.exclusive(variants, ("quickstart", "paper"))
   if "write" in variants:
     for name in (*prediction.STAGES, "paper", "quickstart"):
       common.exclusive(variants, ("write", name))

@@ -38,7 +38,7 @@ def reload(run_dir: str, *, dtype: str = "") -> Trained:
   """
   folder = named(run_dir)
   config = config_dict.ConfigDict(run_record.read_config(folder))
-  if "model" not in config or "data" not in config:
+  if "model" not in config or "tokenizer" not in config.get("data", {}):
     raise errors.UserError(
       f"{folder} holds a run of {config.get('experiment')!r}, which trains no "
       "language model; give the run folder of a trained one"

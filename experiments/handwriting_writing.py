@@ -52,7 +52,8 @@ def run(
         f"{LONGEST:,}; write it in parts"
       )
     lines = text_lines.broken(config.text, config.width)
-    trained.pen.alphabet.encode(config.text.replace("\n", " ").strip())
+    for line in filter(None, lines):
+      trained.pen.alphabet.encode(line)
     prime, before = _prime(config, trained, data_dir, signals)
     start = time.perf_counter()
     samples: list[pen_samples.Sample] = []

@@ -96,7 +96,8 @@ def load(
     alphabet=config.data.alphabet,
     limit=config.data.limit,
     transcribed=config.data.transcribed,
-    seed=config.seed,
+    # The synthetic pen is one data set, whatever the seed of the training.
+    seed=0,
     progress=tell,
     warn=lambda text: print(text, file=sys.stderr, flush=True),
   )
@@ -107,6 +108,13 @@ def build_network(
 ) -> pen_network.PenNetwork:
   """The network that `config.model` names, over an alphabet of `symbols`."""
   model, chosen = config.model, config.regularization
+  noise = noises.Noise(
+    hidden=chosen.dropout_hidden,
+    output=chosen.dropout_output,
+    drop_connect=chosen.drop_connect,
+    variational=chosen.variational,
+  )
+  noise.check(len(model.features))
   shared: dict[str, Any] = {
     "features": tuple(model.features),
     "components": model.components,
@@ -117,12 +125,7 @@ def build_network(
     "gradient_clip": model.gradient_clip or None,
     "output_clip": model.output_clip or None,
     "dtype": assembly.compute_dtype(config.dtype),
-    "noise": noises.Noise(
-      hidden=chosen.dropout_hidden,
-      output=chosen.dropout_output,
-      drop_connect=chosen.drop_connect,
-      variational=chosen.variational,
-    ),
+    "noise": noise,
   }
   if model.network == "synthesis":
     return models.writing(

@@ -36,11 +36,7 @@ def reload(run_dir: str, *, dtype: str = "") -> Trained:
   """
   folder = earlier_runs.named(run_dir)
   config = config_dict.ConfigDict(run_record.read_config(folder))
-  if config.get("experiment") != "handwriting":
-    raise errors.UserError(
-      f"{folder} holds a run of {config.get('experiment')!r}, which trains no "
-      "pen network; give the run folder of a trained one"
-    )
+  require_pen_network(config, folder)
   if dtype:
     config.dtype = dtype
   pen = pen_assembly.read_pen(folder)
@@ -49,6 +45,21 @@ def reload(run_dir: str, *, dtype: str = "") -> Trained:
   restored = checkpoints.restore_params(folder, target)
   check(restored.meta, pen, folder)
   return Trained(config, pen, network, restored.tree, restored.step)
+
+
+def require_pen_network(
+  config: Mapping[str, Any] | config_dict.ConfigDict, folder: pathlib.Path
+) -> None:
+  """Refuses runs of anything else.
+
+  Raises:
+    UserError: the run of these settings trains no pen network.
+  """
+  if config.get("experiment") != "handwriting":
+    raise errors.UserError(
+      f"{folder} holds a run of {config.get('experiment')!r}, which trains no "
+      "pen network; give the run folder of a trained one"
+    )
 
 
 def restore_weights(
@@ -64,13 +75,14 @@ def restore_weights(
   Raises:
     UserError: no such run, another network, or other data.
   """
-  found = earlier_runs.weights(
-    config.restore, target, lambda meta, folder: check(meta, pen, folder)
-  )
   folder = earlier_runs.named(config.restore)
   theirs = run_record.read_config(folder)
+  require_pen_network(theirs, folder)
   earlier_runs.require_same_model(config, theirs, folder, _NETWORK)
-  return found
+  check({"pen": pen_assembly.read_pen(folder).hash}, pen, folder)
+  return earlier_runs.weights(
+    config.restore, target, lambda meta, folder: check(meta, pen, folder)
+  )
 
 
 # Settings that change what weights of equal shapes mean.

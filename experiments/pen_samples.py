@@ -53,7 +53,9 @@ def texts_of(
   if before:
     first = pen.alphabet.encode(before)
     rows = [np.concatenate([first, row]) for row in rows]
-  found = np.full((max(map(len, rows)), len(rows)), -1, np.int32)
+  # Padded to whole sixteens: few lengths are compiled.
+  longest = 16 * math.ceil(max(map(len, rows)) / 16)
+  found = np.full((longest, len(rows)), -1, np.int32)
   for column, row in enumerate(rows):
     found[: len(row), column] = row
   return found
@@ -97,6 +99,7 @@ def write(
     text=ids,
     bias=biases,
     prime=prime,
+    most=np.array([points_per_character * len(line) for line in lines]),
   )
   return [
     Sample(

@@ -72,8 +72,9 @@ def _rows(
   every = len(context.data.splits[split])
   if lines and lines < every:
     name += f"; the first {lines:,} of {every:,} lines"
-  known = context.config.get("reference") if split == "valid" else None
-  reference = known or {}
+  data = context.config.data
+  papers = split == "valid" and data.source == "iamondb" and not data.limit
+  reference = (context.config.get("reference") if papers else None) or {}
 
   def row(
     what: str, metric: str, value: float, count: int, key: str = ""

@@ -115,6 +115,15 @@ def weights(window: Window, positions: jax.Array) -> jax.Array:
   return jnp.sum(window.alpha[..., None] * bumps(window, positions), axis=-2)
 
 
+def log_weights(window: Window, positions: jax.Array) -> jax.Array:
+  """log phi(u), [B, U], finite where phi itself is too small for a float."""
+  away = window.kappa[..., None] - positions[None, None, :]
+  return jax.nn.logsumexp(
+    jnp.log(window.alpha)[..., None] - window.beta[..., None] * away * away,
+    axis=-2,
+  )
+
+
 def bumps(window: Window, positions: jax.Array) -> jax.Array:
   """exp(-beta_k (kappa_k - u)^2), [B, K, U]; arguments as `weights`."""
   away = window.kappa[..., None] - positions[None, None, :]

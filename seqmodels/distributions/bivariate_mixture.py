@@ -131,27 +131,24 @@ def mixture(raw: jax.Array, *, bias: jax.Array | float = 0.0) -> Mixture:
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
 def _bounded(x: jax.Array, bounds: tuple[float, float]) -> jax.Array:
-  """Clipped; at a bound only what leads back inside is learned.
+  """Clipped, with the derivative of what is not.
 
-  The derivative of a plain clip is 0 outside, from where it would never return.
+  That of a plain clip is 0 outside, from where it would never return.
   """
   return jnp.clip(x, *bounds)
 
 
 def _bounded_forward(
   x: jax.Array, bounds: tuple[float, float]
-) -> tuple[jax.Array, jax.Array]:
-  return jnp.clip(x, *bounds), x
+) -> tuple[jax.Array, None]:
+  return jnp.clip(x, *bounds), None
 
 
 def _bounded_backward(
-  bounds: tuple[float, float], x: jax.Array, cotangent: jax.Array
+  bounds: tuple[float, float], residuals: None, cotangent: jax.Array
 ) -> tuple[jax.Array]:
-  # Descent moves against the cotangent.
-  stuck = ((x <= bounds[0]) & (cotangent > 0)) | (
-    (x >= bounds[1]) & (cotangent < 0)
-  )
-  return (jnp.where(stuck, 0, cotangent),)
+  del bounds, residuals
+  return (cotangent,)
 
 
 _bounded.defvjp(_bounded_forward, _bounded_backward)

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from seqmodels import errors
 from seqmodels.models import noise as noises
 from seqmodels.models import predictor
-from seqmodels.regularization import drop_connect, dropout
+from seqmodels.regularization import drop_connect
 from seqmodels.stacks import deep_recurrent, embedding
 
 
@@ -63,13 +63,7 @@ class LanguageModel(nn.Module):
   def __post_init__(self) -> None:
     """Refuses what cannot be built."""
     super().__post_init__()
-    for rate in self.noise[:5]:
-      dropout.check_rate(rate)
-    if self.noise.hidden and len(self.features) < 2:
-      raise errors.UserError(
-        "dropout_hidden drops between layers, and there is one layer; use "
-        "dropout_output or dropout_input, or give more layers"
-      )
+    self.noise.check(len(self.features))
     if self.tied and not self.embedding:
       raise errors.UserError(
         "a tied softmax shares the weights of an embedding, but the "

@@ -2,6 +2,9 @@
 
 from typing import NamedTuple
 
+from seqmodels import errors
+from seqmodels.regularization import dropout
+
 
 class Noise(NamedTuple):
   """Shares that training drops, each in [0, 1); all of them off by default.
@@ -24,6 +27,21 @@ class Noise(NamedTuple):
   output: float = 0.0
   drop_connect: float = 0.0
   variational: bool = True
+
+  def check(self, layers: int) -> None:
+    """Refuses rates that mean nothing to a network of so many layers.
+
+    Raises:
+      UserError: a rate outside [0, 1), or dropout between layers where there
+        is one.
+    """
+    for rate in self[:5]:
+      dropout.check_rate(rate)
+    if self.hidden and layers < 2:
+      raise errors.UserError(
+        "dropout_hidden drops between layers, and there is one layer; use "
+        "dropout_output or dropout_input, or give more layers"
+      )
 
   @property
   def any(self) -> bool:

@@ -60,6 +60,7 @@ def write(
   text: np.ndarray | None = None,
   bias: float | np.ndarray = 0.0,
   prime: np.ndarray | None = None,
+  most: np.ndarray | None = None,
 ) -> Written:
   """Draws `rows` lines at once, in one compiled scan.
 
@@ -73,6 +74,7 @@ def write(
       one; -1 past a row's end. Needed by a network with a window.
     bias: one for all, or [B]; at least 0.
     prime: standardised points [P, 3] of a real line that all rows go on from.
+    most: points of each row, at most, [B]; `steps` for all by default.
 
   Raises:
     UserError: a bias out of range, no steps, or no text for a window.
@@ -102,10 +104,11 @@ def write(
   )
   points, inside = np.array(points), np.asarray(inside)
   lengths = inside.sum(axis=0)
+  limits = np.full(rows, steps) if most is None else np.minimum(most, steps)
   return Written(
     points,
-    lengths,
-    lengths < steps,
+    np.minimum(lengths, limits),
+    lengths < limits,
     None if phi is None else np.asarray(phi),
   )
 
@@ -146,20 +149,22 @@ def _scan(
   def follow(carry: Any, x: jax.Array) -> tuple[Any, None]:
     return advance(carry, jnp.broadcast_to(x, (rows, 3)))[0], None
 
-  def look(carry: Any) -> jax.Array | None:
+  def look(carry: Any) -> jax.Array | None:  # log phi
     if network.window is None:
       return None
-    return soft_window.weights(network.window(params, carry), places)
+    # Far from all letters phi is 0 in floats, and no 0 exceeds another.
+    return soft_window.log_weights(network.window(params, carry), places)
 
   def draw(state: Any, key: jax.Array) -> tuple[Any, Any]:
     carry, x, done = state
     carry, outputs = advance(carry, x)
-    phi = look(carry)
+    seen = look(carry)
     # The point that went in may be the last; none is drawn after it.
-    if phi is not None:
-      done = done | _left(phi, lengths)
+    if seen is not None:
+      done = done | _left(seen, lengths)
     found = mixtures.mixture(outputs, bias=bias[:, None])
     point = mixtures.sample(key, found)
+    phi = None if seen is None else jnp.exp(seen)
     return (carry, point, done), (point, ~done, phi)
 
   carry = network.initial_carry(rows)
@@ -171,14 +176,14 @@ def _scan(
   return points, inside, phi
 
 
-def _left(phi: jax.Array, lengths: jax.Array) -> jax.Array:
+def _left(seen: jax.Array, lengths: jax.Array) -> jax.Array:
   """Whether the window stands past the text: bool [B].
 
   Args:
-    phi: [B, U + 1].
+    seen: log phi [B, U + 1].
     lengths: of each row's text, [B].
   """
-  places = jnp.arange(phi.shape[1])[None, :]
-  past = jnp.take_along_axis(phi, lengths[:, None], axis=1)[:, 0]
-  within = jnp.where(places < lengths[:, None], phi, -1.0)
+  places = jnp.arange(seen.shape[1])[None, :]
+  past = jnp.take_along_axis(seen, lengths[:, None], axis=1)[:, 0]
+  within = jnp.where(places < lengths[:, None], seen, -jnp.inf)
   return past > jnp.max(within, axis=1)

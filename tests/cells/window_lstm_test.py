@@ -84,3 +84,20 @@ def test_padding_is_not_read():
   np.testing.assert_array_equal(
     soft_window.read(phi, characters), [[0, 0.5, 0.5, 0], [0, 0, 0.5, 0]]
   )
+
+
+def test_logarithms_of_the_window_reach_where_it_is_zero():
+  window = soft_window.Window(
+    jnp.array([[0.5, 2.0]]), jnp.array([[1.0, 3.0]]), jnp.array([[2.0, 3.5]])
+  )
+  places = soft_window.positions(5)
+  np.testing.assert_allclose(
+    soft_window.log_weights(window, places),
+    jnp.log(soft_window.weights(window, places)),
+    rtol=1e-5,
+    atol=1e-5,
+  )
+  gone = window._replace(kappa=jnp.full((1, 2), 90.0))
+  assert not np.any(soft_window.weights(gone, places))
+  found = soft_window.log_weights(gone, places)[0]
+  assert np.all(np.isfinite(found)) and np.all(np.diff(found) > 0)

@@ -15,16 +15,14 @@ PAGES = {
     (
       ("", "plain", "adaptive_weight_noise"),
       ("", "one_layer"),
-      ("", "paper"),
-      ("", "quickstart"),
+      ("", "paper", "quickstart"),
     ),
   ),
   "synthesis": (
     handwriting_synthesis,
     (
       ("", "plain", "adaptive_weight_noise"),
-      ("", "paper"),
-      ("", "quickstart"),
+      ("", "paper", "quickstart"),
     ),
   ),
 }
@@ -164,6 +162,7 @@ def test_synthesis_is_prediction_with_a_text():
     ("synthesis", "write,paper", "write and paper exclude each other"),
     ("synthesis", "quickstart,write", "write and quickstart exclude"),
     ("synthesis", "write,plain", "write and plain exclude each other"),
+    ("prediction", "paper,quickstart", "quickstart and paper exclude"),
     ("synthesis", "one_layer", "unknown variant 'one_layer'"),
     ("prediction", "write", "unknown variant 'write'"),
     ("prediction", "adaptive_noise", "did you mean 'adaptive_weight_noise'"),

@@ -254,8 +254,8 @@ def test_the_papers_training_of_one_layer_comes_to_its_end(run, tmp_path):
   check_rows(results, ["valid"])
   name = results["rows"][0]["name"]
   assert name.startswith("1x8 peephole lstm, 3 components, rmsprop_graves, 1 l")
-  known = [row["reference"] for row in results["rows"]]
-  assert known == [-1025.7, None, 0.40, None, None]
+  # The paper's figures are of its own data, and all of them.
+  assert {row["reference"] for row in results["rows"]} == {None}
   check_page(
     tmp_path / "run", {"learning_curves", "heatmap", "mixture_weights"}
   )
@@ -360,19 +360,16 @@ def test_a_language_model_is_no_pen(refused, run, tmp_path, tiny_corpus):
   assert "a run of 'language_modelling', which trains no" in refused(written)
   begun = settings("prediction", "quickstart,smoke", restore=restore)
   shutil.rmtree(tmp_path / "run")
-  sentence = refused(begun)
-  assert f"config.restore={restore} cannot be gone on from" in sentence
+  assert "a run of 'language_modelling', which trains no" in refused(begun)
   assert not (tmp_path / "run" / "checkpoints").exists()
 
 
 @pytest.mark.parametrize(
   ("changes", "words"),
   [
-    ({"model__features": (8, 9)}, "stack/layer_1/kernel: expected"),
-    ({"model__components": 4}, "head/kernel: expected"),
-    ({"model__peepholes": False}, "cannot be gone on from"),
-    # The pen is another with every seed.
-    ({"seed": 1}, "trained with alphabet and scaling"),
+    ({"model__features": (8, 9)}, "model.features [8, 8] and this run has"),
+    ({"model__components": 4}, "model.components 3 and this run has 4"),
+    ({"model__peepholes": False}, "model.peepholes True and this run has"),
     # It has no window, so that the alphabet does not show in its weights.
     ({"data__alphabet": "full"}, "trained with alphabet and scaling"),
   ],
@@ -388,7 +385,8 @@ def test_a_run_of_something_else_is_not_gone_on_from(
 
 def test_prediction_does_not_become_synthesis(prediction, refused):
   config = settings("synthesis", restore=str(prediction[0]))
-  assert "stack/layer_0/window_kernel: missing" in refused(config)
+  words = "model.network 'prediction' and this run has 'synthesis'"
+  assert words in refused(config)
 
 
 @pytest.mark.parametrize(
@@ -413,3 +411,27 @@ def test_what_cannot_be_trained_is_told_before_training(
 ):
   assert words in refused(settings("synthesis", **changes))
   assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_the_synthetic_pen_is_the_same_whatever_the_seed(prediction, run):
+  begun = settings(
+    "prediction", "quickstart,smoke", restore=str(prediction[0]), seed=1
+  )
+  assert run(without_pictures(begun), "another")["finished"]
+
+
+def test_dropout_between_layers_needs_two(refused):
+  config = settings("prediction", "one_layer,smoke")
+  config.regularization.dropout_hidden = 0.1
+  assert "dropout_hidden drops between layers" in refused(config)
+
+
+def test_tabs_and_line_ends_are_spaces(synthesis, run, tmp_path):
+  config = settings(
+    "synthesis",
+    "write,smoke",
+    restore=str(synthesis[0]),
+    text="hello\tthere,\r\nreader",
+  )
+  run(config, "tabs")
+  assert (tmp_path / "tabs" / "samples" / "page.svg").is_file()

@@ -100,4 +100,5 @@ def test_logarithms_of_the_window_reach_where_it_is_zero():
   gone = window._replace(kappa=jnp.full((1, 2), 90.0))
   assert not np.any(soft_window.weights(gone, places))
   found = soft_window.log_weights(gone, places)[0]
-  assert np.all(np.isfinite(found)) and np.all(np.diff(found) > 0)
+  assert np.all(np.isfinite(found))
+  assert np.all(np.diff(found) > 0)

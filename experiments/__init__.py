@@ -27,6 +27,7 @@ MODULES = {
   "compression": "experiments.compression",
   "handwriting": "experiments.handwriting",
   "handwriting_writing": "experiments.handwriting_writing",
+  "fundamentals": "experiments.fundamentals",
   "seeds": "experiments.seeds",
   "report": "experiments.report",
 }

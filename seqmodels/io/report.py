@@ -221,7 +221,7 @@ def page(
   for shown in figures:
     parts.append(f"![{shown.caption}]({shown.path})\n\n{shown.caption}")
   if sample:
-    parts += [f"## {sample_caption}", _verbatim(sample)]
+    parts += [f"## {sample_caption}", verbatim(sample)]
   return "\n\n".join(parts) + "\n"
 
 
@@ -232,7 +232,7 @@ def write(workdir: pathlib.Path, text: str) -> pathlib.Path:
   return path
 
 
-def _verbatim(text: str) -> str:
+def verbatim(text: str) -> str:
   """A fenced block whose fence no text inside can close."""
   longest = max(map(len, re.findall("`+", text)), default=0)
   fence = "`" * max(3, longest + 1)

@@ -1,0 +1,1 @@
+"""The fundamentals, a module a study, each with `run(study) -> rows`."""

@@ -1,14 +1,70 @@
 """Text drawn from a trained network."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from experiments import phases
+from seqmodels import errors
 from seqmodels.data import tokenizers, vocabulary
 from seqmodels.models import predictor as predictors
-from seqmodels.sampling import text
+from seqmodels.sampling import beam, sharpening, text
+
+
+class Decoding(NamedTuple):
+  """How symbols are chosen; by default drawn from the model as it is.
+
+  Attributes:
+    temperature: 1 draws from the model, 0 takes the likeliest.
+    top_k: draw among so many of the likeliest; 0 leaves all.
+    nucleus: draw among the likeliest that hold this share; 1 leaves all.
+    beam: search with a beam of this width instead of drawing; 0 draws.
+    length_penalty: of that search.
+  """
+
+  temperature: float = 1.0
+  top_k: int = 0
+  nucleus: float = 1.0
+  beam: int = 0
+  length_penalty: float = 0.75
+
+  @classmethod
+  def of(cls, sample: Mapping[str, Any]) -> "Decoding":
+    """The one that `config.sample` names; runs of old lack some of its keys.
+
+    Raises:
+      UserError: a beam search beside a setting of drawing.
+
+    >>> Decoding.of({"temperature": 0.5, "length": 9}).temperature
+    0.5
+    """
+    chosen = cls(**{key: sample[key] for key in cls._fields if key in sample})
+    usual = cls()
+    for key in ("temperature", "top_k", "nucleus"):
+      value, default = getattr(chosen, key), getattr(usual, key)
+      if chosen.beam and value != default:
+        raise errors.UserError(
+          f"config.sample.beam is {chosen.beam} and config.sample.{key} is "
+          f"{value:g}; a beam search draws nothing, so leave {key} at "
+          f"{default:g} or set beam to 0"
+        )
+    return chosen
+
+  @property
+  def words(self) -> str:
+    """For a row's name.
+
+    >>> Decoding(nucleus=0.9).words, Decoding(beam=4).words
+    ('temperature 1, nucleus 0.9', 'beam of 4, length penalty 0.75')
+    """
+    if self.beam:
+      return f"beam of {self.beam}, length penalty {self.length_penalty:g}"
+    parts = [f"temperature {self.temperature:g}"]
+    parts += [f"top-k {self.top_k}"] if self.top_k else []
+    parts += [f"nucleus {self.nucleus:g}"] if self.nucleus != 1 else []
+    return ", ".join(parts)
 
 
 def sample_phase(context: phases.Context) -> str:
@@ -18,19 +74,18 @@ def sample_phase(context: phases.Context) -> str:
     return ""
 
   def compute() -> dict[str, Any]:
-    return {
-      "text": sampled_text(
-        context.predictor,
-        context.params,
-        context.tokens.vocabulary,
-        tokenizers.named(context.config.data.tokenizer),
-        prime=given.prime,
-        length=given.length,
-        temperature=given.temperature,
-        seed=context.config.seed,
-        sentences=context.config.data.sentences,
-      )
-    }
+    found, _ = sampled_text(
+      context.predictor,
+      context.params,
+      context.tokens.vocabulary,
+      tokenizers.named(context.config.data.tokenizer),
+      prime=given.prime,
+      length=given.length,
+      decoding=Decoding.of(given),
+      seed=context.config.seed,
+      sentences=context.config.data.sentences,
+    )
+    return {"text": found}
 
   return str(phases.phase(context, "sample", compute)["text"])
 
@@ -43,11 +98,11 @@ def sampled_text(
   *,
   prime: str,
   length: int,
-  temperature: float,
+  decoding: Decoding,
   seed: int,
   sentences: bool = False,
-) -> str:
-  """The prime and `length` symbols after it, as text.
+) -> tuple[str, int]:
+  """The prime and at most `length` symbols after it, as text.
 
   Args:
     predictor: the model.
@@ -55,10 +110,13 @@ def sampled_text(
     symbols: its vocabulary.
     tokenizer: what its symbols are.
     prime: text to go on from; empty starts from the null vector.
-    length: symbols to draw.
-    temperature: 1 draws from the model, 0 takes the likeliest.
-    seed: equal seeds draw equal text.
+    length: symbols to draw; a beam search in single sentences may end sooner.
+    decoding: how they are chosen.
+    seed: equal seeds draw equal text; a search draws nothing.
     sentences: the model was trained with each line a sequence of its own.
+
+  Returns:
+    The text, and how many of its symbols are not the prime's.
 
   Raises:
     UserError: the prime holds symbols that the vocabulary does not.
@@ -68,17 +126,64 @@ def sampled_text(
   if len(pieces) and tokenizer.name == "words":
     pieces = pieces[:-1]
   ids = symbols.encode(pieces)
+  end = symbols.index[tokenizer.sentence_end] if sentences else None
+  choose = _searched if decoding.beam else _drawn
+  found = choose(predictor, params, ids, length, decoding, seed, end)
+  joined = tokenizer.join(symbols.decode(np.concatenate([ids, found])))
+  if isinstance(joined, bytes):
+    joined = joined.decode("utf-8", errors="replace")
+  return joined, len(found)
+
+
+def _drawn(
+  predictor: predictors.Predictor,
+  params: Any,
+  prime: np.ndarray,
+  length: int,
+  decoding: Decoding,
+  seed: int,
+  sentence_end: int | None,
+) -> np.ndarray:
+  temperature, sharpen = decoding.temperature, None
+  # The likeliest symbol is the same whatever is ruled out beside it.
+  if temperature and (decoding.top_k or decoding.nucleus != 1):
+    sharpen = sharpening.Sharpening(
+      temperature, decoding.top_k, decoding.nucleus
+    )
+    temperature = 1.0
   drawn = text.sample(
     predictor,
     params,
     jax.random.key(seed),
-    prime=ids.tolist(),
+    prime=prime.tolist(),
     length=length,
     temperature=temperature,
-    sentence_end=(symbols.index[tokenizer.sentence_end] if sentences else None),
+    sharpening=sharpen,
+    sentence_end=sentence_end,
   )
-  whole = np.concatenate([ids, np.asarray(drawn).reshape(-1)])
-  joined = tokenizer.join(symbols.decode(whole))
-  if isinstance(joined, bytes):
-    return joined.decode("utf-8", errors="replace")
-  return joined
+  return np.asarray(drawn).reshape(-1)
+
+
+def _searched(
+  predictor: predictors.Predictor,
+  params: Any,
+  prime: np.ndarray,
+  length: int,
+  decoding: Decoding,
+  seed: int,
+  sentence_end: int | None,
+) -> np.ndarray:
+  del seed
+  # A model of single sentences forgets at each end: what came before the last
+  # one has no part in what follows.
+  ends = np.flatnonzero(prime == sentence_end)
+  best = beam.search(
+    predictor,
+    params,
+    width=decoding.beam,
+    length=length,
+    prime=prime[ends[-1] + 1 if len(ends) else 0 :].tolist(),
+    end=sentence_end,
+    length_penalty=decoding.length_penalty,
+  )[0]
+  return np.array(best.symbols, np.int32)

@@ -25,21 +25,23 @@ def run(
     One row: symbols drawn a second, compilation included.
 
   Raises:
-    UserError: no such run, or a prime that its vocabulary cannot spell.
+    UserError: no such run, a prime that its vocabulary cannot spell, or a beam
+      search beside settings of drawing.
   """
   del data_dir
+  given = config.sample
+  decoding = sampled_text.Decoding.of(given)
   with interruption.Interruption() as signals:
     trained = earlier_runs.reload(config.restore, dtype=config.dtype)
-    given = config.sample
     start = time.perf_counter()
-    drawn = sampled_text.sampled_text(
+    drawn, count = sampled_text.sampled_text(
       trained.predictor,
       trained.params,
       trained.vocabulary,
       tokenizers.named(trained.config.data.tokenizer),
       prime=given.prime,
       length=given.length,
-      temperature=given.temperature,
+      decoding=decoding,
       seed=config.seed,
       sentences=trained.config.data.sentences,
     )
@@ -49,12 +51,12 @@ def run(
   pages.keep_sample(workdir, drawn)
   rows = [
     report.row(
-      f"sample of {config.restore}, temperature {given.temperature:g}",
+      f"sample of {config.restore}, {decoding.words}",
       split="none",
       evaluation="sampled",
       metric="tokens_per_second",
-      value=given.length / seconds,
-      count=given.length,
+      value=count / seconds,
+      count=count,
       seconds=seconds,
     )
   ]
@@ -64,8 +66,8 @@ def run(
       f"Sample of {config.restore}",
       rows,
       introduction=(
-        f"Temperature {given.temperature:g}, seed {config.seed}, weights of "
-        f"step {trained.step:,}, on {jax.devices()[0].device_kind}."
+        f"{decoding.words.capitalize()}, seed {config.seed}, weights of step "
+        f"{trained.step:,}, on {jax.devices()[0].device_kind}."
       ),
       sample=drawn,
     ),

@@ -1,7 +1,7 @@
 """Sampling symbols from a predictor, in one compiled scan."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -25,6 +25,7 @@ def sample(
   batch: int = 1,
   greedy: bool = False,
   sentence_end: int | None = None,
+  sharpening: Callable[[jax.Array], jax.Array] | None = None,
 ) -> np.ndarray:
   """Continues a prime, symbol by symbol.
 
@@ -47,6 +48,8 @@ def sample(
       the temperature.
     sentence_end: for models of single sentences: after this symbol the carry
       is cleared and the null vector read, as the data stream does.
+    sharpening: logits to logits [batch, V], such as a `sharpening.Sharpening`,
+      before the temperature; each one (by equality) compiles once.
 
   Returns:
     int32 `[length, batch]`, without the prime.
@@ -80,11 +83,15 @@ def sample(
   read = jax.device_put(np.array([-1, *prime], np.int32))
   heat = jax.device_put(np.float32(0.0 if greedy else temperature))
   end = jax.device_put(np.int32(-2 if sentence_end is None else sentence_end))
-  drawn = _scan(predictor, params, key, read, heat, end, length, batch)
+  drawn = _scan(
+    predictor, params, key, read, heat, end, length, batch, sharpening
+  )
   return np.asarray(jax.device_get(drawn))
 
 
-@functools.partial(jax.jit, static_argnames=("predictor", "length", "batch"))
+@functools.partial(
+  jax.jit, static_argnames=("predictor", "length", "batch", "sharpening")
+)
 def _scan(
   predictor: predictor_lib.Predictor,
   params: Tree,
@@ -94,6 +101,7 @@ def _scan(
   sentence_end: jax.Array,
   length: int,
   batch: int,
+  sharpening: Callable[[jax.Array], jax.Array] | None,
 ) -> jax.Array:
   """Reads `read` `[P]`, then draws `[length, batch]`."""
 
@@ -114,6 +122,8 @@ def _scan(
     state: tuple[Tree, jax.Array], step: jax.Array
   ) -> tuple[tuple[Tree, jax.Array], jax.Array]:
     carry, logits = state
+    if sharpening is not None:
+      logits = sharpening(logits)
     # Folding the step in, not splitting the key into `length`, makes the
     # beginning of a sample independent of its length.
     noise = jax.random.gumbel(jax.random.fold_in(key, step), logits.shape)

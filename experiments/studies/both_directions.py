@@ -1,0 +1,160 @@
+"""Bidirectional networks: a task that they are made for, and one they spoil."""
+
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from seqmodels.data import streams, windows
+from seqmodels.models import predictor as predictors
+from seqmodels.stacks import bidirectional, deep_recurrent
+
+
+class Reader(nn.Module):
+  """Symbols read both ways, and logits at every place.
+
+  Attributes:
+    symbols: V.
+    features: H of each layer and direction.
+    cell: a name in `cells.cell.CELLS`.
+  """
+
+  symbols: int
+  features: tuple[int, ...]
+  cell: str = "gru"
+
+  @nn.compact
+  def __call__(
+    self, inputs: jax.Array, lengths: jax.Array | None = None
+  ) -> jax.Array:
+    """Logits [T, B, V] of ids [T, B] or one-hot vectors [T, B, V]."""
+    stack = bidirectional.Bidirectional(
+      features=self.features,
+      in_features=self.symbols,
+      cell=self.cell,
+      name="stack",
+    )
+    _, outputs = stack(inputs, lengths=lengths)
+    return deep_recurrent.Head(self.symbols, name="head")((outputs,))
+
+
+def as_predictor(reader: Reader) -> predictors.Predictor:
+  """The reader where a causal model belongs, which it is not.
+
+  It has no carry: each call is a text of its own.
+  """
+
+  def apply(
+    params: Any, carry: Any, inputs: jax.Array, reset: jax.Array
+  ) -> tuple[Any, jax.Array]:
+    del reset
+    return carry, reader.apply({"params": params}, inputs)  # type: ignore[return-value]
+
+  return predictors.Predictor(
+    apply=apply,
+    initial_carry=lambda batch: (),
+    init=lambda key: reader.init(key, jnp.zeros((1, 1), jnp.int32))["params"],
+    vocabulary_size=reader.symbols,
+  )
+
+
+def continued(
+  reader: Reader, params: Any, prime: np.ndarray, length: int
+) -> np.ndarray:
+  """What the reader takes to follow a prime, symbol by symbol, greedily.
+
+  The text so far is read anew for every symbol; the places after it are
+  padding, so that the backward half has nothing to look at.
+
+  Args:
+    reader: the network, trained to predict the next symbol.
+    params: its weights.
+    prime: ids [P].
+    length: symbols to add.
+
+  Returns:
+    ids [length].
+  """
+  ids = np.full((1 + len(prime) + length, 1), -1, np.int32)
+  ids[1 : 1 + len(prime), 0] = prime
+
+  @jax.jit
+  def best(ids: jax.Array, size: jax.Array) -> jax.Array:
+    logits: Any = reader.apply({"params": params}, ids, lengths=size)
+    return jnp.argmax(logits[size[0] - 1, 0])
+
+  for place in range(1 + len(prime), len(ids)):
+    ids[place, 0] = int(best(ids, np.array([place])))
+  return ids[1 + len(prime) :, 0]
+
+
+class Blanks(NamedTuple):
+  """Windows in which some symbols are blank, to be filled in.
+
+  A blank is read as the null vector, and blanks alone are scored: the network's
+  output at a place is for the symbol of that very place.
+
+  Attributes:
+    text: the windows.
+    share: of the symbols that are blanked.
+    seed: of their places.
+  """
+
+  text: windows.RandomWindows
+  share: float
+  seed: int
+
+  @property
+  def batch(self) -> int:
+    """Windows a segment."""
+    return self.text.batch
+
+  def segments(self, start: int, count: int) -> streams.Segment:
+    """Segments `start` to `start + count`, [count, T, B]."""
+    whole = self.text.segments(start, count)
+    random = np.random.default_rng((self.seed, start))
+    blank = random.random(whole.targets.shape) < self.share
+    inputs = np.where(blank, streams.NULL, whole.targets).astype(np.int32)
+    return whole._replace(inputs=inputs, mask=blank)
+
+
+class Filled(NamedTuple):
+  """A line with blanks and what a network puts into them, as text."""
+
+  blanked: str
+  filled: str
+  right: int
+  blanks: int
+
+
+def fill(
+  predictor: predictors.Predictor,
+  params: Any,
+  segment: streams.Segment,
+  spell: Any,
+) -> Filled:
+  """The likeliest symbol in each blank of a segment's first row.
+
+  Args:
+    predictor: trained on `Blanks`.
+    params: its weights.
+    segment: [T, B].
+    spell: ids -> text.
+  """
+  carry = predictor.initial_carry(segment.inputs.shape[1])
+  run = jax.jit(predictor.apply)
+  _, logits = run(params, carry, segment.inputs, segment.reset)
+  best = np.asarray(jnp.argmax(logits, axis=-1))[:, 0]
+  blank, truth = segment.mask[:, 0], segment.targets[:, 0]
+  letters = list(spell(truth))
+  guesses = spell(np.where(blank, best, truth))
+  pairs = zip(blank, letters, strict=True)
+  shown = ["_" if hidden else letter for hidden, letter in pairs]
+  return Filled(
+    "".join(shown),
+    guesses,
+    int(np.sum(blank & (best == truth))),
+    int(np.sum(blank)),
+  )

@@ -1,0 +1,219 @@
+"""Gradients that explode, and the bound on their norm."""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments import fundamentals
+from experiments.studies import character_training, rnn_equations
+from seqmodels import trees
+from seqmodels.data import windows
+from seqmodels.io import canvas
+from seqmodels.models import language_model
+from seqmodels.training import optimizers
+
+# Bound on the norm of the whole gradient.
+_THETA = 1.0
+
+
+def clipping(study: fundamentals.Study, tokens: Any) -> None:
+  """A network whose gradients explode, clipped and not."""
+  page, settings = study.lesson, study.config.settings
+  page.section(
+    "Clipping the gradient",
+    """
+    A gradient through many steps is a product of many matrices and can grow
+    without bound. One long step from such a gradient can undo all that was
+    learned. Where the loss changes by at most L for a step of length 1, a step
+    of rate eta changes it by at most L eta |g|; so the length of g is bounded
+    and its direction kept. The norm is that of all weights' derivatives
+    together: bounding each matrix by itself would turn the gradient.
+    """,
+  )
+  page.shown("g <- min(1, theta / |g|) g")
+  facts = clip_facts(study.random)
+  page.table(["what must hold", "found"], list(facts.items()))
+  scale, h = settings.stress_scale, settings.stress_features
+  page.say(
+    f"""
+    The ten lines of above do not show what this is for: their gradients are
+    short as they are. The following network does: {h} rectified units, whose
+    recurrent weights have deviation {scale:g} / sqrt(h), so that a state grows
+    with every step. Everything else is as there: windows of
+    {settings.stress_segment} characters, plain descent at rate 1.
+    """
+  )
+  runs = {
+    name: stressed(study, tokens, clip)
+    for name, clip in (("clipped at 1", _THETA), ("not clipped", 0.0))
+  }
+  _draw(
+    page.figure(
+      "clipping",
+      "The same network from the same weights on the same minibatches. Left, "
+      "the loss of each step; right, the norm of its gradient before any "
+      "clipping. A cross is where a run ends because nothing is a number any "
+      "more.",
+    ),
+    runs,
+    math.log(tokens.vocabulary.size),
+  )
+  page.table(
+    ["run", "first norm", "largest norm", "steps until lost", "last loss"],
+    [
+      [
+        name,
+        f"{run.norms[0]:.3g}",
+        f"{_most(run.norms):.3g}",
+        lost_at(run.nats, tokens.vocabulary.size) or "never",
+        float(run.nats[-1]),
+      ]
+      for name, run in runs.items()
+    ],
+  )
+  page.say(
+    """
+    A run counts as lost at the first step whose loss is more than twice that of
+    a uniform guess and from which it never returns, or that is no number.
+    """
+  )
+
+
+def _draw(
+  path: canvas.Path,
+  runs: dict[str, character_training.Trained],
+  uniform: float,
+) -> None:
+  with canvas.figure(path, height=3.2) as drawing:
+    pairs = drawing.subplots(1, 2)
+    for pair, name in zip(pairs, ("nats", "norms"), strict=True):
+      canvas.clean(pair)
+      for (run, found), colour in zip(
+        runs.items(), canvas.COLOURS, strict=False
+      ):
+        values = getattr(found, name)
+        good = np.isfinite(values)
+        # The first step whose value is no number ends the line.
+        last = len(values) if good.all() else int(np.argmin(good))
+        steps = np.arange(1, last + 1)
+        pair.plot(steps, values[:last], color=colour, lw=1.5, label=run)
+        if last < len(values):
+          pair.plot(
+            steps[-1:], values[last - 1 : last], "x", color=colour, ms=9, mew=2
+          )
+      pair.set_yscale("log")
+      pair.set_xlabel("step")
+    pairs[0].set_ylabel("loss, nats a character")
+    pairs[1].set_ylabel("norm of the gradient")
+    canvas.references(pairs[0], {"uniform, ln V": uniform})
+    canvas.references(pairs[1], {"the bound": _THETA})
+    for pair in pairs:
+      pair.legend(frameon=False, fontsize=8, loc="upper right")
+
+
+def clip_facts(random: np.random.Generator) -> dict[str, str]:
+  """What the library's rule does to a gradient, in words."""
+  shapes = {"w_hh": (8, 8), "w_hq": (8, 5), "b": (8,)}
+  gradient = {
+    name: jnp.asarray(random.normal(size=shape, scale=1 + 3 * len(shape)))
+    for name, shape in shapes.items()
+  }
+  clipped = _clipped(gradient)
+  small = jax.tree.map(lambda leaf: leaf * 1e-3, gradient)
+  zero = jax.tree.map(jnp.zeros_like, gradient)
+  alone = {
+    name: _clipped({name: leaf})[name] for name, leaf in gradient.items()
+  }
+  norm, after = (float(trees.global_norm(g)) for g in (gradient, clipped))
+  return {
+    "the norm is at most 1": f"{norm:.2f} before, {after:.6f} after",
+    "the direction is kept": f"cosine {_cosine(gradient, clipped):.6f}",
+    "a short gradient is left alone": (
+      f"largest change {_far(small, _clipped(small)):.1g}"
+    ),
+    "a gradient of 0 stays 0": f"largest entry {_far(zero, _clipped(zero)):g}",
+    "matrix by matrix is something else": (
+      f"cosine {_cosine(gradient, alone):.4f}"
+    ),
+  }
+
+
+def _clipped(gradient: dict[str, jax.Array]) -> dict[str, jax.Array]:
+  rule = optimizers.build(
+    "sgd", learning_rate=1.0, momentum=0.0, clip_norm=_THETA
+  )
+  updates, _ = rule.update(gradient, rule.init(gradient))
+  return jax.tree.map(lambda leaf: -leaf, updates)
+
+
+def _flat(tree: Any) -> np.ndarray:
+  return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)])
+
+
+def _cosine(a: Any, b: Any) -> float:
+  one, two = _flat(a).astype(float), _flat(b).astype(float)
+  return float(one @ two / (np.linalg.norm(one) * np.linalg.norm(two)))
+
+
+def _far(a: Any, b: Any) -> float:
+  return float(np.abs(_flat(a) - _flat(b)).max())
+
+
+def stressed(
+  study: fundamentals.Study, tokens: Any, clip: float
+) -> character_training.Trained:
+  """Rectified units with growing states, by plain descent."""
+  settings, symbols = study.config.settings, tokens.vocabulary.size
+  h = settings.stress_features
+  network = language_model.as_predictor(
+    rnn_equations.model("elman_relu", symbols, features=(h,))
+  )
+
+  def init(key: jax.Array) -> Any:
+    keys = iter(jax.random.split(key, 3))
+    usual = network.init(key)
+    deviations = {"recurrent_kernel": settings.stress_scale / math.sqrt(h)}
+
+    def one(path: Any, leaf: jax.Array) -> jax.Array:
+      if leaf.ndim < 2:
+        return jnp.zeros_like(leaf)
+      deviation = deviations.get(path[-1].key, 0.01)
+      return deviation * jax.random.normal(next(keys), leaf.shape)
+
+    return jax.tree_util.tree_map_with_path(one, usual)
+
+  return character_training.train(
+    network._replace(init=init),
+    windows.RandomWindows(
+      tokens.splits["train"],
+      batch=settings.stress_batch,
+      length=settings.stress_segment,
+      seed=study.config.seed,
+    ),
+    optimizers.build("sgd", learning_rate=1.0, momentum=0.0, clip_norm=clip),
+    steps=settings.stress_steps,
+    seed=study.config.seed,
+    check=study.signals.check,
+  )
+
+
+def _most(norms: np.ndarray) -> float:
+  finite = norms[np.isfinite(norms)]
+  return float(finite.max()) if len(finite) == len(norms) else math.inf
+
+
+def lost_at(nats: np.ndarray, symbols: int) -> int | None:
+  """The step from which a run never returns, counted from 1; None if it does.
+
+  Args:
+    nats: the loss of each step.
+    symbols: V; a loss above 2 ln V, or that is no number, is lost.
+  """
+  bad = ~(nats < 2 * math.log(symbols))
+  if not bad[-1]:
+    return None
+  good = np.flatnonzero(~bad)
+  return int(good[-1]) + 2 if len(good) else 1

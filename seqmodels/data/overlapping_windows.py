@@ -1,0 +1,59 @@
+"""Every window of a text, however much they overlap, in shuffled order."""
+
+import dataclasses
+import functools
+
+import numpy as np
+
+from seqmodels import errors
+from seqmodels.data import streams, windows
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class OverlappingWindows(windows.RandomWindows):
+  """All N - T windows of T targets, shuffled each epoch, from fresh carries.
+
+  A plain `RandomWindows` cuts the text into pieces that do not overlap. Here a
+  window begins at every symbol, so an epoch reads a symbol up to T times, at
+  every distance from a window's beginning (the reader of the newer editions of
+  Zhang et al., Dive into Deep Learning). Windows left over after the last full
+  batch wait for another epoch.
+
+  To hold some out, cut the text first: windows that are dealt to two splits
+  share up to T symbols.
+
+  >>> every = OverlappingWindows(np.arange(35), batch=2, length=5)
+  >>> every.segments_per_epoch
+  15
+  >>> segment = every.segment(0)
+  >>> bool(np.all(segment.targets == segment.inputs + 1))
+  True
+  """
+
+  def __post_init__(self) -> None:
+    streams.check_shape(self.tokens, self.batch, self.length)
+    streams.host_range(self.batch, *self.host)
+    if self.segments_per_epoch < 1:
+      raise errors.UserError(
+        f"the training text has {len(self.tokens):,} symbols and a batch of "
+        f"{self.batch} overlapping windows of {self.length} needs "
+        f"{self.batch + self.length:,}; use a longer text, a smaller batch or "
+        "shorter segments"
+      )
+
+  @property
+  def segments_per_epoch(self) -> int:
+    """Full batches among the N - T windows."""
+    return (len(self.tokens) - self.length) // self.batch
+
+  def _firsts(self, step: int, rows: np.ndarray) -> np.ndarray:
+    """Positions of the first target of each row."""
+    epoch, place = divmod(step, self.segments_per_epoch)
+    order = _order(self.seed, epoch, len(self.tokens) - self.length)
+    return 1 + order[place * self.batch + rows]
+
+
+# Kept for the epoch in use, and the one before it at the turn.
+@functools.lru_cache(maxsize=2)
+def _order(seed: int, epoch: int, count: int) -> np.ndarray:
+  return streams.generator(seed, epoch).permutation(count)

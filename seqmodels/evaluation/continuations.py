@@ -1,0 +1,157 @@
+"""How probable given continuations are after a prefix.
+
+    log p(x_{m+1} .. x_{m+n} | x_1 .. x_m) = sum_t log p(x_t | x_1 .. x_{t-1})
+
+over the places m + 1 to m + n alone: the prefix is read, not scored. The sum is
+additive: the first half of a continuation, and the second after both, make the
+whole. Its mean over the symbols does not depend on their number and so compares
+continuations of different lengths; the sum itself prefers short ones.
+"""
+
+import functools
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from seqmodels import errors, units
+from seqmodels.losses import sequence
+from seqmodels.models import predictor as predictor_lib
+
+Tree = Any
+
+
+class CountModel(Protocol):
+  """An n-gram model: -log p of every token given those before it."""
+
+  def nats(self, tokens: np.ndarray) -> np.ndarray:
+    """Float64 `[N]` for ids `[N]`."""
+
+
+class Scored(NamedTuple):
+  """One continuation.
+
+  Attributes:
+    log_probabilities: log p of each symbol, float64 `[n]`; -inf where the model
+      holds it impossible.
+
+  >>> half = Scored(np.log([0.5, 0.25, 0.125]))
+  >>> half.bits.round(9).tolist(), round(half.perplexity, 9)
+  ([1.0, 2.0, 3.0], 4.0)
+  """
+
+  log_probabilities: np.ndarray
+
+  @property
+  def total(self) -> float:
+    """log p of the continuation, in nats."""
+    return float(np.sum(self.log_probabilities))
+
+  @property
+  def bits(self) -> np.ndarray:
+    """The surprise of each symbol, -log2 p, float64 `[n]`."""
+    return -self.log_probabilities / units.LOG2
+
+  @property
+  def perplexity(self) -> float:
+    """exp of the mean nats a symbol; infinite where one is impossible."""
+    return units.perplexity(-self.total, len(self.log_probabilities))
+
+
+def by_counts(
+  model: CountModel,
+  prefix: Sequence[int],
+  continuations: Sequence[Sequence[int]],
+) -> list[Scored]:
+  """Scores by an n-gram model.
+
+  Args:
+    model: any object with `nats`, such as `ngram.NGram`.
+    prefix: ids; may be empty.
+    continuations: ids of each, one symbol at least.
+
+  Raises:
+    errors.UserError: an empty continuation, or an id outside the vocabulary.
+  """
+  _check(continuations)
+  found = []
+  for continuation in continuations:
+    whole = np.concatenate([prefix, continuation]).astype(np.int64)
+    found.append(Scored(-model.nats(whole)[len(prefix) :]))
+  return found
+
+
+def by_network(
+  predictor: predictor_lib.Predictor,
+  params: Tree,
+  prefix: Sequence[int],
+  continuations: Sequence[Sequence[int]],
+) -> list[Scored]:
+  """Scores by a network, which reads the null vector first; one dispatch.
+
+  Args:
+    predictor: the model.
+    params: its weights.
+    prefix: ids; may be empty.
+    continuations: ids of each, one symbol at least.
+
+  Raises:
+    errors.UserError: an empty continuation, or an id outside the vocabulary.
+
+  >>> uniform = predictor_lib.Predictor(
+  ...   apply=lambda params, carry, inputs, reset: (
+  ...     carry, jnp.zeros((*inputs.shape, 4))),
+  ...   initial_carry=lambda batch: (), init=lambda key: (), vocabulary_size=4)
+  >>> [found] = by_network(uniform, (), [0, 1], [[2, 3, 3]])
+  >>> round(found.perplexity, 5), len(found.bits)
+  (4.0, 3)
+  """
+  _check(continuations)
+  lengths = [len(continuation) for continuation in continuations]
+  # What follows a continuation cannot change its score: short ones are filled.
+  shape = (len(prefix) + max(lengths), len(lengths))
+  targets = np.zeros(shape, np.int32)
+  mask = np.zeros(shape, bool)
+  for row, continuation in enumerate(continuations):
+    whole = np.concatenate([prefix, continuation]).astype(np.int32)
+    targets[: len(whole), row] = whole
+    mask[len(prefix) : len(whole), row] = True
+  outside = targets[(targets < 0) | (targets >= predictor.vocabulary_size)]
+  if len(outside):
+    raise errors.UserError(
+      f"a text to score holds the id {outside[0]}; the model knows 0 to "
+      f"{predictor.vocabulary_size - 1}: encode it with the model's own "
+      "vocabulary"
+    )
+  losses = np.asarray(_losses(predictor, params, targets, mask), np.float64)
+  return [
+    Scored(-losses[mask[:, row], row]) for row in range(len(continuations))
+  ]
+
+
+@functools.partial(jax.jit, static_argnames=("predictor",))
+def _losses(
+  predictor: predictor_lib.Predictor,
+  params: Tree,
+  targets: jax.Array,
+  mask: jax.Array,
+) -> jax.Array:
+  """Nats `[T, B]`, each row a sequence of its own."""
+  null = jnp.full((1, targets.shape[1]), -1, targets.dtype)
+  inputs = jnp.concatenate([null, targets[:-1]])
+  carry = predictor.initial_carry(targets.shape[1])
+  _, logits = predictor.apply(
+    params, carry, inputs, jnp.zeros(inputs.shape, bool)
+  )
+  return sequence.by_position(logits, targets, mask)[0]
+
+
+def _check(continuations: Sequence[Sequence[int]]) -> None:
+  empty = [i for i, ids in enumerate(continuations, 1) if not len(ids)]
+  if empty or not continuations:
+    what = f"continuation {empty[0]} has" if empty else "the continuations have"
+    raise errors.UserError(
+      f"{what} 0 symbols; give at least 1 to score after the prefix"
+    )

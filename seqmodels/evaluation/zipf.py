@@ -1,0 +1,259 @@
+"""Zipf's law and Heaps' law, and how their exponents are estimated.
+
+With n_i the count of the i-th most frequent symbol (i is its rank),
+
+    n_i = K i^-alpha,    log n_i = log K - alpha log i         (Zipf)
+    types(N) = K N^beta                                        (Heaps)
+
+where types(N) are the different symbols among the first N. Two estimators of
+alpha:
+
+- least squares on the second form of the law. Every rank weighs the same, so
+  the long plateau of symbols seen once counts most, and it is not on the line;
+- maximum likelihood of p(i) = i^-alpha / sum_{j <= R} j^-alpha over R ranks,
+  the truncated Zipf law. Every occurrence weighs the same, so the head counts
+  most. The likelihood is concave in alpha and at its maximum where the mean of
+  log i under the law is the mean over the text; its curvature, the variance of
+  log i, gives the standard error.
+
+Ranks are sorted counts of the same text, which bends the sample towards a
+steeper law; the bias is small where most symbols are seen often.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from seqmodels import errors
+
+# Exponents are looked for in [0, this]: at 64 all but the first rank is gone.
+_STEEPEST = 64.0
+
+
+class Line(NamedTuple):
+  """log y = intercept + slope log x.
+
+  Attributes:
+    slope: -alpha of Zipf's law, beta of Heaps'.
+    intercept: log K.
+    r_squared: share of the variance of log y that it explains.
+    points: how many it was fitted to.
+  """
+
+  slope: float
+  intercept: float
+  r_squared: float
+  points: int
+
+  def at(self, places: np.ndarray) -> np.ndarray:
+    """y at x.
+
+    >>> Line(-1.0, math.log(6), 1.0, 2).at(np.array([1, 3])).round(6).tolist()
+    [6.0, 2.0]
+    """
+    logs = np.log(np.asarray(places, np.float64))
+    return np.exp(self.intercept + self.slope * logs)
+
+
+class Likeliest(NamedTuple):
+  """The truncated Zipf law of the greatest likelihood.
+
+  Attributes:
+    exponent: alpha.
+    standard_error: of it, were the law true and the ranks known.
+    nats: mean of -log p a symbol under the law.
+  """
+
+  exponent: float
+  standard_error: float
+  nats: float
+
+
+def ranked(counts: np.ndarray) -> np.ndarray:
+  """Counts by falling size, those that are zero left out: n_1, n_2, ...
+
+  Raises:
+    errors.UserError: no count above zero, or one below.
+
+  >>> ranked(np.array([0, 2, 5, 1])).tolist()
+  [5, 2, 1]
+  """
+  counts = np.asarray(counts)
+  if (counts < 0).any():
+    raise errors.UserError(
+      f"a count is {counts.min()}; frequencies are counts from 0 up"
+    )
+  found = np.sort(counts[counts > 0])[::-1]
+  if not len(found):
+    raise errors.UserError(
+      "frequencies were asked for and there are none; give a text of at least "
+      "1 symbol"
+    )
+  return found
+
+
+def line(x: np.ndarray, y: np.ndarray) -> Line:
+  """Least squares of log y on log x.
+
+  Args:
+    x: positive, at least two different values.
+    y: positive, one for each.
+
+  Raises:
+    errors.UserError: fewer than two different places.
+
+  >>> round(line(np.array([1, 2, 4]), np.array([8.0, 4.0, 2.0])).slope, 12)
+  -1.0
+  """
+  if len(np.unique(x)) < 2:
+    raise errors.UserError(
+      f"a line was to be fitted to {len(np.unique(x))} places; give a text "
+      "with at least 2 different symbols, or wider limits"
+    )
+  logs, values = np.log(np.asarray(x, float)), np.log(np.asarray(y, float))
+  centred = logs - logs.mean()
+  slope = float(centred @ values / (centred @ centred))
+  intercept = float(values.mean() - slope * logs.mean())
+  rest = values - intercept - slope * logs
+  spread = float(np.sum((values - values.mean()) ** 2))
+  explained = 1.0 - float(rest @ rest) / spread if spread else 1.0
+  return Line(slope, intercept, explained, len(logs))
+
+
+def least_squares(
+  frequencies: np.ndarray,
+  *,
+  first: int = 1,
+  last: int | None = None,
+  least_count: int = 1,
+) -> Line:
+  """Zipf's line through the ranks `first` to `last`; alpha is `-slope`.
+
+  Args:
+    frequencies: n_1, n_2, ... of `ranked`.
+    first: rank that it begins with; the head is often off the line.
+    last: rank that it ends with; None for all.
+    least_count: symbols seen less often are left out.
+
+  Raises:
+    errors.UserError: fewer than two ranks are left.
+
+  >>> round(-least_squares(np.array([60, 30, 20, 15, 12])).slope, 12)
+  1.0
+  """
+  ranks = np.arange(1, len(frequencies) + 1)
+  kept = (ranks >= first) & (frequencies >= least_count)
+  if last is not None:
+    kept &= ranks <= last
+  return line(ranks[kept], frequencies[kept])
+
+
+def law(exponent: float, types: int) -> np.ndarray:
+  """p(i) of the truncated Zipf law, float64 `[types]`.
+
+  >>> law(1.0, 2).round(4).tolist()
+  [0.6667, 0.3333]
+  """
+  logs = -exponent * np.log(np.arange(1, types + 1))
+  shares = np.exp(logs - logs.max())
+  return shares / shares.sum()
+
+
+def maximum_likelihood(frequencies: np.ndarray) -> Likeliest:
+  """The truncated Zipf law over all ranks that explains the counts best.
+
+  Args:
+    frequencies: n_1, n_2, ... of `ranked`, at least two.
+
+  Raises:
+    errors.UserError: fewer than two symbols.
+  """
+  if len(frequencies) < 2:
+    raise errors.UserError(
+      f"Zipf's law was to be fitted to {len(frequencies)} symbols; give a text "
+      "with at least 2 different ones"
+    )
+  logs = np.log(np.arange(1, len(frequencies) + 1))
+  total = float(np.sum(frequencies))
+  observed = float(frequencies @ logs) / total
+  low, high = 0.0, _STEEPEST
+  # The mean of log i falls as the law steepens; 60 halvings leave no digit.
+  for _ in range(60):
+    middle = (low + high) / 2
+    if law(middle, len(logs)) @ logs > observed:
+      low = middle
+    else:
+      high = middle
+  shares = law(middle, len(logs))
+  mean = float(shares @ logs)
+  variance = float(shares @ (logs - mean) ** 2)
+  nats = middle * observed - float(np.log(shares[0]))
+  return Likeliest(middle, 1.0 / math.sqrt(total * variance), nats)
+
+
+def growth(tokens: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+  """Different symbols among the first N, for each N of `lengths`.
+
+  Args:
+    tokens: ids `[number of tokens]`.
+    lengths: N, from 0 to the number of tokens.
+
+  >>> growth(np.array([4, 4, 7, 4, 9]), np.array([0, 2, 3, 5])).tolist()
+  [0, 1, 2, 3]
+  """
+  _, first = np.unique(tokens, return_index=True)
+  return np.searchsorted(first[np.argsort(first)], lengths)
+
+
+def shuffled_growth(frequencies: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+  """Different symbols expected among N drawn from a text without its order.
+
+      sum_i 1 - C(M - n_i, N) / C(M, N),    M = sum_i n_i
+
+  Where the text itself has fewer, that is its order: a word that has come tends
+  to come again soon.
+
+  Args:
+    frequencies: n_1, n_2, ...
+    lengths: N, from 0 to M.
+
+  >>> shuffled_growth(np.array([2, 1]), np.array([1, 2, 3])).round(4).tolist()
+  [1.0, 1.6667, 2.0]
+  """
+  sizes, types = np.unique(frequencies, return_counts=True)
+  total = int(np.sum(frequencies))
+
+  def missed(size: int, length: int) -> float:
+    """The chance that none of a symbol's `size` is among the N."""
+    if size > total - length:
+      return 0.0
+    return math.exp(
+      math.lgamma(total - size + 1)
+      - math.lgamma(total - size - length + 1)
+      - math.lgamma(total + 1)
+      + math.lgamma(total - length + 1)
+    )
+
+  return np.array(
+    [
+      sum(
+        n * (1.0 - missed(int(size), int(length)))
+        for size, n in zip(sizes, types, strict=True)
+      )
+      for length in lengths
+    ]
+  )
+
+
+def share(frequencies: np.ndarray, chosen: np.ndarray) -> float:
+  """Share of all occurrences that are of the chosen symbols.
+
+  Args:
+    frequencies: counts `[R]`.
+    chosen: bool `[R]`.
+
+  >>> share(np.array([6, 3, 1]), np.array([True, False, True]))
+  0.7
+  """
+  return float(np.sum(frequencies[chosen]) / np.sum(frequencies))

@@ -1,0 +1,87 @@
+"""The study of sequence models, shrunk to seconds, end to end."""
+
+import numpy as np
+import pytest
+
+from experiments import command_line
+from seqmodels import errors
+
+PAGE = "configs/fundamentals.py:autoregressive,smoke"
+FIGURES = {
+  *("series", "one_step", "free_run", "k_steps", "error_growth"),
+  *("window_length", "fill_in", "winners", "markov_orders", "causes"),
+  "hidden_chain",
+}
+SECTIONS = (
+  *("A noisy sine", "A window, or a state", "One step ahead"),
+  *("Left to itself", "k steps ahead", "How errors pile up"),
+  *("Without noise two values are enough", "How many past values?"),
+  "Four numbers from a longer past",
+  *("Between known values, or beyond them", "Past winners"),
+  *("Markov models of symbols", "Steps on, and the best path"),
+  *("In which order?", "When a window is not enough", "A sum to check"),
+)
+
+
+def config(**settings):
+  found = command_line.load(PAGE).config
+  found.settings.update(settings)
+  return found
+
+
+def test_the_study_runs_to_its_end(run, tmp_path):
+  rows = run(config())["rows"]
+  sine = [row for row in rows if row["metric"] == "sse"]
+  assert {row["name"] for row in sine} == {
+    f"{model}, k = {k}"
+    for model in (
+      *("linear, least squares", "linear, gradient descent"),
+      *("MLP", "RNN", "GRU", "LSTM"),
+    )
+    for k in (1, 4, 16, 64)
+  }
+  for row in sine:
+    # All values of the test, in both series.
+    assert (row["unit"], row["split"], row["count"]) == ("1", "test", 192)
+    assert row["value"] > 0.03
+  solved = {row["name"]: row["value"] for row in sine}
+  assert solved["linear, least squares, k = 1"] < 0.07
+  symbols = {
+    row["name"]: row["value"] for row in rows if row["metric"] == "perplexity"
+  }
+  assert (
+    symbols["Markov chain of order 2, model of order 2"]
+    < (symbols["Markov chain of order 2, model of order 1"])
+  )
+  assert (
+    symbols["hidden chain, filter"]
+    < (symbols["hidden chain, window of 0, counted"])
+  )
+  assert all(np.isfinite(row["value"]) and row["count"] for row in rows)
+
+  page = (tmp_path / "run" / "report.md").read_text()
+  for section in SECTIONS:
+    assert f"## {section}" in page
+  drawn = {path.stem for path in (tmp_path / "run" / "figures").iterdir()}
+  assert drawn == FIGURES
+  for figure in FIGURES:
+    assert f"(figures/{figure}.png)" in page
+  assert "nan" not in page
+  # Theory, whatever the run: the best window of four, and the exact sums.
+  assert "the best has 0.0501" in page
+  assert page.count("| 1.000000 |") == 6
+
+
+@pytest.mark.parametrize(
+  ("settings", "words"),
+  [
+    ({"length": 0}, "0 values"),
+    ({"window": 0}, "window of 0"),
+    ({"window": 400}, "has 300 values"),
+    ({"pairs": 296}, "from 1 to 295"),
+    ({"horizons": (1, 400)}, "400 steps ahead"),
+  ],
+)
+def test_settings_that_do_not_fit_are_named(run, settings, words):
+  with pytest.raises(errors.UserError, match=words):
+    run(config(**settings))

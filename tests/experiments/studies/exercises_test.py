@@ -1,0 +1,138 @@
+"""The exercises, end to end at their smallest, and what they must find."""
+
+import math
+import re
+
+import jax
+import numpy as np
+import pytest
+
+import experiments
+from experiments import command_line
+from experiments.studies import memory_training
+from seqmodels.cells import cell as cells
+
+FIGURES = {
+  *("saturation", "orders", "recall", "gradient_by_length", "window"),
+  *("copying", "learned_reach", "adding"),
+}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+  """One smoke run for all tests of its page."""
+  folder = tmp_path_factory.mktemp("exercises")
+  config = command_line.load("configs/fundamentals.py:exercises,smoke").config
+  return experiments.run(config, folder / "run", folder), folder / "run"
+
+
+@pytest.fixture(scope="module")
+def page(finished):
+  return (finished[1] / "report.md").read_text()
+
+
+def table(page, heading, number=0):
+  """A table below a heading, a list of cells a line."""
+  below = page.split(f"## {heading}\n")[1].split("\n## ")[0]
+  tables = re.findall(r"(?:^\|.*\|\n)+", below, re.MULTILINE)
+  return [
+    [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+    for line in tables[number].splitlines()[2:]
+  ]
+
+
+def test_it_runs_to_its_end(finished):
+  results, folder = finished
+  assert results["finished"] is True
+  for row in results["rows"]:
+    assert row["count"] > 0
+    assert np.isfinite(row["value"])
+  metrics = {row["metric"] for row in results["rows"]}
+  assert metrics == {"perplexity", "nats_per_sequence", "sse"}
+  assert {path.stem for path in (folder / "figures").iterdir()} == FIGURES
+
+
+def test_every_figure_stands_on_the_page(page):
+  for name in FIGURES:
+    assert f"(figures/{name}.png)" in page
+
+
+def test_the_networks_are_exact(finished, page):
+  found = table(page, "A network that represents a language exactly")
+  assert [int(units) for _, units, _, _ in found] == [15, 7, 3]
+  assert all(float(error) < 1e-14 for *_, error in found)
+  assert "found exact in 98 of 98" in page
+  exact, best = finished[0]["rows"][:2]
+  assert exact["value"] == pytest.approx(2 ** (1 / 5), abs=1e-9)
+  assert best["value"] == pytest.approx(2 ** (2 / 5), abs=1e-9)
+
+
+def test_the_bound_is_met_by_enumeration_and_not_beaten(page):
+  *grams, network = table(page, "What no n-gram can do")
+  for _, formula, enumerated, _, bound, fitted in grams:
+    assert formula == enumerated
+    assert float(fitted) > 0.98 * float(bound)
+  assert grams[-1][1] == network[1] == network[2]
+  assert float(network[1]) == pytest.approx(math.log(2), abs=1e-3)
+  *bounds, exact = table(page, "What no n-gram can do", 1)
+  excess = [float(value) for *_, value in bounds]
+  assert sorted(excess, reverse=True) == excess
+  assert excess[-1] > 0.01
+  assert exact[1] == f"{2 / 3 * math.log(2):.3f}"
+
+
+def test_the_output_is_as_wide_as_the_vocabulary(page):
+  for _, symbols, shape, *_, loss, uniform in table(
+    page, "How wide is the output?"
+  ):
+    size = int(symbols.replace(",", ""))
+    assert shape == f"100 x 1 x {size}"
+    assert float(loss) == pytest.approx(math.log(size), abs=0.01)
+    assert float(uniform) == pytest.approx(math.log(size), abs=1e-3)
+
+
+def test_nothing_crosses_the_edge_of_a_window(page):
+  heading = "Does it condition on the first symbol of the book?"
+  below = page.split(heading)[1]
+  assert "exactly 0 in the first case" in below
+  assert "In both it is 0 for s > t" in below
+
+
+def test_gates_set_by_hand_err_by_the_square_of_their_gain(page):
+  for gain, kept, added in table(page, "Gates that hold"):
+    assert float(kept) < float(gain) ** 2
+    assert float(added) < 3 * float(gain) ** 2
+
+
+def test_the_networks_learn_something_and_lags_are_all_told(page):
+  copied = table(page, "Copying over a growing lag")
+  names = ["Elman", "Elman, orthogonal start"]
+  assert [line[0] for line in copied] == names
+  assert all(0 < float(v) < 4 for line in copied for v in line[1:])
+  added = table(page, "Adding over a growing length")
+  assert [line[0] for line in added] == names
+
+
+def test_the_changes_are_what_their_names_say():
+  random = np.random.default_rng(0)
+
+  def changed(name):
+    entrant = memory_training.CHANGED[name]
+    cell = cells.get(entrant.kind)
+    shapes = jax.eval_shape(lambda: cell.init_params(jax.random.key(0), 3, 4))
+    params = jax.tree.map(lambda leaf: np.ones(leaf.shape, np.float32), shapes)
+    return entrant.change(params, random)
+
+  rotation = changed("Elman, orthogonal start").recurrent_kernel
+  np.testing.assert_allclose(rotation @ rotation.T, np.eye(4), atol=1e-6)
+  x, h = np.full(3, -0.7, np.float32), np.full(4, 0.5, np.float32)
+
+  def gates(params):
+    """Reset and update, which stand first and second."""
+    net = x @ params.kernel + params.bias + h @ params.recurrent_kernel
+    return jax.nn.sigmoid(net[:4]), jax.nn.sigmoid(net[4:8])
+
+  np.testing.assert_array_equal(gates(changed("GRU, reset gate only"))[1], 0)
+  np.testing.assert_array_equal(gates(changed("GRU, update gate only"))[0], 1)
+  bias = changed("LSTM, forget bias 5").bias.reshape(4, 4)
+  np.testing.assert_array_equal(bias[[0, 1, 2, 3], 0], [1, 5, 1, 1])

@@ -1,0 +1,75 @@
+"""The study of n-gram models: every form, every order, words and characters."""
+
+import pytest
+
+from experiments import command_line
+from experiments.studies import smoothing
+from seqmodels import errors
+
+
+def settings(**changes):
+  config = command_line.load("configs/fundamentals.py:ngram,smoke").config
+  config.settings.update(changes)
+  return config
+
+
+def values(rows, level, metric="perplexity"):
+  return {
+    row["name"]: row["value"]
+    for row in rows
+    if row["metric"] == metric and level in row["name"]
+  }
+
+
+def test_the_smoke_run_leaves_a_page_with_figures(run, tmp_path):
+  rows = run(settings())["rows"]
+  words, characters = (values(rows, x) for x in ("words", "characters"))
+  for found in (words, characters):
+    assert len(found) == len(smoothing.FORMS) + 2  # the best at each order
+    assert all(value > 1 for value in found.values())
+  for found, level in ((words, "words"), (characters, "characters")):
+    best = found[f"3-gram, {smoothing.MODIFIED}, {level}"]
+    assert best < found[f"1-gram, {smoothing.MODIFIED}, {level}"]
+    assert best < found[f"3-gram, {smoothing.ADD_K}, {level}"]
+  speeds = values(rows, "", "tokens_per_second")
+  assert len(speeds) == 2
+  page = (tmp_path / "run" / "report.md").read_text()
+  assert page.count("forms: one, within") == 2
+  assert "## Unknown words" in page
+  figures = {path.stem for path in (tmp_path / "run/figures").iterdir()}
+  assert figures == {"smoothing_words", "smoothing_characters"}
+
+
+def test_the_published_perplexity_of_the_penn_treebank(run, real_data):
+  """Within 1 % of 141, fast: counting and scoring at order 5."""
+  config = settings(
+    levels=("words",), orders=(5,), added=(1.0,), pseudo_counts=(10.0,)
+  )
+  config.settings.update(min_frequencies=(), contexts=1)
+  config.data.update(source="ptb", limit=0)
+  rows = run(config, data_dir=real_data)["rows"]
+  [best] = [row for row in rows if row["reference"] is not None]
+  assert best["value"] == pytest.approx(best["reference"], rel=0.01)
+  assert best["value"] == pytest.approx(141.19, abs=0.01)
+  assert best["count"] == 82_430
+  # 20 on a quiet machine, with room for a busy one: it takes about 2.
+  assert best["seconds"] < 60
+  found = values(rows, "words")
+  plain = found[f"5-gram, {smoothing.INTERPOLATED}, words"]
+  assert plain == pytest.approx(143.51, abs=0.01)
+  assert found[f"5-gram, {smoothing.BACKING}, words"] > plain
+
+
+@pytest.mark.parametrize(
+  ("changes", "message"),
+  [
+    ({"orders": (1, 0)}, "orders holds 0 and the training text has 2,000"),
+    ({"orders": (2, 9_999)}, "orders holds 9999 and the training text has"),
+    ({"levels": ("word",)}, "did you mean 'words'"),
+    ({"pseudo_counts": (-3.0,)}, "a pseudo-count is -3.0"),
+  ],
+)
+def test_bad_settings_are_named(run, tmp_path, changes, message):
+  with pytest.raises(errors.UserError, match=message):
+    run(settings(**changes))
+  assert not (tmp_path / "run" / "results.json").exists()

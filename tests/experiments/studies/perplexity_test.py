@@ -1,0 +1,103 @@
+"""The study of perplexity: cases, code lengths, continuations, networks."""
+
+import pytest
+
+from experiments import command_line
+from seqmodels import errors
+
+
+def settings(**changes):
+  config = command_line.load("configs/fundamentals.py:perplexity,smoke").config
+  config.settings.update(changes)
+  return config
+
+
+def page_of(tmp_path, name="run"):
+  return (tmp_path / name / "report.md").read_text()
+
+
+def test_the_smoke_run_leaves_a_page_with_figures(run, tmp_path):
+  rows = run(settings())["rows"]
+  orders = [row for row in rows if row["evaluation"] == "static"]
+  assert [row["metric"] for row in orders] == ["perplexity"] * 3
+  given = [row for row in rows if row["evaluation"] == "continuation"]
+  assert [row["count"] for row in given] == [7, 11, 18]
+  assert given[0]["value"] < given[1]["value"] < given[2]["value"]
+  page = page_of(tmp_path)
+  assert "| certain and right, each time | 0.000 | 1.000 |" in page
+  assert "| all 28 symbols alike | 4.807 | 28.00 |" in page
+  assert "| one true symbol held impossible | infinite | infinite |" in page
+  assert "and decoded again they are the same text" in page
+  assert "nan" not in page.replace("banana", "")
+  # No context: the letters of "banana tree" are the commoner ones.
+  assert "| 2, 1, 3 | 1, 2, 3 |" in page
+  figures = {path.stem for path in (tmp_path / "run/figures").iterdir()}
+  assert figures == {"surprise", "continuations_ngram"}
+
+
+def test_a_trained_network_is_asked_as_well(run, small, tmp_path):
+  run(small(), "trained")
+  config = settings(
+    restore=str(tmp_path / "trained"),
+    prefix="the cat",
+    continuations=("sees", "seeess seees"),
+  )
+  rows = run(config)["rows"]
+  asked = [row for row in rows if row["name"].startswith("network of step 24")]
+  assert [row["count"] for row in asked] == [4, 12]
+  assert all(row["value"] > 1 for row in asked)
+  assert (tmp_path / "run/figures/continuations_network.png").exists()
+  config.settings.prefix = "It is raining"
+  with pytest.raises(errors.UserError, match="symbol 'I' at position 0 is not"):
+    run(config, "other")
+
+
+def test_symbols_that_the_text_lacks_are_read_as_unknown(run, tmp_path):
+  run(settings(continuations=("outside", "漢字")))
+  assert "2 symbols of the continuations are unknown" in " ".join(
+    page_of(tmp_path).split()
+  )
+
+
+def test_a_file_gives_prefix_and_continuations(run, tmp_path):
+  path = tmp_path / "given.txt"
+  path.write_text("The value of\nthe expression\n\nzzz\n", "utf-8")
+  rows = run(settings(continuations_file=str(path)))["rows"]
+  names = [row["name"] for row in rows if row["split"] == "given"]
+  assert names == [
+    "3-gram: 'the expression' after 'The value of'",
+    "3-gram: 'zzz' after 'The value of'",
+  ]
+
+
+@pytest.mark.parametrize(
+  ("content", "message"),
+  [
+    (b"It is\nra\xefning\n", r"given.txt is not UTF-8 at byte 8 \(0xef\)"),
+    (b"It is raining\n", "has 0 continuations"),
+    (b"", "has 0 continuations"),
+  ],
+)
+def test_bad_files_are_named(run, tmp_path, content, message):
+  path = tmp_path / "given.txt"
+  path.write_bytes(content)
+  with pytest.raises(errors.UserError, match=message):
+    run(settings(continuations_file=str(path)))
+
+
+@pytest.mark.parametrize(
+  ("changes", "message"),
+  [
+    ({"orders": (0,)}, "orders holds 0"),
+    ({"orders": (2, 8_888)}, "orders holds 8888 and the training text has"),
+    ({"continuations": ()}, "has 0 continuations"),
+    ({"continuations": ("a", "")}, "or an empty one"),
+    ({"continuations_file": "/nowhere/at_all.txt"}, "cannot read .*at_all.txt"),
+    ({"restore": "/nowhere/at_all"}, "/nowhere/at_all"),
+    ({"pseudo_count": -1.0}, "a pseudo-count is -1.0"),
+  ],
+)
+def test_bad_settings_are_named(run, tmp_path, changes, message):
+  with pytest.raises(errors.UserError, match=message):
+    run(settings(**changes))
+  assert not (tmp_path / "run" / "results.json").exists()

@@ -1,0 +1,121 @@
+"""What every model of symbols owes: a distribution, and no look ahead."""
+
+import itertools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from seqmodels.cells import cell as cells
+from seqmodels.losses import sequence
+from seqmodels.models import hidden_markov, language_model, markov, ngram
+from seqmodels.stacks import deep_recurrent
+
+SIZE, LENGTH = 3, 4
+STRINGS = np.array(list(itertools.product(range(SIZE), repeat=LENGTH)))
+TEXT = np.random.default_rng(0).integers(SIZE, size=60)
+
+
+def hidden():
+  random = np.random.default_rng(1)
+  return hidden_markov.HiddenMarkov(
+    random.dirichlet(np.ones(2)),
+    random.dirichlet(np.ones(2), size=2),
+    random.dirichlet(np.ones(SIZE), size=2),
+  )
+
+
+COUNTED = {
+  "markov": markov.Markov.fit(TEXT, SIZE, order=2, epsilon=0.5).nats,
+  "hidden_markov": hidden().nats,
+  "kneser_ney": ngram.NGram.fit(TEXT, SIZE, order=3).nats,
+  "modified_kneser_ney": ngram.NGram.fit(
+    TEXT, SIZE, order=3, modified=True
+  ).nats,
+}
+
+
+@pytest.mark.parametrize("name", COUNTED)
+def test_a_counted_model_is_a_distribution_over_strings(name):
+  nats = COUNTED[name]
+  total = sum(math.exp(-float(nats(string).sum())) for string in STRINGS)
+  assert total == pytest.approx(1, abs=1e-9)
+
+
+@pytest.mark.parametrize("name", COUNTED)
+def test_a_counted_model_scores_a_symbol_before_it_sees_the_next(name):
+  nats = COUNTED[name]
+  for string in STRINGS[::7]:
+    whole = nats(string)
+    for length in range(1, LENGTH):
+      np.testing.assert_allclose(nats(string[:length]), whole[:length])
+
+
+@pytest.fixture(scope="module", params=cells.CELLS)
+def scored(request):
+  """Nats [T, strings] of every string under a random network."""
+  # One-hot symbols are nothing that the Mogrifier could gate.
+  width = 4 if request.param == "mogrifier_lstm" else 0
+  model = language_model.as_predictor(
+    language_model.LanguageModel(
+      SIZE, features=(4,), cell=request.param, embedding=width
+    )
+  )
+  inputs = np.concatenate([np.full((1, len(STRINGS)), -1), STRINGS.T[:-1]])
+
+  @jax.jit
+  def nats(key):
+    # Weights of some size: near zero, all predictions would be uniform.
+    params = jax.tree.map(lambda leaf: 3 * leaf, model.init(key))
+    nowhere = jnp.zeros(inputs.shape, bool)
+    carry = model.initial_carry(len(STRINGS))
+    _, logits = model.apply(params, carry, jnp.asarray(inputs), nowhere)
+    return sequence.by_position(logits, jnp.asarray(STRINGS.T), ~nowhere)[0]
+
+  return np.asarray(nats(jax.random.key(0)), np.float64)
+
+
+def test_a_network_is_a_distribution_over_strings(scored):
+  shares = np.exp(-scored.sum(axis=0))
+  assert shares.sum() == pytest.approx(1, abs=1e-5)
+  assert shares.max() > 2 * shares.min()
+
+
+def test_a_network_scores_a_symbol_before_it_sees_the_next(scored):
+  """Strings that begin alike are scored alike as far as they are alike."""
+  by_string = scored.T.reshape((SIZE,) * LENGTH + (LENGTH,))
+  for place in range(LENGTH - 1):
+    later = tuple(range(place + 1, LENGTH))
+    alike = by_string[..., place]
+    np.testing.assert_allclose(
+      alike.max(axis=later), alike.min(axis=later), atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("cell", cells.CELLS)
+def test_the_jacobian_of_a_stack_is_lower_triangular(cell):
+  """|d output_t / d input_s| is zero for s > t, and nowhere else."""
+  stack = deep_recurrent.DeepRecurrent(
+    features=(4, 3), in_features=2, cell=cell
+  )
+  random = np.random.default_rng(0)
+  xs = jnp.asarray(random.normal(size=(5, 1, 2)), jnp.float32)
+
+  @jax.jit
+  def sizes(key, xs):
+    variables = stack.init(key, stack.initial_carry(1), xs)
+    # A rectifier at rest passes nothing on.
+    variables = jax.tree.map(lambda leaf: leaf + 0.2, variables)
+
+    def outputs(xs):
+      _, hs = stack.apply(variables, stack.initial_carry(1), xs)
+      return jnp.concatenate(hs, axis=-1)[:, 0]
+
+    jacobian = jax.jacrev(outputs)(xs)  # [T, H, T, 1, D]
+    return jnp.max(jnp.abs(jacobian), axis=(1, 3, 4))
+
+  found = np.asarray(sizes(jax.random.key(0), jnp.abs(xs)))
+  assert np.all(found[np.triu_indices(5, 1)] == 0)
+  assert np.all(found[np.tril_indices(5)] > 0)

@@ -159,8 +159,9 @@ RNN_FROM_SCRATCH: dict[str, Any] = {
   "features": 128,
   "batch": 32,
   "segment": 35,
-  "steps": 1000,
+  "steps": 1200,
   "learning_rate": 3e-3,
+  "schedule": "constant",
   # Width of the embedding that one of them has.
   "embedding": 16,
   # Rectified units whose recurrent weights have deviation scale / sqrt(units).
@@ -226,6 +227,7 @@ DECODING: dict[str, Any] = {
   "segment": 50,
   "steps": 2000,
   "learning_rate": 5e-3,
+  "schedule": "cosine",
   # What all texts go on from, by so many characters; draws of each kind.
   "prefix": "The ",
   "length": 200,

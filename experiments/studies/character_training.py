@@ -104,10 +104,10 @@ def drawn(
 def on_streams(
   study: Any, predictor: predictors.Predictor, ids: recoded.Ids
 ) -> Trained:
-  """Trains as a study's settings say: Adam, its rate falling along a cosine.
+  """Trains as a study's settings say: Adam on a text in parallel rows.
 
   Args:
-    study: its `config.settings` has batch, segment, steps, learning_rate.
+    study: its `config.settings` has batch, segment, steps, learning_rate, schedule.
     predictor: the model.
     ids: the training text.
   """
@@ -120,7 +120,7 @@ def on_streams(
     optimizers.build(
       "adam",
       learning_rate=settings.learning_rate,
-      schedule="cosine",
+      schedule=settings.schedule,
       steps=settings.steps,
       clip_norm=1.0,
     ),

@@ -52,9 +52,9 @@ def _chain(study: fundamentals.Study) -> None:
     For {count:,} symbols of a chain over 4 symbols both products have the
     logarithm {forwards:.6f}; they differ by
     {abs(forwards - backwards):.1g}. Models of counted pairs, one of the text
-    and one of the text reversed, need {counted[0].sum():.2f} nats each, but for
-    {abs(counted[0].sum() - counted[1].sum()):.1g}: at the two ends of the text
-    a symbol has a neighbour on one side only.
+    and one of the text reversed, need {counted[0].sum():.4f} and
+    {counted[1].sum():.4f} nats. They can differ only by what happens at the two
+    ends of the text, where a symbol has a neighbour on one side.
     """
   )
 

@@ -27,9 +27,8 @@ def training(
     characters at a time: the state goes on from one piece to the next, the
     gradient stops between them. So a prediction may depend on all of the row
     before it, but what is learned reaches back {settings.segment} characters at
-    most. All networks take {settings.steps:,} steps of Adam at a rate that
-    falls from {settings.learning_rate:g} along a cosine, the norm of the
-    gradient clipped at 1.
+    most. All networks take {settings.steps:,} steps of Adam, {settings.schedule} at a
+    rate of {settings.learning_rate:g}, the norm of the gradient clipped at 1.
     """,
   )
   contestants = {
@@ -77,8 +76,9 @@ def training(
     page.figure(
       "learning",
       "Perplexity of the characters being learned from, each point a mean over "
-      "the last tenth of the steps so far. The networks start at the uniform distribution and first learn how "
-      "frequent each character is; below the second line they use its context.",
+      "the last tenth of the steps so far. The networks start at the uniform "
+      "distribution and first learn how frequent each character is; below the "
+      "second line they use its context.",
     ),
     "Learning to predict the next character",
     drawn,

@@ -107,7 +107,8 @@ def on_streams(
   """Trains as a study's settings say: Adam on a text in parallel rows.
 
   Args:
-    study: its `config.settings` has batch, segment, steps, learning_rate, schedule.
+    study: its `config.settings` has batch, segment, steps, learning_rate and
+      schedule.
     predictor: the model.
     ids: the training text.
   """

@@ -39,11 +39,11 @@ def clipping(study: fundamentals.Study, tokens: Any) -> None:
   scale, h = settings.stress_scale, settings.stress_features
   page.say(
     f"""
-    The ten lines of above do not show what this is for: their gradients are
-    short as they are. The following network does: {h} rectified units, whose
-    recurrent weights have deviation {scale:g} / sqrt(h), so that a state grows
-    with every step. Everything else is as there: windows of
-    {settings.stress_segment} characters, plain descent at rate 1.
+    The ten lines of above do not show what this is for: the bound hardly ever
+    acts there, as their largest norm says. The following network does: {h}
+    rectified units, whose recurrent weights have deviation {scale:g} / sqrt(h),
+    so that a state grows with every step. Everything else is as there: windows
+    of {settings.stress_segment} characters, plain descent at rate 1.
     """
   )
   runs = {

@@ -27,8 +27,9 @@ def training(
     characters at a time: the state goes on from one piece to the next, the
     gradient stops between them. So a prediction may depend on all of the row
     before it, but what is learned reaches back {settings.segment} characters at
-    most. All networks take {settings.steps:,} steps of Adam, {settings.schedule} at a
-    rate of {settings.learning_rate:g}, the norm of the gradient clipped at 1.
+    most. All networks take {settings.steps:,} steps of Adam, with a
+    {settings.schedule} rate of {settings.learning_rate:g} and the norm of the
+    gradient clipped at 1.
     """,
   )
   contestants = {

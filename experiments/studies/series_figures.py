@@ -90,7 +90,8 @@ def growth(
     for name, values in laws.items():
       pair.plot(ks, values, color=canvas.GREY, lw=1.0, zorder=1)
       # Beside the line where it ends or leaves the axes.
-      last = int(np.flatnonzero(values < 0.85 * top)[-1])
+      inside = np.flatnonzero(values < 0.85 * top)
+      last = inside[-1] if len(inside) else 0
       _note(pair, name, (ks[last], values[last]), "right", "bottom")
     for name, level in levels.items():
       pair.axhline(level, color=canvas.GREY, lw=1.0, ls="--", zorder=1)

@@ -9,6 +9,7 @@ import numpy as np
 import optax
 
 from experiments import fundamentals
+from seqmodels import errors
 from seqmodels.cells import elman
 from seqmodels.data import series_windows
 from seqmodels.evaluation import forecasts
@@ -112,7 +113,16 @@ def learned(
     rule: how.
     length: steps of a stretch, each from an empty state.
     epochs: how often a stretch begins at each place.
+
+  Raises:
+    UserError: a stretch as long as the part to learn from.
   """
+  if length >= seen(study):
+    raise errors.UserError(
+      f"a stretch of {length} steps and its last target do not fit into the "
+      f"{seen(study)} values to learn from; shorten config.settings.stretch or "
+      "raise config.settings.pairs"
+    )
   # Other numbers than those that the series were drawn from.
   settings, random = study.config.settings, study.random.spawn(1)[0]
   # A window is asked when it is full, and a state when it has read as much.
@@ -139,7 +149,9 @@ def _predicted(
   model: autoregressive.Forecaster,
   params: list[Any],
 ) -> Fitted:
-  start, longest = time.perf_counter(), max(study.config.settings.horizons)
+  # Two at least, that there is a growth to tell of.
+  longest = max((2, *study.config.settings.horizons))
+  start = time.perf_counter()
   ahead, runs = [], []
   for xs, weights in zip(many, params, strict=True):
     ahead.append(forecasts.k_steps(model, weights, xs, longest))

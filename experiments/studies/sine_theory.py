@@ -99,7 +99,7 @@ def accumulation(
     eps_1 = e,   eps_k = e + c eps_{k-1}    =>    eps_k = e (1 - c^k) / (1 - c)
     """
   )
-  ks = np.arange(1, max(settings.horizons) + 1)
+  ks = np.arange(1, max((2, *settings.horizons)) + 1)
   curves = {}
   for name, entry in fitted.items():
     squares = np.mean(

@@ -142,6 +142,15 @@ def test_the_optimum_is_that_of_very_many_random_phases():
   assert linear.error_of(SINE, places, other) == pytest.approx(found, rel=0.02)
 
 
+def test_without_noise_the_best_weights_are_exact():
+  clean = linear.sine_autocovariance(noise=0.0)
+  for places in ([-2, -1], [-4, -3, -2, -1], [-3, 5]):
+    best = linear.optimum(clean, places)
+    assert abs(best.error) < 1e-9
+    xs = np.sin(1.3 + 0.01 * np.array(places))
+    assert xs @ best.weights == pytest.approx(np.sin(1.3), abs=1e-6)
+
+
 def test_least_squares_misses_by_what_it_should():
   """A mean of 60 series within three standard errors; leaks show below."""
   train, test, ahead = [], [], {1: [], 4: [], 16: [], 64: []}

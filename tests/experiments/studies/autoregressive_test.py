@@ -80,6 +80,7 @@ def test_the_study_runs_to_its_end(run, tmp_path):
     ({"window": 400}, "has 300 values"),
     ({"pairs": 296}, "from 1 to 295"),
     ({"horizons": (1, 400)}, "400 steps ahead"),
+    ({"stretch": 204}, "do not fit into the 204 values"),
   ],
 )
 def test_settings_that_do_not_fit_are_named(run, settings, words):

@@ -1,0 +1,1 @@
+"""Settings of each study of the fundamentals, and what `smoke` changes."""

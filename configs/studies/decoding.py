@@ -1,0 +1,37 @@
+"""The study `decoding`: greedy, temperature, top-k, nucleus, beam search."""
+
+from typing import Any
+
+SETTINGS: dict[str, Any] = {
+  # Random models that beams of several widths search.
+  "models": 40,
+  # The character model: units, rows, characters a segment.
+  "features": 128,
+  "batch": 32,
+  "segment": 50,
+  "steps": 2000,
+  "learning_rate": 5e-3,
+  "schedule": "cosine",
+  # What all texts go on from, by so many characters; draws of each kind.
+  "prefix": "The ",
+  "length": 200,
+  "draws": 8,
+  "beams": (4, 16),
+  # A search that ends at this character, and its longest continuation.
+  "end": " ",
+  "beam": 32,
+  "longest": 16,
+}
+
+SMOKE: dict[str, Any] = {
+  "models": 2,
+  "features": 6,
+  "batch": 4,
+  "segment": 8,
+  "steps": 4,
+  "length": 12,
+  "draws": 2,
+  "beams": (2,),
+  "beam": 2,
+  "longest": 8,
+}

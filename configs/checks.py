@@ -69,6 +69,14 @@ def within(low: float, high: float) -> Rule:
   )
 
 
+def share() -> Rule:
+  """A number in (0, 1]."""
+  return Rule(
+    lambda value: number(above=0).holds(value) and value <= 1,
+    "a number above 0, up to 1",
+  )
+
+
 def between(low: float, high: float) -> Rule:
   """A number in [low, high]."""
   return Rule(
@@ -178,6 +186,10 @@ RULES: dict[str, Rule] = {
   "width": whole(1),
   "points_per_character": whole(1),
   "sample.temperature": number(least=0),
+  "sample.top_k": whole(0),
+  "sample.nucleus": share(),
+  "sample.beam": whole(0),
+  "sample.length_penalty": number(least=0),
 }
 
 

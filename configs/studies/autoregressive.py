@@ -3,6 +3,14 @@
 from typing import Any
 
 SETTINGS: dict[str, Any] = {
+  # Toy problems, by their shape.
+  "toys": ("fixed target", "fixed input", "aligned", "unaligned", "density"),
+  "toy_units": 48,
+  "toy_bits": 10,
+  "toy_letters": 3,
+  "toy_length": 6,
+  "toy_steps": 2000,
+  "toy_batch": 128,
   # The noisy sine, and what learns from it.
   "length": 1000,
   "noise": 0.2,
@@ -11,7 +19,8 @@ SETTINGS: dict[str, Any] = {
   "horizons": (1, 4, 16, 64),
   "batch": 16,
   "epochs": 5,  # of the window models
-  "hidden": 16,  # units of the recurrent ones
+  "networks": ("RNN", "GRU", "LSTM"),  # recurrent ones
+  "hidden": 16,  # units of each
   "stretch": 64,  # steps that they learn from at a time
   "network_epochs": 30,
   "series": 8,  # over which models are compared
@@ -24,12 +33,24 @@ SETTINGS: dict[str, Any] = {
   "hidden_chain": 100_000,
   "longest_window": 14,
   "rnn_epochs": 6,
+  # The drifting sine: values to learn from, and half as many for the test.
+  "drifting": 8000,
+  "drifting_stretch": 100,
+  "drifting_epochs": 2,
 }
 
 SMOKE: dict[str, Any] = {
+  # As little as finds the rules of these.
+  "toys": ("fixed target", "aligned", "unaligned"),
+  "toy_units": 24,
+  "toy_bits": 8,
+  "toy_length": 5,
+  "toy_steps": 700,
+  "toy_batch": 64,
   "length": 300,
   "pairs": 200,
   "epochs": 1,
+  "networks": ("GRU",),
   "hidden": 4,
   "stretch": 16,
   "network_epochs": 1,
@@ -41,4 +62,7 @@ SMOKE: dict[str, Any] = {
   "hidden_chain": 4000,
   "longest_window": 8,
   "rnn_epochs": 1,
+  "drifting": 200,
+  "drifting_stretch": 16,
+  "drifting_epochs": 1,
 }

@@ -3,6 +3,7 @@
 from typing import Any
 
 SETTINGS: dict[str, Any] = {
+  "cells": ("elman", "gru", "lstm"),  # whose derivatives are checked
   "draws": 100_000,  # of randomised truncation
   # Gradients by distance: steps, units, spectral radii of the figure and more
   # of the table.
@@ -16,17 +17,20 @@ SETTINGS: dict[str, Any] = {
   "cost_cell": "lstm",
   "lengths": (128, 512, 2048, 8192),  # of sequences whose cost is taken
   # Training by each strategy.
+  "runs": 3,  # seeds
   "hidden": 64,
   "batch": 32,
   "length": 35,
   "steps": 400,
   "rate": 0.005,
-  "gradients": 200,  # draws that are compared with the full gradient
+  "gradient_lengths": (2, 5, 10, 20),  # mean lengths that are compared
+  "gradients": 100,  # draws of each
   "copy_lag": 20,
   "copy_steps": 500,
 }
 
 SMOKE: dict[str, Any] = {
+  "cells": ("gru",),
   "draws": 500,
   "distance": 20,
   "features": 8,
@@ -37,10 +41,12 @@ SMOKE: dict[str, Any] = {
   "powers": 20,
   "cost_cell": "elman",
   "lengths": (16, 64),
+  "runs": 2,
   "hidden": 8,
   "batch": 4,
   "length": 12,
   "steps": 25,
+  "gradient_lengths": (4,),
   "gradients": 3,
   "copy_lag": 6,
   "copy_steps": 25,

@@ -3,17 +3,18 @@
 from typing import Any
 
 SETTINGS: dict[str, Any] = {
-  # Random models that beams of several widths search.
-  "models": 40,
+  # Random models that beams of these widths, and one wide enough, search.
+  "models": 200,
+  "widths": (1, 2, 3, 4, 6, 8, 16, 64),
   # The character model: units, rows, characters a segment.
   "features": 128,
   "batch": 32,
   "segment": 50,
-  "steps": 2000,
-  "learning_rate": 5e-3,
+  "steps": 3000,
+  "learning_rate": 3e-2,
   "schedule": "cosine",
   # What all texts go on from, by so many characters; draws of each kind.
-  "prefix": "The ",
+  "prefix": "the ",
   "length": 200,
   "draws": 8,
   "beams": (4, 16),
@@ -25,6 +26,7 @@ SETTINGS: dict[str, Any] = {
 
 SMOKE: dict[str, Any] = {
   "models": 2,
+  "widths": (1, 2),
   "features": 6,
   "batch": 4,
   "segment": 8,

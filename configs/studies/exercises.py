@@ -27,6 +27,25 @@ SETTINGS: dict[str, Any] = {
   "memory_steps": 600,
   "lags": (5, 10, 20, 40),
   "adding_lengths": (10, 20, 40),
+  # What is done about gradients that fade or explode: on copying over a lag.
+  "remedies": (
+    "no remedy",
+    "clipping",
+    "smaller steps",
+    "penalty",
+    "descent",
+    "descent, clipping",
+  ),
+  "remedy_lag": 20,
+  "remedy_runs": 3,  # seeds
+  # A text learned by heart, and others scored; files may be added to them.
+  "by_heart": 5_000,  # characters
+  "unseen": 5_000,
+  "heart_features": 128,
+  "heart_length": 35,
+  "heart_rate": 0.005,
+  "heart_steps": 800,
+  "other_texts": (),
   "hand_length": 1000,  # steps that gates set by hand hold a number
   "gradient_length": 64,
 }
@@ -46,6 +65,14 @@ SMOKE: dict[str, Any] = {
   "memory_steps": 50,
   "lags": (3, 5),
   "adding_lengths": (3, 5),
+  "remedies": ("penalty",),
+  "remedy_lag": 5,
+  "remedy_runs": 2,
+  "by_heart": 200,
+  "unseen": 300,
+  "heart_features": 8,
+  "heart_length": 10,
+  "heart_steps": 32,
   "hand_length": 50,
   "gradient_length": 8,
 }

@@ -14,6 +14,9 @@ SETTINGS: dict[str, Any] = {
   "contexts": 40,
   # Symbols drawn from each order.
   "sample": {"words": 30, "characters": 150},
+  # Run folders of language models of the same text, separated by commas, whose
+  # scores are set beside these.
+  "beside": "",
   # Least counts of a word that are compared.
   "min_frequencies": (1, 2, 3, 5, 10),
 }

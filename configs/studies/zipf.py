@@ -17,6 +17,10 @@ SETTINGS: dict[str, Any] = {
   "synthetic_types": 5_000,
   "synthetic_tokens": 33_000,
   "synthetic_exponents": (0.7, 1.0, 1.3),
+  # Byte pairs that are learned, and the share of the text that they are
+  # learned from; the rest is what is new to them.
+  "merges": (100, 1_000),
+  "learned_share": 0.9,
   # Beginnings of the text whose vocabularies are compared.
   "lengths": 10,
 }
@@ -26,5 +30,6 @@ SMOKE: dict[str, Any] = {
   "min_frequencies": (1, 2),
   "synthetic_types": 500,
   "synthetic_tokens": 3_000,
+  "merges": (10, 40),
   "lengths": 4,
 }

@@ -1,8 +1,9 @@
 """Predicting the next value: windows and states, one step and many.
 
-The noisy sine comes first: `sine_models` fits, `sine_predictions` and
-`sine_theory` ask how far ahead, `chosen_values` from what. From
-`markov_models` on, it is about symbols.
+`task_shapes` tells which problems there are. The noisy sine comes first:
+`sine_models` fits, `sine_predictions` and `sine_theory` ask how far ahead,
+`chosen_values` from what. From `markov_models` on, it is about symbols, and in
+`hidden_chains` and `drifting_sine` about what no window holds.
 """
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from experiments import fundamentals
 from experiments.studies import (
   chosen_values,
+  drifting_sine,
   hidden_chains,
   markov_models,
   past_winners,
@@ -18,6 +20,7 @@ from experiments.studies import (
   sine_models,
   sine_predictions,
   sine_theory,
+  task_shapes,
   total_probability,
 )
 from seqmodels.data import series
@@ -38,10 +41,12 @@ def run(study: fundamentals.Study) -> list[report.Row]:
       for _ in range(settings.series)
     ]
   )
-  _introduction(page)
-  _data(study, many[0])
+  # First, so that settings that do not fit are refused at once.
   fitted = sine_models.fit(study, many)
+  _introduction(page)
+  task_shapes.add(study)
   study.signals.check()
+  _data(study, many[0])
   _models(study, fitted, many)
   sine_predictions.one_step(study, fitted, many)
   sine_predictions.free_run(study, fitted, many)
@@ -54,7 +59,7 @@ def run(study: fundamentals.Study) -> list[report.Row]:
   chosen_values.add(study)
   past_winners.add(study)
   study.signals.check()
-  for chapter in (markov_models, reading_order, hidden_chains):
+  for chapter in (markov_models, reading_order, hidden_chains, drifting_sine):
     rows += chapter.add(study)
     study.signals.check()
   total_probability.add(study)
@@ -69,21 +74,6 @@ def _introduction(page: lesson.Lesson) -> None:
     builds such models for a series of numbers, then for chains of symbols, and
     asks of each how far ahead it can see.
 
-    Not every problem with sequences has this form. The common ones are:
-    """
-  )
-  page.table(
-    ["problem", "given", "wanted", "example"],
-    [
-      ["fixed target", "a sequence", "one label", "is this review friendly?"],
-      ["fixed input", "one object", "a sequence", "a caption to a picture"],
-      ["aligned", "a sequence", "a label a step", "each word's part of speech"],
-      ["unaligned", "a sequence", "another one", "translation"],
-      ["density", "nothing", "P(sequence)", "this page; language models"],
-    ],
-  )
-  page.say(
-    """
     Whole sequences are drawn independently of one another; the steps inside one
     are not. The probability of a sequence is always a product of predictions,
     whatever the model:
@@ -162,10 +152,10 @@ def _models(
     What was trained, on each of {settings.series} series of its own: the linear
     model by least squares and by {settings.epochs} epochs of gradient descent
     (rate 0.01, minibatches of {settings.batch}); an MLP with 10 rectifiers over
-    the same window (Adam, {settings.epochs} epochs); an RNN (Elman's, tanh), a
-    GRU and an LSTM of {settings.hidden} units each, on stretches of
-    {settings.stretch} steps (Adam, {settings.network_epochs} epochs). A stretch
-    begins with an empty state, and its first {settings.window} predictions do
-    not count.
+    the same window (Adam, {settings.epochs} epochs); networks of
+    {settings.hidden} recurrent units ({", ".join(settings.networks)}; the RNN
+    is Elman's) on stretches of {settings.stretch} steps (Adam,
+    {settings.network_epochs} epochs). A stretch begins with an empty state, and
+    its first {settings.window} predictions do not count.
     """
   )

@@ -1,5 +1,6 @@
-"""Bidirectional networks: a task that they are made for, and one they spoil."""
+"""Networks that read both ways, and windows with blanks for them to fill."""
 
+import functools
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -7,7 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from seqmodels.data import streams, windows
+from experiments import fundamentals
+from experiments.studies import character_training
+from seqmodels.data import recoded, streams, windows
+from seqmodels.evaluation import static, totals
 from seqmodels.models import predictor as predictors
 from seqmodels.stacks import bidirectional, deep_recurrent
 
@@ -40,10 +44,12 @@ class Reader(nn.Module):
     return deep_recurrent.Head(self.symbols, name="head")((outputs,))
 
 
+@functools.lru_cache
 def as_predictor(reader: Reader) -> predictors.Predictor:
   """The reader where a causal model belongs, which it is not.
 
-  It has no carry: each call is a text of its own.
+  It has no carry: each call is a text of its own. Equal readers give one
+  object, so what is compiled for it is compiled once.
   """
 
   def apply(
@@ -120,41 +126,38 @@ class Blanks(NamedTuple):
     return whole._replace(inputs=inputs, mask=blank)
 
 
-class Filled(NamedTuple):
-  """A line with blanks and what a network puts into them, as text."""
+def windows_of(
+  study: fundamentals.Study, ids: recoded.Ids
+) -> windows.RandomWindows:
+  """A text in the windows of the study's settings."""
+  settings = study.config.settings
+  return windows.RandomWindows(
+    ids,
+    batch=settings.batch,
+    length=settings.segment,
+    seed=study.config.seed,
+  )
 
-  blanked: str
-  filled: str
-  right: int
-  blanks: int
+
+def fit(
+  study: fundamentals.Study, network: predictors.Predictor, text: Any
+) -> Any:
+  """Weights trained for `reader_steps` on windows, with blanks or without."""
+  settings = study.config.settings
+  return character_training.train(
+    network,
+    text,
+    character_training.adam(settings, settings.reader_steps),
+    steps=settings.reader_steps,
+    seed=study.config.seed,
+    check=study.signals.check,
+  ).params
 
 
-def fill(
-  predictor: predictors.Predictor,
-  params: Any,
-  segment: streams.Segment,
-  spell: Any,
-) -> Filled:
-  """The likeliest symbol in each blank of a segment's first row.
-
-  Args:
-    predictor: trained on `Blanks`.
-    params: its weights.
-    segment: [T, B].
-    spell: ids -> text.
-  """
-  carry = predictor.initial_carry(segment.inputs.shape[1])
-  run = jax.jit(predictor.apply)
-  _, logits = run(params, carry, segment.inputs, segment.reset)
-  best = np.asarray(jnp.argmax(logits, axis=-1))[:, 0]
-  blank, truth = segment.mask[:, 0], segment.targets[:, 0]
-  letters = list(spell(truth))
-  guesses = spell(np.where(blank, best, truth))
-  pairs = zip(blank, letters, strict=True)
-  shown = ["_" if hidden else letter for hidden, letter in pairs]
-  return Filled(
-    "".join(shown),
-    guesses,
-    int(np.sum(blank & (best == truth))),
-    int(np.sum(blank)),
+def score(
+  network: predictors.Predictor, params: Any, segments: streams.Segment
+) -> totals.Totals:
+  """The scored places of segments [K, T, B]."""
+  return static.evaluate(
+    network, params, segments, streams=segments.inputs.shape[2]
   )

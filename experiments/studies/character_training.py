@@ -1,16 +1,16 @@
 """A small network trained on the symbols of a text, for studies."""
 
+import functools
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 import optax
 
-from seqmodels import errors
-from seqmodels.data import chunked, corpus, recoded, streams
+from seqmodels.data import chunked, recoded, streams
 from seqmodels.evaluation import static, totals
 from seqmodels.models import predictor as predictors
 from seqmodels.training import optimizers
@@ -51,9 +51,12 @@ def train(
   *,
   steps: int,
   seed: int,
+  params: Any = None,
   check: Callable[[], None] = lambda: None,
 ) -> Trained:
   """Trains for some steps.
+
+  Networks of one predictor and one optimiser share a compiled program.
 
   Args:
     predictor: the model.
@@ -62,10 +65,47 @@ def train(
     optimizer: the rule.
     steps: segments to learn from.
     seed: of the weights.
+    params: weights to begin with instead of fresh ones.
     check: called after each dispatch; may raise to stop.
   """
-  state = states.create(predictor, optimizer, batch=text.batch, seed=seed)
-  run = train_step.make_train_steps(predictor, optimizer)
+  if params is None:
+    params = fresh(predictor, seed)
+  begun = predictor._replace(init=lambda key: params)
+  state = states.create(begun, optimizer, batch=text.batch, seed=seed)
+  run = _program(predictor, optimizer)
+  return descend(run, state, text, steps=steps, check=check)
+
+
+def fresh(predictor: predictors.Predictor, seed: int) -> Any:
+  """The weights that `states.create` begins with; compiled once a model."""
+  key, _ = jax.random.split(jax.random.key(seed, impl="threefry2x32"))
+  return jax.jit(predictor.init)(key)
+
+
+@functools.lru_cache(maxsize=16)
+def _program(
+  predictor: predictors.Predictor, optimizer: optax.GradientTransformation
+) -> train_step.TrainSteps:
+  return train_step.make_train_steps(predictor, optimizer)
+
+
+def descend(
+  run: train_step.TrainSteps,
+  state: states.TrainState,
+  text: Any,
+  *,
+  steps: int,
+  check: Callable[[], None] = lambda: None,
+) -> Trained:
+  """The dispatches of a training, timed.
+
+  Args:
+    run: segments [K, T, B] at once.
+    state: to begin with; consumed.
+    text: as of `train`, and so the rest.
+    steps: segments to learn from.
+    check: called after each dispatch.
+  """
   size = math.gcd(steps, _DISPATCH)
   found, symbols, seconds = [], 0, 0.0
   for start in range(0, steps, size):
@@ -86,23 +126,37 @@ def train(
 
 
 def drawn(
-  predictor: predictors.Predictor, random: np.random.Generator, deviation: float
+  predictor: predictors.Predictor,
+  random: np.random.Generator,
+  deviation: float,
+  *,
+  biases: bool = True,
 ) -> Any:
-  """Normal weights in the shapes of a model's own, biases too.
+  """Normal weights in the shapes of a model's own; nothing is compiled.
 
-  For where any weights will do: nothing is compiled.
+  Args:
+    predictor: the model.
+    random: of the weights.
+    deviation: of all of them.
+    biases: draw them too; without it they are 0.
   """
   shapes = jax.eval_shape(predictor.init, jax.random.key(0))
-  return jax.tree.map(
-    lambda leaf: jax.device_put(
-      (deviation * random.normal(size=leaf.shape)).astype(leaf.dtype)
-    ),
-    shapes,
-  )
+
+  def one(leaf: Any) -> jax.Array:
+    size = deviation if biases or len(leaf.shape) > 1 else 0.0
+    values = size * random.normal(size=leaf.shape)
+    return jax.device_put(values.astype(leaf.dtype))
+
+  return jax.tree.map(one, shapes)
 
 
 def on_streams(
-  study: Any, predictor: predictors.Predictor, ids: recoded.Ids
+  study: Any,
+  predictor: predictors.Predictor,
+  ids: recoded.Ids,
+  *,
+  params: Any = None,
+  rate: float = 1.0,
 ) -> Trained:
   """Trains as a study's settings say: Adam on a text in parallel rows.
 
@@ -111,6 +165,8 @@ def on_streams(
       schedule.
     predictor: the model.
     ids: the training text.
+    params: weights to begin with instead of fresh ones.
+    rate: times the learning rate of the settings.
   """
   settings = study.config.settings
   return train(
@@ -118,16 +174,33 @@ def on_streams(
     streams.SequentialStream(
       ids, batch=settings.batch, length=settings.segment, training=True
     ),
-    optimizers.build(
-      "adam",
-      learning_rate=settings.learning_rate,
-      schedule=settings.schedule,
-      steps=settings.steps,
-      clip_norm=1.0,
-    ),
+    adam(settings, settings.steps, rate),
     steps=settings.steps,
     seed=study.config.seed,
+    params=params,
     check=study.signals.check,
+  )
+
+
+def adam(
+  settings: Any, steps: int, rate: float = 1.0
+) -> optax.GradientTransformation:
+  """The rule of a study's settings: one object for equal ones.
+
+  Args:
+    settings: with learning_rate and schedule; gradients are clipped at 1.
+    steps: that the schedule is for.
+    rate: times the learning rate.
+  """
+  return _adam(rate * settings.learning_rate, settings.schedule, steps)
+
+
+@functools.lru_cache
+def _adam(
+  rate: float, schedule: str, steps: int
+) -> optax.GradientTransformation:
+  return optimizers.build(
+    "adam", learning_rate=rate, schedule=schedule, steps=steps, clip_norm=1.0
   )
 
 
@@ -146,38 +219,13 @@ def held_out(
   return static.evaluate(predictor, params, chunks, streams=rows)
 
 
-def encode(tokens: corpus.Tokens, prefix: str) -> np.ndarray:
-  """The ids of a prefix, [P].
-
-  Raises:
-    UserError: it is empty, or the text has no such character.
-  """
-  if not prefix:
-    raise errors.UserError(
-      "config.settings.prefix is empty; give at least one character to go on "
-      "from"
-    )
-  unknown = [x for x in prefix if x not in tokens.vocabulary]
-  if unknown:
-    raise errors.UserError(
-      f"config.settings.prefix is {prefix!r} and {unknown[0]!r} is not among "
-      f"the {tokens.vocabulary.size} characters of the text; use its own"
-    )
-  return tokens.vocabulary.encode(prefix)
-
-
-def decode(tokens: corpus.Tokens, ids: Sequence[int] | np.ndarray) -> str:
-  """The text of some ids."""
-  return "".join(map(str, tokens.vocabulary.decode(ids)))
-
-
 def smooth(values: np.ndarray, share: float = 0.1) -> np.ndarray:
   """Each value's mean with those before it, the last `share` of them all.
 
   The window grows with the step, as a logarithmic axis wants it.
 
   >>> smooth(np.array([1.0, 3.0, 5.0, 7.0]), 0.5)
-  array([1., 3., 4., 6.])
+  array([1., 3., 5., 6.])
   """
   sums = np.cumsum(np.insert(np.asarray(values, float), 0, 0.0))
   ends = np.arange(1, len(values) + 1)

@@ -100,9 +100,10 @@ def networks(settings: Any) -> list[Reader]:
   if not settings.restore:
     return []
   trained = earlier_runs.reload(settings.restore)
+  folder = pathlib.Path(settings.restore).expanduser().resolve().name
   return [
     Reader(
-      f"network of step {trained.step:,}",
+      f"network {folder} (step {trained.step:,})",
       tokenizers.named(trained.config.data.tokenizer),
       trained.vocabulary,
       lambda prefix, several: continuations.by_network(
@@ -228,11 +229,15 @@ def _told(
     letters alone, and common letters please it in any order. The probability of
     the whole prefers short continuations; the perplexity a symbol does not.
   """)
+  for reader in networks:
+    study.lesson.say(f"The {reader.name} ranks them {ranks[reader.name]}.")
   for reader in [counting[-1], *networks]:
     if answers[reader.name].unknown:
       study.lesson.say(f"""
         {answers[reader.name].unknown} symbols of the continuations are unknown
-        to the {reader.name}, which read each as `<unk>`.
+        to the {reader.name}, which read each as `<unk>`. Where that is common
+        in the text that it learned from, it costs little: such scores tell of
+        `<unk>`, not of these texts.
       """)
 
 

@@ -7,22 +7,41 @@ import numpy as np
 
 from experiments import fundamentals
 from experiments.studies import (
+  beam_widths,
+  character_networks,
   character_training,
-  rnn_equations,
+  proper_words,
   search_examples,
+  setting_checks,
+  spelling,
   written_texts,
 )
-from seqmodels import errors
 from seqmodels.io import canvas, report
-from seqmodels.models import language_model
 from seqmodels.sampling import beam, continuation, sharpening
+
+_BARS = 26  # of the likeliest characters in a figure
+
+# Settings that count something.
+_SIZES = (
+  *(
+    "models",
+    "widths",
+    "features",
+    "batch",
+    "segment",
+    "steps",
+    "length",
+    "draws",
+  ),
+  *("beams", "beam", "longest"),
+)
 
 
 def run(study: fundamentals.Study) -> list[report.Row]:
   """Writes the page; see `configs.fundamentals`."""
   tokens = study.tokens("characters")
-  prime = character_training.encode(tokens, study.config.settings.prefix)
-  check(study.config.settings)
+  prime = spelling.encode(tokens, study.config.settings.prefix)
+  setting_checks.check_sizes(study.config.settings, _SIZES)
   study.lesson.say(
     """
     A language model gives probabilities; a text needs choices. One can look for
@@ -31,35 +50,17 @@ def run(study: fundamentals.Study) -> list[report.Row]:
     """
   )
   search_examples.worked_example(study)
+  search_examples.beam_at_work(study)
   search_examples.length_penalty(study)
-  search_examples.random_models(study)
+  beam_widths.random_models(study)
   study.signals.check()
   writer, rows = train(study, tokens, prime.tolist())
   sharpened(study, writer)
-  words(study, writer)
+  next_words(study, writer)
   written_texts.texts(study, writer)
+  study.signals.check()
+  proper_words.words(study, writer)
   return rows
-
-
-def check(settings: Any) -> None:
-  """Refuses sizes that no search has, before anything is trained.
-
-  Args:
-    settings: `config.settings`.
-
-  Raises:
-    UserError: naming the first such setting.
-  """
-  sizes = {
-    name: settings[name]
-    for name in ("models", "length", "draws", "beam", "longest")
-  }
-  sizes |= {"beams": min(settings.beams, default=0)}
-  for name, value in sizes.items():
-    if value < 1:
-      raise errors.UserError(
-        f"config.settings.{name} is {settings[name]}; it must be at least 1"
-      )
 
 
 def train(
@@ -67,10 +68,8 @@ def train(
 ) -> tuple[written_texts.Writer, list[report.Row]]:
   """A small LSTM of the text's characters."""
   settings = study.config.settings
-  network = language_model.as_predictor(
-    rnn_equations.model(
-      "lstm", tokens.vocabulary.size, features=(settings.features,)
-    )
+  network = character_networks.network(
+    "lstm", tokens.vocabulary.size, (settings.features,)
   )
   found = character_training.on_streams(study, network, tokens.splits["train"])
   scored = character_training.held_out(
@@ -107,12 +106,13 @@ def sharpened(study: fundamentals.Study, writer: written_texts.Writer) -> None:
     "Sharpening the distribution",
     """
     Drawing from the model as it is, each symbol by its probability, gives texts
-    that are distributed as the model says all texts are. Most draws of a long
-    text meet some symbol from the long tail, each unlikely and together not,
-    and a small model does not find back from there. So one draws from something
-    sharper. The temperature raises all probabilities to a power; top-k keeps a
-    fixed number of symbols; the nucleus keeps as many as hold a fixed share,
-    few where the model is sure and many where it is not.
+    as often as the model takes them to occur. But many symbols have a small
+    probability each, and taken together not such a small one: in a long text
+    some of them will be drawn, and a small model does not find its way back
+    from a misspelling. So one draws from something sharper. The temperature
+    raises all probabilities to a power; top-k keeps a fixed number of symbols;
+    the nucleus keeps as many as hold a fixed share, few where the model is sure
+    and many where it is not.
     """,
   )
   page.shown(
@@ -172,7 +172,7 @@ def sharpened(study: fundamentals.Study, writer: written_texts.Writer) -> None:
 
 def _bars(path: canvas.Path, logits: jax.Array, tokens: Any) -> None:
   """The likeliest symbols, before and after each sharpening."""
-  order = np.argsort(-np.asarray(logits))[:14]
+  order = np.argsort(-np.asarray(logits))[:_BARS]
   names = [_visible(tokens.vocabulary.symbols[i]) for i in order]
   usual = np.asarray(jax.nn.softmax(logits))[order]
   shown = {
@@ -187,7 +187,7 @@ def _bars(path: canvas.Path, logits: jax.Array, tokens: Any) -> None:
       pair.bar(places, usual, color="#D0D0D0", width=0.85)
       pair.bar(places, after, color=canvas.COLOURS[0], width=0.45)
       pair.set_title(name, fontsize=10)
-      pair.set_xticks(places, names, fontsize=9, family="monospace")
+      pair.set_xticks(places, names, fontsize=8, family="monospace")
     for pair in pairs[::2]:
       pair.set_ylabel("probability")
 
@@ -196,7 +196,7 @@ def _visible(symbol: Any) -> str:
   return {" ": "\u2423", "\n": "\u00b6"}.get(str(symbol), str(symbol))
 
 
-def words(study: fundamentals.Study, writer: written_texts.Writer) -> None:
+def next_words(study: fundamentals.Study, writer: written_texts.Writer) -> None:
   """A beam that stops at an end symbol, under several penalties."""
   page, settings = study.lesson, study.config.settings
   symbols = writer.tokens.vocabulary
@@ -223,7 +223,7 @@ def words(study: fundamentals.Study, writer: written_texts.Writer) -> None:
       end=end,
       length_penalty=alpha,
     )
-    shown = [character_training.decode(writer.tokens, x.symbols) for x in found]
+    shown = [spelling.decode(writer.tokens, x.symbols) for x in found]
     listed = ", ".join(
       f"`{''.join(map(_visible, text))}`" for text in shown[:4]
     )

@@ -112,7 +112,9 @@ def log_shares(exact: automaton.Network, ids: np.ndarray) -> np.ndarray:
       jnp.asarray(inputs),
       jnp.asarray(inputs < 0),
     )
-    logs = np.asarray(jax.nn.log_softmax(logits))
+  logits = np.asarray(logits)
+  below = logits - logits.max(axis=-1, keepdims=True)
+  logs = below - np.log(np.exp(below).sum(axis=-1, keepdims=True))
   return np.take_along_axis(logs, ids[..., None], -1)[..., 0]
 
 

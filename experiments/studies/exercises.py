@@ -8,9 +8,12 @@ import numpy as np
 
 from experiments import fundamentals
 from experiments.studies import (
+  by_heart,
   exact_networks,
   long_gradients,
   ngram_bounds,
+  other_texts,
+  remedies,
   remembering,
   small_network,
 )
@@ -21,16 +24,21 @@ from seqmodels.io import report
 from seqmodels.losses import sequence
 from seqmodels.models import hand_set_gates
 
+_READ = 100  # symbols
+
 
 def run(study: fundamentals.Study) -> list[report.Row]:
   """Writes the page, part by part."""
+  # A file that cannot be read shows now, not after the training.
+  others = other_texts.read(study)
   study.lesson.say(
     """
-    Four questions about recurrent networks that textbooks leave to the reader,
-    answered by construction, by a bound, or by an experiment: what can such a
-    network represent that counting cannot; how wide must its output be; what
-    becomes of the gradient of a long sequence; and over which lag can the
-    common cells learn to remember?
+    Questions about recurrent networks that textbooks leave to the reader,
+    answered by construction, by a bound, or by an experiment. What can such a
+    network represent that counting cannot? How wide must its output be, and
+    how far back does it look? What becomes of the gradient of a long sequence?
+    Over which lag can the common cells learn to remember, and what helps? And
+    what happens to a network that is trained too long on one text?
     """
   )
   rows: list[report.Row] = []
@@ -41,13 +49,14 @@ def run(study: fundamentals.Study) -> list[report.Row]:
     output_width,
     long_gradients.by_length,
     long_gradients.at_a_window,
-    by_hand,
+    gates_by_hand,
     remembering.copying,
+    remedies.compared,
     remembering.adding,
   ):
     rows += part(study) or []
     study.signals.check()
-  return rows
+  return rows + by_heart.texts(study, others)
 
 
 def output_width(study: fundamentals.Study) -> None:
@@ -70,26 +79,19 @@ def output_width(study: fundamentals.Study) -> None:
     network = small_network.Network(
       "elman", settings.features, symbols, symbols
     )
-    params, kernel, bias = network.init(jax.random.key(study.config.seed))
-    # The textbook's small weights: the logits begin near 0.
-    small = (jax.tree.map(lambda leaf: 0.01 * leaf, params), 0.01 * kernel)
-    ids = jnp.asarray(np.asarray(tokens.splits["train"][:101], np.int32))[
-      :, None
-    ]
-    carry = network.initial_carry(1)
-    _, hs = network.cell.sequence(small[0], carry, ids[:-1])
-    logits = network.read((small[0], small[1], bias), hs)
-    nats, count, _ = sequence.nats(
-      logits, ids[1:], jnp.ones(ids[1:].shape, bool)
+    ids = np.asarray(tokens.splits["train"][: _READ + 1], np.int32)[:, None]
+    logits, nats = jax.jit(_first, static_argnums=0)(
+      network, jax.random.key(study.config.seed), ids
     )
+    params, *readout = jax.eval_shape(network.init, jax.random.key(0))
     body.append(
       [
         tokenizer,
         f"{symbols:,}",
         " x ".join(map(str, logits.shape)),
-        f"{trees.count_parameters((kernel, bias)):,}",
+        f"{trees.count_parameters(readout):,}",
         f"{trees.count_parameters(params):,}",
-        float(nats) / int(count),
+        float(nats) / (len(ids) - 1),
         math.log(symbols),
       ]
     )
@@ -114,7 +116,20 @@ def output_width(study: fundamentals.Study) -> None:
   )
 
 
-def by_hand(study: fundamentals.Study) -> None:
+def _first(
+  network: small_network.Network, key: jax.Array, ids: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+  """Logits before any training, and nats in all, of ids [T + 1, 1]."""
+  # The textbook's small weights: the logits begin near 0.
+  params = jax.tree.map(lambda leaf: 0.01 * leaf, network.init(key))
+  carry = network.initial_carry(1)
+  _, hs = network.cell.sequence(params[0], carry, ids[:-1])
+  logits = network.read(params, hs)
+  scored = jnp.ones(ids[1:].shape, bool)
+  return logits, sequence.nats(logits, ids[1:], scored)[0]
+
+
+def gates_by_hand(study: fundamentals.Study) -> None:
   """Gates set by hand keep and add without loss."""
   page, length, rows = study.lesson, study.config.settings.hand_length, 16
   task = memory_tasks.AddingTask(
@@ -124,17 +139,19 @@ def by_hand(study: fundamentals.Study) -> None:
   gains = (1e-1, 1e-2, 1e-3)
   worst: list[list[float | str]] = []
   with jax.enable_x64(True):
+    latched, summed = (
+      jax.jit(lambda *given, step=step: unroll.unroll(step, *given)[0])
+      for step in (gru.step, lstm.step)
+    )
     inputs = jnp.asarray(segment.inputs, jnp.float64)
     sums = np.asarray((inputs[..., 0] * inputs[..., 1]).sum(axis=0))
     one = inputs.at[length // 2 :, :, 1].set(0)  # the first mark alone
     first = np.asarray((one[..., 0] * one[..., 1]).sum(axis=0))
     for gain in gains:
       short = gru.initial_carry((rows,), 1, jnp.float64)
-      held, _ = unroll.unroll(gru.step, hand_set_gates.latch(gain), short, one)
+      held = latched(hand_set_gates.latch(gain), short, one)
       long = lstm.initial_carry((rows,), 1, jnp.float64)
-      added, _ = unroll.unroll(
-        lstm.step, hand_set_gates.adder(gain), long, inputs
-      )
+      added = summed(hand_set_gates.adder(gain), long, inputs)
       worst.append(
         [
           f"{gain:g}",

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.studies import plain_networks
 from seqmodels.cells import elman, gru, lstm
 
 OPEN, SHUT = 1000.0, -1000.0
@@ -85,10 +86,6 @@ def _gru_held(params: gru.GRUParams, r: float, z: float) -> gru.GRUParams:
   return params._replace(bias=jnp.concatenate(held))
 
 
-def _far(a: Any, b: Any) -> float:
-  return float(np.max(np.abs(np.asarray(a) - np.asarray(b))))
-
-
 def _some_state() -> Any:
   values = np.linspace(-0.9, 0.9, ROWS * FEATURES, dtype=np.float32)
   return values.reshape(ROWS, FEATURES)
@@ -97,24 +94,24 @@ def _some_state() -> Any:
 def _memory_kept(params: lstm.LSTMParams, xs: np.ndarray) -> float:
   carry = lstm.LSTMCarry(c=3.0 * _some_state(), h=_some_state())
   after, _ = _run(lstm.step, params, carry, xs)
-  return _far(after.c, carry.c)
+  return plain_networks.far(after.c, carry.c)
 
 
 def _silent(params: lstm.LSTMParams, xs: np.ndarray) -> float:
   carry = lstm.LSTMCarry(c=3.0 * _some_state(), h=_some_state())
-  return _far(_run(lstm.step, params, carry, xs)[1], 0.0)
+  return plain_networks.far(_run(lstm.step, params, carry, xs)[1], 0.0)
 
 
 def _counts(params: lstm.LSTMParams, xs: np.ndarray) -> float:
   carry = lstm.initial_carry((ROWS,), FEATURES)
   after, _ = _run(lstm.step, params, carry, xs)
-  return _far(after.c, float(STEPS))
+  return plain_networks.far(after.c, float(STEPS))
 
 
 def _state_kept(params: gru.GRUParams, xs: np.ndarray) -> float:
   carry = gru.GRUCarry(_some_state())
   held = _gru_held(params, 0.0, OPEN)
-  return _far(_run(gru.step, held, carry, xs)[0].h, carry.h)
+  return plain_networks.far(_run(gru.step, held, carry, xs)[0].h, carry.h)
 
 
 def _as_elman(params: gru.GRUParams, xs: np.ndarray) -> float:
@@ -126,7 +123,7 @@ def _as_elman(params: gru.GRUParams, xs: np.ndarray) -> float:
   )
   ours = _run(gru.step, held, gru.GRUCarry(_some_state()), xs)
   theirs = _run(elman.step, plain, elman.ElmanCarry(_some_state()), xs)
-  return _far(ours[1], theirs[1])
+  return plain_networks.far(ours[1], theirs[1])
 
 
 def _forgets(params: gru.GRUParams, xs: np.ndarray) -> float:
@@ -135,4 +132,4 @@ def _forgets(params: gru.GRUParams, xs: np.ndarray) -> float:
   # Every input but the last changed, and another state to begin with.
   other = np.concatenate([xs[:-1] + 1, xs[-1:]])
   _, two = _run(gru.step, held, gru.GRUCarry(-_some_state()), other)
-  return _far(one[-1], two[-1])
+  return plain_networks.far(one[-1], two[-1])

@@ -1,6 +1,5 @@
 """How far back a gradient reaches, by radius, by cell and by initialisation."""
 
-import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import fundamentals
+from experiments.studies import small_network
 from seqmodels.cells import cell as cells
 from seqmodels.evaluation import gradient_reach
 from seqmodels.io import canvas
@@ -74,6 +74,7 @@ def by_radius(study: fundamentals.Study) -> None:
     factor(norms["Elman, tanh"]) < factor(norms["linear"])
     for norms in found.values()
   )
+  held = factor(found[order[-1]]["LSTM"])
   grows = [r for r in order if factor(found[r]["Elman, tanh"]) > 1]
   page.say(
     f"""
@@ -85,8 +86,11 @@ def by_radius(study: fundamentals.Study) -> None:
     product of its update or forget gates, that does not pass through the
     weights: 1/2 a step for a GRU whose gate is half open, sigma(1) = 0.73 for
     the LSTM. At small rho this is what is left, and the factor does not follow
-    rho towards 0. It does not protect from growth: the LSTM's factor is
-    {factor(found[order[-1]]["LSTM"]):.2f} at rho = {order[-1]:g}.
+    rho towards 0. {
+      "Nor does it keep a gradient from growing"
+      if held > 1
+      else "Growth is slower as well"
+    }: the LSTM's factor is {held:.2f} at rho = {order[-1]:g}.
     """
   )
   _panels(
@@ -133,8 +137,9 @@ def _networks(study: fundamentals.Study, radius: float) -> dict[str, Norms]:
       jnp.asarray(vector)[None],
     )
     for name, kind in _CELLS.items():
-      cell = cell_of(kind)
-      params = drawn(cell, features, random, 1 / (4 * INPUTS**0.5))
+      cell = small_network.cell_of(kind)
+      scale = 1 / (4 * INPUTS**0.5)
+      params = small_network.drawn(cell, INPUTS, features, random, scale)
       recurrent = [radius * q for q in rotations[: len(cell.gates)]]
       params = params._replace(
         recurrent_kernel=jnp.asarray(np.concatenate(recurrent, axis=1)),
@@ -145,24 +150,6 @@ def _networks(study: fundamentals.Study, radius: float) -> dict[str, Norms]:
       norms = mean_norms(cell.step, params, carry, xs, direction)
       found[name] = norms[: settings.distance + 1]
   return found
-
-
-@functools.cache
-def cell_of(kind: str) -> cells.Cell:
-  """A cell without peepholes."""
-  return cells.get(kind, **({"peepholes": False} if kind == "lstm" else {}))
-
-
-def drawn(
-  cell: cells.Cell, features: int, random: np.random.Generator, scale: float
-) -> Any:
-  """Normal weights of that deviation, in float64."""
-  shapes = jax.eval_shape(
-    lambda: cell.init_params(jax.random.key(0), INPUTS, features)
-  )
-  return jax.tree.map(
-    lambda leaf: jnp.asarray(scale * random.normal(size=leaf.shape)), shapes
-  )
 
 
 def biases(

@@ -9,6 +9,7 @@ import numpy as np
 
 from experiments import fundamentals
 from experiments.studies import gradient_reach as reaches
+from experiments.studies import small_network
 from seqmodels.evaluation import gradient_reach
 from seqmodels.io import canvas
 
@@ -69,7 +70,8 @@ def by_initialisation(study: fundamentals.Study) -> None:
     The gated cells have h = {features} here, and for the LSTM the path through
     its cell is measured. What they gain is not in the weights but in the bias
     of one gate: sigma(0) = 0.5, sigma(1) = {_sigmoid(1):.2f}, sigma(5) =
-    {_sigmoid(5):.3f}. An orthogonal start, rho = 1 in the figure before, is the
+    {_sigmoid(5):.3f} a step, and a little on top by way of the weights. An
+    orthogonal start, rho = 1 in the figure before, is the
     plain network's own remedy. Clipping the norm of the gradient bounds its
     growth and does nothing about vanishing.
     """
@@ -123,9 +125,11 @@ def _textbook(
     gate: the block of the bias that is set.
     bias: to this; all others are 0.
   """
-  random, cell = study.random, reaches.cell_of(kind)
+  random, cell = study.random, small_network.cell_of(kind)
   with jax.enable_x64(True):
-    params = reaches.drawn(cell, features, random, _TEXTBOOK)
+    params = small_network.drawn(
+      cell, reaches.INPUTS, features, random, _TEXTBOOK
+    )
     params = params._replace(bias=reaches.biases(cell, features, gate, bias))
     carry = cell.initial_carry((reaches.ROWS,), features, jnp.float64)
     xs = jnp.asarray(random.normal(size=(steps, reaches.ROWS, reaches.INPUTS)))

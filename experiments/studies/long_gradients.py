@@ -49,11 +49,11 @@ def by_length(study: fundamentals.Study) -> None:
     gradient for the recurrent weights. It is a sum of T terms, the k-th with a
     product of k Jacobians in it. Where these products shrink, the sum stops
     growing after a few terms: the sequence may be as long as it likes, its
-    early part has no say. Where they grow, the last term outweighs all others,
-    and the gradient explodes with T. The network has {features} units and reads
-    noise; norms are geometric means over {_ROWS} sequences. A rectifier lets
-    about half of a state through, so 2/h is the variance at which it neither
-    shrinks nor grows.
+    early part has no say. Where they grow, the terms from furthest back
+    outweigh all others, and the gradient explodes with T. The network has
+    {features} units and reads noise; norms are geometric means over {_ROWS}
+    sequences. A rectifier lets about half of a state through, so 2/h is the
+    variance at which it neither shrinks nor grows.
     """,
   )
   page.table(
@@ -110,21 +110,23 @@ def at_a_window(study: fundamentals.Study) -> None:
   network = small_network.Network(
     "gru", study.config.settings.features, symbols, symbols
   )
-  params = network.init(jax.random.key(study.config.seed))
+  params = jax.jit(network.init)(jax.random.key(study.config.seed))
   ids = np.asarray(tokens.splits["train"][:steps], np.int32)
-  hot = jax.nn.one_hot(ids, symbols)[:, None]
+  hot = np.eye(symbols, dtype=np.float32)[ids][:, None]
   predictor = network.predictor()
   fresh = (np.arange(steps) % _WINDOW == 0)[:, None]
 
-  def reach(reset: np.ndarray) -> np.ndarray:
-    def outputs(hot: jax.Array) -> jax.Array:
-      carry = predictor.initial_carry(1)
-      logits = predictor.apply(params, carry, hot, jnp.asarray(reset))[1]
-      # One number an output: a fixed mixture of its logits.
-      return logits[:, 0] @ jnp.linspace(-1.0, 1.0, symbols)
+  def outputs(hot: jax.Array, reset: jax.Array) -> jax.Array:
+    carry = predictor.initial_carry(1)
+    logits = predictor.apply(params, carry, hot, reset)[1]
+    # One number an output: a fixed mixture of its logits.
+    return logits[:, 0] @ jnp.linspace(-1.0, 1.0, symbols)
 
-    slopes = jax.jit(jax.jacrev(outputs))(hot)  # [T, T, 1, V]
-    return np.asarray(jnp.linalg.norm(slopes[:, :, 0], axis=-1))
+  slopes = jax.jit(jax.jacrev(outputs))  # [T, T, 1, V]
+
+  def reach(reset: np.ndarray) -> np.ndarray:
+    found = np.asarray(slopes(hot, reset))
+    return np.linalg.norm(found[:, :, 0], axis=-1)
 
   cut, whole = reach(fresh), reach(np.zeros_like(fresh))
   place = np.arange(steps)

@@ -1,6 +1,6 @@
 """Training on memory tasks, all lags of a kind of network side by side."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -11,7 +11,6 @@ from experiments.studies import small_network
 from seqmodels.training import ensemble, objective, optimizers
 from seqmodels.training import state as states
 
-DISPATCH = 25  # steps a dispatch, and a point of the curves
 # sigmoid(+-_SHUT) is 0 or 1 to the last bit, its slope 0: held for good.
 _SHUT = 1000.0
 
@@ -35,6 +34,22 @@ def _orthogonal(params: Any, random: np.random.Generator) -> Any:
   return params._replace(recurrent_kernel=np.float32(rotation))
 
 
+def _scaled(scale: float) -> Callable[..., Any]:
+  """A rotation times a number for the recurrent weights."""
+
+  def change(params: Any, random: np.random.Generator) -> Any:
+    rotated = _orthogonal(params, random)
+    return rotated._replace(recurrent_kernel=scale * rotated.recurrent_kernel)
+
+  return change
+
+
+def _identity(params: Any, random: np.random.Generator) -> Any:
+  del random
+  size = params.recurrent_kernel.shape[0]
+  return params._replace(recurrent_kernel=np.eye(size, dtype=np.float32))
+
+
 def _bias(gate: int, value: float) -> Callable[..., Any]:
   """One gate's biases at a value."""
 
@@ -56,17 +71,36 @@ PLAIN = {
 # Remedies, and a GRU with one of its gates alone (r, z, n are its blocks).
 CHANGED = {
   "Elman, orthogonal start": Entrant("elman", _orthogonal),
+  "Elman, identity start": Entrant("elman", _identity),
+  "Elman, twice a rotation": Entrant("elman", _scaled(2.0)),
   "GRU, reset gate only": Entrant("gru", _bias(1, -_SHUT)),
   "GRU, update gate only": Entrant("gru", _bias(0, _SHUT)),
   "LSTM, forget bias 5": Entrant("lstm", _bias(1, 5.0)),
 }
+ENTRANTS = PLAIN | CHANGED
 
 
 class Member(NamedTuple):
-  """One network on one task."""
+  """One network on one task, whose seed is that of its weights too."""
 
   entrant: str
-  task: Any  # with `segments(start, count)` and `length`
+  task: Any  # with `segments(start, count)`, `length` and `seed`
+
+
+class Recipe(NamedTuple):
+  """How networks are trained.
+
+  Attributes:
+    rate: of the rule.
+    rule: its name, "adam" or "sgd".
+    clip_norm: bound on the norm of the gradient; 0 clips nothing.
+    losses: what is minimised; symbols' nats by default.
+  """
+
+  rate: float
+  rule: str = "adam"
+  clip_norm: float = 1.0
+  losses: Callable[..., Any] | None = None
 
 
 class Trained(NamedTuple):
@@ -75,8 +109,8 @@ class Trained(NamedTuple):
   nats: np.ndarray  # a scored position, by dispatch
   start: Any  # weights before training
   params: Any  # and after
-  scored: int  # positions a dispatch
-  seconds: float = 0.0
+  scored: int  # positions of the last two dispatches
+  largest: float  # norm of a gradient on the way, before any clipping
 
   @property
   def last(self) -> float:
@@ -94,8 +128,7 @@ def train(
   inputs: int,
   outputs: int,
   steps: int,
-  rate: float,
-  losses: Callable[..., Any] | None = None,
+  recipe: Recipe,
 ) -> dict[Member, Trained]:
   """Trains all of them, those of one kind of cell as one compiled program.
 
@@ -105,17 +138,15 @@ def train(
     inputs: of the networks, and so the next.
     outputs: of the networks.
     steps: how many.
-    rate: of Adam; the norm of the gradient is clipped at 1.
-    losses: what is minimised; symbols' nats by default.
+    recipe: the rule, and what is minimised.
   """
   found: dict[Member, Trained] = {}
-  entrants = PLAIN | CHANGED
-  for kind in dict.fromkeys(entrants[m.entrant].kind for m in members):
-    group = [m for m in members if entrants[m.entrant].kind == kind]
+  for kind in dict.fromkeys(ENTRANTS[m.entrant].kind for m in members):
+    group = [m for m in members if ENTRANTS[m.entrant].kind == kind]
     network = small_network.Network(
       kind, study.config.settings.features, inputs, outputs
     )
-    found |= _train(study, network, group, steps, rate, losses)
+    found |= _train(study, network, group, steps, recipe)
   return {member: found[member] for member in members}
 
 
@@ -124,47 +155,59 @@ def _train(
   network: small_network.Network,
   members: Sequence[Member],
   steps: int,
-  rate: float,
-  losses: Callable[..., Any] | None,
+  recipe: Recipe,
 ) -> dict[Member, Trained]:
-  settings = study.config.settings
-  optimizer = optimizers.build("adam", learning_rate=rate, clip_norm=1.0)
+  optimizer = optimizers.build(
+    recipe.rule,
+    learning_rate=recipe.rate,
+    momentum=0.9 if recipe.rule == "adam" else 0.0,
+    clip_norm=recipe.clip_norm,
+  )
+  losses = recipe.losses
   model = network if losses else network.predictor()
-  one = states.create(
-    model, optimizer, batch=settings.batch, seed=study.config.seed
-  )
-  begun = [_changed(study, one.params, member) for member in members]
-  state = small_network.side_by_side(one, begun)
-  run = ensemble.make_train_steps(
-    model, optimizer, losses=losses or objective.of_symbols
-  )
+  batch = study.config.settings.batch
+  fresh = {
+    seed: states.create(model, optimizer, batch=batch, seed=seed)
+    for seed in {member.task.seed for member in members}
+  }
+  begun = [_changed(fresh[m.task.seed].params, m) for m in members]
   length = max(member.task.length for member in members)
-  nats, scored = [], []
-  for start in range(0, steps, DISPATCH):
-    study.signals.check()
-    drawn = [
+
+  def segments(start: int, count: int) -> list[Any]:
+    return [
       jax.tree.map(
-        lambda leaf: _filled(leaf, length), m.task.segments(start, DISPATCH)
+        lambda leaf: _filled(leaf, length), m.task.segments(start, count)
       )
       for m in members
     ]
-    state, metrics = run(state, jax.tree.map(lambda *x: np.stack(x), *drawn))
-    scored.append(np.sum(metrics.scored, axis=1))
-    nats.append(np.sum(metrics.nats, axis=1) / scored[-1])
-  curves = np.array(nats).T
-  params = small_network.apart(state.params, len(members))
+
+  course = small_network.train_side_by_side(
+    fresh[members[0].task.seed],
+    begun,
+    ensemble.make_train_steps(
+      model, optimizer, losses=losses or objective.of_symbols
+    ),
+    segments,
+    steps=steps,
+    check=study.signals.check,
+  )
   return {
     member: Trained(
-      curves[place], begun[place], params[place], int(2 * scored[-1][place])
+      course.nats[place],
+      begun[place],
+      course.params[place],
+      int(2 * course.scored[place]),
+      float(course.largest[place]),
     )
     for place, member in enumerate(members)
   }
 
 
-def _changed(study: fundamentals.Study, params: Any, member: Member) -> Any:
-  entrant = (PLAIN | CHANGED)[member.entrant]
+def _changed(params: Any, member: Member) -> Any:
+  entrant = ENTRANTS[member.entrant]
   cell, *readout = jax.device_get(params)
-  return (entrant.change(cell, study.random), *readout)
+  random = np.random.default_rng(member.task.seed)
+  return (entrant.change(cell, random), *readout)
 
 
 def _filled(leaf: np.ndarray, length: int) -> np.ndarray:
@@ -172,13 +215,3 @@ def _filled(leaf: np.ndarray, length: int) -> np.ndarray:
   extra = [(0, 0)] * leaf.ndim
   extra[1] = (0, length - leaf.shape[1])
   return np.pad(leaf, extra)
-
-
-def curves_of(
-  trained: Mapping[Member, Trained],
-) -> dict[Member, tuple[np.ndarray, np.ndarray]]:
-  """(steps, nats) of each."""
-  return {
-    member: (DISPATCH * (0.5 + np.arange(len(one.nats))), one.nats)
-    for member, one in trained.items()
-  }

@@ -6,17 +6,15 @@ from collections.abc import Sequence
 import numpy as np
 
 from experiments import fundamentals
-from experiments.studies import ngram_samples, smoothing
-from seqmodels import errors
-from seqmodels.io import report, study_plot
-
-UNITS = {"words": "word", "characters": "character"}
-# Those of the figure.
-DRAWN = (
-  *(smoothing.ADD_K, smoothing.SINGLE, smoothing.SHORTER),
-  *(smoothing.BACKING, smoothing.MODIFIED),
+from experiments.studies import (
+  beside_networks,
+  ngram_samples,
+  smoothing,
+  smoothing_compared,
 )
-Fits = dict[str, dict[int, smoothing.Fit]]  # by form and order
+from seqmodels import errors
+from seqmodels.io import report
+
 REFERENCE = 141.0  # of 5-grams on the Penn Treebank
 REFERENCE_SOURCE = "Mikolov, as Graves (2013) cites"
 
@@ -25,9 +23,15 @@ def run(study: fundamentals.Study) -> list[report.Row]:
   """The page: sizes of tables, smoothing compared, unknown words, samples.
 
   Raises:
-    UserError: an order that is 0 or beyond the text, or an unknown level.
+    UserError: no orders, or one that is 0 or beyond the text; an unknown level;
+      a run that cannot be set beside.
   """
   orders = sorted(set(study.config.settings.orders))
+  if not orders:
+    raise errors.UserError(
+      "config.settings.orders has 0 orders; give at least one, from 1 on"
+    )
+  networks = beside_networks.runs_of(study)
   study.lesson.say("""
     A language model gives every text a probability, one symbol after the other.
     An n-gram model makes that possible by counting: it looks at the last n - 1
@@ -39,13 +43,14 @@ def run(study: fundamentals.Study) -> list[report.Row]:
 
     p(w | u) = c(u w) / c(u)      c counts in the training text, u is a context
   """)
-  rows = []
+  rows, best = [], {}
   for name in study.config.settings.levels:
     level = _level(study, name, orders)
     _sizes(study, level)
     study.signals.check()
-    fits = _compared(study, level, orders)
+    fits = smoothing_compared.add(study, level, orders)
     rows += _rows(study, level, fits)
+    best[name] = _best_of_all(level, fits)
     _checked(study, level, {form: fits[form][orders[-1]] for form in fits})
     study.signals.check()
     ngram_samples.samples(
@@ -56,15 +61,16 @@ def run(study: fundamentals.Study) -> list[report.Row]:
     )
     if name == "words":
       ngram_samples.unknown_words(study, orders[-1])
-  return rows
+  return rows + beside_networks.add(study, networks, best)
 
 
 def _level(
   study: fundamentals.Study, name: str, orders: Sequence[int]
 ) -> smoothing.Level:
-  if name not in UNITS:
+  if name not in smoothing_compared.UNITS:
     raise errors.UserError(
-      f"config.settings.levels names {name!r}" + errors.closest(name, UNITS)
+      f"config.settings.levels names {name!r}"
+      + errors.closest(name, smoothing_compared.UNITS)
     )
   tokens = ngram_samples.tokens(study, name)
   total = len(tokens.splits["train"])
@@ -87,6 +93,7 @@ def _sizes(study: fundamentals.Study, level: smoothing.Level) -> None:
     V = {size:,}. A table for n-grams would have V^n cells. At most N - n + 1 of
     them can be filled, and what is not filled is not impossible: the last
     column is the share of the test text's n-grams that training never showed.
+    (The weights of a recurrent network are as many however far back it looks.)
     """,
   )
   page.table(
@@ -104,120 +111,28 @@ def _sizes(study: fundamentals.Study, level: smoothing.Level) -> None:
   )
 
 
-def _compared(
-  study: fundamentals.Study, level: smoothing.Level, orders: Sequence[int]
-) -> Fits:
-  """The forms at every order; the table and the figure."""
-  page = study.lesson
-  page.section(f"{level.name.capitalize()}: smoothing compared")
-  if level.name == study.config.settings.levels[0]:
-    _explained(study)
-  settings = study.config.settings
-  fits: Fits = {form: {} for form in smoothing.FORMS}
-  for order in orders:
-    found = smoothing.fitted(
-      level, order, added=settings.added, pseudo_counts=settings.pseudo_counts
-    )
-    for form, fit in found.items():
-      fits[form][order] = fit
-    study.signals.check()
-  page.say(f"""
-    Perplexity a {UNITS[level.name]} of the test text,
-    {len(level.splits["test"]):,} {level.name}, by order n; in brackets the k or
-    e that did best on the validation text.
-  """)
-  page.table(
-    ["form", *(f"n = {order}" for order in orders)],
-    [
-      [
-        form,
-        *(
-          report.figure(fit.perplexity) + (fit.chosen and f" ({fit.chosen})")
-          for fit in by_order.values()
-        ),
-      ]
-      for form, by_order in fits.items()
-    ],
+def _best_of_all(
+  level: smoothing.Level, fits: smoothing_compared.Fits
+) -> beside_networks.Compared:
+  """The best n-gram, to be set beside networks."""
+  perplexity, order, form = min(
+    (fit.perplexity, order, form)
+    for form, by_order in fits.items()
+    for order, fit in by_order.items()
   )
-  _drawn(study, level, fits, orders)
-  page.say(f"""
-    Best orders: {_best(fits, smoothing.ADD_K)};
-    {_best(fits, smoothing.SHORTER)}; {_best(fits, smoothing.MODIFIED)}. A form
-    that knows contexts of one length alone gets worse as soon as those become
-    rare. One that passes on to the next shorter context, step by step, can
-    afford long ones, and what it does with the counts that it has decides the
-    rest. Backing off uses the shorter context only for what was never seen;
-    interpolating uses it always, which helps most where counts are ones.
-  """)
-  return fits
-
-
-def _drawn(
-  study: fundamentals.Study,
-  level: smoothing.Level,
-  fits: Fits,
-  orders: Sequence[int],
-) -> None:
-  words = level.name == "words"
-  unit = "perplexity a word" if words else "bits a character"
-  study_plot.curves(
-    study.lesson.figure(
-      f"smoothing_{level.name}",
-      f"{unit.capitalize()} of the test text against the order, by the form of "
-      "smoothing"
-      + ("." if words else " (bits are the logarithm of the perplexity)."),
-    ),
-    f"Orders and smoothing: {level.name}",
-    {
-      form: (
-        orders,
-        [
-          value if words else math.log2(value)
-          for value in (fits[form][order].perplexity for order in orders)
-        ],
-      )
-      for form in DRAWN
-    },
-    x="order n",
-    y=unit,
-    log_y=words,
-    marks=True,
+  return beside_networks.Compared(
+    level.name,
+    f"{order}-gram, {form}",
+    "static",
+    math.log2(perplexity),
+    len(level.splits["test"]),
   )
-
-
-def _best(fits: Fits, form: str) -> str:
-  order = min(fits[form], key=lambda n: fits[form][n].perplexity)
-  value = report.figure(fits[form][order].perplexity)
-  return f"{form}, n = {order} (perplexity {value})"
-
-
-def _explained(study: fundamentals.Study) -> None:
-  study.lesson.say("""
-    A symbol never seen after a context must not be impossible: one such symbol
-    makes the perplexity of the whole text infinite. Every remedy takes
-    probability from what was seen and gives it to what was not, and they differ
-    in how much, and to whom. Adding k to every count (Laplace: k = 1) gives to
-    all alike. Pseudo-counts give to what another model b expects:
-  """)
-  study.lesson.shown("""
-    add k           p(w | u) = (c(u w) + k) / (c(u) + k V)
-    pseudo-counts   p(w | u) = (c(u w) + e b(w | u)) / (c(u) + e)
-                    b = p(w), or b = p(w | u'), u' being u without its first
-    Kneser-Ney      p(w | u) = (c(u w) - d) / c(u) + g(u) p(w | u'),
-                    g(u) such that all sums to one
-  """)
-  study.lesson.say("""
-    Kneser and Ney take the same d < 1 from every count, and count the shorter
-    contexts differently: not how often u' w occurred, but after how many
-    different symbols. A word that is frequent in one phrase only is a bad guess
-    elsewhere. The modified form has three d, for counts of 1, 2 and more, all
-    estimated from the counts themselves. Both are shown interpolated (as above)
-    and backing off (the second term only where c(u w) = 0).
-  """)
 
 
 def _rows(
-  study: fundamentals.Study, level: smoothing.Level, fits: Fits
+  study: fundamentals.Study,
+  level: smoothing.Level,
+  fits: smoothing_compared.Fits,
 ) -> list[report.Row]:
   """Every form at the highest order up to 5, the best form at every order."""
   whole_treebank = study.config.data.source == "ptb" and not (
@@ -240,7 +155,7 @@ def _rows(
           evaluation="static",
           metric="perplexity",
           value=fit.perplexity,
-          unit=f"per {UNITS[level.name]}",
+          unit=f"per {smoothing_compared.UNITS[level.name]}",
           count=len(level.splits["test"]),
           seconds=fit.seconds,
           reference=REFERENCE if compared else None,

@@ -47,7 +47,7 @@ def samples(
   length = study.config.settings.sample[level]
   parts = []
   for order, model in models.items():
-    random = study.random
+    random = np.random.default_rng([study.config.seed, order])
     drawn: list[int] = []
     for _ in range(length):
       shares = model.distribution(drawn[-order:])

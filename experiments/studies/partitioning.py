@@ -1,41 +1,13 @@
 """Reading long sequences in minibatches: which pieces, and what state."""
 
-import itertools
-import time
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
-import jax
 import numpy as np
 
 from experiments import fundamentals
-from experiments.studies import readers
-from seqmodels import errors, units
-from seqmodels.data import streams
-from seqmodels.evaluation import static
+from experiments.studies import reader_training, readers, whole_sentences
+from seqmodels import errors
 from seqmodels.io import report, study_plot
-from seqmodels.models import language_model, predictor
-from seqmodels.training import loop, optimizers, state, step
-
-# Windows of each of three stretches of the test text.
-RUN = 1_000
-
-
-class Course(NamedTuple):
-  """What all trainings share."""
-
-  network: predictor.Predictor
-  optimizer: optimizers.Optimizer
-  train_steps: step.TrainSteps
-
-
-class Trained(NamedTuple):
-  """One reader's network."""
-
-  curve: list[tuple[int, float]]  # symbols read, bits of the validation text
-  streaming: float  # bits a character of the test text, read in one go
-  by_position: np.ndarray  # bits of the n-th symbol after a cleared state
-  seconds: float
 
 
 def run(study: fundamentals.Study) -> list[report.Row]:
@@ -66,7 +38,7 @@ def run(study: fundamentals.Study) -> list[report.Row]:
   page.section(
     "The same network, trained by each",
     f"""
-    A network of {settings.cell} cells
+    A network of {settings.cell.upper()} cells
     ({" and ".join(map(str, settings.features))} of them) over the
     {tokens.vocabulary.size} characters of the source
     `{study.config.data.source}`, with B = {settings.batch}, T =
@@ -77,30 +49,25 @@ def run(study: fundamentals.Study) -> list[report.Row]:
     equal weights to begin with. Scores are mean bits a character.
     """,
   )
-  course = _course(settings, tokens.vocabulary.size)
+  course = reader_training.build(settings, tokens.vocabulary.size)
   found = {
     name: [
-      _trained(study, course, splits, read, study.config.seed + i)
+      reader_training.trained(
+        study, course, splits, read, study.config.seed + i
+      )
       for i in range(settings.networks)
     ]
     for name, read in readers.READERS.items()
   }
-  return _results(study, found, len(splits["test"]))
-
-
-def _course(settings: Any, symbols: int) -> Course:
-  """One compiled step for all readers."""
-  network = language_model.as_predictor(
-    language_model.LanguageModel(
-      vocabulary_size=symbols,
-      features=tuple(settings.features),
-      cell=settings.cell,
-    )
+  rows = _results(study, found, len(splits["test"]))
+  whole_sentences.add(
+    study,
+    course.network,
+    found[readers.RANDOM][0].params,
+    splits["train"],
+    tokens.vocabulary.index.get("\n"),
   )
-  optimizer = optimizers.build(
-    "adam", learning_rate=settings.learning_rate, clip_norm=1.0
-  )
-  return Course(network, optimizer, step.make_train_steps(network, optimizer))
+  return rows
 
 
 def _check(splits: dict[str, np.ndarray], settings: Any) -> None:
@@ -108,6 +75,11 @@ def _check(splits: dict[str, np.ndarray], settings: Any) -> None:
     raise errors.UserError(
       f"config.settings.steps is {settings.steps} and dispatch is "
       f"{settings.dispatch}; make the steps a multiple of it"
+    )
+  if settings.positions <= settings.length:
+    raise errors.UserError(
+      f"config.settings.positions is {settings.positions} and length is "
+      f"{settings.length}; give more positions than a piece has"
     )
   if len(splits["test"]) <= settings.positions:
     raise errors.UserError(
@@ -117,90 +89,10 @@ def _check(splits: dict[str, np.ndarray], settings: Any) -> None:
     )
 
 
-def _trained(
-  study: fundamentals.Study,
-  course: Course,
-  splits: dict[str, np.ndarray],
-  read: Callable[..., readers.Reader],
-  seed: int,
-) -> Trained:
-  settings, network = study.config.settings, course.network
-  reader = read(
-    splits["train"], batch=settings.batch, length=settings.length, seed=seed
-  )
-  start = time.perf_counter()
-  curve, params = [], None
-  for done, params in _steps(settings, course, reader, seed):
-    bits = _streamed(network, params, splits["valid"], settings.streams)
-    curve.append((done * settings.batch * settings.length, bits))
-    study.signals.check()
-  return Trained(
-    curve,
-    _streamed(network, params, splits["test"], 1),
-    _by_position(network, params, splits["test"], settings.positions),
-    time.perf_counter() - start,
-  )
-
-
-def _by_position(
-  network: predictor.Predictor, params: Any, ids: np.ndarray, positions: int
-) -> np.ndarray:
-  """Bits of the n-th symbol after a cleared state, mean over many windows."""
-  # Long runs of windows one symbol apart: every place sees nearly the same
-  # symbols, and what differs is how much stands before them.
-  ends = np.linspace(0, len(ids) - positions, 4).astype(int)
-  first = np.concatenate(
-    [
-      np.arange(low, min(high, low + RUN))
-      for low, high in itertools.pairwise(ends)
-    ]
-  )
-  place = first + np.arange(positions)[:, None, None]  # [P, 1, B]
-  reset = np.broadcast_to(np.arange(positions)[:, None, None] == 0, place.shape)
-  scores = static.score(
-    network,
-    params,
-    (
-      ids[place].astype(np.int32),
-      ids[place + 1].astype(np.int32),
-      np.ones(place.shape, bool),
-      reset,
-    ),
-    streams=len(first),
-  )
-  return scores.nats / scores.counts / units.LOG2
-
-
-def _steps(
-  settings: Any, course: Course, reader: readers.Reader, seed: int
-) -> Iterator[tuple[int, Any]]:
-  """Steps done and weights, whenever an evaluation is due."""
-  now = state.create(
-    course.network, course.optimizer, batch=settings.batch, seed=seed
-  )
-  due = max(1, settings.steps // settings.evaluations)
-  for done in range(0, settings.steps, settings.dispatch):
-    segments = reader.segments(done, settings.dispatch)
-    now, metrics = course.train_steps(now, segments)
-    end = done + settings.dispatch
-    loop.check_finite(jax.device_get(metrics), end)
-    if end // due > done // due or end == settings.steps:
-      yield end, now.params
-
-
-def _streamed(
-  network: predictor.Predictor, params: Any, ids: np.ndarray, rows: int
-) -> float:
-  """Bits a character of a text in so many rows, the state carried along."""
-  whole = streams.SequentialStream(ids, batch=rows, length=64)
-  segments = whole.segments(0, whole.segments_per_epoch)
-  return static.evaluate(
-    network, params, segments, streams=rows
-  ).bits_per_symbol
-
-
 def _results(
-  study: fundamentals.Study, found: dict[str, list[Trained]], count: int
+  study: fundamentals.Study,
+  found: dict[str, list[reader_training.Trained]],
+  count: int,
 ) -> list[report.Row]:
   page, settings = study.lesson, study.config.settings
   means = {

@@ -35,8 +35,8 @@ def run(study: fundamentals.Study) -> list[report.Row]:
   """The page: definition, cases, models, traps, code lengths, continuations.
 
   Raises:
-    UserError: an order that is 0 or beyond the text, a restored run that is
-      none, or continuations that cannot be read.
+    UserError: no orders, or one that is 0 or beyond the text, a restored run
+      that is none, or continuations that cannot be read.
   """
   given = continuations.given(study.config.settings)
   networks = continuations.networks(study.config.settings)
@@ -118,6 +118,10 @@ def _counted(study: fundamentals.Study) -> Counted:
     np.asarray(tokens.splits[name]).astype(np.int64) + shift
     for name in ("train", "test")
   )
+  if not settings.orders:
+    raise errors.UserError(
+      "config.settings.orders has 0 orders; give at least one, from 1 on"
+    )
   for order in settings.orders:
     if not 1 <= order <= len(train):
       raise errors.UserError(
@@ -302,7 +306,8 @@ def _code(study: fundamentals.Study, counted: Counted) -> None:
   page.section("Surprise is code length")
   page.say(f"""
     No code can spend less than -log2 p bits on a symbol of probability p, on
-    average, and a range coder comes as near as whole bytes allow. The first
+    average, and a range coder comes as near as its words of four bytes allow.
+    The first
     {len(text):,} characters of the test text surprise the {reach}-gram by
     {ideal:,.1f} bytes in all. Coded with its probabilities they are
     {len(code):,} bytes, and decoded again they are

@@ -154,3 +154,12 @@ def joined(
   slope = 2 * side.T @ one
   apart = np.vstack([2 * x.T @ two, 2 * state.T @ two])
   return float(np.abs(one - two).max()), float(np.abs(slope - apart).max())
+
+
+def far(a: Any, b: Any) -> float:
+  """The largest difference between two trees of one shape."""
+  pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+  return max(
+    float(np.max(np.abs(np.asarray(one) - np.asarray(two))))
+    for one, two in pairs
+  )

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import fundamentals
-from experiments.studies import gradient_reach as reaches
+from experiments.studies import small_network
 from seqmodels.cells import segmented, unroll
 from seqmodels.io import canvas
 
@@ -76,8 +76,11 @@ def costs(study: fundamentals.Study) -> None:
     cell and {growth[_AGAIN]:.2f} with recomputation, which takes
     {last[_FUSED].bytes / last[_AGAIN].bytes:.0f} times less memory at T =
     {long:,} for {last[_AGAIN].seconds / last[_FUSED].seconds:.2f} times the
-    processor's time (best of {_REPEATS}). The fused cell forms the gradient of
-    the weights in one product after its loop, where autodiff adds to it at
+    processor's time (best of {_REPEATS}). By a count of operations that should
+    be about 4/3, a backward pass being worth two forward ones; but a chunk's
+    arrays are small enough to stay in the processor's cache, which may give
+    more than the second forward pass takes. The fused cell forms the gradient
+    of the weights in one product after its loop, where autodiff adds to it at
     every step.
     """
   )
@@ -106,20 +109,11 @@ def costs(study: fundamentals.Study) -> None:
 
 def _measured(study: fundamentals.Study, steps: int) -> dict[str, _Cost]:
   settings = study.config.settings
-  features, cell = settings.features, reaches.cell_of(settings.cost_cell)
+  features, cell = settings.features, small_network.cell_of(settings.cost_cell)
   random = study.random
-
-  def normal(leaf: Any, scale: float = features**-0.5) -> jax.Array:
-    return jnp.asarray(scale * random.normal(size=leaf.shape), jnp.float32)
-
-  params = jax.tree.map(
-    normal,
-    jax.eval_shape(
-      lambda: cell.init_params(jax.random.key(0), _INPUTS, features)
-    ),
-  )
+  params = small_network.drawn(cell, _INPUTS, features, random, features**-0.5)
   carry = cell.initial_carry((_ROWS,), features)
-  xs = normal(np.empty((steps, _ROWS, _INPUTS)), 1.0)
+  xs = jnp.asarray(random.normal(size=(steps, _ROWS, _INPUTS)), jnp.float32)
 
   def plain(*given: Any, **options: Any) -> Any:
     return unroll.unroll(cell.step, *given, **options)

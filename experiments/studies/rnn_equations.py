@@ -9,28 +9,12 @@ import numpy as np
 
 from experiments import fundamentals
 from experiments.studies import (
+  character_networks,
   character_training,
   gate_limits,
   plain_networks,
 )
 from seqmodels.cells import products
-from seqmodels.models import language_model
-
-# What a cell is called on a page, and in the library.
-CELLS = {"RNN": "elman", "GRU": "gru", "LSTM": "lstm"}
-
-
-def model(cell: str, symbols: int, **settings: Any) -> Any:
-  """A language model as this page has it: no skips, no peepholes."""
-  options = {"peepholes": False} if cell == "lstm" else None
-  return language_model.LanguageModel(
-    vocabulary_size=symbols,
-    cell=cell,
-    options=options,
-    input_skips=False,
-    output_skips=False,
-    **settings,
-  )
 
 
 def equations(study: fundamentals.Study) -> None:
@@ -75,7 +59,7 @@ def equations(study: fundamentals.Study) -> None:
     ["network", "outputs", "last state", "gradients (relative)"],
     [
       [name, *agreement(cell, study.config.seed)]
-      for name, cell in CELLS.items()
+      for name, cell in character_networks.CELLS.items()
     ],
   )
   halves, perceptron, shapes = network_facts(study.config.seed)
@@ -99,7 +83,7 @@ def agreement(cell: str, seed: int) -> list[float]:
     Of the outputs, the last state and, relative to the largest, the gradients.
   """
   rows, steps, symbols = 4, 20, 11
-  network = language_model.as_predictor(model(cell, symbols, features=(7,)))
+  network = character_networks.network(cell, symbols, (7,))
   random = np.random.default_rng(seed)
   params = character_training.drawn(network, random, 0.4)
   ids = random.integers(symbols, size=(steps, rows)).astype(np.int32)
@@ -127,9 +111,9 @@ def agreement(cell: str, seed: int) -> list[float]:
   (_, theirs), expected = jax.value_and_grad(plain, has_aux=True)(params)
   most = max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(expected))
   return [
-    far(ours[0], theirs[0]),
-    far(ours[1], theirs[1]),
-    far(slopes, expected) / most,
+    plain_networks.far(ours[0], theirs[0]),
+    plain_networks.far(ours[1], theirs[1]),
+    plain_networks.far(slopes, expected) / most,
   ]
 
 
@@ -149,7 +133,10 @@ def network_facts(seed: int) -> tuple[float, float, str]:
   outputs, state = plain_networks.rnn(params, zero, xs)
   first, middle = plain_networks.rnn(params, zero, xs[:37])
   second, last = plain_networks.rnn(params, middle, xs[37:])
-  halves = max(far(jnp.concatenate([first, second]), outputs), far(last, state))
+  halves = max(
+    plain_networks.far(jnp.concatenate([first, second]), outputs),
+    plain_networks.far(last, state),
+  )
   w_xh, w_hh, b_h, w_hq, b_q = params
   alone, _ = plain_networks.rnn((w_xh, 0 * w_hh, b_h, w_hq, b_q), zero, xs)
   rows = xs.reshape(-1, d)
@@ -158,7 +145,7 @@ def network_facts(seed: int) -> tuple[float, float, str]:
     f"{steps} inputs of shape {xs.shape[1:]} give outputs of shape "
     f"{outputs.shape} and a state of shape {state.shape}"
   )
-  return halves, far(alone.reshape(-1, d), perceptron), shapes
+  return halves, plain_networks.far(alone.reshape(-1, d), perceptron), shapes
 
 
 def concatenation(study: fundamentals.Study) -> None:
@@ -204,7 +191,10 @@ def gates(study: fundamentals.Study) -> None:
   )
   page.table(
     ["gates", "then", "largest difference"],
-    gate_limits.facts(study.config.seed),
+    [
+      [setting, claim, f"{far:.1g}"]
+      for setting, claim, far in gate_limits.facts(study.config.seed)
+    ],
   )
   usual, open_gate = reset_placement(study.config.seed)
   page.say(
@@ -221,7 +211,7 @@ def gates(study: fundamentals.Study) -> None:
 
 def reset_placement(seed: int) -> tuple[float, float]:
   """How far the two GRUs are apart: as they are, and with R = 1."""
-  network = language_model.as_predictor(model("gru", 5, features=(6,)))
+  network = character_networks.network("gru", 5, (6,))
   random = np.random.default_rng(seed)
   params = character_training.drawn(network, random, 0.4)
   # Only the first GRU has no second bias.
@@ -234,7 +224,7 @@ def reset_placement(seed: int) -> tuple[float, float]:
     state = np.zeros((2, 6), np.float32)
     one, _ = plain_networks.gru(held, state, inputs)
     two, _ = plain_networks.gru(held, state, inputs, reset_first=True)
-    found.append(far(one, two))
+    found.append(plain_networks.far(one, two))
   return found[0], found[1]
 
 
@@ -272,13 +262,4 @@ def row_choice(seed: int) -> tuple[float, float]:
     )
   ]
   ((_, one), slope), ((_, two), other) = found
-  return far(one, two), far(slope, other)
-
-
-def far(a: Any, b: Any) -> float:
-  """The largest difference between two trees of one shape."""
-  pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
-  return max(
-    float(np.max(np.abs(np.asarray(one) - np.asarray(two))))
-    for one, two in pairs
-  )
+  return plain_networks.far(one, two), plain_networks.far(slope, other)

@@ -3,15 +3,10 @@
 import math
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-
 from experiments import fundamentals
 from seqmodels.io import canvas
 from seqmodels.models import conditional_table
-from seqmodels.models import predictor as predictors
-from seqmodels.sampling import beam
+from seqmodels.sampling import beam, continuation
 
 # The worked example: A, B, C and the end, after each prefix.
 NAMES = ("A", "B", "C", "end")
@@ -26,8 +21,15 @@ TABLE = {
 }
 _LONGEST = 4
 
-# Of the random models.
-_SYMBOLS, _STEPS = 4, 6
+# Five symbols, to watch a beam of two.
+FIVE = "ABCDE"
+FIVE_TABLE = {
+  (): (0.35, 0.15, 0.3, 0.1, 0.1),
+  (0,): (0.1, 0.5, 0.15, 0.15, 0.1),
+  (2,): (0.15, 0.15, 0.15, 0.15, 0.4),
+  (0, 1): (0.2, 0.1, 0.2, 0.3, 0.2),
+  (2, 4): (0.1, 0.1, 0.1, 0.6, 0.1),
+}
 
 
 def worked_example(study: fundamentals.Study) -> None:
@@ -75,14 +77,56 @@ def worked_example(study: fundamentals.Study) -> None:
       )
     ],
   )
-  page.say(
-    """
+
+
+def beam_at_work(study: fundamentals.Study) -> None:
+  """Three steps of a beam of two over five symbols."""
+  page, symbols = study.lesson, len(FIVE)
+  page.section(
+    "A beam at work",
+    f"""
     A beam keeps the k likeliest strings so far, extends each by every symbol
     and keeps the k likeliest of all these. One that ends is put aside and grows
-    no more. With 10,000 words and sentences of 10, greedy search tries 100,000
-    extensions, a beam of two 200,000, and exhaustive search 10^40.
+    no more. Here are three steps of a beam of two over {symbols} symbols. After
+    the first step {2 * symbols} extensions are tried at each, of
+    {symbols}, {symbols**2} and {symbols**3} strings that there are.
+    """,
+  )
+  page.table(
+    ["step", "tried", "kept", "probability", "kept", "probability"],
+    [
+      [
+        step,
+        symbols if step == 1 else 2 * symbols,
+        *(
+          cell
+          for one in kept
+          for cell in (
+            "".join(FIVE[i] for i in one.symbols),
+            f"{math.exp(one.log_probability):.3f}",
+          )
+        ),
+      ]
+      for step, kept in enumerate(beam_steps(), 1)
+    ],
+  )
+  page.say(
+    """
+    At the last step the second string overtakes the first: greedy search, which
+    holds one alone, would have missed it. With 10,000 words
+    and sentences of 10, greedy search tries 100,000 extensions, a beam of two
+    about 200,000, and exhaustive search 10^40.
     """
   )
+
+
+def beam_steps() -> list[list[continuation.Continuation]]:
+  """What the beam of two holds after each step."""
+  predictor, params = conditional_table.as_predictor(FIVE_TABLE)
+  return [
+    beam.search(predictor, params, width=2, length=length, length_penalty=0)
+    for length in (1, 2, 3)
+  ]
 
 
 def length_penalty(study: fundamentals.Study) -> None:
@@ -91,9 +135,9 @@ def length_penalty(study: fundamentals.Study) -> None:
   page.section(
     "Short strings and long ones",
     """
-    Every further symbol multiplies by a probability, so the likeliest string is
-    a short one. Dividing the logarithm by a power of the length makes up for
-    it:
+    Every further symbol multiplies by a probability, so the likeliest string
+    tends to be a short one. Dividing the logarithm by a power of the length
+    makes up for it:
     """,
   )
   page.shown("score = (1 / L^alpha) (log P(x_1) + ... + log P(x_L | ...))")
@@ -115,7 +159,7 @@ def length_penalty(study: fundamentals.Study) -> None:
       ]
     )
   page.table(
-    ["alpha", "best of all", "probability", "beam of 2", "probability"], body
+    ["alpha", "best of all", "probability", "a beam of 2", "probability"], body
   )
   page.say(
     """
@@ -183,122 +227,3 @@ def _draw(path: canvas.Path) -> None:
         4.4, place[1], f"{name}\n{total:.3f}", color=colours[side],
         va="center", fontsize=9,
       )  # fmt: skip
-
-
-def random_models(study: fundamentals.Study) -> None:
-  """How wide a beam has to be, over models that know the last two symbols."""
-  page, count = study.lesson, study.config.settings.models
-  page.section(
-    "How wide a beam has to be",
-    f"""
-    A beam of V^(T-1) keeps every string but for the last symbol and so is
-    exhaustive. Far fewer mostly do. {count} random models of {_SYMBOLS}
-    symbols, each with probabilities that depend on the two symbols before, were
-    searched for the likeliest string of {_STEPS} symbols, of which there are
-    {_SYMBOLS**_STEPS:,}.
-    """,
-  )
-  widths = (1, 2, 4, 8, 16, 32, 128, _SYMBOLS ** (_STEPS - 1))
-  gaps = search_gaps(study.random, count, widths)
-  found = (gaps == 0).mean(axis=0)
-  _draw_widths(
-    page.figure(
-      "widths",
-      "Left, the share of the models whose likeliest string a beam finds; "
-      "right, the nats by which what it finds falls short, on average.",
-    ),
-    widths,
-    found,
-    gaps.mean(axis=0),
-  )
-  page.table(
-    ["width", "found the best", "nats short, mean", "nats short, most"],
-    [
-      [f"{width}", f"{100 * share:.0f}%", float(gap.mean()), float(gap.max())]
-      for width, share, gap in zip(widths, found, gaps.T, strict=True)
-    ],
-  )
-  worse = int(np.sum(np.diff(gaps, axis=1).max(axis=1) > 0))
-  page.say(
-    f"""
-    No beam ever finds anything better than the best, and the widest finds it
-    always. A wider beam is not always the better one: the string that a narrow
-    beam follows may be crowded out. That happened between some two of the
-    widths in {worse} of the {count} models.
-    """
-  )
-
-
-def _draw_widths(
-  path: canvas.Path,
-  widths: tuple[int, ...],
-  found: np.ndarray,
-  short: np.ndarray,
-) -> None:
-  with canvas.figure(path, height=2.9) as drawing:
-    pairs = drawing.subplots(1, 2)
-    for pair, values, name in zip(
-      pairs,
-      (100 * found, short),
-      ("best string found, % of models", "short of it, nats"),
-      strict=True,
-    ):
-      canvas.clean(pair)
-      pair.plot(widths, values, "o-", ms=4, lw=1.6, color=canvas.COLOURS[0])
-      pair.set_xscale("log", base=2)
-      pair.set_xticks(widths, [str(width) for width in widths], fontsize=8)
-      pair.minorticks_off()
-      pair.set_ylim(bottom=0)
-      pair.set_xlabel("width of the beam")
-      pair.set_ylabel(name)
-
-
-def search_gaps(
-  random: np.random.Generator, count: int, widths: tuple[int, ...]
-) -> np.ndarray:
-  """Nats between the likeliest string and what each beam finds.
-
-  Args:
-    random: of the models.
-    count: how many.
-    widths: of the beams.
-
-  Returns:
-    float [count, widths].
-  """
-  predictor = _second_order()
-  logits = random.normal(
-    scale=1.5, size=(count, _SYMBOLS + 1, _SYMBOLS + 1, _SYMBOLS)
-  )
-  gaps = np.zeros((count, len(widths)))
-  for row, one in enumerate(logits):
-    params = jnp.asarray(one, jnp.float32)
-    best = beam.exhaustive(predictor, params, length=_STEPS, length_penalty=0)
-    for column, width in enumerate(widths):
-      found = beam.search(
-        predictor, params, width=width, length=_STEPS, length_penalty=0
-      )[0]
-      gaps[row, column] = best[0].log_probability - found.log_probability
-  # What is left of float32's rounding is no gap.
-  return np.where(np.abs(gaps) < 1e-4, 0.0, gaps)
-
-
-def _second_order() -> predictors.Predictor:
-  """Logits by the last two symbols; the null vector is one symbol more."""
-
-  def apply(
-    params: Any, carry: jax.Array, inputs: jax.Array, reset: jax.Array
-  ) -> tuple[jax.Array, jax.Array]:
-    def step(
-      before: jax.Array, symbol: jax.Array
-    ) -> tuple[jax.Array, jax.Array]:
-      return symbol, params[before, symbol]
-
-    return jax.lax.scan(step, carry, jnp.where(inputs < 0, _SYMBOLS, inputs))
-
-  return predictors.Predictor(
-    apply=apply,
-    initial_carry=lambda batch: jnp.full((batch,), _SYMBOLS),
-    init=lambda key: jnp.zeros((_SYMBOLS + 1, _SYMBOLS + 1, _SYMBOLS)),
-    vocabulary_size=_SYMBOLS,
-  )

@@ -118,6 +118,7 @@ def errors(
   x: str,
   noise: float,
   marks: Mapping[str, Sequence[float]] | None = None,
+  levels: Mapping[str, float] | None = None,
 ) -> None:
   """Mean squared errors over places that double, above the noise's.
 
@@ -130,6 +131,7 @@ def errors(
     noise: the floor.
     marks: values by the name of the curve whose colour they have; without any,
       the curves themselves are marked.
+    levels: of models that have no such place, by name.
   """
   with canvas.axes(path, title, height=3.8) as pair:
     for colour, (name, values) in zip(
@@ -143,6 +145,7 @@ def errors(
         )
     pair.axhline(noise, color=canvas.GREY, lw=1.0, ls="--", zorder=1)
     _note(pair, "noise", (places[0], noise), "left", "top")
+    canvas.references(pair, levels or {})
     lowest = min(noise, *(min(values) for values in curves.values()))
     pair.set_ylim(bottom=0.7 * lowest)
     pair.set_xlabel(x)

@@ -17,6 +17,8 @@ from seqmodels.models import autoregressive, linear_autoregression
 from seqmodels.training import optimizers, series_fitting
 
 LEAST_SQUARES = "linear, least squares"
+# Cells of the recurrent networks, by their names on the page.
+CELLS = {"RNN": "elman", "GRU": "gru", "LSTM": "lstm"}
 
 
 class Fitted(NamedTuple):
@@ -35,6 +37,36 @@ class Fitted(NamedTuple):
   ahead: list[list[forecasts.Forecasts]]
   runs: np.ndarray
   seconds: float
+
+
+def networks(study: fundamentals.Study) -> dict[str, str]:
+  """Cells of the networks that the settings name.
+
+  Raises:
+    UserError: no network, or one of another name.
+  """
+  names = study.config.settings.networks
+  for name in names or ("",):
+    if name not in CELLS:
+      raise errors.UserError(
+        f"config.settings.networks names {name!r}" + errors.closest(name, CELLS)
+      )
+  return {name: CELLS[name] for name in names}
+
+
+def best_network(
+  study: fundamentals.Study, fitted: dict[str, Fitted], many: np.ndarray
+) -> str:
+  """That which misses least one step ahead on the test; it is drawn."""
+
+  def missed(name: str) -> float:
+    ahead = (found[0] for found in fitted[name].ahead)
+    return sum(
+      float(forecasts.errors_by_step([one], xs, seen(study))[0])
+      for one, xs in zip(ahead, many, strict=True)
+    )
+
+  return min(networks(study), key=missed)
 
 
 def seen(study: fundamentals.Study) -> int:
@@ -70,7 +102,7 @@ def fit(study: fundamentals.Study, many: np.ndarray) -> dict[str, Fitted]:
     steps=epochs * -(-(seen(study) - length) // settings.batch),
     clip_norm=1.0,
   )
-  for name, cell in (("RNN", "elman"), ("GRU", "gru"), ("LSTM", "lstm")):
+  for name, cell in networks(study).items():
     study.signals.check()
     model = autoregressive.latent(cell, (settings.hidden,))
     params = learned(study, many, model, gentle, length, epochs)

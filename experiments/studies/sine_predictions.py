@@ -13,8 +13,6 @@ from seqmodels.io import report
 from seqmodels.models import autoregressive, linear_autoregression
 
 LEAST_SQUARES = sine_models.LEAST_SQUARES
-# What is drawn where all models would be too many.
-_DRAWN = (LEAST_SQUARES, "GRU")
 
 
 def one_step(
@@ -77,10 +75,19 @@ def one_step(
       "Predictions one step ahead of the first series; below, a part enlarged.",
     ),
     many[0],
-    {name: fitted[name].ahead[0][0] for name in _DRAWN},
+    {name: fitted[name].ahead[0][0] for name in _drawn(study, fitted, many)},
     first,
     enlarged=(first, first + 120),
   )
+
+
+def _drawn(
+  study: fundamentals.Study,
+  fitted: dict[str, sine_models.Fitted],
+  many: np.ndarray,
+) -> tuple[str, str]:
+  """What is drawn where all models would be too many."""
+  return LEAST_SQUARES, sine_models.best_network(study, fitted, many)
 
 
 def _before(found: forecasts.Forecasts, first: int) -> forecasts.Forecasts:
@@ -216,6 +223,7 @@ def k_steps(
           evaluation="k steps ahead",
           metric="sse",
           value=float(np.mean(errors)),
+          unit="mean of squares",
           count=sum(int(np.sum(one.times >= first)) for one in chosen),
           seconds=entry.seconds,
         )
@@ -235,7 +243,7 @@ def k_steps(
     many[0],
     {
       name: {k: fitted[name].ahead[0][k - 1] for k in settings.horizons}
-      for name in _DRAWN
+      for name in _drawn(study, fitted, many)
     },
     first,
   )

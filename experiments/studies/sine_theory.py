@@ -130,6 +130,7 @@ def accumulation(
     name: 100 * float(np.mean(np.diff(curve) > 0))
     for name, curve in curves.items()
   }
+  best = sine_models.best_network(study, fitted, many)
   page.say(
     f"""
     With c below 1 the error levels out at e / (1 - c), with c = 1 it grows like
@@ -137,7 +138,7 @@ def accumulation(
     start from the linear model's error of one step, and the models' errors in
     colour, without the noise's share. Errors do rise with the steps: for
     least squares {rising[LEAST_SQUARES]:.0f} % of the steps raise the error,
-    for the GRU {rising["GRU"]:.0f} %. But they do not rise as fast as c = 1
+    for the {best} {rising[best]:.0f} %. But they do not rise as fast as c = 1
     would have it, the worst case, in which all errors pull the same way.
     """
   )

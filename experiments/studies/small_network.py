@@ -1,6 +1,7 @@
-"""One cell and one linear layer above it: the networks of small studies."""
+"""One cell and a linear layer above it: small studies' networks, trained."""
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -11,6 +12,31 @@ from seqmodels.cells import cell as cells
 from seqmodels.cells import products
 from seqmodels.models import predictor as predictors
 from seqmodels.training import state as states
+from seqmodels.training import step as step_lib
+
+DISPATCH = 25  # steps of training a dispatch, and a point of the curves
+
+
+@functools.cache
+def cell_of(kind: str) -> cells.Cell:
+  """A cell by its name, an LSTM without peepholes."""
+  return cells.get(kind, **({"peepholes": False} if kind == "lstm" else {}))
+
+
+def drawn(
+  cell: cells.Cell,
+  inputs: int,
+  features: int,
+  random: np.random.Generator,
+  scale: float,
+) -> Any:
+  """Normal weights of that deviation, biases too; float64 where enabled."""
+  shapes = jax.eval_shape(
+    lambda: cell.init_params(jax.random.key(0), inputs, features)
+  )
+  return jax.tree.map(
+    lambda leaf: jnp.asarray(scale * random.normal(size=leaf.shape)), shapes
+  )
 
 
 class Network(NamedTuple):
@@ -31,8 +57,7 @@ class Network(NamedTuple):
   @property
   def cell(self) -> cells.Cell:
     """Its functions."""
-    options = {"peepholes": False} if self.kind == "lstm" else {}
-    return cells.get(self.kind, **options)
+    return cell_of(self.kind)
 
   def init(self, key: jax.Array) -> Any:
     """Fresh weights: of the cell, of the readout and its bias."""
@@ -70,16 +95,73 @@ class Network(NamedTuple):
     return carry, self.read(params, hs)[..., 0]
 
 
-def side_by_side(
-  state: states.TrainState, params: Sequence[Any]
-) -> states.TrainState:
-  """Several states along a new leading axis, alike but for their weights.
+class Course(NamedTuple):
+  """How S networks trained side by side fared.
 
-  On the host: to stack every leaf apart on the device is a program each.
+  Attributes:
+    nats: a scored position, by dispatch: [S, D].
+    scored: positions of a dispatch, [S].
+    largest: norm of a gradient on the way, before any clipping, [S].
+    params: weights at the end, one a network.
+  """
+
+  nats: np.ndarray
+  scored: np.ndarray
+  largest: np.ndarray
+  params: list[Any]
+
+
+def middles(dispatches: int) -> np.ndarray:
+  """The steps in the middle of so many dispatches."""
+  return DISPATCH * (0.5 + np.arange(dispatches))
+
+
+def train_side_by_side(
+  state: states.TrainState,
+  begun: Sequence[Any],
+  train_steps: step_lib.TrainSteps,
+  segments: Callable[[int, int], Sequence[Any]],
+  *,
+  steps: int,
+  check: Callable[[], None],
+) -> Course:
+  """Trains several networks as one compiled program.
 
   Args:
     state: fresh, for the optimiser's zeros, the carry and the key.
-    params: weights of each.
+    begun: weights of each.
+    train_steps: of `ensemble.make_train_steps`.
+    segments: (step, count) -> what each network reads, leaves [K, T, B, ...].
+    steps: how many, in whole dispatches.
+    check: called before each dispatch; may raise to stop.
+  """
+  together = _stacked(state, begun)
+  nats, scored, largest = [], [], []
+  for start in range(0, steps, DISPATCH):
+    check()
+    drawn = jax.tree.map(lambda *x: np.stack(x), *segments(start, DISPATCH))
+    together, metrics = train_steps(together, drawn)
+    scored.append(np.sum(metrics.scored, axis=1))
+    nats.append(np.sum(metrics.nats, axis=1) / scored[-1])
+    largest.append(np.max(metrics.gradient_norm, axis=1))
+  host = jax.device_get(together.params)
+  return Course(
+    np.array(nats).T,
+    scored[-1],
+    np.max(largest, axis=0),
+    [
+      jax.tree.map(lambda leaf, place=place: leaf[place], host)
+      for place in range(len(begun))
+    ],
+  )
+
+
+def _stacked(
+  state: states.TrainState, params: Sequence[Any]
+) -> states.TrainState:
+  """States along a new leading axis, alike but for their weights.
+
+  On the host: to stack every leaf apart on the device is a program each.
   """
   count = len(params)
   key = np.asarray(jax.random.key_data(state.key))
@@ -94,12 +176,3 @@ def side_by_side(
     carry=jax.tree.map(repeated, state.carry),
     key=jax.random.wrap_key_data(repeated(key), impl="threefry2x32"),
   )
-
-
-def apart(params: Any, count: int) -> list[Any]:
-  """The weights of each of `count` networks that stand side by side."""
-  host = jax.device_get(params)
-  return [
-    jax.tree.map(lambda leaf, place=place: leaf[place], host)
-    for place in range(count)
-  ]

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import fundamentals
+from experiments.studies import sine_models
 from seqmodels.losses import sequence
 from seqmodels.models import hidden_markov, language_model, markov, ngram
 
@@ -35,7 +36,7 @@ def add(study: fundamentals.Study) -> None:
     [name, sum(float(np.exp(-nats(s).sum())) for s in strings)]
     for name, nats in models.items()
   ]
-  for name, cell in (("RNN", "elman"), ("GRU", "gru"), ("LSTM", "lstm")):
+  for name, cell in sine_models.networks(study).items():
     log_joint = -_network_nats(cell, study.config.seed, strings)
     body.append([name, float(np.exp(log_joint).sum())])
   page.section(

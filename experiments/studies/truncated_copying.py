@@ -1,4 +1,4 @@
-"""Copying across the edge of a segment: what truncation cannot learn."""
+"""Copying across the edge of a segment: what truncation makes hard."""
 
 import functools
 
@@ -6,105 +6,128 @@ import numpy as np
 
 from experiments import fundamentals
 from experiments.studies import small_network, weighed_training
-from seqmodels.data import memory_tasks
+from experiments.studies.weighed_training import Strategy
+from seqmodels.data import memory_tasks, streams
 from seqmodels.io import report, study_plot
 
-_KEEPS = (0.8, 0.95)
 _KINDS = 4
-_FULL, _CHUNKS = "full", f"segments of {weighed_training.WINDOW}"
+_SCORED = 8  # minibatches
+_STRATEGIES = (
+  Strategy("full", "full"),
+  Strategy("randomised, p = 0.95", "random", keep=0.95),
+  Strategy("randomised, p = 0.8", "random", keep=0.8),
+  Strategy(
+    f"segments of {weighed_training.WINDOW}",
+    "chunks",
+    length=weighed_training.WINDOW,
+  ),
+)
 
 
 def copying(study: fundamentals.Study) -> list[report.Row]:
   """One symbol, to be said again past the edge of every segment."""
   page, settings = study.lesson, study.config.settings
-  task = memory_tasks.CopyTask(
-    lag=settings.copy_lag,
-    batch=settings.batch,
-    kinds=_KINDS,
-    seed=study.config.seed,
-  )
-  symbols = task.vocabulary_size
-  network = small_network.Network("gru", settings.hidden, symbols, symbols)
 
-  def segments(
-    start: int, count: int, kind: str, keep: float
-  ) -> weighed_training.Weighed:
-    drawn = task.segments(start, count)
-    return weighed_training.Weighed(
-      *drawn,
-      weighed_training.factors(study, drawn.inputs.shape, start, kind, keep),
+  @functools.cache
+  def task(seed: int) -> memory_tasks.CopyTask:
+    return memory_tasks.CopyTask(
+      lag=settings.copy_lag, batch=settings.batch, kinds=_KINDS, seed=seed
     )
 
-  members = {
-    _FULL: ("full", 1.0),
-    **{f"randomised, p = {keep:g}": ("keep", keep) for keep in _KEEPS},
-    _CHUNKS: ("chunks", 1.0),
-  }
-  curves, trained = weighed_training.train(
+  def segments(seed: int, start: int, count: int) -> streams.Segment:
+    return task(seed).segments(start, count)
+
+  shape = task(study.config.seed)
+  symbols = shape.vocabulary_size
+  network = small_network.Network("gru", settings.hidden, symbols, symbols)
+  found = weighed_training.train(
     study,
     network,
-    {
-      name: functools.partial(segments, kind=kind, keep=keep)
-      for name, (kind, keep) in members.items()
-    },
+    weighed_training.members_of(study, _STRATEGIES),
+    segments,
     steps=settings.copy_steps,
-    losses=weighed_training.weighed_losses,
   )
-  rows = weighed_training.scored(
+  scores = weighed_training.scored(
     network,
-    trained,
-    task.segments(settings.copy_steps, 8),
-    split="test",
-    prefix=f"copying over {task.lag} steps, ",
+    found,
+    lambda seed: segments(seed, settings.copy_steps, _SCORED),
   )
-  best, cut = rows[0]["value"], rows[-1]["value"]
-  survive = {keep: keep**task.lag for keep in _KEEPS}
   page.section(
     "Where a short gradient is not enough",
     f"""
     Text forgives a short gradient. Copying does not: a GRU reads one of
-    {task.kinds} symbols, then blanks, and {task.lag} steps later is to say it.
+    {_KINDS} symbols, then blanks, and {shape.lag} steps later is to say it.
     Nothing within the last segment, of {weighed_training.WINDOW} steps at most,
-    tells the symbol. Truncated learning has only the trace of it that the state
-    happens to hold, and no derivative says how to hold it better at the time.
-    A perplexity of {task.kinds} is chance, 1 is perfect; {settings.copy_steps}
-    steps were made.
+    tells the symbol. Cut there, the gradient can make more of whatever trace
+    the state still holds at the cut; it never says what should have been kept
+    before. A perplexity of {_KINDS} is chance, 1 is perfect;
+    {settings.copy_steps} steps were made, under {settings.runs} seeds.
     """,
   )
   page.table(
-    ("strategy", "share of draws in which the path survives", "perplexity"),
+    (
+      "strategy",
+      "share of rows in which the path survives",
+      "perplexity, each run",
+      "steps until half of chance",
+    ),
     [
       [
-        name,
-        {"full": "1", "chunks": "0"}.get(kind, f"{survive.get(keep, 1):.2f}"),
-        row["value"],
+        strategy.name,
+        _survives(strategy, shape.lag),
+        ", ".join(f"{one.perplexity:.3f}" for one in ones),
+        ", ".join(
+          _halved(one.nats, shape.chance)
+          for member, one in found.items()
+          if member.strategy == strategy
+        ),
       ]
-      for (name, (kind, keep)), row in zip(members.items(), rows, strict=True)
+      for strategy, ones in scores.items()
     ],
   )
-  learned = [row for row in rows if row["value"] < 0.5 * (1 + task.kinds)]
   page.say(
     f"""
-    The full gradient comes to {best:.2f}, segments to {cut:.2f}; {len(learned)}
-    of the {len(rows)} are better than half way. Here the randomised kind can
-    earn its price: the path of {task.lag} steps survives in a share
-    p^{task.lag} of the rows and then counts as much more, so that on average
-    the network is taught the right thing, by a teacher who is the noisier the
-    smaller p is.
+    Here the randomised kind can earn its price. The path of {shape.lag} steps
+    survives in a share p^{shape.lag} of the rows and then counts as much more,
+    so that on average the network is taught the right thing, by a teacher who
+    is the noisier the smaller p is. Where segments get anywhere, they live off
+    the trace that an untrained GRU leaves by itself, with its gates half open;
+    over a longer lag there is less of it.
     """
   )
   study_plot.curves(
     page.figure(
       "copying",
-      f"Copying one symbol over {task.lag} steps: loss of the answer by step.",
+      f"Copying one symbol over {shape.lag} steps: loss of the answer by step, "
+      "the mean of the runs.",
     ),
-    f"Copying over {task.lag} steps",
+    f"Copying over {shape.lag} steps",
     {
-      name: (weighed_training.DISPATCH * (0.5 + np.arange(len(nats))), nats)
-      for name, nats in curves.items()
+      strategy.name: weighed_training.mean_curve(found, strategy)
+      for strategy in _STRATEGIES
     },
     x="steps",
     y="nats an answer",
-    references={"chance": task.chance},
+    references={"chance": shape.chance},
   )
-  return rows
+  return [
+    weighed_training.row(
+      f"copying over {shape.lag} steps, {strategy.name}",
+      "fresh sequences",
+      ones,
+    )
+    for strategy, ones in scores.items()
+  ]
+
+
+def _halved(nats: np.ndarray, chance: float) -> str:
+  """The middle of the first dispatch that went below half of chance."""
+  below = np.flatnonzero(nats < chance / 2)
+  steps = small_network.middles(len(nats))
+  return f"{steps[below[0]]:.0f}" if len(below) else "never"
+
+
+def _survives(strategy: Strategy, lag: int) -> str:
+  if strategy.kind == "random":
+    return f"{strategy.keep**lag:.2f}"
+  return "1" if strategy.kind == "full" else "0"

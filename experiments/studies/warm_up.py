@@ -7,19 +7,22 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import fundamentals
-from experiments.studies import character_training, rnn_equations
-from seqmodels.data import streams
-from seqmodels.models import language_model
+from experiments.studies import (
+  plain_networks,
+  rnn_training,
+  spelling,
+)
+from seqmodels.data import corpus
 from seqmodels.sampling import continuation, text
-from seqmodels.training import optimizers
 
 
 def prefixes(
-  study: fundamentals.Study, tokens: Any, network: Any, params: Any
+  study: fundamentals.Study, tokens: corpus.Tokens, writer: rnn_training.Writer
 ) -> None:
-  """Warm-up on a prefix, and what the LSTM writes after it."""
+  """Warm-up on a prefix, and what a trained network writes after it."""
+  name, network, params = writer
   page, settings = study.lesson, study.config.settings
-  prime = character_training.encode(tokens, settings.prefix)
+  prime = spelling.encode(tokens, settings.prefix)
   length = settings.sample_length
   page.section(
     "Going on from a prefix",
@@ -37,10 +40,10 @@ def prefixes(
     After the {len(prime)} characters of {settings.prefix!r} the state differs
     by {state:.1g} from that of a pass over the whole prefix, and {again} of
     {length} greedy characters differ from those found by reading everything
-    anew. The LSTM of above, greedy and drawn from its own probabilities:
+    anew. The {name} of above, greedy and drawn from its own probabilities:
     """
   )
-  for name, greedy in (("greedy", True), ("drawn", False)):
+  for way, greedy in (("greedy", True), ("drawn", False)):
     drawn = text.sample(
       network,
       params,
@@ -49,16 +52,9 @@ def prefixes(
       prime=prime.tolist(),
       greedy=greedy,
     )[:, 0]
-    written = character_training.decode(tokens, drawn)
-    page.shown(f"[{name}]\n{settings.prefix}{written}")
-  word, found, nats = one_word(study.config.seed)
-  page.say(
-    f"""
-    The smallest language model knows one word. Trained on {word!r} alone until
-    the loss is {nats:.4f} nats a character, a network of 16 units goes on from
-    {word[0]!r} with {found!r}.
-    """
-  )
+    written = spelling.decode(tokens, drawn)
+    shown = spelling.visible(settings.prefix + written)
+    page.shown(f"[{way}]\n{shown}")
 
 
 def warm_up(
@@ -91,30 +87,4 @@ def warm_up(
     _, logits = apply(params, network.initial_carry(1), ids, never)
     ids[place, 0] = int(np.argmax(logits[place - 1, 0]))
   found = ids[1 + len(prime) :, 0]
-  return rnn_equations.far(stepwise, whole), int(np.sum(found != drawn))
-
-
-def one_word(seed: int) -> tuple[str, str, float]:
-  """A network trained on one word: the word, what follows "m", the loss."""
-  word = "machine"
-  letters = sorted(set(word))
-  ids = np.array([letters.index(letter) for letter in word])
-  network = language_model.as_predictor(
-    rnn_equations.model("elman", len(letters), features=(16,))
-  )
-  found = character_training.train(
-    network,
-    streams.SequentialStream(ids, batch=1, length=len(word)),
-    optimizers.build("adam", learning_rate=0.03),
-    steps=100,
-    seed=seed,
-  )
-  drawn = text.sample(
-    network,
-    found.params,
-    jax.random.key(0),
-    length=len(word) - 1,
-    prime=ids[:1].tolist(),
-    greedy=True,
-  )[:, 0]
-  return word, "".join(letters[i] for i in drawn), float(found.nats[-1])
+  return plain_networks.far(stepwise, whole), int(np.sum(found != drawn))

@@ -1,6 +1,7 @@
 """Networks whose gradients through time are weighed, trained side by side."""
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -11,15 +12,23 @@ from experiments import fundamentals
 from experiments.studies import small_network
 from seqmodels.cells import truncation
 from seqmodels.cells import unroll as unrolling
-from seqmodels.evaluation import static
+from seqmodels.evaluation import static, totals
 from seqmodels.io import report
 from seqmodels.losses import sequence
 from seqmodels.training import ensemble, objective, optimizers
 from seqmodels.training import state as states
 
-DISPATCH = 25  # steps a dispatch, and a point of the curves
 KEEP = 0.8  # of the randomised truncation
 WINDOW = 5  # steps, 1 / (1 - KEEP)
+
+
+class Strategy(NamedTuple):
+  """How the recurrent derivatives are weighed."""
+
+  name: str
+  kind: str  # "full", "chunks", "random" or "window"
+  keep: float = 1.0  # of "random"
+  length: int = 0  # of "chunks" and "window"
 
 
 class Weighed(NamedTuple):
@@ -32,58 +41,100 @@ class Weighed(NamedTuple):
   factors: Any
 
 
-def weighed_losses(
-  network: small_network.Network,
-  params: Any,
-  carry: Any,
-  segment: Weighed,
-  key: Any,
-) -> tuple[jax.Array, objective.Outcome]:
-  """Nats of each row [B], with the derivatives weighed by the factors.
+class Member(NamedTuple):
+  """One run: a strategy, and the seed of its weights and minibatches."""
+
+  strategy: Strategy
+  seed: int
+
+
+class Trained(NamedTuple):
+  """What became of a member."""
+
+  nats: np.ndarray  # a scored symbol, by dispatch
+  params: Any
+
+
+def members_of(
+  study: fundamentals.Study, strategies: Sequence[Strategy]
+) -> list[Member]:
+  """Every strategy under every seed."""
+  first, count = study.config.seed, study.config.settings.runs
+  return [
+    Member(strategy, first + place)
+    for strategy in strategies
+    for place in range(count)
+  ]
+
+
+def losses_of(strategy: Strategy) -> Callable[..., Any]:
+  """Nats of each row [B] of a `Weighed`, their derivatives by the strategy.
 
   Every minibatch starts from `carry`, the cleared state.
   """
-  del key
-  step = truncation.weighted(network.cell.step)
-  xs = (segment.inputs, segment.factors)
-  _, hs = unrolling.unroll(step, params[0], carry, xs)
-  return _outcome(network, params, carry, segment, hs)
 
+  def losses(
+    network: small_network.Network,
+    params: Any,
+    carry: Any,
+    segment: Weighed,
+    key: Any,
+  ) -> tuple[jax.Array, objective.Outcome]:
+    del key
+    step = network.cell.step
+    if strategy.kind == "window":
+      run = truncation.windowed(step, strategy.length)
+      _, hs = run(params[0], carry, segment.inputs)
+    else:
+      xs = (segment.inputs, segment.factors)
+      weighed = truncation.weighted(step)
+      _, hs = unrolling.unroll(weighed, params[0], carry, xs)
+    found, wrong = sequence.by_position(
+      network.read(params, hs), segment.targets, segment.mask
+    )
+    nats = jnp.sum(found, axis=0)
+    return nats, objective.Outcome(
+      carry,
+      jnp.sum(nats),
+      jnp.sum(segment.mask, dtype=jnp.int32),
+      jnp.sum(wrong, dtype=jnp.int32),
+    )
 
-def windowed_losses(
-  network: small_network.Network,
-  params: Any,
-  carry: Any,
-  segment: Weighed,
-  key: Any,
-) -> tuple[jax.Array, objective.Outcome]:
-  """The same, each state's derivative reaching back one window."""
-  del key
-  run = truncation.windowed(network.cell.step, WINDOW)
-  _, hs = run(params[0], carry, segment.inputs)
-  return _outcome(network, params, carry, segment, hs)
+  return losses
 
 
 def train(
   study: fundamentals.Study,
   network: small_network.Network,
-  members: dict[str, Any],
+  members: Sequence[Member],
+  segments: Callable[[int, int, int], Any],
   *,
   steps: int,
-  losses: Any,
-) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-  """Networks side by side, from one start.
+) -> dict[Member, Trained]:
+  """Trains all of them; members of one seed begin alike and read alike.
 
   Args:
-    study: its seed and rate.
+    study: its rate and minibatch.
     network: of all.
-    members: (step, count) -> minibatches, by name.
+    members: what is trained; all but windows are one compiled program.
+    segments: (seed, step, count) -> minibatches [K, T, B].
     steps: how many.
-    losses: what is differentiated.
-
-  Returns:
-    Nats a scored symbol by dispatch, and the weights, by name.
   """
+  found: dict[Member, Trained] = {}
+  windows = [m for m in members if m.strategy.kind == "window"]
+  for group in ([m for m in members if m not in windows], windows):
+    if group:
+      found |= _train(study, network, group, segments, steps)
+  return {member: found[member] for member in members}
+
+
+def _train(
+  study: fundamentals.Study,
+  network: small_network.Network,
+  members: Sequence[Member],
+  segments: Callable[[int, int, int], Any],
+  steps: int,
+) -> dict[Member, Trained]:
   settings = study.config.settings
   optimizer = optimizers.build(
     "adam", learning_rate=settings.rate, clip_norm=1.0
@@ -91,93 +142,101 @@ def train(
   one = states.create(
     network, optimizer, batch=settings.batch, seed=study.config.seed
   )
-  state = small_network.side_by_side(one, [one.params] * len(members))
-  run = ensemble.make_train_steps(network, optimizer, losses=losses)
-  found = []
-  for start in range(0, steps, DISPATCH):
-    study.signals.check()
-    drawn = [make(start, DISPATCH) for make in members.values()]
-    state, metrics = run(state, jax.tree.map(lambda *x: np.stack(x), *drawn))
-    found.append(np.sum(metrics.nats, axis=1) / np.sum(metrics.scored, axis=1))
-  curves = np.array(found).T
-  params = small_network.apart(state.params, len(members))
-  return (
-    dict(zip(members, curves, strict=True)),
-    dict(zip(members, params, strict=True)),
+  seeds = sorted({member.seed for member in members})
+  init = jax.jit(network.init)
+  begun = {seed: init(jax.random.key(seed)) for seed in seeds}
+
+  def drawn(start: int, count: int) -> list[Weighed]:
+    read = {seed: segments(seed, start, count) for seed in seeds}
+    return [
+      weighed(m.strategy, read[m.seed], seed=m.seed, step=start)
+      for m in members
+    ]
+
+  course = small_network.train_side_by_side(
+    one,
+    [begun[member.seed] for member in members],
+    ensemble.make_train_steps(
+      network, optimizer, losses=losses_of(members[0].strategy)
+    ),
+    drawn,
+    steps=steps,
+    check=study.signals.check,
   )
-
-
-def factors(
-  study: fundamentals.Study,
-  shape: tuple[int, ...],
-  step: int,
-  kind: str,
-  keep: float = KEEP,
-) -> np.ndarray:
-  """[K, T, B] of the strategy of that kind."""
-  count, steps, batch = shape
-  if kind == "keep":
-    key = jax.random.fold_in(jax.random.key(study.config.seed), step)
-    drawn = np.asarray(
-      truncation.random_factors(key, steps, count * batch, keep=keep)
+  return {
+    member: Trained(curve, params)
+    for member, curve, params in zip(
+      members, course.nats, course.params, strict=True
     )
-    rows = drawn.reshape(steps, count, batch)
-    return np.moveaxis(rows, 1, 0).astype(np.float32)
-  chunk = WINDOW if kind == "chunks" else steps
-  one = np.asarray(truncation.chunk_factors(steps, batch, chunk=chunk))
-  return np.broadcast_to(one, shape).astype(np.float32)
+  }
+
+
+def weighed(
+  strategy: Strategy, segments: Any, *, seed: int, step: int
+) -> Weighed:
+  """Minibatches [K, T, B] with a strategy's factors, 1 for windows.
+
+  Args:
+    strategy: how.
+    segments: what is read.
+    seed: of what is drawn, and so the next.
+    step: of the first minibatch.
+  """
+  inputs, targets, mask, reset = segments
+  count, steps, batch = inputs.shape
+  if strategy.kind == "random":
+    key = jax.random.fold_in(jax.random.key(seed), step)
+    drawn = np.asarray(
+      truncation.random_factors(key, steps, count * batch, keep=strategy.keep)
+    )
+    factors = np.moveaxis(drawn.reshape(steps, count, batch), 1, 0)
+  else:
+    chunk = strategy.length if strategy.kind == "chunks" else steps
+    one = np.asarray(truncation.chunk_factors(steps, batch, chunk=chunk))
+    factors = np.broadcast_to(one, inputs.shape)
+  return Weighed(inputs, targets, mask, reset, factors.astype(np.float32))
 
 
 def scored(
   network: small_network.Network,
-  trained: Mapping[str, Any],
-  segments: Any,
-  *,
-  split: str,
-  prefix: str = "",
-) -> list[report.Row]:
-  """A row of perplexity for each.
+  found: Mapping[Member, Trained],
+  segments: Callable[[int], Any],
+) -> dict[Strategy, list[totals.Totals]]:
+  """What every run of each strategy scores.
 
   Args:
     network: of all.
-    trained: weights by name.
-    segments: [K, T, B] to score.
-    split: that they are of.
-    prefix: of the names.
+    found: what `train` gave.
+    segments: by the seed of the run, [K, T, B].
   """
-  predictor, rows = network.predictor(), []
-  for name, params in trained.items():
-    totals = static.evaluate(
-      predictor, params, tuple(segments), streams=segments.inputs.shape[2]
-    )
-    rows.append(
-      report.row(
-        prefix + name,
-        split=split,
-        evaluation="static",
-        metric="perplexity",
-        value=totals.perplexity,
-        count=totals.count,
-        seconds=totals.seconds,
-      )
-    )
-  return rows
+  predictor = network.predictor()  # one for all, that it compiles once
+  scores: dict[Strategy, list[totals.Totals]] = {}
+  for member, one in found.items():
+    read = segments(member.seed)
+    streams = read.inputs.shape[2]
+    total = static.evaluate(predictor, one.params, tuple(read), streams=streams)
+    scores.setdefault(member.strategy, []).append(total)
+  return scores
 
 
-def _outcome(
-  network: small_network.Network,
-  params: Any,
-  carry: Any,
-  segment: Weighed,
-  hs: jax.Array,
-) -> tuple[jax.Array, objective.Outcome]:
-  losses, wrong = sequence.by_position(
-    network.read(params, hs), segment.targets, segment.mask
+def row(name: str, split: str, runs: Sequence[totals.Totals]) -> report.Row:
+  """The perplexity of several runs together: exp of their mean nats."""
+  together = functools.reduce(totals.Totals.merge, runs)
+  return report.row(
+    name,
+    split=split,
+    evaluation="static",
+    metric="perplexity",
+    value=together.perplexity,
+    count=together.count,
+    seconds=together.seconds,
   )
-  nats = jnp.sum(losses, axis=0)
-  return nats, objective.Outcome(
-    carry,
-    jnp.sum(nats),
-    jnp.sum(segment.mask, dtype=jnp.int32),
-    jnp.sum(wrong, dtype=jnp.int32),
-  )
+
+
+def mean_curve(
+  found: Mapping[Member, Trained], strategy: Strategy
+) -> tuple[np.ndarray, np.ndarray]:
+  """(steps, nats a scored symbol) of a strategy, the mean of its runs."""
+  curves = [one.nats for m, one in found.items() if m.strategy == strategy]
+  nats = np.mean(curves, axis=0)
+  return small_network.middles(len(nats)), nats

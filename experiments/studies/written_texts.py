@@ -2,7 +2,6 @@
 
 import functools
 import math
-import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -10,7 +9,7 @@ import jax
 import numpy as np
 
 from experiments import fundamentals
-from experiments.studies import character_training
+from experiments.studies import spelling
 from seqmodels.evaluation import continuations
 from seqmodels.io import canvas
 from seqmodels.sampling import beam, diversity, sharpening, text
@@ -92,18 +91,19 @@ def texts(study: fundamentals.Study, writer: Writer) -> None:
   (greedy, *_, looped), (best, *_, circled) = table["greedy"], table[widest]
   page.say(
     f"""
-    Greedy decoding writes a text of {greedy:.1f} nats, the widest beam one of
-    {best:.1f}. What is likeliest at a place is often what has just been said,
-    and so searches run in circles: their distinct-4 is {looped:.2f} and
-    {circled:.2f}.
+    Greedy decoding writes a text whose log probability is {greedy:.1f} nats,
+    the widest beam one of {best:.1f}. What is likeliest at a place is often
+    what has just been said, and so searches run in circles: their distinct-4 is
+    {looped:.2f} and {circled:.2f}.
     """
   )
   if truth:
     real, *_, varied = table["the text itself"]
     page.say(
       f"""
-      The text itself has {real:.1f} nats and a distinct-4 of {varied:.2f}: what
-      people write is not what is likeliest. A model that fits expects as many
+      The text itself has {real:.1f} nats, on average over the places where the
+      prefix stands, and a distinct-4 of {varied:.2f}: what people write is not
+      what is likeliest. A model that fits expects as many
       surprises as they make, and draws texts with as many, but those of a small
       model are misspellings. Sharper distributions stand in between; which is
       best is a matter of use.
@@ -111,9 +111,9 @@ def texts(study: fundamentals.Study, writer: Writer) -> None:
     )
   page.say("The first of each, with runs of spaces made visible:")
   for name, rows in written.items():
-    spelt = character_training.decode(writer.tokens, rows[0])
-    shown = re.sub(" {3,}", lambda run: "\u2423" * len(run.group()), spelt)
-    page.shown(f"[{name}]\n{settings.prefix}{shown}")
+    spelt = spelling.decode(writer.tokens, rows[0])
+    shown = spelling.visible(settings.prefix + spelt)
+    page.shown(f"[{name}]\n{shown}")
 
 
 Write = Callable[[Writer, int], Sequence[Sequence[int]]]
@@ -201,19 +201,21 @@ def _scatter(path: canvas.Path, points: dict[str, tuple[float, float]]) -> None:
   # Labels stand beside their points, at least so far apart.
   apart = 0.065 * (max(heights) - min(heights) + 1e-9)
   last = {"left": float("inf"), "right": float("inf")}
+  # Those of a cluster on the left begin behind its last point.
+  behind = max((x for x, _ in points.values() if x < 0.5), default=0.0) + 0.06
   with canvas.axes(path, "Likely or varied", height=4.0) as pair:
     for name, (x, y) in sorted(points.items(), key=lambda item: -item[1][1]):
       side = "left" if x < 0.5 else "right"
       colour = searched if name == "greedy" or "beam" in name else drawn
       colour = real if name == "the text itself" else colour
       mark, size = ("*", 12) if colour == real else ("o", 7)
-      pair.plot(x, y, mark, ms=size, color=colour)
+      pair.plot(x, y, mark, ms=size, color=colour, zorder=3)
       height = min(y, last[side] - apart)
       last[side] = height
-      shift = 0.03 if side == "left" else -0.03
       pair.annotate(
-        name, (x, y), xytext=(x + shift, height), ha=side, va="center",
-        fontsize=8, color=colour,
+        name, (x, y), xytext=(behind if side == "left" else x - 0.04, height),
+        ha=side, va="center", fontsize=8, color=colour,
+        arrowprops={"arrowstyle": "-", "color": canvas.GREY, "lw": 0.6},
       )  # fmt: skip
     pair.set_xlim(0.0, 1.05)
     pair.margins(y=0.1)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments import fundamentals
-from experiments.studies import zipf_laws
+from experiments.studies import word_pieces, zipf_laws
 from seqmodels import errors
 from seqmodels.data import cleaning, stop_words, vocabulary
 from seqmodels.evaluation import zipf
@@ -23,7 +23,7 @@ class Corpus(NamedTuple):
 
 
 def run(study: fundamentals.Study) -> list[report.Row]:
-  """The page: tokens, vocabulary, n-gram frequencies, Zipf, stop words, growth.
+  """The page: tokens, vocabulary, frequencies, their laws, pieces of words.
 
   Raises:
     UserError: a text without words, or n-grams longer than it.
@@ -48,7 +48,9 @@ def run(study: fundamentals.Study) -> list[report.Row]:
   _stop_words(study, counts, symbols)
   zipf_laws.growth(study, ids)
   study.signals.check()
-  return rows + _characters(study, " ".join(corpus.words))
+  rows += _characters(study, " ".join(corpus.words))
+  word_pieces.add(study, corpus.words)
+  return rows
 
 
 def _corpus(study: fundamentals.Study) -> Corpus:

@@ -39,14 +39,18 @@ def words(
     part; with counts of at least 5 it leaves the plateau out. Maximum
     likelihood takes the law as a distribution over the ranks and weighs every
     token alike; theory gives it a standard error. R² is the share of the
-    variance of log n that a line explains.
+    variance of log n that a line explains. Mandelbrot put i + c in the place of
+    i, which bends the head of the line down; alpha and c are again those of the
+    greatest likelihood.
   """)
   exponents, rows = _fitted(study, "words", counts, lines=True)
   page.say(f"""
     By maximum likelihood alpha is {", ".join(exponents)}. Longer n-grams are
     expected to have a smaller exponent: combinations are many, each is rare,
     and the counts lie flatter. The first few ranks are off the line: the law
-    is one of the middle.
+    is one of the middle. How much of that a shift c repairs, the rows at the
+    end of this page tell: the perplexity of a token under a law is never below
+    that under the text's own frequencies, and the nearer, the better the law.
   """)
   return rows
 
@@ -64,7 +68,9 @@ def characters(
   exponents, rows = _fitted(study, "characters", counts, lines=False)
   page.say(f"""
     By maximum likelihood: {", ".join(exponents)}. A number for alpha can always
-    be had; the figure says whether it means anything.
+    be had; the figure says whether it means anything. So does a shift c of
+    about the number of types, the largest that is tried: a law that needs it is
+    no power law.
   """)
   return rows
 
@@ -88,6 +94,7 @@ def _fitted(
     start = time.perf_counter()
     name, times = named(length), zipf.ranked(counts.table(length)[1])
     likeliest = zipf.maximum_likelihood(times)
+    shift, shifted = zipf.mandelbrot(times)
     every = zipf.least_squares(times)
     middle = _line_or_none(times, first=first, last=last)
     often = _line_or_none(times, first=first, least_count=5)
@@ -99,6 +106,7 @@ def _fitted(
           for fit in (every, middle, often)
         ),
         f"{likeliest.exponent:.3f} ± {likeliest.standard_error:.1g}",
+        f"{shifted.exponent:.3f}, c = {shift:.1f}",
       ]
     )
     exponents.append(f"{likeliest.exponent:.3f} for {name}")
@@ -123,6 +131,7 @@ def _fitted(
       )
       for what, nats in (
         ("truncated Zipf law", likeliest.nats),
+        ("Zipf-Mandelbrot law", shifted.nats),
         ("own frequencies", float(-shares @ np.log(shares))),
       )
     ]
@@ -133,6 +142,7 @@ def _fitted(
       f"ranks {first} to {last:,}",
       f"counts of 5 up, ranks {first} up",
       "maximum likelihood",
+      "Mandelbrot's",
     ],
     body,
   )
@@ -243,7 +253,7 @@ def growth(study: fundamentals.Study, ids: np.ndarray) -> None:
       "Types among the first N tokens: of the text, of the same words in "
       "random order (expected), and Heaps' law fitted to the text.",
     ),
-    "The vocabulary never closes",
+    "Growth of the vocabulary",
     {
       "the text": (lengths, types),
       "its words shuffled": (lengths, shuffled),
@@ -265,5 +275,7 @@ def growth(study: fundamentals.Study, ids: np.ndarray) -> None:
     its length; texts are compared at equal lengths, or by the shares of
     frequent words. At {lengths[middle]:,} tokens the text has {types[middle]:,}
     types; {shuffled[middle]:,.0f} would be expected had its words no order. A
-    word that has come tends to come again soon.
+    word that has come tends to come again soon. Where the rarest words of a
+    corpus were replaced by `<unk>`, as in the Penn Treebank, its growth comes
+    to an end.
   """)

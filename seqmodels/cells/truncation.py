@@ -191,6 +191,8 @@ def windowed(step: unrolling.Step, window: int) -> Sequence:
   def run(
     params: Any, carry: unrolling.Carry, xs: unrolling.Inputs
   ) -> tuple[unrolling.Carry, jax.Array]:
+    # NumPy's arrays are not indexed by what is traced.
+    xs = jax.tree.map(jnp.asarray, xs)
     steps = jax.tree.leaves(xs)[0].shape[0]
 
     def walk(carry: Any, x: Any) -> tuple[Any, Any]:

@@ -1,6 +1,7 @@
 """Series made up from a seed: numbers, and symbols of chains.
 
-noisy sine      x_t = sin(rate t + phase) + noise e_t,      e_t ~ N(0, 1)
+noisy sine      x_t = sin(rate t + phase_t) + noise e_t,    e_t ~ N(0, 1)
+                phase_t = phase_{t-1} + drift d_t,          d_t ~ N(0, 1)
 random walk     x_t = x_{t-1} + scale e_t,  x_0 = 0
 cubic           x_t = 3/2 x_{t-1} - 1/4 x_{t-1}^3 + noise e_t
 Markov chain    x_t ~ P(. | x_{t-k}, ..., x_{t-1})
@@ -23,6 +24,7 @@ def noisy_sine(
   noise: float = 0.2,
   rate: float = 0.01,
   phase: float = 0.0,
+  drift: float = 0.0,
 ) -> np.ndarray:
   """sin(rate t + phase) + noise e_t at t = 1 to `length`, float64 [length].
 
@@ -31,7 +33,8 @@ def noisy_sine(
     random: what the noise is drawn from.
     noise: its standard deviation, at least 0.
     rate: radians a step.
-    phase: radians.
+    phase: radians, at t = 0.
+    drift: standard deviation of what is added to the phase, radians a step.
 
   Raises:
     UserError: no values.
@@ -40,8 +43,11 @@ def noisy_sine(
   array([0.01, 0.02, 0.03])
   """
   _check_length(length)
-  clean = np.sin(rate * np.arange(1, length + 1) + phase)
-  return clean + noise * random.standard_normal(length)
+  angles = rate * np.arange(1, length + 1) + phase
+  values = noise * random.standard_normal(length)
+  if drift:
+    angles += drift * np.cumsum(random.standard_normal(length))
+  return np.sin(angles) + values
 
 
 def random_walks(

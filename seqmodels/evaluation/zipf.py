@@ -3,6 +3,7 @@
 With n_i the count of the i-th most frequent symbol (i is its rank),
 
     n_i = K i^-alpha,    log n_i = log K - alpha log i         (Zipf)
+    n_i = K (i + c)^-alpha,    c >= 0                          (Mandelbrot)
     types(N) = K N^beta                                        (Heaps)
 
 where types(N) are the different symbols among the first N. Two estimators of
@@ -14,7 +15,8 @@ alpha:
   the truncated Zipf law. Every occurrence weighs the same, so the head counts
   most. The likelihood is concave in alpha and at its maximum where the mean of
   log i under the law is the mean over the text; its curvature, the variance of
-  log i, gives the standard error.
+  log i, gives the standard error. With i + c in place of i it is Mandelbrot's,
+  c being that of the greatest likelihood again.
 
 Ranks are sorted counts of the same text, which bends the sample towards a
 steeper law; the bias is small where most symbols are seen often.
@@ -149,19 +151,67 @@ def least_squares(
   return line(ranks[kept], frequencies[kept])
 
 
-def law(exponent: float, types: int) -> np.ndarray:
-  """p(i) of the truncated Zipf law, float64 `[types]`.
+def law(exponent: float, types: int, shift: float = 0.0) -> np.ndarray:
+  """p(i) of the truncated law, in proportion to (i + c)^-alpha.
+
+  Args:
+    exponent: alpha.
+    types: R.
+    shift: c, 0 for Zipf's own.
+
+  Returns:
+    float64 `[R]`.
 
   >>> law(1.0, 2).round(4).tolist()
   [0.6667, 0.3333]
   """
-  logs = -exponent * np.log(np.arange(1, types + 1))
-  shares = np.exp(logs - logs.max())
-  return shares / shares.sum()
+  return _shares(exponent, np.log(np.arange(1, types + 1) + shift))
 
 
-def maximum_likelihood(frequencies: np.ndarray) -> Likeliest:
-  """The truncated Zipf law over all ranks that explains the counts best.
+def maximum_likelihood(
+  frequencies: np.ndarray, *, shift: float = 0.0
+) -> Likeliest:
+  """The truncated law over all ranks that explains the counts best.
+
+  Args:
+    frequencies: n_1, n_2, ... of `ranked`, at least two.
+    shift: c, known.
+
+  Raises:
+    errors.UserError: fewer than two symbols, or a shift below 0.
+  """
+  if len(frequencies) < 2 or shift < 0:
+    raise errors.UserError(
+      f"Zipf's law was to be fitted to {len(frequencies)} symbols, shifted by "
+      f"{shift:g}; give a text with at least 2 different ones and a shift from "
+      "0 up"
+    )
+  logs = np.log(np.arange(1, len(frequencies) + 1) + shift)
+  total = float(np.sum(frequencies))
+  observed = float(frequencies @ logs) / total
+  low, high, exponent = 0.0, _STEEPEST, 1.0
+  for _ in range(100):
+    shares = _shares(exponent, logs)
+    mean = float(shares @ logs)
+    variance = float(shares @ (logs - mean) ** 2)
+    # The mean of the logs falls as the law steepens.
+    if mean > observed:
+      low = exponent
+    else:
+      high = exponent
+    before, exponent = exponent, exponent + (mean - observed) / variance
+    if not low <= exponent <= high:  # Newton's step leads away
+      exponent = (low + high) / 2
+    if abs(exponent - before) < 1e-12:
+      break
+  shares = _shares(exponent, logs)
+  spread = float(shares @ (logs - shares @ logs) ** 2)
+  nats = exponent * (observed - logs[0]) - float(np.log(shares[0]))
+  return Likeliest(exponent, 1.0 / math.sqrt(total * spread), nats)
+
+
+def mandelbrot(frequencies: np.ndarray) -> tuple[float, Likeliest]:
+  """The shift c of the greatest likelihood, and the law with it.
 
   Args:
     frequencies: n_1, n_2, ... of `ranked`, at least two.
@@ -169,27 +219,34 @@ def maximum_likelihood(frequencies: np.ndarray) -> Likeliest:
   Raises:
     errors.UserError: fewer than two symbols.
   """
-  if len(frequencies) < 2:
-    raise errors.UserError(
-      f"Zipf's law was to be fitted to {len(frequencies)} symbols; give a text "
-      "with at least 2 different ones"
-    )
-  logs = np.log(np.arange(1, len(frequencies) + 1))
-  total = float(np.sum(frequencies))
-  observed = float(frequencies @ logs) / total
-  low, high = 0.0, _STEEPEST
-  # The mean of log i falls as the law steepens; 60 halvings leave no digit.
-  for _ in range(60):
-    middle = (low + high) / 2
-    if law(middle, len(logs)) @ logs > observed:
-      low = middle
+
+  def nats(place: float) -> float:
+    return maximum_likelihood(frequencies, shift=math.expm1(place)).nats
+
+  # By golden section on log(1 + c), from 0 to as many as there are ranks.
+  golden = (math.sqrt(5) - 1) / 2
+  low, high = 0.0, math.log1p(len(frequencies))
+  left, right = high - golden * (high - low), low + golden * (high - low)
+  lower, upper = nats(left), nats(right)
+  while high - low > 1e-4:
+    if lower < upper:
+      high, right, upper = right, left, lower
+      left = high - golden * (high - low)
+      lower = nats(left)
     else:
-      high = middle
-  shares = law(middle, len(logs))
-  mean = float(shares @ logs)
-  variance = float(shares @ (logs - mean) ** 2)
-  nats = middle * observed - float(np.log(shares[0]))
-  return Likeliest(middle, 1.0 / math.sqrt(total * variance), nats)
+      low, left, lower = left, right, upper
+      right = low + golden * (high - low)
+      upper = nats(right)
+  # The best may be no shift at all, which the section only comes near.
+  best = min((low + high) / 2, 0.0, key=nats)
+  shift = math.expm1(best)
+  return shift, maximum_likelihood(frequencies, shift=shift)
+
+
+def _shares(exponent: float, logs: np.ndarray) -> np.ndarray:
+  powers = -exponent * logs
+  shares = np.exp(powers - powers.max())
+  return shares / shares.sum()
 
 
 def growth(tokens: np.ndarray, lengths: np.ndarray) -> np.ndarray:

@@ -73,7 +73,7 @@ class BackoffNGram:
       ids = symbols
       if length > 2:
         shorter = source.levels[length - 2].keys
-        ids = ngram._find(shorter, suffixes[contexts] * base + symbols)
+        ids = ngram.find(shorter, suffixes[contexts] * base + symbols)
       size, below = len(level.context_counts), shares[-1][ids]
       kept = own > 0  # a discount of 1 leaves nothing of what came once
       left = 1.0 - np.bincount(contexts[kept], below[kept], size)
@@ -105,7 +105,7 @@ class BackoffNGram:
       errors.UserError: an id outside the vocabulary.
     """
     size = self.vocabulary_size
-    text = ngram._bounded(tokens, size, self.source.sentence_end)
+    text = ngram.with_boundaries(tokens, size, self.source.sentence_end)
     found = np.ones(len(text))
     walk = ngram_counts.lookups(
       [level.keys for level in self.source.levels], text, size
@@ -128,9 +128,7 @@ class BackoffNGram:
       errors.UserError: an id outside the vocabulary.
     """
     size, levels = self.vocabulary_size, self.source.levels
-    # With a symbol to follow, the end of a sentence also begins the next.
-    followed = np.append(np.asarray(history, np.int64), 0)
-    text = ngram._bounded(followed, size, self.source.sentence_end)[:-1]
+    text = ngram.as_context(history, size, self.source.sentence_end)
     keys = [level.keys for level in levels]
     found = np.zeros(size + 1)
     for known, shares, weights, context in zip(

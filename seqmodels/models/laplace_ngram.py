@@ -15,7 +15,8 @@ e = 0 leaves relative frequencies, e to infinity the back-off. Whatever e, a
 context that was never seen gives its back-off, and the first symbols of a text
 have contexts as short as what there is. `<unk>` is a symbol like any other and
 has its share even where nothing in training was unknown, so that probabilities
-over the vocabulary sum to one.
+over the vocabulary sum to one. That share is then e / (V (N + e)) with the e of
+single symbols, which so decides what every unknown word of a new text costs.
 """
 
 import dataclasses
@@ -132,7 +133,7 @@ class LaplaceNGram:
       errors.UserError: an id outside the vocabulary.
     """
     size = self.vocabulary_size
-    text = ngram._bounded(tokens, size, self.counts.sentence_end)
+    text = ngram.with_boundaries(tokens, size, self.counts.sentence_end)
     levels = self.counts.levels[: self.order]
     room = ngram_counts.room(text, size)
     shares = unigram = np.full(len(text), 1.0 / size)
@@ -161,9 +162,7 @@ class LaplaceNGram:
       errors.UserError: an id outside the vocabulary.
     """
     size = self.vocabulary_size
-    # With a symbol to follow, the end of a sentence also begins the next.
-    followed = np.append(np.asarray(history, np.int64), 0)
-    text = ngram._bounded(followed, size, self.counts.sentence_end)[:-1]
+    text = ngram.as_context(history, size, self.counts.sentence_end)
     levels = self.counts.levels[: self.order]
     room = int(ngram_counts.room(text, size)[-1]) + 1
     found = ngram_counts.contexts_of([x.keys for x in levels], text, size)

@@ -145,18 +145,24 @@ def least_squares(features: np.ndarray, labels: np.ndarray) -> Linear:
 
 
 def sine_autocovariance(
-  *, rate: float = 0.01, noise: float = 0.2
+  *, rate: float = 0.01, noise: float = 0.2, drift: float = 0.0
 ) -> Autocovariance:
   """That of sin(rate t + phase) + noise e_t with a phase that may be any.
 
-      g(h) = 1/2 cos(rate h) + noise^2 [h = 0]
+      g(h) = 1/2 cos(rate h) exp(-drift^2 |h| / 2) + noise^2 [h = 0]
+
+  Args:
+    rate: radians a step.
+    noise: standard deviation of what is added to the sine.
+    drift: standard deviation of what is added to the phase, radians a step.
 
   >>> sine_autocovariance()(np.array([0, 1])).round(5)
   array([0.54   , 0.49998])
   """
 
   def at(lags: np.ndarray) -> np.ndarray:
-    return 0.5 * np.cos(rate * lags) + noise**2 * (lags == 0)
+    lasting = np.exp(-(drift**2) * np.abs(lags) / 2)
+    return 0.5 * np.cos(rate * lags) * lasting + noise**2 * (lags == 0)
 
   return at
 

@@ -96,7 +96,7 @@ class NGram:
         "an n-gram model was given no tokens; give it a training text"
       )
     boundary = vocabulary_size
-    text = _bounded(tokens, vocabulary_size, sentence_end)
+    text = with_boundaries(tokens, vocabulary_size, sentence_end)
     # grams[t]: id of the n-gram of the present length that ends at t, -1
     # where a boundary cuts it. Single symbols are their own ids.
     grams, keys = text, np.arange(boundary + 1)
@@ -109,7 +109,7 @@ class NGram:
       if length == 1:
         counts[boundary] = 0  # a context only, never predicted
       if length < order:
-        longer, longer_keys = _extend(text, grams, boundary)
+        longer, longer_keys = extended(text, grams, boundary)
         # Each longer n-gram is one symbol seen before its last `length` ones.
         suffixes = np.zeros_like(longer_keys)
         whole = longer >= 0
@@ -131,7 +131,7 @@ class NGram:
     Raises:
       errors.UserError: an id outside the vocabulary.
     """
-    text = _bounded(tokens, self.vocabulary_size, self.sentence_end)
+    text = with_boundaries(tokens, self.vocabulary_size, self.sentence_end)
     base = self.vocabulary_size + 1
     contexts = np.zeros_like(text)  # the empty context is known everywhere
     shares = np.full(len(text), 1.0 / self.vocabulary_size)
@@ -139,7 +139,7 @@ class NGram:
       known = np.flatnonzero((contexts >= 0) & (text < base - 1))
       known = known[level.context_counts[contexts[known]] > 0]
       context = contexts[known]
-      ids = _find(level.keys, context * base + text[known])
+      ids = find(level.keys, context * base + text[known])
       shares[known] = (
         np.where(ids >= 0, level.discounted[ids], 0.0)
         + level.context_discounts[context] * shares[known]
@@ -163,9 +163,7 @@ class NGram:
     Raises:
       errors.UserError: an id outside the vocabulary.
     """
-    # With a symbol to follow, the end of a sentence also begins the next.
-    followed = np.append(np.asarray(history, np.int64), 0)
-    text = _bounded(followed, self.vocabulary_size, self.sentence_end)[:-1]
+    text = as_context(history, self.vocabulary_size, self.sentence_end)
     base = self.vocabulary_size + 1
     shares = np.full(base, 1.0 / self.vocabulary_size)
     shares[-1] = 0.0  # of the boundary
@@ -175,7 +173,7 @@ class NGram:
         self.levels, text[len(text) - length :], strict=False
       ):
         key = np.array(context * base + symbol)
-        context = int(_find(above.keys, key))
+        context = int(find(above.keys, key))
         if context < 0:
           return shares[:-1]
       if not level.context_counts[context]:
@@ -189,10 +187,26 @@ class NGram:
     return shares[:-1]
 
 
-def _bounded(
+def with_boundaries(
   tokens: np.ndarray, vocabulary_size: int, sentence_end: int | None
 ) -> np.ndarray:
-  """Tokens with a boundary, the id V, in front of every sequence."""
+  """Tokens with a boundary, the id V, in front of every sequence.
+
+  Args:
+    tokens: integer ids `[N]`, each below V.
+    vocabulary_size: V.
+    sentence_end: a symbol after which a new sequence begins, or None if all is
+      one sequence.
+
+  Returns:
+    int64 `[N + sequences]`; no tokens, no sequence.
+
+  Raises:
+    errors.UserError: an id outside the vocabulary.
+
+  >>> with_boundaries(np.array([0, 1, 0]), 2, sentence_end=1).tolist()
+  [2, 0, 1, 2, 0]
+  """
   tokens = np.asarray(tokens, np.int64)
   outside = tokens[(tokens < 0) | (tokens >= vocabulary_size)]
   if len(outside):
@@ -206,10 +220,47 @@ def _bounded(
   return np.insert(tokens, starts, vocabulary_size)
 
 
-def _extend(
+def as_context(
+  history: Sequence[int], vocabulary_size: int, sentence_end: int | None
+) -> np.ndarray:
+  """A history with boundaries, up to the one before what comes next.
+
+  Args:
+    history: ids; may be empty.
+    vocabulary_size: as of `with_boundaries`, and so the next.
+    sentence_end: after which a new sequence begins.
+
+  Raises:
+    errors.UserError: an id outside the vocabulary.
+
+  >>> as_context([0, 1], 2, sentence_end=1).tolist()
+  [2, 0, 1, 2]
+  """
+  # With a symbol to follow, the end of a sentence also begins the next.
+  followed = np.append(np.asarray(history, np.int64), 0)
+  return with_boundaries(followed, vocabulary_size, sentence_end)[:-1]
+
+
+def extended(
   text: np.ndarray, grams: np.ndarray, boundary: int
 ) -> tuple[np.ndarray, np.ndarray]:
-  """n-grams one symbol longer: their id at every place, their keys by id."""
+  """The n-grams of a text that are one symbol longer than given ones.
+
+  Args:
+    text: ids `[N]` with boundaries, as `with_boundaries` makes it.
+    grams: int64 `[N]`, the id of the n-gram that ends at each place, -1 where a
+      boundary cuts it.
+    boundary: V.
+
+  Returns:
+    The same of the longer ones, and their keys `[G]` by ascending id: an id of
+    `grams` times V + 1, plus the last symbol.
+
+  >>> text = np.array([2, 0, 1, 0])  # its single symbols are their own ids
+  >>> ids, keys = extended(text, text, 2)
+  >>> ids.tolist(), keys.tolist()
+  ([-1, 2, 0, 1], [1, 3, 6])
+  """
   before = np.append(-1, grams[:-1])
   whole = np.flatnonzero((before >= 0) & (text < boundary))
   keys, ids = np.unique(
@@ -260,8 +311,16 @@ def _discounts(
   return (single, single, single)
 
 
-def _find(keys: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-  """Indices of `wanted` among sorted keys, -1 where there is none."""
+def find(keys: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+  """Indices of keys among ascending ones, -1 where there is none.
+
+  Args:
+    keys: int64 `[G]`, ascending.
+    wanted: int64, of any shape.
+
+  >>> find(np.array([3, 5, 9]), np.array([9, 4, 3]))
+  array([ 2, -1,  0])
+  """
   if not len(keys):
     return np.full_like(wanted, -1)
   places = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)

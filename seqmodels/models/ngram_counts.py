@@ -83,7 +83,7 @@ class NGramCounts:
         f"the n-gram order is {order} and the text has {len(tokens):,} "
         f"symbols; give an order from 1 to {len(tokens):,}"
       )
-    text = ngram._bounded(tokens, vocabulary_size, sentence_end)
+    text = ngram.with_boundaries(tokens, vocabulary_size, sentence_end)
     grams, keys = text, np.arange(vocabulary_size + 1)
     parents, sizes = np.zeros_like(keys), 1
     levels: list[Level] = []
@@ -99,7 +99,7 @@ class NGramCounts:
       levels.append(Level(keys, counts, contexts, first))
       if length < order:
         sizes = len(keys)
-        grams, keys = ngram._extend(text, grams, vocabulary_size)
+        grams, keys = ngram.extended(text, grams, vocabulary_size)
         parents = keys // (vocabulary_size + 1)
     return cls(vocabulary_size, sentence_end, tuple(levels))
 
@@ -148,7 +148,9 @@ class NGramCounts:
         vocabulary.
     """
     self.table(length)  # refuses other lengths
-    text = ngram._bounded(tokens, self.vocabulary_size, self.sentence_end)
+    text = ngram.with_boundaries(
+      tokens, self.vocabulary_size, self.sentence_end
+    )
     *_, (_, ids) = lookups(
       [level.keys for level in self.levels[:length]], text, self.vocabulary_size
     )
@@ -188,7 +190,7 @@ def lookups(
     ids = np.full_like(text, -1)
     places = np.flatnonzero((contexts >= 0) & inside)
     wanted = contexts[places] * (boundary + 1) + text[places]
-    ids[places] = ngram._find(known, wanted)
+    ids[places] = ngram.find(known, wanted)
     yield np.where(inside, contexts, -1), ids
     # The n-gram that ends at t is the context of t + 1, one length up.
     contexts = np.full_like(text, -1)
@@ -214,7 +216,7 @@ def contexts_of(
     context = 0
     for known, symbol in zip(keys, text[len(text) - length :], strict=False):
       key = np.array(context * (boundary + 1) + symbol)
-      context = int(ngram._find(known, key))
+      context = int(ngram.find(known, key))
       if context < 0:
         return found
     found.append(context)

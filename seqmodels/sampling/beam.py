@@ -64,8 +64,8 @@ def search(
     those that reached the length. None has probability 0.
 
   Raises:
-    errors.UserError: width or length below 1, a negative penalty, or an id
-      outside the vocabulary.
+    errors.UserError: width or length below 1, a negative penalty, an id outside
+      the vocabulary, or a model whose outputs are no numbers.
 
   Example: after the likelier symbol 0 nothing is certain, after 1 it is 0.
   >>> chain = predictors.Predictor(
@@ -94,13 +94,20 @@ def search(
   texts, totals, scores, sizes, ended = (
     leaf.tolist() for leaf in jax.device_get(best)
   )
-  return [
+  found = [
     continuation.Continuation(
       tuple(texts[row][: sizes[row]]), totals[row], scores[row], ended[row]
     )
     for row in range(width)
     if scores[row] > -np.inf
   ]
+  if not found:
+    raise errors.UserError(
+      f"of the continuations of up to {length} symbols none has a probability "
+      "above 0; the model's outputs are no numbers: take weights from before "
+      "its training diverged"
+    )
+  return found
 
 
 def greedy(

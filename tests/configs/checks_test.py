@@ -7,6 +7,7 @@ from configs import (
   common,
   handwriting_prediction,
   handwriting_synthesis,
+  text_sampling,
 )
 from seqmodels import errors
 
@@ -17,6 +18,7 @@ def settings():
     common.base(),
     handwriting_prediction.base(),
     handwriting_synthesis.writing(),
+    text_sampling.get_config(),
   )
   return {name: value for tree in trees for name, value in checks.flatten(tree)}
 
@@ -60,6 +62,34 @@ def test_a_fault_names_setting_value_and_limit(name, value, words):
   with pytest.raises(errors.UserError) as caught:
     checks.validate(config)
   assert str(caught.value).startswith(f"config.{name} is {words}")
+
+
+@pytest.mark.parametrize(
+  ("name", "value", "words"),
+  [
+    ("top_k", -1, "-1; it must be a whole number, at least 0"),
+    ("top_k", 2.5, "2.5; it must be a whole number, at least 0"),
+    ("nucleus", 0.0, "0.0; it must be a number above 0, up to 1"),
+    ("nucleus", 1.01, "1.01; it must be a number above 0, up to 1"),
+    ("nucleus", float("nan"), "nan; it must be a number above 0, up to 1"),
+    ("beam", -4, "-4; it must be a whole number, at least 0"),
+    ("length_penalty", -0.5, "-0.5; it must be a number at least 0"),
+    ("length_penalty", float("inf"), "inf; it must be a number at least 0"),
+  ],
+)
+def test_a_way_to_choose_text_that_there_is_not_is_named(name, value, words):
+  config = text_sampling.get_config()
+  checks.validate(config)
+  with config.ignore_type():
+    config.sample[name] = value
+  with pytest.raises(errors.UserError) as caught:
+    checks.validate(config)
+  assert str(caught.value) == f"config.sample.{name} is {words}"
+
+
+@pytest.mark.parametrize("value", [1, 1.0, 0.5, 1e-9])
+def test_any_share_of_the_probability_may_be_kept(value):
+  assert checks.share().holds(value)
 
 
 def test_all_faults_are_told_at_once():

@@ -3,7 +3,7 @@
 import hypothesis
 import hypothesis.strategies as st
 
-from seqmodels.data import cleaning, stop_words, text_files
+from seqmodels.data import cleaning, stop_words, text_files, vocabulary
 
 
 @hypothesis.given(st.text())
@@ -43,6 +43,8 @@ def test_the_time_machine_has_the_lengths_of_both_editions(real_data):
   assert len(glued) == 170_580
   words = cleaning.words(text)
   assert (len(words), len(set(words))) == (32_775, 4_579)
+  title = vocabulary.Vocabulary.build(words).encode(words[:7])
+  assert title.tolist() == [1, 19, 50, 40, 2183, 2184, 400]
 
 
 def test_stop_words_are_words_as_cleaning_leaves_them():

@@ -23,6 +23,21 @@ def test_a_sine_begins_at_one_and_may_be_shifted():
   np.testing.assert_allclose(clean, np.sin(0.3 * np.arange(1, 6) + 0.7))
 
 
+def test_a_drifting_phase_is_a_random_walk():
+  """Each step turns by the rate and a normal draw; the first one, too."""
+  steps = [
+    np.arcsin(series.noisy_sine(1, random=rng(i), noise=0, rate=0.3, drift=0.1))
+    for i in range(2_000)
+  ]
+  assert np.mean(steps) == pytest.approx(0.3, abs=0.01)
+  assert np.std(steps) == pytest.approx(0.1, rel=0.06)
+  xs = series.noisy_sine(100_000, random=rng(), noise=0, rate=0.3, drift=0.1)
+  for lag in (1, 5, 20):
+    found = np.mean(xs[lag:] * xs[:-lag])
+    expected = 0.5 * np.cos(0.3 * lag) * np.exp(-0.01 * lag / 2)
+    assert found == pytest.approx(expected, abs=0.02)
+
+
 def test_walks_start_at_zero_and_step_independently():
   walks = series.random_walks(2000, 30, random=rng(), scale=0.5)
   moves = np.diff(walks, axis=1)

@@ -70,6 +70,29 @@ def test_the_standard_error_is_the_spread_where_ranks_are_known():
   assert spread == pytest.approx(found[0].standard_error, rel=0.15)
 
 
+@pytest.mark.parametrize(("exponent", "shift"), [(1.1, 2.7), (0.8, 30.0)])
+def test_exact_frequencies_give_back_their_shift(exponent, shift):
+  frequencies = 1e9 * zipf.law(exponent, 400, shift)
+  ranks = np.arange(1, 401)
+  np.testing.assert_allclose(
+    frequencies / frequencies[0], ((ranks + shift) / (1 + shift)) ** -exponent
+  )
+  found, law = zipf.mandelbrot(frequencies)
+  assert found == pytest.approx(shift, rel=2e-3)
+  assert law.exponent == pytest.approx(exponent, rel=1e-3)
+  assert law.nats < zipf.maximum_likelihood(frequencies).nats
+  shares = frequencies / frequencies.sum()
+  assert law.nats == pytest.approx(-float(shares @ np.log(shares)), rel=1e-9)
+
+
+def test_without_a_shift_none_is_found():
+  shift, law = zipf.mandelbrot(1e9 * zipf.law(1.0, 300))
+  assert shift == pytest.approx(0, abs=1e-3)
+  assert law.exponent == pytest.approx(1.0, abs=1e-3)
+  # A head steeper than any power law of the rest: no shift helps.
+  assert zipf.mandelbrot(np.array([1000, 10, 9, 8, 7, 6]))[0] == 0.0
+
+
 def test_limits_leave_ranks_out():
   frequencies = np.array([1000, 100, 50, 33, 25, 20, 1, 1, 1])
   every = zipf.least_squares(frequencies)
@@ -121,6 +144,11 @@ def test_no_variance_is_wholly_explained():
     (lambda: zipf.ranked(np.array([0, 0])), "there are none"),
     (lambda: zipf.ranked(np.array([2, -1])), "a count is -1"),
     (lambda: zipf.maximum_likelihood(np.array([3])), "fitted to 1 symbols"),
+    (lambda: zipf.mandelbrot(np.array([3])), "fitted to 1 symbols"),
+    (
+      lambda: zipf.maximum_likelihood(np.array([3, 1]), shift=-1.0),
+      "shifted by -1",
+    ),
     (lambda: zipf.least_squares(np.array([3])), "fitted to 1 places"),
     (lambda: zipf.least_squares(np.ones(5), first=9), "fitted to 0 places"),
   ],

@@ -22,7 +22,7 @@ def doubles():
 
 
 def log_shares(exact, ids):
-  """log P of each symbol [T, B] given those before it, by the library's cell."""
+  """log P of each symbol [T, B] given those before it, by the library."""
   model = automaton.as_predictor(exact)
   inputs = jnp.concatenate([jnp.full_like(ids[:1], -1), ids[:-1]])
   _, logits = model.apply(

@@ -224,9 +224,7 @@ def test_reference_perplexities_of_the_time_machine(
   np.testing.assert_allclose(found, perplexities, rtol=0.01)
 
 
-def test_reference_perplexities_of_the_whole_book_and_of_its_words(
-  book, real_data
-):
+def test_reference_perplexities_of_the_whole_book(book):
   _, ids = book
   cut = int(0.9 * len(ids))
   counts = ngram_counts.NGramCounts.of(ids[:cut], 28, order=6)
@@ -235,24 +233,47 @@ def test_reference_perplexities_of_the_whole_book_and_of_its_words(
     for order in range(2, 7)
   ]
   np.testing.assert_allclose(found, (9.60, 6.39, 4.67, 4.13, 4.03), rtol=0.01)
+
+
+@pytest.mark.parametrize(
+  ("least", "size", "single", "perplexities"),
+  [
+    (2, 2_023, 100.0, (203, 115, 162, 113)),
+    # Where no word of training is unknown, e of single words alone says what
+    # the 8.2 % of unknown ones cost: 1 here, and 1,000 would make 641 of 1,120.
+    (1, 4_327, 1.0, (1_120, 710, 927, 698)),
+  ],
+)
+def test_reference_perplexities_of_the_words_of_the_book(
+  real_data, least, size, single, perplexities
+):
   corpus = text_files.load_time_machine(real_data, downloads=False)
   words = cleaning.words(corpus.parts["whole"].tobytes().decode("ascii"))
   cut = int(0.9 * len(words))
-  symbols = vocabulary.Vocabulary.build(words[:cut], min_frequency=2)
-  assert symbols.size == 2_023
+  symbols = vocabulary.Vocabulary.build(words[:cut], min_frequency=least)
+  test = symbols.encode(words[cut:])
+  assert symbols.size == size
   counts = ngram_counts.NGramCounts.of(
-    symbols.encode(words[:cut]), symbols.size, order=3
+    symbols.encode(words[:cut]), size, order=3
   )
   found = [
-    math.exp(model.nats(symbols.encode(words[cut:])).mean())
+    math.exp(model.nats(test).mean())
     for model in (
       Laplace(counts, (1.0,)),
-      Laplace(counts, (100.0,) * 2),
-      Laplace(counts, (50.0,) * 3, "unigram"),
-      Laplace(counts, (100.0,) * 3),
+      Laplace(counts, (single, 100.0)),
+      Laplace(counts, (single, 100.0, 100.0), "unigram"),
+      Laplace(counts, (single, 100.0, 100.0)),
     )
   ]
-  np.testing.assert_allclose(found, (203, 115, 160, 113), rtol=0.01)
+  np.testing.assert_allclose(found, perplexities, rtol=0.01)
+  # Shares of the n-grams of the test that training never showed.
+  if least == 1:
+    whole = vocabulary.Vocabulary.build(words)
+    counts = ngram_counts.NGramCounts.of(
+      whole.encode(words[:cut]), whole.size, order=4
+    )
+    unseen = [counts.unseen(whole.encode(words[cut:]), n) for n in range(1, 5)]
+    np.testing.assert_allclose(unseen, (0.082, 0.513, 0.869, 0.973), atol=6e-4)
 
 
 @pytest.mark.parametrize(

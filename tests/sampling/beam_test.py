@@ -273,6 +273,13 @@ def test_bad_requests_are_named(settings, message):
     beam.search(CHAIN, chain(0), **{"width": 2, "length": 3, **settings})
 
 
+def test_a_model_of_no_numbers_is_named():
+  spoilt = jnp.full_like(chain(0), jnp.nan)
+  for width in (1, 3):
+    with pytest.raises(errors.UserError, match="the model's outputs are no nu"):
+      beam.search(CHAIN, spoilt, width=width, length=3, end=2)
+
+
 def test_a_search_through_everything_has_its_limit():
   with pytest.raises(errors.UserError, match="score 177,147 strings and may"):
     beam.exhaustive(CHAIN, chain(0), length=11)

@@ -22,6 +22,15 @@ def stack(**settings):
   )
 
 
+def weights(model, inputs):
+  """Normal ones, biases too; nothing is compiled for them."""
+  random = np.random.default_rng(1)
+  return jax.tree.map(
+    lambda leaf: jnp.asarray(0.5 * random.normal(size=leaf.shape), jnp.float32),
+    jax.eval_shape(model.init, jax.random.key(0), inputs),
+  )
+
+
 def half(cell, params, xs, *, reverse, lengths=None):
   """One direction of one layer, step by step."""
   pure = cells.get(cell)
@@ -29,11 +38,13 @@ def half(cell, params, xs, *, reverse, lengths=None):
   kind = jax.eval_shape(
     lambda: pure.init_params(jax.random.key(0), xs.shape[-1], features)
   )
-  weights = type(kind)(**{**dict.fromkeys(kind._fields), **params})
+  held = type(kind)(**{**dict.fromkeys(kind._fields), **params})
   carry = pure.initial_carry((xs.shape[1],), features)
-  return unroll.unroll(
-    pure.step, weights, carry, xs, reverse=reverse, lengths=lengths
-  )
+  return jax.jit(
+    lambda *given: unroll.unroll(
+      pure.step, *given, reverse=reverse, lengths=lengths
+    )
+  )(held, carry, xs)
 
 
 @pytest.mark.parametrize(
@@ -42,8 +53,9 @@ def half(cell, params, xs, *, reverse, lengths=None):
 def test_layers_feed_both_halves_up(cell, lengths, xs):
   lengths = None if lengths is None else jnp.array(lengths)
   model = stack(features=(3, 4), backward_features=(2, 5), cell=cell)
-  variables = model.init(jax.random.key(1), xs)
-  carries, outputs = model.apply(variables, xs, lengths=lengths)
+  variables = weights(model, xs)
+  apply = jax.jit(model.apply)
+  carries, outputs = apply(variables, xs, lengths=lengths)
   below = xs
   for index, (first, last) in enumerate(carries):
     found = []
@@ -64,20 +76,21 @@ def test_layers_feed_both_halves_up(cell, lengths, xs):
 
 def test_turned_round_with_its_halves_changed_it_gives_the_same(xs):
   model = stack()
-  params = model.init(jax.random.key(1), xs)["params"]
+  params = weights(model, xs)["params"]
   changed = {
     "forward_0": params["backward_0"],
     "backward_0": params["forward_0"],
   }
-  _, outputs = model.apply({"params": params}, xs)
-  _, turned = model.apply({"params": changed}, xs[::-1])
+  apply = jax.jit(model.apply)
+  _, outputs = apply({"params": params}, xs)
+  _, turned = apply({"params": changed}, xs[::-1])
   swapped = jnp.concatenate([turned[..., 3:], turned[..., :3]], axis=-1)
   np.testing.assert_allclose(outputs, swapped[::-1], atol=1e-6)
 
 
 def test_every_output_has_seen_every_input(xs):
   model = stack(cell="elman")
-  variables = model.init(jax.random.key(1), xs)
+  variables = weights(model, xs)
 
   def outputs(xs):
     return model.apply(variables, xs)[1].sum(-1)[:, 0]
@@ -89,7 +102,7 @@ def test_every_output_has_seen_every_input(xs):
 
 def test_padding_reaches_no_value_and_no_gradient(xs):
   model = stack(features=(3, 3), cell="elman")
-  variables = model.init(jax.random.key(1), xs)
+  variables = weights(model, xs)
   lengths = jnp.array([5, 3, 1])
   valid = jnp.arange(STEPS)[:, None] < lengths[None]
   spoilt = jnp.where(valid[..., None], xs, jnp.nan)
@@ -106,16 +119,17 @@ def test_padding_reaches_no_value_and_no_gradient(xs):
   (_, (_, outputs)), _ = found
   assert np.all(outputs[~np.asarray(valid)] == 0)
   # A row by itself, of its own length, gives what it gave beside the others.
-  _, alone = model.apply(variables, xs[:3, 1:2])
+  _, alone = jax.jit(model.apply)(variables, xs[:3, 1:2])
   np.testing.assert_allclose(outputs[:3, 1:2], alone, atol=1e-6)
 
 
 def test_ids_are_one_hot_vectors():
   model = stack()
   ids = jnp.array([[0, 3], [2, -1], [1, 1]])
-  variables = model.init(jax.random.key(1), ids)
-  _, outputs = model.apply(variables, ids)
-  _, expected = model.apply(variables, jax.nn.one_hot(ids, WIDTH))
+  variables = weights(model, ids)
+  apply = jax.jit(model.apply)
+  _, outputs = apply(variables, ids)
+  _, expected = apply(variables, jax.nn.one_hot(ids, WIDTH))
   np.testing.assert_allclose(outputs, expected, atol=1e-6)
 
 

@@ -100,7 +100,7 @@ def test_series_do_not_disturb_one_another():
     stretches(xs, random=np.random.default_rng(7), epochs=1) for xs in many
   ]
   keys = jax.random.split(jax.random.key(0), 2)
-  model = autoregressive.window(4, (3,))
+  model = autoregressive.window(4)
   both = series_fitting.fit_each(model, optax.adam(0.01), keys, stacked(cuts))
   one = series_fitting.fit_each(
     model, optax.adam(0.01), keys[1:], stacked(cuts[1:])

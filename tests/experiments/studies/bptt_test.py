@@ -2,15 +2,19 @@
 
 import re
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import experiments
 from experiments import command_line
+from experiments.studies import small_network, weighed_training
+from seqmodels.data import memory_tasks
 
 FIGURES = {
   *("strategies", "unbiased", "variance", "reach", "initialisation"),
-  *("one_direction", "cost", "training", "copying"),
+  *("one_direction", "cost", "training", "gradient_error", "copying"),
 }
 
 
@@ -65,6 +69,21 @@ def test_the_derivatives_by_hand_are_those_of_autodiff(page):
     assert all(float(value) < 1e-13 for value in differences if value)
 
 
+def test_the_library_s_cells_are_written_by_the_same_scheme(page):
+  [apart] = re.findall(r"of any weight: gru (\S+)\.", page)
+  assert float(apart) < 1e-13
+
+
+def test_the_recursion_is_its_sum(page):
+  [apart] = re.findall(r"the two differ by (\S+) at most", page)
+  assert 0 < float(apart) < 1e-11
+
+
+def test_no_number_of_draws_mends_a_window(page):
+  [missed] = re.findall(r"off by up to (\d+) standard errors", page)
+  assert int(missed) > 10
+
+
 def test_all_outcomes_together_have_no_bias(page):
   found = table(page, "Randomised truncation has no bias")
   for keep, exact, score, *_ in found[:2]:
@@ -82,6 +101,24 @@ def test_the_linear_network_has_its_closed_form(page):
   assert re.search(r"agrees with rho\^k to \d\.\de-1[3-6]", page)
 
 
+def test_only_what_is_drawn_has_a_variance(page):
+  found = table(page, "Their gradients side by side")
+  assert [line[1] for line in found] == ["segments", "randomised", "window"]
+  for _, name, cosine, bias, deviation, whole in found:
+    assert -1 <= float(cosine) <= 1
+    assert (float(deviation) > 0) == (name == "randomised")
+    parts = np.hypot(float(bias), float(deviation))
+    assert float(whole) == pytest.approx(parts, abs=2e-3)
+
+
+def test_the_paths_that_survive_are_counted(page):
+  found = table(page, "Where a short gradient is not enough")
+  survive = {name: share for name, share, *_ in found}
+  assert survive["full"] == "1"
+  assert survive["segments of 5"] == "0"
+  assert survive["randomised, p = 0.8"] == f"{0.8**6:.2f}"
+
+
 def test_recomputation_needs_less_memory(page):
   *_, last = table(page, "What the full gradient costs")
   length, _, kept, recomputed, *_ = last
@@ -93,3 +130,65 @@ def test_the_bound_on_the_angle_holds(page):
   for _, tangent, bound, _ in table(page, "Far gradients all point one way"):
     assert float(tangent) <= float(bound)
   assert "The bound holds at every k" in page
+
+
+def test_a_strategy_weighs_derivatives_and_no_values():
+  """Segments cut the gradient where training would cut its state."""
+  network = small_network.Network("gru", 5, 6, 6)
+  params = jax.jit(network.init)(jax.random.key(0))
+  task = memory_tasks.CopyTask(lag=5, batch=3, symbols=2, kinds=4, seed=1)
+  segments, carry = task.segments(0, 1), network.initial_carry(3)
+
+  kinds = {
+    "full": weighed_training.Strategy("", "full"),
+    "chunks": weighed_training.Strategy("", "chunks", length=3),
+    "random": weighed_training.Strategy("", "random", keep=0.5),
+    "window": weighed_training.Strategy("", "window", length=7),
+  }
+  drawn = {
+    name: weighed_training.weighed(kind, segments, seed=0, step=0)
+    for name, kind in kinds.items()
+  }
+
+  def total(params, name):
+    one = jax.tree.map(lambda leaf: leaf[0], drawn[name])
+    losses = weighed_training.losses_of(kinds[name])
+    return jnp.sum(losses(network, params, carry, one, None)[0])
+
+  def detached(params):
+    state, hs = carry, []
+    for start in range(0, task.length, 3):
+      state = jax.lax.stop_gradient(state)
+      inputs = segments.inputs[0, start : start + 3]
+      state, found = network.cell.sequence(params[0], state, inputs)
+      hs.append(found)
+    logits = network.read(params, jnp.concatenate(hs))
+    shares = jax.nn.log_softmax(logits)
+    picked = jnp.take_along_axis(
+      shares, jnp.asarray(segments.targets[0])[..., None], axis=-1
+    )
+    return -jnp.sum(picked[..., 0] * segments.mask[0])
+
+  @jax.jit
+  def every(params):
+    gradient = jax.value_and_grad(total)
+    found = {name: gradient(params, name) for name in kinds}
+    return found, jax.value_and_grad(detached)(params)
+
+  found, (nats, by_pieces) = every(params)
+  for value, _ in found.values():
+    assert value == pytest.approx(float(nats), rel=1e-5)
+
+  def assert_same(one, other):
+    leaves = map(jax.tree.leaves, (one, other))
+    for a, b in zip(*leaves, strict=True):
+      np.testing.assert_allclose(a, b, atol=2e-5)
+
+  assert_same(found["chunks"][1], by_pieces)
+  # Seven steps are all there are.
+  assert_same(found["window"][1], found["full"][1])
+  apart = np.abs(
+    found["random"][1][0].recurrent_kernel
+    - found["full"][1][0].recurrent_kernel
+  )
+  assert apart.max() > 1e-4

@@ -1,13 +1,21 @@
 """The page on decoding: end to end, and its parts where they can be checked."""
 
+import itertools
 import math
+import re
 
 import numpy as np
 import pytest
 
 import experiments
 from experiments import command_line
-from experiments.studies import search_examples, written_texts
+from experiments.studies import (
+  beam_widths,
+  proper_words,
+  search_examples,
+  spelling,
+  written_texts,
+)
 from seqmodels import errors
 from seqmodels.models import conditional_table
 from seqmodels.sampling import beam
@@ -45,7 +53,7 @@ def test_the_page_tells_of_every_way_to_choose(finished):
   assert "| beam of 2 | A C B end | 0.054 |" in text
   assert "| exhaustive | A C B end | 0.054 |" in text
   for name in written_texts.ways((2,), 0):
-    assert f"[{name}]\nThe " in text
+    assert f"[{name}]\nthe" in text
     assert f"| {name} |" in text
   assert "| the text itself |" in text
 
@@ -60,10 +68,50 @@ def test_the_worked_example_is_the_books():
 
 
 def test_no_beam_beats_exhaustive_search_and_the_widest_equals_it():
-  gaps = search_examples.search_gaps(np.random.default_rng(0), 6, (1, 2, 4**4))
+  gaps = beam_widths.search_gaps(
+    np.random.default_rng(0), 6, (1, 2, beam_widths.EXHAUSTIVE)
+  )
   assert np.all(gaps >= 0)
   assert np.all(gaps[:, -1] == 0)
   assert gaps[:, 0].max() > 0.01
+
+
+def test_the_beam_at_work_keeps_the_two_likeliest_of_all_strings():
+  table, symbols = search_examples.FIVE_TABLE, search_examples.FIVE
+  for length, kept in enumerate(search_examples.beam_steps(), 1):
+    chances = {
+      string: math.prod(
+        table.get(string[:i], [0.2] * 5)[string[i]] for i in range(length)
+      )
+      for string in itertools.product(range(5), repeat=length)
+    }
+    # Here the beam is wide enough to miss nothing, which is not so of any.
+    best = sorted(chances, key=lambda string: -chances[string])[:2]
+    assert [one.symbols for one in kept] == best
+    for one in kept:
+      assert math.exp(one.log_probability) == pytest.approx(
+        chances[one.symbols], rel=1e-5
+      )
+  names = ["".join(symbols[i] for i in one.symbols) for one in kept]
+  assert names == ["CED", "ABD"]
+
+
+def test_confined_to_a_list_no_other_word_is_written(finished):
+  text = (finished[1] / "report.md").read_text()
+  [free] = re.findall(r"^\| as it is \| (.*) \|$", text, re.MULTILINE)[1:]
+  [held] = re.findall(r"^\| confined \| (.*) \|$", text, re.MULTILINE)
+  assert free.split(" | ")[1] != "100.0%"
+  assert held.split(" | ")[1] == "100.0%"
+  assert int(held.split(" | ")[0]) > 0
+
+
+def test_whole_words_end_behind_the_prefix_and_before_the_end():
+  found = proper_words.whole_words(["The cat's tail wa", "Theory. So"], 3)
+  assert found == ["cat", "s", "tail", "Theory"]
+
+
+def test_runs_of_spaces_can_be_seen_and_single_ones_stay():
+  assert spelling.visible("a  b   c d") == "a  b\u2423\u2423\u2423c d"
 
 
 def test_what_follows_a_prefix_is_found_wherever_it_stands():
@@ -84,6 +132,7 @@ def test_what_follows_a_prefix_is_found_wherever_it_stands():
     ({"beams": ()}, r"config.settings.beams is \(\); it must be at least 1"),
     ({"beam": 0}, "config.settings.beam is 0; it must be at least 1"),
     ({"length": 0}, "config.settings.length is 0"),
+    ({"steps": 0}, "config.settings.steps is 0"),
   ],
 )
 def test_bad_settings_are_named(changes, message, run):

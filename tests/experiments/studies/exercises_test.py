@@ -8,13 +8,22 @@ import numpy as np
 import pytest
 
 import experiments
-from experiments import command_line
-from experiments.studies import memory_training
+from experiments import command_line, fundamentals
+from experiments.studies import (
+  memory_training,
+  other_texts,
+  remedies,
+  small_network,
+)
+from seqmodels import errors
 from seqmodels.cells import cell as cells
+from seqmodels.data import memory_tasks
+from seqmodels.io import lesson
+from seqmodels.training import objective
 
 FIGURES = {
   *("saturation", "orders", "recall", "gradient_by_length", "window"),
-  *("copying", "learned_reach", "adding"),
+  *("copying", "learned_reach", "adding", "by_heart"),
 }
 
 
@@ -113,6 +122,75 @@ def test_the_networks_learn_something_and_lags_are_all_told(page):
   assert [line[0] for line in added] == names
 
 
+def test_a_network_that_learns_by_heart_is_told_from_one_that_learns(page):
+  known = [float(line[1]) for line in table(page, "Learning by heart")]
+  assert known == sorted(known, reverse=True)
+  names = [line[0] for line in table(page, "Other texts, other hands")]
+  assert names[:2] == ["the same text, unseen", "the same, read backwards"]
+  assert "NumPy's help on linear algebra" in names
+
+
+def test_every_start_is_tried_with_every_remedy(page):
+  starts = table(page, "What is done about it")
+  assert [line[0] for line in starts] == [*("normal", "identity", "Q", "2 Q")]
+  reach = [float(line[1]) for line in starts]
+  assert reach[3] > reach[2] > reach[0]
+
+
+def test_a_penalty_adds_its_derivative_and_tells_plain_nats():
+  network = small_network.Network("elman", 4, 5, 5)
+  params = jax.jit(network.init)(jax.random.key(0))
+  task = memory_tasks.CopyTask(lag=3, batch=3, kinds=3, seed=0)
+  segment, carry = task.segment(0), network.initial_carry(3)
+
+  @jax.jit
+  def both(params):
+    found = []
+    for losses in (None, remedies.penalised(0.5)):
+      model = network if losses else network.predictor()
+      extra = {"losses": losses} if losses else {}
+      one = objective.Objective(model, carry, segment, None, **extra)
+      found.append(one.gradient(params))
+    return found
+
+  (plain, first), (more, second) = both(params)
+  kernel = params[0].recurrent_kernel
+  np.testing.assert_allclose(
+    more[0].recurrent_kernel, plain[0].recurrent_kernel + kernel, atol=1e-6
+  )
+  np.testing.assert_allclose(more[0].kernel, plain[0].kernel, atol=1e-6)
+  assert second.nats == pytest.approx(float(first.nats), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+  ("content", "message"),
+  [(b"caf\xe9 " * 200, "not UTF-8 at byte 3"), (None, "no file or folder")],
+)
+def test_a_text_that_cannot_be_read_is_told_of_first(
+  tmp_path, content, message
+):
+  path = tmp_path / "other.txt"
+  if content:
+    path.write_bytes(content)
+  config = command_line.load("configs/fundamentals.py:exercises,smoke").config
+  config.settings.other_texts = (str(path),)
+  with pytest.raises(errors.UserError, match=message):
+    experiments.run(config, tmp_path / "run", tmp_path)
+  assert not (tmp_path / "run" / "figures").exists()
+
+
+def test_texts_of_one_s_own_are_read_by_their_names(tmp_path):
+  path = tmp_path / "other.txt"
+  path.write_text("a rose is a rose is a rose\n" * 50)
+  config = command_line.load("configs/fundamentals.py:exercises,smoke").config
+  config.settings.other_texts = (str(path),)
+  page = lesson.Lesson(tmp_path, "Others")
+  study = fundamentals.Study(config, tmp_path, tmp_path, page, None)
+  found = other_texts.read(study)
+  assert found["other.txt"].startswith("a rose is a rose")
+  assert len(found["other.txt"]) == config.settings.unseen
+
+
 def test_the_changes_are_what_their_names_say():
   random = np.random.default_rng(0)
 
@@ -125,6 +203,10 @@ def test_the_changes_are_what_their_names_say():
 
   rotation = changed("Elman, orthogonal start").recurrent_kernel
   np.testing.assert_allclose(rotation @ rotation.T, np.eye(4), atol=1e-6)
+  doubled = changed("Elman, twice a rotation").recurrent_kernel
+  np.testing.assert_allclose(doubled @ doubled.T, 4 * np.eye(4), atol=1e-5)
+  still = changed("Elman, identity start").recurrent_kernel
+  np.testing.assert_array_equal(still, np.eye(4))
   x, h = np.full(3, -0.7, np.float32), np.full(4, 0.5, np.float32)
 
   def gates(params):

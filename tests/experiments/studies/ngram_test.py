@@ -5,6 +5,7 @@ import pytest
 from experiments import command_line
 from experiments.studies import smoothing
 from seqmodels import errors
+from seqmodels.io import report
 
 
 def settings(**changes):
@@ -60,9 +61,51 @@ def test_the_published_perplexity_of_the_penn_treebank(run, real_data):
   assert found[f"5-gram, {smoothing.BACKING}, words"] > plain
 
 
+def beside(corpus_file, folder, **changes):
+  config = settings(
+    **({"levels": ("characters",), "beside": str(folder)} | changes)
+  )
+  config.data.update(source="text", path=str(corpus_file), limit=0)
+  return config
+
+
+def test_networks_of_the_same_text_are_set_beside(
+  run, small, corpus_file, tmp_path
+):
+  trained = run(small(), "trained")["rows"]
+  rows = run(beside(corpus_file, tmp_path / "trained"))["rows"]
+  [own] = [
+    row
+    for row in trained
+    if (row["split"], row["metric"]) == ("test", "bits_per_character")
+  ]
+  [found] = [row for row in rows if row["name"].startswith("trained: ")]
+  assert found["value"] == own["value"]
+  page = (tmp_path / "run" / "report.md").read_text()
+  assert "## Beside networks" in page
+  figures = (report.figure(x) for x in (2 ** own["value"], own["value"]))
+  assert f"| {' | '.join(figures)} | 280 |" in page
+  # Another text, cut short, or other symbols: no comparison.
+  other = tmp_path / "other.txt"
+  other.write_text(corpus_file.read_text() * 2, "utf-8")
+  refused = (
+    beside(other, tmp_path / "trained"),
+    beside(corpus_file, tmp_path / "trained", levels=("words",)),
+    settings(beside=str(tmp_path / "trained")),
+  )
+  for i, config in enumerate(refused):
+    with pytest.raises(
+      errors.UserError, match="of characters of source 'text'"
+    ):
+      run(config, f"refused{i}")
+  with pytest.raises(errors.UserError, match="at_all: does not exist; give"):
+    run(beside(corpus_file, "/nowhere/at_all"), "refused")
+
+
 @pytest.mark.parametrize(
   ("changes", "message"),
   [
+    ({"orders": ()}, "orders has 0 orders"),
     ({"orders": (1, 0)}, "orders holds 0 and the training text has 2,000"),
     ({"orders": (2, 9_999)}, "orders holds 9999 and the training text has"),
     ({"levels": ("word",)}, "did you mean 'words'"),
@@ -73,3 +116,12 @@ def test_bad_settings_are_named(run, tmp_path, changes, message):
   with pytest.raises(errors.UserError, match=message):
     run(settings(**changes))
   assert not (tmp_path / "run" / "results.json").exists()
+
+
+def test_an_empty_text_is_named(run, tmp_path):
+  path = tmp_path / "empty.txt"
+  path.write_text("")
+  config = settings()
+  config.data.update(source="text", path=str(path), limit=0)
+  with pytest.raises(errors.UserError, match=r"empty\.txt is empty"):
+    run(config)

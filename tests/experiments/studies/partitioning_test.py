@@ -1,11 +1,15 @@
 """The study of readers: adjacency, coverage, equal budgets."""
 
+import jax
 import numpy as np
 import pytest
 
 from experiments import command_line
-from experiments.studies import readers
+from experiments.studies import readers, whole_sentences
 from seqmodels import errors
+from seqmodels.data import sentences
+from seqmodels.models import language_model
+from seqmodels.training import objective
 
 
 def settings(**changes):
@@ -23,6 +27,7 @@ def test_the_smoke_run_leaves_a_page_with_figures(run, tmp_path):
   page = (tmp_path / "run" / "report.md").read_text()
   assert f"| {readers.SEQUENTIAL} | 4 | 1.000 | carried |" in page
   assert f"| {readers.RANDOM} | 3 | " in page
+  assert "## Whole sentences" in page
   figures = {path.stem for path in (tmp_path / "run/figures").iterdir()}
   assert figures == {"coverage", "learning", "positions"}
 
@@ -45,11 +50,56 @@ def test_only_sequential_minibatches_continue_each_other(name, seed):
     assert epoch.reset[:, 0].all()
 
 
+def test_a_padded_minibatch_is_its_lines_one_by_one(tmp_path):
+  """The mean over real positions, and its gradient."""
+  network = language_model.as_predictor(
+    language_model.LanguageModel(5, features=(4,), cell="elman")
+  )
+  params = jax.jit(network.init)(jax.random.key(0))
+  text = np.array([1, 2, 3, 0, 4, 0, 2, 2, 1, 4, 3, 0])
+  batch = sentences.Sentences(text, batch=3, length=1, end=0).segment(0)
+  assert batch.mask.sum(axis=0).tolist() != [6, 6, 6]
+
+  @jax.jit
+  def gradient(segment):
+    carry = network.initial_carry(segment.mask.shape[1])
+    return objective.Objective(
+      network, carry, segment, jax.random.key(0), "sum"
+    ).gradient(params)
+
+  whole, outcome = gradient(batch)
+  nats, parts = 0.0, []
+  for row, length in enumerate(batch.mask.sum(axis=0)):
+    alone = jax.tree.map(lambda x, r=row, n=length: x[:n, r : r + 1], batch)
+    part, one = gradient(alone)
+    nats += float(one.nats)
+    parts.append(part)
+  total = jax.tree.map(lambda *leaves: sum(leaves), *parts)
+  for ours, theirs in zip(
+    jax.tree.leaves(whole), jax.tree.leaves(total), strict=True
+  ):
+    np.testing.assert_allclose(ours, theirs, atol=1e-5)
+  real, every = whole_sentences.scores(network, params, batch)
+  assert int(outcome.scored) == len(text)
+  assert real == pytest.approx(nats / len(text) / np.log(2), rel=1e-5)
+  assert every != pytest.approx(real, rel=1e-3)
+
+
+def test_lines_of_like_length_need_less_padding():
+  lengths = np.random.default_rng(0).integers(1, 30, 64)
+  shares = [
+    whole_sentences.padding(order, 8) for order in (lengths, np.sort(lengths))
+  ]
+  assert shares[1] < shares[0]
+  assert whole_sentences.padding(np.full(9, 4), 3) == 0
+
+
 @pytest.mark.parametrize(
   ("changes", "message"),
   [
     ({"steps": 5}, "steps is 5 and dispatch is 2"),
     ({"positions": 5_000}, "positions is 5000"),
+    ({"positions": 16}, "positions is 16 and length is 16"),
     ({"batch": 300}, "random sampling of 300 windows of 16"),
   ],
 )

@@ -1,5 +1,7 @@
 """The study of perplexity: cases, code lengths, continuations, networks."""
 
+import re
+
 import pytest
 
 from experiments import command_line
@@ -28,6 +30,11 @@ def test_the_smoke_run_leaves_a_page_with_figures(run, tmp_path):
   assert "| all 28 symbols alike | 4.807 | 28.00 |" in page
   assert "| one true symbol held impossible | infinite | infinite |" in page
   assert "and decoded again they are the same text" in page
+  ideal, coded = (
+    float(re.search(pattern, page)[1])
+    for pattern in (r"by ([\d.]+) bytes in all", r"they are (\d+) bytes, and")
+  )
+  assert ideal - 1 < coded < 1.001 * ideal + 8
   assert "nan" not in page.replace("banana", "")
   # No context: the letters of "banana tree" are the commoner ones.
   assert "| 2, 1, 3 | 1, 2, 3 |" in page
@@ -43,7 +50,9 @@ def test_a_trained_network_is_asked_as_well(run, small, tmp_path):
     continuations=("sees", "seeess seees"),
   )
   rows = run(config)["rows"]
-  asked = [row for row in rows if row["name"].startswith("network of step 24")]
+  asked = [
+    row for row in rows if row["name"].startswith("network trained (step 24)")
+  ]
   assert [row["count"] for row in asked] == [4, 12]
   assert all(row["value"] > 1 for row in asked)
   assert (tmp_path / "run/figures/continuations_network.png").exists()
@@ -88,6 +97,7 @@ def test_bad_files_are_named(run, tmp_path, content, message):
 @pytest.mark.parametrize(
   ("changes", "message"),
   [
+    ({"orders": ()}, "orders has 0 orders"),
     ({"orders": (0,)}, "orders holds 0"),
     ({"orders": (2, 8_888)}, "orders holds 8888 and the training text has"),
     ({"continuations": ()}, "has 0 continuations"),

@@ -2,7 +2,10 @@
 
 import dataclasses
 import pathlib
+from collections.abc import Mapping
 from typing import Any
+
+from ml_collections import config_dict
 
 from experiments import pen_assembly, pen_task, phases
 from seqmodels.evaluation import handwriting as evaluation
@@ -39,6 +42,13 @@ def rows(context: pen_assembly.Context) -> list[report.Row]:
   return found + _rows(context, "valid", 0)
 
 
+def published(config: config_dict.ConfigDict, split: str) -> Mapping[str, Any]:
+  """The paper's values, where what is scored is what the paper scored."""
+  data = config.data
+  papers = split == "valid" and data.source == "iamondb" and not data.limit
+  return (config.get("reference") if papers else None) or {}
+
+
 def _rows(
   context: pen_assembly.Context, split: str, lines: int
 ) -> list[report.Row]:
@@ -72,9 +82,7 @@ def _rows(
   every = len(context.data.splits[split])
   if lines and lines < every:
     name += f"; the first {lines:,} of {every:,} lines"
-  data = context.config.data
-  papers = split == "valid" and data.source == "iamondb" and not data.limit
-  reference = (context.config.get("reference") if papers else None) or {}
+  reference = published(context.config, split)
 
   def row(
     what: str, metric: str, value: float, count: int, key: str = ""

@@ -11,7 +11,13 @@ import pytest
 
 import experiments
 from configs import text as text_page
-from experiments import command_line, exit_codes, pen_runs, pen_task
+from experiments import (
+  command_line,
+  exit_codes,
+  pen_runs,
+  pen_scoring,
+  pen_task,
+)
 from seqmodels import errors
 from seqmodels.data import pen_chunks
 from seqmodels.io import report as reports
@@ -435,3 +441,22 @@ def test_tabs_and_line_ends_are_spaces(synthesis, run, tmp_path):
   )
   run(config, "tabs")
   assert (tmp_path / "tabs" / "samples" / "page.svg").is_file()
+
+
+@pytest.mark.parametrize(
+  ("split", "changes", "nats"),
+  [
+    ("valid", {"data__source": "iamondb", "data__limit": 0}, -1041.0),
+    ("train", {"data__source": "iamondb", "data__limit": 0}, None),
+    ("valid", {"data__source": "iamondb", "data__limit": 8}, None),
+    ("valid", {"data__source": "synthetic", "data__limit": 0}, None),
+  ],
+)
+def test_the_papers_figure_stands_beside_its_own_data_only(
+  split, changes, nats
+):
+  config = command_line.load("configs/handwriting_prediction.py").config
+  for name, value in changes.items():
+    group, _, key = name.partition("__")
+    config[group][key] = value
+  assert pen_scoring.published(config, split).get("nats_per_sequence") == nats

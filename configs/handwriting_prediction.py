@@ -85,13 +85,13 @@ def base() -> config_dict.ConfigDict:
   training.points = 128
   training.update(
     epochs=7.0,
-    batch=32,
+    batch=16,
     learning_rate=3e-3,
     schedule="cosine",
     warmup_steps=200,
     clip_norm=1.0,
     steps_per_dispatch=8,
-    checkpoint_every=320,
+    checkpoint_every=640,
   )
   regularization = common.base().regularization
   for name in ("dropout_embedding", "dropout_input"):
@@ -157,7 +157,7 @@ def adaptive(config: config_dict.ConfigDict) -> None:
   config.regularization.adaptive = 0.075
   # Whole lines: the squares are then those of a line's gradient, as published.
   config.training.update(
-    learning_rate=1e-3, points=0, batch=16, steps_per_dispatch=4
+    learning_rate=1e-3, points=0, steps_per_dispatch=4
   )
 
 
@@ -186,7 +186,6 @@ def quickstart(config: config_dict.ConfigDict) -> None:
   config.model.features = (128,) * len(config.model.features)
   config.training.update(
     epochs=10.0,
-    batch=16,
     points=0,
     learning_rate=5e-3,
     warmup_steps=20,

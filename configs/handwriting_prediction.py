@@ -30,7 +30,7 @@ What differs from the paper without `paper`: Adam with a cosine schedule and a
 bound on the gradient's norm, products in bfloat16, and an update every 128
 points, across which the state, but no gradient, is carried (five updates a line
 where the paper makes one). With it, too:
- - minibatches of whole lines of like length (the paper names no batch);
+ - minibatches, also of whole lines (of like length; the paper names no batch);
  - steps above a threshold removed, readings interpolated as in `data/ink.py`
    (the paper gives no numbers);
  - the first point of a line is its origin and is not predicted;
@@ -85,13 +85,13 @@ def base() -> config_dict.ConfigDict:
   training.points = 128
   training.update(
     epochs=7.0,
-    batch=32,
+    batch=16,
     learning_rate=3e-3,
     schedule="cosine",
     warmup_steps=200,
     clip_norm=1.0,
     steps_per_dispatch=8,
-    checkpoint_every=320,
+    checkpoint_every=640,
   )
   regularization = common.base().regularization
   for name in ("dropout_embedding", "dropout_input"):
@@ -156,9 +156,7 @@ def adaptive(config: config_dict.ConfigDict) -> None:
   """Adaptive weight noise, which goes on from a trained network."""
   config.regularization.adaptive = 0.075
   # Whole lines: the squares are then those of a line's gradient, as published.
-  config.training.update(
-    learning_rate=1e-3, points=0, batch=16, steps_per_dispatch=4
-  )
+  config.training.update(learning_rate=1e-3, points=0, steps_per_dispatch=4)
 
 
 def paper(config: config_dict.ConfigDict) -> None:
@@ -175,7 +173,8 @@ def paper(config: config_dict.ConfigDict) -> None:
     warmup_steps=0,
     clip_norm=0.0,
     steps_per_dispatch=8,
-    patience=4,
+    # Adaptive weight noise ends after a fixed number of epochs.
+    patience=0 if config.regularization.adaptive else 4,
   )
 
 
@@ -186,7 +185,6 @@ def quickstart(config: config_dict.ConfigDict) -> None:
   config.model.features = (128,) * len(config.model.features)
   config.training.update(
     epochs=10.0,
-    batch=16,
     points=0,
     learning_rate=5e-3,
     warmup_steps=20,

@@ -68,13 +68,19 @@ def settle_data(folder: pathlib.Path, tokens: corpus.Tokens) -> None:
     vocabulary.Vocabulary.load(path).require_same(tokens.vocabulary)
   else:
     tokens.vocabulary.save(path)
-  require_same_files(folder, tokens)
+  require_same_files(folder, tokens.provenance)
   if not (folder / DATA).is_file():
     atomic.write_json(folder / DATA, tokens.provenance)
 
 
-def require_same_files(folder: pathlib.Path, tokens: corpus.Tokens) -> None:
+def require_same_files(
+  folder: pathlib.Path, provenance: Mapping[str, Any]
+) -> None:
   """Checks that a run's files are, byte for byte, the ones it was begun on.
+
+  Args:
+    folder: of the run.
+    provenance: of the data at hand.
 
   Raises:
     UserError: they are not; files are compared by size and SHA-256.
@@ -83,7 +89,7 @@ def require_same_files(folder: pathlib.Path, tokens: corpus.Tokens) -> None:
   if not path.is_file():
     return
   before = json.loads(path.read_text(encoding="utf-8"))["files"]
-  now = tokens.provenance["files"]
+  now = provenance["files"]
   if [(x["bytes"], x["sha256"]) for x in before] != [
     (x["bytes"], x["sha256"]) for x in now
   ]:

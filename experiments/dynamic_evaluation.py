@@ -35,7 +35,7 @@ def run(
     tokens = assembly.load_tokens(merged, data_dir)
     trained.vocabulary.require_same(tokens.vocabulary)
     assembly.require_same_files(
-      pathlib.Path(config.restore).expanduser(), tokens
+      pathlib.Path(config.restore).expanduser(), tokens.provenance
     )
     context = phases.Context(
       merged,

@@ -45,11 +45,7 @@ def reload(run_dir: str, *, dtype: str = "") -> Trained:
     )
   if dtype:
     config.dtype = dtype
-  if config.get("seeds", 1) > 1:
-    raise errors.UserError(
-      f"{folder} holds {config.seeds} seeds; name one of them, such as "
-      f"{folder / f'seed-{config.seed}'}"
-    )
+  require_one_seed(config, folder)
   if not (folder / assembly.VOCABULARY).is_file():
     raise errors.UserError(
       f"{folder} has no {assembly.VOCABULARY}: its run stopped before "
@@ -61,6 +57,21 @@ def reload(run_dir: str, *, dtype: str = "") -> Trained:
   restored = checkpoints.restore_params(folder, target)
   check_vocabulary(restored.meta, symbols, folder)
   return Trained(config, symbols, network, restored.tree, restored.step)
+
+
+def require_one_seed(
+  config: config_dict.ConfigDict, folder: pathlib.Path
+) -> None:
+  """Refuses a folder of runs under several seeds.
+
+  Raises:
+    UserError: it is one.
+  """
+  if config.get("seeds", 1) > 1:
+    raise errors.UserError(
+      f"{folder} holds {config.seeds} seeds; name one of them, such as "
+      f"{folder / f'seed-{config.seed}'}"
+    )
 
 
 def named(run_dir: str) -> pathlib.Path:

@@ -1,6 +1,7 @@
 """Writes a text with the pen network of an earlier run: SVG and PNG."""
 
 import pathlib
+import sys
 import time
 from typing import Any
 
@@ -18,6 +19,11 @@ from seqmodels.sampling import text_lines
 BATCH = 16
 # Characters of a page: beyond it, hundreds of lines would be one picture.
 LONGEST = 5_000
+# Digits and most marks, in the paper's alphabet.
+_ALIKE = (
+  "to this network the characters {} are one and the same symbol, with other "
+  "digits and marks; it writes any of them there"
+)
 
 
 def run(
@@ -54,25 +60,32 @@ def run(
     lines = text_lines.broken(config.text, config.width)
     for line in filter(None, lines):
       trained.pen.alphabet.encode(line)
+    alike = trained.pen.alphabet.alike(config.text)
+    if alike:
+      print(f"note: {_ALIKE.format(alike)}", file=sys.stderr, flush=True)
     prime, before = _prime(config, trained, data_dir, signals)
     start = time.perf_counter()
     samples: list[pen_samples.Sample] = []
     words = [line for line in lines if line]
-    for first in range(0, len(words), BATCH):
+    # Batches of equal shapes, as one is compiled: the last is filled up.
+    batch = min(BATCH, len(words))
+    for first in range(0, len(words), batch):
       signals.check()
+      part = words[first : first + batch]
       samples += pen_samples.write(
         trained.network,
         trained.params,
         trained.pen,
-        words[first : first + BATCH],
+        [*part, *[part[-1]] * (batch - len(part))],
         bias=config.bias,
         seed=config.seed + first,
         points_per_character=config.points_per_character,
         prime=prime,
         before=before,
-      )
+        longest=max(map(len, words)),
+      )[: len(part)]
     seconds = time.perf_counter() - start
-    return _page(config, workdir, lines, samples, seconds)
+    return _page(config, workdir, lines, samples, seconds, alike)
 
 
 def _prime(
@@ -106,6 +119,7 @@ def _page(
   lines: list[str],
   samples: list[pen_samples.Sample],
   seconds: float,
+  alike: str,
 ) -> list[report.Row]:
   lost = [sample.text for sample in samples if not sample.drawable]
   if lost:
@@ -141,6 +155,7 @@ def _page(
       f"{jax.devices()[0].device_kind}. The window left its text by itself in "
       f"{stopped} of {len(samples)} lines; the others were cut after "
       f"{config.points_per_character} points a character."
+      + (f" Note: {_ALIKE.format(alike)}." if alike else "")
     ),
     figures=[report.Figure("samples/page.png", "The page.")],
     sample=config.text,

@@ -115,25 +115,22 @@ def build_network(
     variational=chosen.variational,
   )
   noise.check(len(model.features))
-  shared: dict[str, Any] = {
-    "features": tuple(model.features),
-    "components": model.components,
-    "options": {
-      "peepholes": model.peepholes,
-      "forget_bias": model.forget_bias,
-    },
-    "gradient_clip": model.gradient_clip or None,
-    "output_clip": model.output_clip or None,
-    "dtype": assembly.compute_dtype(config.dtype),
-    "noise": noise,
-  }
-  if model.network == "synthesis":
-    return models.writing(
-      models.HandwritingSynthesis(
-        symbols=symbols, window=model.window, **shared
-      )
+  return models.network(
+    models.Handwriting(
+      symbols=symbols if model.network == "synthesis" else 0,
+      window=model.window,
+      features=tuple(model.features),
+      components=model.components,
+      options={
+        "peepholes": model.peepholes,
+        "forget_bias": model.forget_bias,
+      },
+      gradient_clip=model.gradient_clip or None,
+      output_clip=model.output_clip or None,
+      dtype=assembly.compute_dtype(config.dtype),
+      noise=noise,
     )
-  return models.predicting(models.HandwritingPrediction(**shared))
+  )
 
 
 def settle_data(workdir: pathlib.Path, data: handwritings.Handwriting) -> None:
@@ -145,6 +142,7 @@ def settle_data(workdir: pathlib.Path, data: handwritings.Handwriting) -> None:
   require_same(
     read_pen(workdir) if (workdir / PEN).is_file() else None, data, workdir
   )
+  assembly.require_same_files(workdir, data.provenance)
   if not (workdir / PEN).is_file():
     atomic.write_json(workdir / PEN, pen_of(data).record)
   if not (workdir / assembly.DATA).is_file():

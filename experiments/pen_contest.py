@@ -76,8 +76,8 @@ def _network(
 ) -> pen_network.PenNetwork:
   """Ours, without limits on derivatives: Flax has none."""
   sizes = config.ink
-  return handwriting.predicting(
-    handwriting.HandwritingPrediction(
+  return handwriting.network(
+    handwriting.Handwriting(
       features=(sizes.units,) * sizes.layers,
       components=sizes.components,
       options={"peepholes": peepholes},

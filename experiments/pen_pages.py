@@ -126,7 +126,9 @@ def _samples(context: pen_assembly.Context, path: Any) -> None:
   """Lines at the configured biases, as a figure and as SVG."""
   given = context.config.sample
   if context.network.window is None:
-    drawn = pen_samples.scribble(context, given.biases, given.lines)
+    biases = [bias for bias in given.biases for _ in range(given.lines)]
+    points = [given.points] * len(biases)
+    drawn = pen_samples.scribble(context, biases, points)
   else:
     pairs = [
       (text, bias)
@@ -180,8 +182,8 @@ def _beside_real(
   context: pen_assembly.Context,
   written: Sequence[pen_samples.Sample],
 ) -> None:
-  """The first validation lines, each above what the network made of it."""
-  lines = context.data.splits["valid"]
+  """Some validation lines, each above what the network made of it."""
+  lines = pen_samples.compared_lines(context)
   rows: list[tuple[str, np.ndarray]] = []
   for index, sample in enumerate(written[:4]):
     label = f": {sample.text}" if sample.text else ""
@@ -198,8 +200,9 @@ def _strokes(found: dict[str, Any]) -> str:
   lines = ["", "## Strokes", "", pen_samples.table(found), ""]
   if found["stopped"] is not None:
     lines += [
-      f"The window left the text by itself in {found['stopped']} of "
-      f"{found['lines']} lines.",
+      f"In {found['stopped']} of {found['lines']} lines the window stood at "
+      f"{pen_samples.READ:.0%} of the characters or more and then left the "
+      "text by itself.",
       "",
     ]
   return "\n".join(lines)

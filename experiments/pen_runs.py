@@ -37,6 +37,7 @@ def reload(run_dir: str, *, dtype: str = "") -> Trained:
   folder = earlier_runs.named(run_dir)
   config = config_dict.ConfigDict(run_record.read_config(folder))
   require_pen_network(config, folder)
+  earlier_runs.require_one_seed(config, folder)
   if dtype:
     config.dtype = dtype
   pen = pen_assembly.read_pen(folder)

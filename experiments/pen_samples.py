@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from experiments import pen_assembly, phases
+from seqmodels.data import pen_lines
 from seqmodels.evaluation import stroke_statistics
 from seqmodels.io import report
 from seqmodels.models import pen_network
@@ -15,6 +16,8 @@ from seqmodels.sampling import handwriting as sampling
 
 # Units of IAM-OnDB, where a line is about 6,000 wide.
 FARTHEST = 1e6
+# Share of the characters that the window must have stood at.
+READ = 0.9
 
 
 class Sample(NamedTuple):
@@ -27,6 +30,20 @@ class Sample(NamedTuple):
   window: np.ndarray | None  # [T, U + 1]
 
   @property
+  def read_through(self) -> bool:
+    """Whether the window left the text by itself, after most of its letters.
+
+    A line that stops at once has left its text, too.
+    """
+    if self.window is None or not self.stopped or not len(self.ink):
+      return False
+    # A prime's letters come first.
+    last = self.window.shape[1] - 1
+    seen = np.unique(np.argmax(self.window, axis=1))
+    own = (seen >= last - len(self.text)) & (seen < last)
+    return int(own.sum()) >= READ * len(self.text)
+
+  @property
   def drawable(self) -> bool:
     """Whether there is ink, and on a sheet of this world.
 
@@ -37,7 +54,11 @@ class Sample(NamedTuple):
 
 
 def texts_of(
-  pen: pen_assembly.Pen, lines: Sequence[str], *, before: str = ""
+  pen: pen_assembly.Pen,
+  lines: Sequence[str],
+  *,
+  before: str = "",
+  longest: int = 0,
 ) -> np.ndarray:
   """Texts as ids, int32 [U, B], -1 past the end of each.
 
@@ -45,6 +66,7 @@ def texts_of(
     pen: of the network.
     lines: B texts.
     before: what a prime says, put before each.
+    longest: see `write`.
 
   Raises:
     UserError: characters outside the alphabet, or no character.
@@ -54,8 +76,8 @@ def texts_of(
     first = pen.alphabet.encode(before)
     rows = [np.concatenate([first, row]) for row in rows]
   # Padded to whole sixteens: few lengths are compiled.
-  longest = 16 * math.ceil(max(map(len, rows)) / 16)
-  found = np.full((longest, len(rows)), -1, np.int32)
+  most = max(longest + len(before), *map(len, rows))
+  found = np.full((16 * math.ceil(most / 16), len(rows)), -1, np.int32)
   for column, row in enumerate(rows):
     found[: len(row), column] = row
   return found
@@ -72,6 +94,7 @@ def write(
   points_per_character: int,
   prime: np.ndarray | None = None,
   before: str = "",
+  longest: int = 0,
 ) -> list[Sample]:
   """Texts by a network with a window, all in one batch.
 
@@ -85,17 +108,17 @@ def write(
     points_per_character: at most; a line that takes more is cut there.
     prime: standardised points [P, 3] of a real line to go on from.
     before: what that line says.
+    longest: characters of the longest line of all batches, so that they are
+      padded alike; 0 for the longest of these.
   """
-  ids = texts_of(pen, lines, before=before)
-  longest = max(map(len, lines))
+  ids = texts_of(pen, lines, before=before, longest=longest)
   biases = np.broadcast_to(np.asarray(bias, np.float32), (len(lines),))
   found = sampling.write(
     network,
     params,
     jax.random.key(seed),
     rows=len(lines),
-    # Whole hundreds: few lengths are compiled.
-    steps=100 * math.ceil(longest * points_per_character / 100),
+    steps=max(map(len, lines)) * points_per_character,
     text=ids,
     bias=biases,
     prime=prime,
@@ -116,24 +139,38 @@ def write(
 
 
 def scribble(
-  context: pen_assembly.Context, biases: Sequence[float], lines: int
+  context: pen_assembly.Context,
+  biases: Sequence[float],
+  points: Sequence[int] | np.ndarray,
 ) -> list[Sample]:
-  """Lines by a network without a window: as long as `sample.points` says."""
-  spread = [bias for bias in biases for _ in range(lines)]
-  if not spread:
+  """Lines by a network without a window.
+
+  Args:
+    context: of the run.
+    biases: of each line.
+    points: of each line.
+  """
+  if not len(biases):
     return []
   found = sampling.write(
     context.network,
     context.params,
     jax.random.key(context.config.seed),
-    rows=len(spread),
-    steps=context.config.sample.points,
-    bias=np.array(spread, np.float32),
+    rows=len(biases),
+    steps=int(np.max(points)),
+    bias=np.array(biases, np.float32),
+    most=np.asarray(points),
   )
   return [
     Sample("", bias, context.ink(found.line(row)), False, None)
-    for row, bias in enumerate(spread)
+    for row, bias in enumerate(biases)
   ]
+
+
+def compared_lines(context: pen_assembly.Context) -> pen_lines.PenLines:
+  """Validation lines for the statistics, from all over the split."""
+  lines = context.data.splits["valid"]
+  return lines.spread(context.config.sample.statistics)
 
 
 def measured(
@@ -146,22 +183,20 @@ def measured(
 
   Returns:
     By statistic: `real`, `written` (mean and deviation) and the `shift` between
-    them; with a window also the share of lines that it left by itself. And the
-    lines.
+    them; with a window also how many lines it read to the end and then left by
+    itself. And the lines.
   """
-  count = min(
-    context.config.sample.statistics, len(context.data.splits["valid"])
-  )
+  chosen = compared_lines(context)
+  count = len(chosen)
   if not count:
     return {}, []
-  chosen = context.data.splits["valid"].select(range(count))
   real = [context.ink(chosen.line(index)) for index in range(count)]
   texts = list(chosen.texts)
   drawn: list[Sample] = []
 
   def draw() -> list[Sample]:
     if context.network.window is None:
-      return scribble(context, (0.0,), count)
+      return scribble(context, (0.0,) * count, chosen.lengths)
     return write(
       context.network,
       context.params,
@@ -192,7 +227,7 @@ def measured(
       }
       for name, pair in compared.items()
     }
-    stopped = sum(sample.stopped for sample in drawn)
+    stopped = sum(sample.read_through for sample in drawn)
     return {
       "lines": count,
       "stopped": stopped if context.network.window is not None else None,

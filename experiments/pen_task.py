@@ -106,14 +106,15 @@ def evaluate(
   lines: int = 0,
   callback: Callable[[int], None] | None = None,
 ) -> evaluation.Totals:
-  """Totals of a split, or of its first `lines` lines."""
+  """Totals of a split, or of `lines` lines of it, evenly spaced."""
   chosen = data.splits[split]
-  if lines and lines < len(chosen):
-    chosen = chosen.select(range(lines))
+  if lines:
+    chosen = chosen.spread(lines)
   return evaluation.evaluate(
     network,
     weights,
     _segments(config, data, network, chosen),
+    finest=data.finest,
     callback=callback,
   )
 

@@ -9,6 +9,7 @@ from ml_collections import config_dict
 from configs import checks
 from experiments import (
   assembly,
+  pen_report,
   published,
   report_tables,
   run_facts,
@@ -47,7 +48,8 @@ def run(
     The runs' rows that stand on a line of the paper.
 
   Raises:
-    UserError: a bad setting; no run of a language model in those folders.
+    UserError: a bad setting; no run of a language model or a pen network
+      in those folders.
   """
   del data_dir
   checks.validate(config, RULES)
@@ -63,6 +65,7 @@ def page(
 ) -> str:
   """The whole report as Markdown."""
   runs = found.runs
+  count = len(runs) + len(found.pens)
   lines, beyond = report_tables.assign(runs)
   shown = {
     run.path
@@ -76,12 +79,15 @@ def page(
     if run.path not in shown
   ]
   parts = [
-    f"# Report on {len(runs)} {'run' if len(runs) == 1 else 'runs'}",
+    f"# Report on {count} {'run' if count == 1 else 'runs'}",
     f"## {published.SOURCE_1}: Penn Treebank, test split",
     report_tables.table_1(lines, runs),
     NOTES,
     f"## {published.SOURCE_2}",
     report_tables.table_2(lines),
+    f"## {pen_report.TITLE}",
+    pen_report.table(found.pens),
+    pen_report.NOTE,
   ]
   if missing := _missing(lines):
     parts += ["## To be run", missing]
@@ -97,7 +103,9 @@ def page(
       parts += [f"## {title}", table]
   for figure in figures:
     parts.append(f"![{figure.caption}]({figure.path})\n\n{figure.caption}")
-  commands = [[run.name, run_facts.command(run)] for run in runs]
+  commands = [
+    [run.name, run_facts.command(run)] for run in (*runs, *found.pens)
+  ]
   parts += ["## Commands", reports.table(["run", "command"], commands)]
   if found.skipped:
     skipped = [[name, why] for name, why in sorted(found.skipped.items())]

@@ -130,7 +130,7 @@ def table_1(lines: Assigned, runs: Sequence[Run]) -> str:
     place = 0 if line.tokenizer == "characters" else 1
     cells += [_difference(ours[place], papers[place]), *_told(run, state)]
     body.append(cells)
-  return report.table([*head, "difference", *_TOLD], body)
+  return report.table([*head, "difference", *TOLD], body)
 
 
 def table_2(lines: Assigned) -> str:
@@ -170,12 +170,11 @@ def table_2(lines: Assigned) -> str:
         *_told(run, state),
       ]
     )
-  return report.table(
-    ["bits/byte", "paper", "ours", "difference", *_TOLD], body
-  )
+  return report.table(["bits/byte", "paper", "ours", "difference", *TOLD], body)
 
 
-_TOLD = ("run", "recipe", "hardware", "time", "commit")
+# Columns that tell of a run.
+TOLD = ("run", "recipe", "hardware", "time", "commit")
 
 
 def _told(run: Run | None, state: str) -> list[str]:
@@ -231,7 +230,7 @@ def others(runs: Sequence[Run], every: Sequence[Run]) -> str:
       ]
     )
   head = ["run", "data", "metric", "validation", "static", "dynamic"]
-  head += ["error %", "split", "epochs", *_TOLD[1:]]
+  head += ["error %", "split", "epochs", *TOLD[1:]]
   return report.table(head, body) if body else ""
 
 

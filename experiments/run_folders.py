@@ -1,18 +1,21 @@
 """Folders of earlier runs, read back for a report; damaged ones are named."""
 
-import json
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 from ml_collections import config_dict
 
-from experiments import assembly, phases, published
+from experiments import (
+  assembly,
+  pen_scoring,
+  phases,
+  published,
+  run_files,
+)
 from seqmodels import errors
 from seqmodels.io import metric_writers, report_plots, run_record
-
-_NUMBER = (int, float)
 
 
 class Run(NamedTuple):
@@ -42,6 +45,11 @@ class Run(NamedTuple):
   phases: dict[str, Any]
   finished: bool
   again: tuple["Run", ...] = ()
+
+  @property
+  def pen(self) -> bool:
+    """Whether it is of handwriting, not of text."""
+    return self.config["experiment"] == "handwriting"
 
   @property
   def tokenizer(self) -> str:
@@ -132,9 +140,16 @@ class Run(NamedTuple):
 
 
 class Gathered(NamedTuple):
-  """What was found: runs by name, and why each other folder was left out."""
+  """What was found.
+
+  Attributes:
+    runs: of language models, by name.
+    pens: of handwriting, by name.
+    skipped: why each other folder was left out.
+  """
 
   runs: list[Run]
+  pens: list[Run]
   skipped: dict[str, str]
 
 
@@ -178,7 +193,7 @@ def gather(listed: str, *, own: pathlib.Path) -> Gathered:
   if not runs:
     reasons = "; ".join(f"{name}: {why}" for name, why in skipped.items())
     raise errors.UserError(
-      f"config.runs={listed} holds no run of a language model"
+      f"config.runs={listed} holds no run of a language model or a pen network"
       f"{f' ({reasons})' if reasons else ''}; give the --workdir of such runs"
     )
   names = [run.name for run in runs.values()]
@@ -188,30 +203,68 @@ def gather(listed: str, *, own: pathlib.Path) -> Gathered:
     else run
     for run in runs.values()
   ]
-  return Gathered(sorted(told_apart, key=lambda run: run.name), skipped)
+  told_apart.sort(key=lambda run: run.name)
+  return Gathered(
+    [run for run in told_apart if not run.pen],
+    [run for run in told_apart if run.pen],
+    skipped,
+  )
 
 
 def read(folder: pathlib.Path) -> Run:
   """One run folder.
 
   Raises:
-    UserError: it is none, it is of no language model, or a file is damaged.
+    UserError: it is none, it trains nothing that is reported, or a file is
+      damaged.
   """
   if not folder.is_dir():
     raise errors.UserError("does not exist")
   if not (folder / run_record.CONFIG).is_file():
     raise errors.UserError(f"no run folder: it has no {run_record.CONFIG}")
-  config = _object(folder / run_record.CONFIG)
+  config, evaluates = run_files.mapping(folder / run_record.CONFIG), ""
+  if config.get("experiment") == "handwriting":
+    _require_pen_network(config)
+  else:
+    config, evaluates = _language_model(config)
+  finished = run_record.finished(folder)
+  kept = run_files.optional(folder / phases.PHASES).get("phases", {})
+  return Run(
+    name=folder.resolve().name,
+    path=folder.resolve(),
+    config=config,
+    evaluates=evaluates,
+    record=run_files.optional(folder / run_record.RUN),
+    rows=run_files.rows(folder / run_record.RESULTS) if finished else [],
+    metrics=run_files.metrics(folder / metric_writers.METRICS),
+    phases=run_files.curves(folder / phases.PHASES, kept),
+    finished=finished,
+  )
+
+
+def _require_pen_network(config: dict[str, Any]) -> None:
+  try:
+    settings = config_dict.ConfigDict(config)
+    pen_scoring.published(settings, "valid")
+    _ = settings.training.epochs
+  except (AttributeError, KeyError, TypeError, ValueError) as error:
+    raise errors.UserError(
+      f"{run_record.CONFIG} is not that of a pen network ({error})"
+    ) from error
+
+
+def _language_model(config: dict[str, Any]) -> tuple[dict[str, Any], str]:
+  """Settings of the trained run, and the folder that this one evaluates."""
   experiment, evaluates = config.get("experiment"), ""
   if experiment == "dynamic_evaluation":
     evaluates = str(config.get("restore"))
     trained = pathlib.Path(evaluates).expanduser() / run_record.CONFIG
     if not trained.is_file():
       raise errors.UserError(f"evaluates {evaluates}, which is not there")
-    config = _object(trained) | {"dynamic": config.get("dynamic")}
+    config = run_files.mapping(trained) | {"dynamic": config.get("dynamic")}
   elif experiment != "language_modelling":
     raise errors.UserError(
-      f"a run of {experiment!r}, which trains no language model"
+      f"a run of {experiment!r}, which trains nothing that is reported"
     )
   try:
     # Whatever the report needs of the settings, it asks for here once.
@@ -222,87 +275,11 @@ def read(folder: pathlib.Path) -> Run:
     published.papers_training(config)
     _ = assembly.UNITS[settings.data.tokenizer]
     for name in ("batch", "segment", "learning_rate", "evaluations_per_epoch"):
-      if not isinstance(settings.training[name], _NUMBER):
+      if not isinstance(settings.training[name], run_files.NUMBER):
         raise TypeError(f"training.{name} is no number")
     _ = settings.data.source, settings.dynamic.rule, settings.restore
   except (AttributeError, KeyError, TypeError, ValueError) as error:
     raise errors.UserError(
       f"{run_record.CONFIG} is not that of a language model ({error})"
     ) from error
-  finished = run_record.finished(folder)
-  kept = _optional(folder / phases.PHASES).get("phases", {})
-  return Run(
-    name=folder.resolve().name,
-    path=folder.resolve(),
-    config=config,
-    evaluates=evaluates,
-    record=_optional(folder / run_record.RUN),
-    rows=_rows(folder / run_record.RESULTS) if finished else [],
-    metrics=_metrics(folder / metric_writers.METRICS),
-    phases=_curves(folder / phases.PHASES, kept),
-    finished=finished,
-  )
-
-
-def _object(path: pathlib.Path) -> dict[str, Any]:
-  try:
-    found = json.loads(path.read_text(encoding="utf-8"))
-  except (OSError, ValueError) as error:
-    raise errors.UserError(f"{path.name} is damaged ({error})") from None
-  if not isinstance(found, dict):
-    raise errors.UserError(f"{path.name} is damaged (it holds no object)")
-  return found
-
-
-def _optional(path: pathlib.Path) -> dict[str, Any]:
-  return _object(path) if path.is_file() else {}
-
-
-def _rows(path: pathlib.Path) -> list[dict[str, Any]]:
-  rows = _object(path).get("rows")
-  words = ("name", "split", "evaluation", "metric", "unit")
-  good = isinstance(rows, list) and all(
-    isinstance(row, dict)
-    and all(isinstance(row.get(key), str) for key in words)
-    and all(isinstance(row.get(key), _NUMBER) for key in ("count", "seconds"))
-    and isinstance(row.get("value"), (*_NUMBER, type(None)))
-    for row in rows
-  )
-  if not good or not rows:
-    raise errors.UserError(f"{path.name} is damaged (it holds no result rows)")
-  return rows
-
-
-def _metrics(path: pathlib.Path) -> list[dict[str, Any]]:
-  try:
-    entries = metric_writers.read(path)
-  except (errors.UserError, UnicodeDecodeError) as error:
-    raise errors.UserError(f"{path.name} is damaged ({error})") from None
-  for entry in entries:
-    good = (
-      isinstance(entry, dict)
-      and isinstance(entry.get("step"), int)
-      and isinstance(entry.get("value"), (*_NUMBER, type(None)))
-      and {"split", "name"} <= entry.keys()
-    )
-    if not good:
-      raise errors.UserError(f"{path.name} is damaged (a line is no metric)")
-  return entries
-
-
-def _curves(path: pathlib.Path, found: Any) -> dict[str, Any]:
-  """The phases that have a curve."""
-  if not isinstance(found, dict):
-    raise errors.UserError(f"{path.name} is damaged (it holds no phases)")
-  curves: dict[str, Any] = {}
-  for name, phase in found.items():
-    if not isinstance(phase, dict) or "curve_nats" not in phase:
-      continue
-    parts: Sequence[Any] = (phase["curve_nats"], phase.get("curve_counts"))
-    if not all(
-      isinstance(part, list) and all(isinstance(x, _NUMBER) for x in part)
-      for part in parts
-    ) or len(parts[0]) != len(parts[1]):
-      raise errors.UserError(f"{path.name} is damaged (a curve is no curve)")
-    curves[name] = phase
-  return curves
+  return config, evaluates

@@ -129,7 +129,7 @@ def test_every_imported_package_is_declared(project, folder, extras):
 
 def test_every_declared_package_is_imported(project):
   """The programs of `test` are run, and jax imports its own numpy."""
-  tools = {"pytest-timeout", "ruff", "mypy"}
+  tools = {"pytest-timeout", "pytest-xdist", "ruff", "mypy"}
   modules: set[str] = set()
   for folder in ("seqmodels", "configs", "experiments", "tests", "main.py"):
     modules |= {distribution(name) for name in foreign_imports(folder)}

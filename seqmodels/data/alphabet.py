@@ -9,9 +9,9 @@ import numpy as np
 
 from seqmodels import errors
 
-# The longest transcript of IAM-OnDB has 76 characters. A text of a line is
-# looked at by the window at every step, all of it.
-MAX_LINE = 10_000
+# The longest transcript of IAM-OnDB has 76 characters. All of a line's text is
+# looked at by the window at every step, and thousands would fill the memory.
+MAX_LINE = 250
 
 # All characters of the transcribed lines: the 80 that Graves counts are those
 # of his training lines, and a line of his validation set has a "*".
@@ -65,6 +65,14 @@ class Alphabet:
   def accepted(self) -> str:
     """The characters that have an id, sorted."""
     return "".join(sorted(self.ids))
+
+  def alike(self, text: str) -> str:
+    """Characters of a text that share one symbol, sorted.
+
+    >>> Alphabet(("a", "#"), other=1, collapsed="12#").alike("a21a")
+    '12'
+    """
+    return "".join(sorted(set(text) & set(self.collapsed)))
 
   def encode(self, text: str) -> np.ndarray:
     """The ids of a line's characters, int32 [U].

@@ -25,12 +25,23 @@ class Handwriting(NamedTuple):
     scaling: of the raw points of the training split, all that was read of it.
     alphabet: of the transcripts.
     provenance: what was read, ready for JSON; see `raw_corpus.provenance`.
+    unit: of the readings, which are whole multiples of it; 0 where there is
+      none.
   """
 
   splits: dict[str, PenLines]
   scaling: Scaling
   alphabet: alphabets.Alphabet
   provenance: dict[str, Any]
+  unit: float = 0.0
+
+  @property
+  def finest(self) -> tuple[float, float] | None:
+    """Half a unit of x and y, standardised: finer than was measured."""
+    if not self.unit:
+      return None
+    x, y = 0.5 * self.unit / self.scaling.deviation
+    return float(x), float(y)
 
 
 class Raw(NamedTuple):
@@ -39,6 +50,7 @@ class Raw(NamedTuple):
   splits: dict[str, PenLines]
   files: list[dict[str, Any]]
   note: str
+  unit: float = 0.0
 
 
 class Wishes(NamedTuple):
@@ -122,6 +134,7 @@ def load(
     scaling,
     symbols,
     raw_corpus.provenance(source, raw.files, "; ".join(notes)),
+    raw.unit,
   )
 
 
@@ -132,7 +145,7 @@ def _iamondb(wishes: Wishes) -> Raw:
     progress=wishes.progress,
     warn=wishes.warn,
   )
-  return Raw(found.graves(), found.files, found.note)
+  return Raw(found.graves(), found.files, found.note, unit=1.0)
 
 
 def _synthetic(wishes: Wishes) -> Raw:

@@ -63,11 +63,7 @@ class PenBatches:
         f"dispatch is {self.dispatch}; it must be at least 1 step"
       )
     streams.host_range(self.batch, *self.host)
-    if self.segments_per_epoch < 1:
-      raise errors.UserError(
-        f"there are {len(self.lines):,} lines and a batch takes "
-        f"{self.batch:,}; use more lines or a smaller batch"
-      )
+    require_lines(self.lines, self.batch)
     # A line that cannot be encoded is refused now, not epochs later.
     _ = self.texts
 
@@ -169,6 +165,19 @@ class PenBatches:
     return np.concatenate(
       [random.permutation(group) for group in order]
     ).reshape(batches, self.batch)
+
+
+def require_lines(lines: PenLines, batch: int) -> None:
+  """Refuses a batch of more lines than there are.
+
+  Raises:
+    UserError: as said.
+  """
+  if len(lines) < batch:
+    raise errors.UserError(
+      f"there are {len(lines):,} lines and a batch takes {batch:,}; use more "
+      "lines or a smaller batch"
+    )
 
 
 def evaluation(

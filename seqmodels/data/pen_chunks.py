@@ -3,6 +3,7 @@
 import bisect
 import dataclasses
 import functools
+import heapq
 
 import numpy as np
 
@@ -15,15 +16,19 @@ from seqmodels.data.pen_segments import PenSegment
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class PenChunks:
-  """B lines side by side, T points a step, until all of them are written.
+  """B lines side by side, T points a step, each row going on by itself.
 
-  The state crosses from one stretch to the next and is cleared where lines
-  begin; the gradient stops at each stretch's left edge. There are several
-  updates a line, and one shape to compile. The lines of a minibatch are of like
-  length, as `PenBatches` draws them.
+  The state crosses from one stretch to the next and is cleared where a line
+  begins; the gradient stops at each stretch's left edge. There are several
+  updates a line, and one shape to compile.
+
+  The lines of an epoch come in an order drawn anew, and a row that has finished
+  its line takes the next one: the lines of a step are of any length and stand
+  at different places. (Score and length of a line go together, so steps of like
+  lines would differ from each other for no good.) No row ever waits, also where
+  an epoch ends, which is within a step.
 
   The interface is that of `PenBatches`, and segments are pure in (seed, step).
-  How many steps an epoch has differs a little from one to the next.
 
   >>> arrays = [np.ones((length, 3)) for length in (3, 4)]
   >>> lines = PenLines.of(arrays, "ab", "ab")
@@ -54,16 +59,19 @@ class PenChunks:
       raise errors.UserError(
         f"a stretch has {self.length} points; it must have at least 1"
       )
-    _ = self._batches
+    streams.host_range(self.batch, *self.host)
+    pen_batches.require_lines(self.lines, self.batch)
+    # A line that cannot be encoded is refused now, not epochs later.
+    _ = self._texts
 
   @property
   def segments_per_epoch(self) -> int:
-    """Steps of the first epoch; others have about as many."""
-    return self._starts(1)[1]
+    """Steps in which all lines are read once, the last of them in part."""
+    return -(-int(self._stretches.sum()) // self.batch)
 
   @property
   def targets_per_epoch(self) -> int:
-    """Points of all lines; an epoch scores all but a batch's leftovers."""
+    """Points of all lines."""
     return len(self.lines.points)
 
   def segment(self, step: int) -> PenSegment:
@@ -81,16 +89,24 @@ class PenChunks:
         f"segments({start}, {count}): start must be at least 0 and count at "
         "least 1"
       )
-    places = [self._place(step) for step in range(start, start + count)]
+    places = [self.places(step) for step in range(start, start + count)]
     rows = np.array(streams.host_range(self.batch, *self.host))
-    chosen = np.stack([lines for lines, _ in places])[:, rows]
-    return pen_segments.assembled(
-      self.lines,
-      self._batches.texts,
-      chosen,
-      self.length,
-      first=self.length * np.array([chunk for _, chunk in places]),
+    numbers, first = (
+      np.stack(part)[:, rows] for part in zip(*places, strict=True)
     )
+    return pen_segments.assembled(
+      self.lines, self._texts, numbers, self.length, first=first
+    )
+
+  def places(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+    """The line of every row at a step, and its first point there; [B] each."""
+    rows = self._rows(step)
+    numbers, first = np.zeros((2, self.batch), np.int64)
+    for row, (starts, lines) in enumerate(rows):
+      place = bisect.bisect_right(starts, step) - 1
+      numbers[row] = lines[place]
+      first[row] = self.length * (step - starts[place])
+    return numbers, first
 
   def host_rows(self, index: int, count: int) -> "PenChunks":
     """The same lines, only those of host `index` of `count`.
@@ -101,55 +117,45 @@ class PenChunks:
     return dataclasses.replace(self, host=(index, count))
 
   @functools.cached_property
-  def _batches(self) -> pen_batches.PenBatches:
-    """Which lines go together: pools of the same number of stretches."""
-    return pen_batches.PenBatches(
-      self.lines,
-      batch=self.batch,
-      alphabet=self.alphabet,
-      multiple=self.length,
-      shapes=1 + int(self.lines.lengths.max()) // self.length,
-      seed=self.seed,
-      host=self.host,
+  def _texts(self) -> np.ndarray:
+    return pen_segments.encoded(self.lines, self.alphabet)
+
+  @functools.cached_property
+  def _stretches(self) -> np.ndarray:
+    """Steps that each line takes, int64 [L]."""
+    return -(-self.lines.lengths // self.length)
+
+  def _rows(self, step: int) -> list[tuple[list[int], list[int]]]:
+    """Of every row the first steps of its lines and their numbers, past `step`.
+
+    Dealt out from the beginning, so that a step's lines are the same whoever
+    asks; an epoch is a moment's work.
+    """
+    dealt = self._dealt
+    while dealt.free[0][0] <= step:
+      random = streams.generator(self.seed, dealt.epochs)
+      for number in random.permutation(len(self.lines)).tolist():
+        # The row that is free first, the lowest of several.
+        begin, row = dealt.free[0]
+        dealt.rows[row][0].append(begin)
+        dealt.rows[row][1].append(number)
+        end = begin + int(self._stretches[number])
+        heapq.heapreplace(dealt.free, (end, row))
+      dealt.epochs += 1
+    return dealt.rows
+
+  @functools.cached_property
+  def _dealt(self) -> "_Dealt":
+    return _Dealt(
+      [(0, row) for row in range(self.batch)],
+      [([], []) for _ in range(self.batch)],
     )
 
-  def _place(self, step: int) -> tuple[np.ndarray, int]:
-    """The lines [B] of a step, all hosts', and which of their stretches."""
-    epoch = 0
-    while self._starts(epoch + 1)[epoch + 1] <= step:
-      epoch += 1
-    edges = self._edges(epoch)
-    within = step - self._starts(epoch + 1)[epoch]
-    number = bisect.bisect_right(edges, within) - 1
-    per_epoch = self._batches.segments_per_epoch
-    chosen = self._batches.indices(epoch * per_epoch + number)
-    return chosen, within - edges[number]
 
-  def _starts(self, epochs: int) -> list[int]:
-    """The first step of each epoch up to number `epochs`, at least."""
-    starts = self._known_starts
-    while len(starts) <= epochs:
-      starts.append(starts[-1] + self._edges(len(starts) - 1)[-1])
-    return starts
+@dataclasses.dataclass
+class _Dealt:
+  """Lines given to rows so far."""
 
-  @functools.cached_property
-  def _known_starts(self) -> list[int]:
-    return [0]
-
-  def _edges(self, epoch: int) -> list[int]:
-    """The first step of each minibatch of an epoch, and the step after all."""
-    if epoch not in self._known_edges:
-      per_epoch = self._batches.segments_per_epoch
-      steps = [
-        -(
-          -int(self.lines.lengths[self._batches.indices(step)].max())
-          // self.length
-        )
-        for step in range(epoch * per_epoch, (epoch + 1) * per_epoch)
-      ]
-      self._known_edges[epoch] = [0, *np.cumsum(steps).tolist()]
-    return self._known_edges[epoch]
-
-  @functools.cached_property
-  def _known_edges(self) -> dict[int, list[int]]:
-    return {}
+  free: list[tuple[int, int]]  # a heap of (first step without a line, row)
+  rows: list[tuple[list[int], list[int]]]
+  epochs: int = 0

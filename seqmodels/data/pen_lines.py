@@ -112,6 +112,18 @@ class PenLines:
       [self.texts[index] for index in chosen],
     )
 
+  def spread(self, count: int) -> "PenLines":
+    """So many lines, evenly spaced; all of them if there are no more.
+
+    Neighbours are of one writer's form, unlike the rest.
+
+    >>> PenLines.of([np.ones((1, 3))] * 5, "abcde", "abcde").spread(3).names
+    ('a', 'c', 'e')
+    """
+    if count >= len(self):
+      return self
+    return self.select(np.linspace(0, len(self) - 1, count).round())
+
   def span(self, start: int, stop: int) -> "PenLines":
     """The lines `start` to `stop`; their points are views of these."""
     start, stop, _ = slice(start, stop).indices(len(self))

@@ -83,11 +83,12 @@ def assembled(
     texts: int32 [L, U], see `encoded`.
     rows: int [..., B], numbers of lines; `EMPTY` gives a column of nothing.
     steps: T.
-    first: int [...], the place in the lines of the first of the T steps.
+    first: int [..., B], the place in its line of the first of the T steps.
   """
   present = rows != EMPTY
   length = np.where(present, lines.lengths[rows], 0)[..., None, :]
-  step = np.arange(steps)[:, None] + np.asarray(first)[..., None, None]
+  begin = np.broadcast_to(first, rows.shape)[..., None, :]
+  step = np.arange(steps)[:, None] + begin
   mask = step < length
   edge = lines.edges[rows][..., None, :]
   targets = lines.points[np.where(mask, edge + step, 0)]
@@ -103,5 +104,5 @@ def assembled(
     mask,
     # As everything here: rows last but for what a position holds.
     np.swapaxes(text, -1, -2),
-    np.broadcast_to(step == 0, mask.shape).copy(),
+    step == 0,
   )

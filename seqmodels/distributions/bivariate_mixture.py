@@ -129,6 +129,20 @@ def mixture(raw: jax.Array, *, bias: jax.Array | float = 0.0) -> Mixture:
   )
 
 
+def blunted(found: Mixture, finest: tuple[float, float]) -> Mixture:
+  """The mixture with deviations of x and y of at least `finest`.
+
+  >>> sharp = mixture(jnp.full((1, 7), -3.0))
+  >>> jnp.exp(blunted(sharp, (0.25, 0.01)).log_deviation_x)
+  Array([[0.25]], dtype=float32)
+  """
+  x, y = (math.log(value) for value in finest)
+  return found._replace(
+    log_deviation_x=jnp.maximum(found.log_deviation_x, x),
+    log_deviation_y=jnp.maximum(found.log_deviation_y, y),
+  )
+
+
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
 def _bounded(x: jax.Array, bounds: tuple[float, float]) -> jax.Array:
   """Clipped, with the derivative of what is not.

@@ -28,6 +28,7 @@ class Totals:
     squared: errors of the mixture's mean, x and y together, standardised units.
     squared_likeliest: the same of the mean of the likeliest component.
     wrong: points where the pen's lifting was guessed wrongly.
+    coarse_nats: of all lines, with no deviation below the finest asked for.
     seconds: wall time, compilation included.
   """
 
@@ -37,12 +38,18 @@ class Totals:
   squared: float = 0.0
   squared_likeliest: float = 0.0
   wrong: int = 0
+  coarse_nats: float = 0.0
   seconds: float = 0.0
 
   @property
   def nats_per_sequence(self) -> float:
     """The log-loss of Tables 3 and 4: mean nats a line."""
     return self.nats / self.lines if self.lines else math.nan
+
+  @property
+  def coarse_nats_per_sequence(self) -> float:
+    """The same without deviations finer than the readings are."""
+    return self.coarse_nats / self.lines if self.lines else math.nan
 
   @property
   def nats_per_point(self) -> float:
@@ -65,6 +72,7 @@ def evaluate(
   params: Tree,
   segments: Iterable[Any],
   *,
+  finest: tuple[float, float] | None = None,
   callback: Callable[[int], None] | None = None,
 ) -> Totals:
   """Totals of all lines.
@@ -74,10 +82,11 @@ def evaluate(
     params: its weights; only read.
     segments: minibatches with `inputs` and `targets` [T, B, 3], `mask` [T, B]
       and `text` [U, B]; rows without a scored point are no lines.
+    finest: of x and y, see `losses.ink.by_position`.
     callback: called after each with the points scored so far; may raise.
   """
   start = time.perf_counter()
-  sums = np.zeros(4)
+  sums = np.zeros(5)
   lines = points = 0
   for segment in segments:
     mask = np.asarray(segment.mask)
@@ -90,6 +99,7 @@ def evaluate(
           segment.targets,
           segment.mask,
           segment.text,
+          finest,
         )
       ),
       np.float64,
@@ -105,11 +115,12 @@ def evaluate(
     squared=float(sums[1]),
     squared_likeliest=float(sums[2]),
     wrong=round(float(sums[3])),
+    coarse_nats=float(sums[4]),
     seconds=time.perf_counter() - start,
   )
 
 
-@functools.partial(jax.jit, static_argnames=("network",))
+@functools.partial(jax.jit, static_argnames=("network", "finest"))
 def _scores(
   network: pen_network.PenNetwork,
   params: Tree,
@@ -117,10 +128,11 @@ def _scores(
   targets: jax.Array,
   mask: jax.Array,
   text: jax.Array,
+  finest: tuple[float, float] | None,
 ) -> tuple[jax.Array, ...]:
   carry = network.initial_carry(inputs.shape[1])
   _, outputs = network.apply(params, carry, inputs, text)
-  scores = ink.by_position(outputs, targets, mask)
+  scores = ink.by_position(outputs, targets, mask, finest=finest)
   # Lines first: sums of like size round less than one over all points.
   return tuple(
     jnp.sum(jnp.sum(values, axis=0, dtype=jnp.float32))
@@ -129,5 +141,6 @@ def _scores(
       scores.squared,
       scores.squared_likeliest,
       scores.wrong,
+      scores.coarse,
     )
   )

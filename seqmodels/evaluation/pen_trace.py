@@ -46,8 +46,8 @@ def trace(
     text: int [U], what the line says; for a network with a window.
 
   >>> from seqmodels.models import handwriting
-  >>> network = handwriting.predicting(
-  ...   handwriting.HandwritingPrediction(features=(4,), components=2)
+  >>> network = handwriting.network(
+  ...   handwriting.Handwriting(features=(4,), components=2)
   ... )
   >>> params = network.init(jax.random.key(0))
   >>> trace(network, params, np.zeros((5, 3))).means.shape

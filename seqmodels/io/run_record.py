@@ -274,7 +274,7 @@ def _agree(
 def _bare(workdir: pathlib.Path) -> bool:
   """Whether the record, with what it says of the data, is all there is."""
   return {entry.name for entry in workdir.iterdir()} <= {
-    *(CONFIG, RUN, LOCK, "vocabulary.json", "data.json"),
+    *(CONFIG, RUN, LOCK, "vocabulary.json", "pen.json", "data.json"),
   }
 
 

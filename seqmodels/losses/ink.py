@@ -16,6 +16,7 @@ class Scores(NamedTuple):
   wrong: jax.Array  # whether the pen's lifting was guessed wrongly
   squared: jax.Array  # error of the mixture's mean, x and y together
   squared_likeliest: jax.Array  # of the mean of its likeliest component
+  coarse: jax.Array  # nats with no deviation below `finest`
 
 
 def by_position(
@@ -24,6 +25,7 @@ def by_position(
   mask: jax.Array,
   *,
   output_clip: float | None = None,
+  finest: tuple[float, float] | None = None,
 ) -> Scores:
   """Scores a network's outputs; equation (26) of Graves (2013) and Table 3.
 
@@ -31,12 +33,16 @@ def by_position(
   mixture is the best one by that measure, the mean of the likeliest component
   another reading; the sum is over x and y, in standardised units.
 
+  Readings come in whole units, and a density may be as sharp as it likes where
+  they repeat. What a score owes to that, `coarse` leaves out.
+
   Args:
     outputs: [T, B, 6M + 1].
     targets: [T, B, 3], standardised offset and end of stroke.
     mask: bool [T, B]; others add nothing to values or gradients, even where
       outputs or targets are NaN.
     output_clip: bound on each derivative of the nats with respect to an output.
+    finest: of `coarse`, the least deviations of x and y; None for none.
 
   >>> scores = by_position(
   ...   jnp.zeros((1, 2, 121)), jnp.zeros((1, 2, 3)), jnp.array([[True, False]])
@@ -54,9 +60,15 @@ def by_position(
     return jnp.where(mask, away, 0.0)
 
   lifted = targets[..., 2] > 0.5
+  nats = jnp.where(mask, mixtures.nats(found, targets), 0.0)
+  coarse = nats
+  if finest is not None:
+    blunt = mixtures.blunted(found, finest)
+    coarse = jnp.where(mask, mixtures.nats(blunt, targets), 0.0)
   return Scores(
-    nats=jnp.where(mask, mixtures.nats(found, targets), 0.0),
+    nats=nats,
     wrong=mask & (lifted != (found.lift_logit > 0.0)),
     squared=squared(found.mean()),
     squared_likeliest=squared(found.likeliest_mean()),
+    coarse=coarse,
   )

@@ -20,117 +20,59 @@ from seqmodels.stacks import deep_recurrent, windowed_recurrent
 INPUTS = 3  # x offset, y offset, end of stroke
 
 
-class HandwritingPrediction(nn.Module):
-  """Pen movements -> deep recurrent stack -> mixture density (section 4).
+class Handwriting(nn.Module):
+  """Pen movements, and a text if it has a window -> stack -> mixture density.
+
+  Without symbols it is the prediction network of section 4, with them the
+  synthesis network of section 5.
 
   Attributes:
+    symbols: V, the size of the alphabet; 0 for no window on a text.
+    window: K Gaussians of the window.
     features: H of each layer.
     components: M bivariate Gaussians.
-    cell: a name in `cells.cell.CELLS`.
-    options: the cell's own options.
+    options: of the LSTMs: `peepholes`, `forget_bias`.
     gradient_clip: bound on each derivative with respect to a net input.
     output_clip: bound on each derivative with respect to an output.
     dtype: dtype of the products' operands; `None` keeps float32.
-    chunk: recompute policy, see `RecurrentLayer`.
     noise: what training drops: between layers, of what the head reads, of the
       recurrent weights.
 
-  >>> network = predicting(HandwritingPrediction(features=(900,)))
-  >>> params = jax.eval_shape(network.init, jax.random.key(0))
-  >>> sum(leaf.size for leaf in jax.tree.leaves(params))
-  3366121
+  >>> def weights(**settings):
+  ...   init = network(Handwriting(**settings)).init
+  ...   tree = jax.eval_shape(init, jax.random.key(0))
+  ...   return sum(leaf.size for leaf in jax.tree.leaves(tree))
+  >>> weights(), weights(features=(900,)), weights(symbols=57)
+  (3368121, 3366121, 3653751)
   """
 
-  features: Sequence[int] = (400, 400, 400)
-  components: int = 20
-  cell: str = "lstm"
-  options: Mapping[str, Any] | None = None
-  gradient_clip: float | None = 10.0
-  output_clip: float | None = 100.0
-  dtype: Any = None
-  chunk: int = 0
-  noise: noises.Noise = noises.Noise()
-
-  symbols = 0
-
-  def _stack(self) -> deep_recurrent.DeepRecurrent:
-    return deep_recurrent.DeepRecurrent(
-      features=tuple(self.features),
-      in_features=INPUTS,
-      cell=self.cell,
-      options=self.options,
-      gradient_clip=self.gradient_clip,
-      dtype=self.dtype,
-      chunk=self.chunk,
-      dropout_hidden=self.noise.hidden,
-      dropout_output=self.noise.output,
-      variational=self.noise.variational,
-      name="stack",
-      parent=None,
-    )
-
-  def initial_carry(self, batch: int) -> tuple[Any, ...]:
-    """The state before a line, one carry a layer."""
-    return self._stack().initial_carry(batch)
-
-  @nn.compact
-  def __call__(
-    self,
-    carry: tuple[Any, ...],
-    inputs: jax.Array,
-    text: jax.Array,
-    reset: jax.Array | None = None,
-  ) -> tuple[tuple[Any, ...], jax.Array]:
-    """The new carry, and outputs [T, B, 6M + 1]; `text` is not looked at."""
-    del text
-    carry, outputs = self._stack().clone(parent=self)(carry, inputs, reset)
-    head = deep_recurrent.Head(
-      mixtures.outputs(self.components), dtype=self.dtype, name="head"
-    )
-    return carry, head(outputs)
-
-
-class HandwritingSynthesis(nn.Module):
-  """Pen movements and a text -> windowed stack -> mixture density (section 5).
-
-  Attributes:
-    symbols: V, the size of the alphabet.
-    features: H of each layer.
-    components: M bivariate Gaussians.
-    window: K Gaussians over the text.
-    options: of the LSTMs: `peepholes`, `forget_bias`.
-    gradient_clip: see `HandwritingPrediction`, and so the rest.
-
-  >>> network = writing(HandwritingSynthesis(symbols=57))
-  >>> params = jax.eval_shape(network.init, jax.random.key(0))
-  >>> sum(leaf.size for leaf in jax.tree.leaves(params))
-  3653751
-  """
-
-  symbols: int
-  features: Sequence[int] = (400, 400, 400)
-  components: int = 20
+  symbols: int = 0
   window: int = 10
+  features: Sequence[int] = (400, 400, 400)
+  components: int = 20
   options: Mapping[str, Any] | None = None
   gradient_clip: float | None = 10.0
   output_clip: float | None = 100.0
   dtype: Any = None
   noise: noises.Noise = noises.Noise()
 
-  def _stack(self) -> windowed_recurrent.WindowedRecurrent:
+  def _stack(self) -> Any:
+    shared: dict[str, Any] = {
+      "features": tuple(self.features),
+      "in_features": INPUTS,
+      "options": self.options,
+      "gradient_clip": self.gradient_clip,
+      "dtype": self.dtype,
+      "dropout_hidden": self.noise.hidden,
+      "dropout_output": self.noise.output,
+      "variational": self.noise.variational,
+      "name": "stack",
+      "parent": None,
+    }
+    if not self.symbols:
+      return deep_recurrent.DeepRecurrent(**shared)
     return windowed_recurrent.WindowedRecurrent(
-      features=tuple(self.features),
-      in_features=INPUTS,
-      symbols=self.symbols,
-      window=self.window,
-      options=self.options,
-      gradient_clip=self.gradient_clip,
-      dtype=self.dtype,
-      dropout_hidden=self.noise.hidden,
-      dropout_output=self.noise.output,
-      variational=self.noise.variational,
-      name="stack",
-      parent=None,
+      symbols=self.symbols, window=self.window, **shared
     )
 
   def initial_carry(self, batch: int) -> tuple[Any, ...]:
@@ -146,40 +88,34 @@ class HandwritingSynthesis(nn.Module):
     reset: jax.Array | None = None,
   ) -> tuple[tuple[Any, ...], jax.Array]:
     """The new carry, and outputs [T, B, 6M + 1]."""
-    carry, outputs = self._stack().clone(parent=self)(
-      carry, inputs, text, reset
-    )
+    read = (text,) if self.symbols else ()
+    stack = self._stack().clone(parent=self)
+    carry, outputs = stack(carry, inputs, *read, reset)
     head = deep_recurrent.Head(
       mixtures.outputs(self.components), dtype=self.dtype, name="head"
     )
     return carry, head(outputs)
 
-
-def predicting(model: HandwritingPrediction) -> pen_network.PenNetwork:
-  """The prediction network as pure functions."""
-  return pen_network.from_module(model, drop=_drop(model.noise))
-
-
-def writing(model: HandwritingSynthesis) -> pen_network.PenNetwork:
-  """The synthesis network as pure functions."""
-  width = model.features[0]
-
-  def window(params: Any, carry: tuple[Any, ...]) -> soft_window.Window:
-    layer = params["stack"]["layer_0"]
+  def window_of(
+    self, params: Any, carry: tuple[Any, ...]
+  ) -> soft_window.Window:
+    """Where the window stood in the step that left `carry`."""
+    layer, lowest = params["stack"]["layer_0"], carry[0]
     weights = soft_window.WindowParams(
       layer["window_kernel"], layer["window_bias"]
     )
-    lowest = carry[0]
     alpha, beta, _ = soft_window.gates(
-      weights, lowest.h[..., :width], model.dtype
+      weights, lowest.h[..., : self.features[0]], self.dtype
     )
     return soft_window.Window(alpha, beta, lowest.kappa)
 
-  return pen_network.from_module(model, drop=_drop(model.noise), window=window)
 
+def network(model: Handwriting) -> pen_network.PenNetwork:
+  """The network as pure functions."""
 
-def _drop(noise: noises.Noise) -> Any:
   def drop(params: Any, key: jax.Array) -> Any:
-    return drop_connect.drop(params, key, noise.drop_connect)
+    return drop_connect.drop(params, key, model.noise.drop_connect)
 
-  return drop
+  return pen_network.from_module(
+    model, drop=drop, window=model.window_of if model.symbols else None
+  )

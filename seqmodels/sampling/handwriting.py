@@ -23,6 +23,9 @@ from seqmodels.distributions import bivariate_mixture as mixtures
 from seqmodels.models import pen_network
 
 LARGEST_BIAS = 10.0
+# Points drawn in one compiled scan; after each it is seen whether all lines
+# have ended.
+BLOCK = 100
 
 
 class Written(NamedTuple):
@@ -30,7 +33,7 @@ class Written(NamedTuple):
 
   Attributes:
     points: float32 [T, B, 3], standardised; what is past a line's length means
-      nothing.
+      nothing. T is at most the steps allowed.
     lengths: int [B], points of each line, those of the prime left out.
     stopped: bool [B], whether the network stopped by itself.
     window: float32 [T, B, U + 1], phi of each step, its last column for the
@@ -62,7 +65,7 @@ def write(
   prime: np.ndarray | None = None,
   most: np.ndarray | None = None,
 ) -> Written:
-  """Draws `rows` lines at once, in one compiled scan.
+  """Draws `rows` lines at once.
 
   Args:
     network: the model.
@@ -80,8 +83,8 @@ def write(
     UserError: a bias out of range, no steps, or no text for a window.
 
   >>> from seqmodels.models import handwriting
-  >>> network = handwriting.predicting(
-  ...   handwriting.HandwritingPrediction(features=(4,), components=2)
+  >>> network = handwriting.network(
+  ...   handwriting.Handwriting(features=(4,), components=2)
   ... )
   >>> params = network.init(jax.random.key(0))
   >>> drawn = write(network, params, jax.random.key(1), rows=2, steps=5)
@@ -99,17 +102,26 @@ def write(
   given = np.zeros((0, 3), np.float32) if prime is None else prime
   # The null vector comes before the first point of all.
   forced = np.concatenate([np.zeros((1, 3)), given]).astype(np.float32)
-  points, inside, phi = _scan(
-    network, params, key, jnp.asarray(text), biases, forced, steps
+  text = np.asarray(text)
+  state = _begin(network, params, text, forced)
+  parts: list[tuple[np.ndarray, ...]] = []
+  for start in range(0, steps, BLOCK):
+    state, drawn = _draw(
+      network, params, key, text, biases, state, np.int32(start)
+    )
+    parts.append(jax.device_get(drawn))
+    if np.all(state.done):
+      break
+  points, inside, *phi = (
+    np.concatenate(part)[:steps] for part in zip(*parts, strict=True)
   )
-  points, inside = np.array(points), np.asarray(inside)
   lengths = inside.sum(axis=0)
   limits = np.full(rows, steps) if most is None else np.minimum(most, steps)
   return Written(
     points,
     np.minimum(lengths, limits),
     lengths < limits,
-    None if phi is None else np.asarray(phi),
+    phi[0] if phi else None,
   )
 
 
@@ -127,53 +139,61 @@ def check_bias(bias: float | np.ndarray) -> None:
     )
 
 
-@functools.partial(jax.jit, static_argnames=("network", "steps"))
-def _scan(
+class _State(NamedTuple):
+  """Between two steps."""
+
+  carry: Any
+  point: jax.Array  # [B, 3], the last one, which no step has read
+  done: jax.Array  # bool [B]
+
+
+@functools.partial(jax.jit, static_argnames=("network",))
+def _begin(
+  network: pen_network.PenNetwork,
+  params: Any,
+  text: jax.Array,
+  forced: jax.Array,
+) -> _State:
+  """After all that is given, [P + 1, 3], but its last point."""
+  rows = text.shape[1]
+
+  def follow(carry: Any, x: jax.Array) -> tuple[Any, None]:
+    same = jnp.broadcast_to(x, (1, rows, 3))
+    return network.apply(params, carry, same, text)[0], None
+
+  carry, _ = jax.lax.scan(follow, network.initial_carry(rows), forced[:-1])
+  last = jnp.broadcast_to(forced[-1], (rows, 3))
+  return _State(carry, last, jnp.zeros(rows, bool))
+
+
+@functools.partial(jax.jit, static_argnames=("network",))
+def _draw(
   network: pen_network.PenNetwork,
   params: Any,
   key: jax.Array,
   text: jax.Array,
   bias: jax.Array,
-  forced: jax.Array,
-  steps: int,
-) -> tuple[jax.Array, jax.Array, jax.Array | None]:
-  """Points [steps, B, 3], whether each belongs to its line, and phi."""
-  rows = bias.shape[0]
+  state: _State,
+  start: jax.Array,
+) -> tuple[_State, tuple[jax.Array, ...]]:
+  """`BLOCK` points [BLOCK, B, 3], whether each is of its line, and phi."""
   lengths = jnp.sum(text >= 0, axis=0)
   places = soft_window.positions(text.shape[0] + 1)
 
-  def advance(carry: Any, x: jax.Array) -> tuple[Any, jax.Array]:
-    carry, outputs = network.apply(params, carry, x[None], text)
-    return carry, outputs[0]
-
-  def follow(carry: Any, x: jax.Array) -> tuple[Any, None]:
-    return advance(carry, jnp.broadcast_to(x, (rows, 3)))[0], None
-
-  def look(carry: Any) -> jax.Array | None:  # log phi
-    if network.window is None:
-      return None
-    # Far from all letters phi is 0 in floats, and no 0 exceeds another.
-    return soft_window.log_weights(network.window(params, carry), places)
-
-  def draw(state: Any, key: jax.Array) -> tuple[Any, Any]:
-    carry, x, done = state
-    carry, outputs = advance(carry, x)
-    seen = look(carry)
+  def step(state: _State, place: jax.Array) -> tuple[_State, Any]:
+    carry, outputs = network.apply(params, state.carry, state.point[None], text)
+    done, seen = state.done, tuple[jax.Array, ...]()
     # The point that went in may be the last; none is drawn after it.
-    if seen is not None:
-      done = done | _left(seen, lengths)
-    found = mixtures.mixture(outputs, bias=bias[:, None])
-    point = mixtures.sample(key, found)
-    phi = None if seen is None else jnp.exp(seen)
-    return (carry, point, done), (point, ~done, phi)
+    if network.window is not None:
+      # As logarithms: far from all letters phi is 0 in floats, and no 0
+      # exceeds another.
+      logs = soft_window.log_weights(network.window(params, carry), places)
+      done, seen = done | _left(logs, lengths), (jnp.exp(logs),)
+    found = mixtures.mixture(outputs[0], bias=bias[:, None])
+    point = mixtures.sample(jax.random.fold_in(key, place), found)
+    return _State(carry, point, done), (point, ~done, *seen)
 
-  carry = network.initial_carry(rows)
-  carry, _ = jax.lax.scan(follow, carry, forced[:-1])
-  x = jnp.broadcast_to(forced[-1], (rows, 3))
-  done = jnp.zeros(rows, bool)
-  keys = jax.random.split(key, steps)
-  _, (points, inside, phi) = jax.lax.scan(draw, (carry, x, done), keys)
-  return points, inside, phi
+  return jax.lax.scan(step, state, start + jnp.arange(BLOCK))
 
 
 def _left(seen: jax.Array, lengths: jax.Array) -> jax.Array:

@@ -33,21 +33,48 @@ def walk(chunks, first, last):
   return found + [np.concatenate(row) for row in rows]
 
 
+def enough(chunks):
+  """Steps in which two epochs have begun and ended."""
+  return 2 * chunks.segments_per_epoch + max(LENGTHS)
+
+
 @pytest.mark.parametrize("length", [1, 4, 5, 20])
-def test_an_epoch_is_every_line_of_full_batches_once(lines, length):
-  chunks = pen_chunks.PenChunks(lines, batch=2, length=length, seed=3)
-  found = walk(chunks, 0, chunks.segments_per_epoch)
-  assert len(found) == 8  # nine lines, two a batch
-  known = {line.tobytes() for line in map(lines.line, range(len(lines)))}
-  assert {line.tobytes() for line in found} < known
-  assert len({line.tobytes() for line in found}) == 8
+@pytest.mark.parametrize("batch", [1, 2, 9])
+def test_every_line_is_read_whole_once_an_epoch(lines, length, batch):
+  chunks = pen_chunks.PenChunks(lines, batch=batch, length=length, seed=3)
+  known = [lines.line(number).tobytes() for number in range(len(lines))]
+  found = [line.tobytes() for line in walk(chunks, 0, enough(chunks))]
+  whole = [known.index(line) for line in found if line in known]
+  counts = np.bincount(whole, minlength=len(lines))
+  # What had begun when the walk ended is in pieces.
+  assert len(found) - len(whole) <= batch
+  assert counts.min() >= 2
+  assert counts.max() - counts.min() <= 1 + (batch > 1)
 
 
-def test_the_second_epoch_goes_on_where_the_first_ended(lines):
+def test_lines_begin_in_the_order_drawn_and_every_row_is_busy(lines):
   chunks = pen_chunks.PenChunks(lines, batch=2, length=4, seed=1)
-  both = chunks._starts(2)[2]
-  assert len(walk(chunks, 0, both)) == 16
-  assert chunks.segment(chunks.segments_per_epoch).reset[0].all()
+  orders = [
+    np.random.default_rng((1, epoch)).permutation(len(lines))
+    for epoch in range(2)
+  ]
+  begun, scored = [], 0
+  for step in range(chunks.segments_per_epoch):
+    numbers, first = chunks.places(step)
+    assert (first < lines.lengths[numbers]).all()
+    begun += numbers[first == 0].tolist()
+    scored += int(chunks.segment(step).mask.sum())
+  assert begun == np.concatenate(orders)[: len(begun)].tolist()
+  assert chunks.segments_per_epoch == -(-sum(-(-n // 4) for n in LENGTHS) // 2)
+  assert abs(scored - chunks.targets_per_epoch) < 2 * max(LENGTHS)
+
+
+def test_rows_go_on_independently(lines):
+  chunks = pen_chunks.PenChunks(lines, batch=3, length=2, seed=1)
+  starts = {
+    tuple(chunks.places(step)[1]) for step in range(chunks.segments_per_epoch)
+  }
+  assert any(len(set(firsts)) > 1 for firsts in starts)
 
 
 def test_the_input_is_the_point_before_across_stretches(lines):
@@ -68,7 +95,7 @@ def test_the_text_is_the_lines_own(lines):
   )
   for step in range(chunks.segments_per_epoch):
     segment = chunks.segment(step)
-    chosen, _ = chunks._place(step)
+    chosen, _ = chunks.places(step)
     for row, number in enumerate(chosen):
       ids = segment.text[:, row]
       text = alphabet.GRAVES.decode(ids[ids >= 0])

@@ -16,8 +16,8 @@ SMALL = {"features": (5,), "components": 2}
 
 @pytest.fixture(scope="module")
 def writing():
-  network = handwriting.writing(
-    handwriting.HandwritingSynthesis(symbols=SYMBOLS, window=2, **SMALL)
+  network = handwriting.network(
+    handwriting.Handwriting(symbols=SYMBOLS, window=2, **SMALL)
   )
   params = jax.jit(network.init)(jax.random.key(0))
   # A window that crosses the text, and letters that are heard.
@@ -29,7 +29,7 @@ def writing():
 
 @pytest.fixture(scope="module")
 def predicting():
-  network = handwriting.predicting(handwriting.HandwritingPrediction(**SMALL))
+  network = handwriting.network(handwriting.Handwriting(**SMALL))
   return network, jax.jit(network.init)(jax.random.key(0))
 
 

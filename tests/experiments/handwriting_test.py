@@ -11,7 +11,13 @@ import pytest
 
 import experiments
 from configs import text as text_page
-from experiments import command_line, exit_codes, pen_runs, pen_task
+from experiments import (
+  command_line,
+  exit_codes,
+  pen_runs,
+  pen_scoring,
+  pen_task,
+)
 from seqmodels import errors
 from seqmodels.data import pen_chunks
 from seqmodels.io import report as reports
@@ -151,7 +157,7 @@ def test_synthesis_comes_to_its_end(synthesis):
     workdir,
     {*figures, "beside_real", "alignment_real", "alignment_written"},
   )
-  assert "The window left the text by itself in " in text
+  assert "the characters or more and then left the text by itself." in text
   assert len(paths(workdir / "samples" / "samples.svg")) >= 6
 
 
@@ -247,6 +253,19 @@ def test_adaptive_noise_goes_on_from_a_trained_run(
   assert abs(first - before[-1]) < abs(first - before[0])
 
 
+def test_a_mistyped_run_to_start_from_leaves_its_folder_usable(
+  prediction, run
+):
+  config = settings(
+    "prediction", "adaptive_weight_noise,quickstart,smoke", restore="nowhere"
+  )
+  with pytest.raises(errors.UserError, match="nowhere"):
+    run(without_pictures(config))
+  config.restore = str(prediction[0])
+  config.training.max_steps = 1
+  assert run(config)["finished"]
+
+
 def test_the_papers_training_of_one_layer_comes_to_its_end(run, tmp_path):
   config = settings("prediction", "one_layer,paper,smoke", training__batch=1)
   config.training.max_steps = 3
@@ -281,6 +300,7 @@ def test_a_text_is_written_as_a_page(synthesis, run, tmp_path):
   report = (tmp_path / "run" / "report.md").read_text()
   assert "](samples/page.png)" in report
   assert "Dear reader" in report
+  assert "the characters 23: are one and the same symbol" in report
   again = run(config, "again")["rows"][0]
   assert again["count"] == row["count"]
   svg = [tmp_path / each / "samples" / "page.svg" for each in ("run", "again")]
@@ -435,3 +455,25 @@ def test_tabs_and_line_ends_are_spaces(synthesis, run, tmp_path):
   )
   run(config, "tabs")
   assert (tmp_path / "tabs" / "samples" / "page.svg").is_file()
+
+
+@pytest.mark.parametrize(
+  ("split", "changes", "nats"),
+  [
+    ("valid", {"data__source": "iamondb", "data__limit": 0}, -1041.0),
+    ("train", {"data__source": "iamondb", "data__limit": 0}, None),
+    ("valid", {"data__source": "iamondb", "data__limit": 8}, None),
+    ("valid", {"data__source": "synthetic", "data__limit": 0}, None),
+    ("valid", {"model__features": (100, 100, 100)}, None),
+    ("valid", {"model__components": 5}, None),
+    ("valid", {"model__peepholes": False}, None),
+  ],
+)
+def test_the_papers_figure_stands_beside_its_own_data_and_network_only(
+  split, changes, nats
+):
+  config = command_line.load("configs/handwriting_prediction.py").config
+  for name, value in changes.items():
+    group, _, key = name.partition("__")
+    config[group][key] = value
+  assert pen_scoring.published(config, split).get("nats_per_sequence") == nats

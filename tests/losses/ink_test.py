@@ -54,9 +54,24 @@ def test_every_score_is_that_of_the_equations(setting):
   for t, b in np.ndindex(STEPS, BATCH):
     expected = by_hand(outputs[t, b], targets[t, b]) if mask[t, b] else (0,) * 4
     np.testing.assert_allclose(
-      [values[t, b] for values in found], expected, rtol=1e-10
+      [values[t, b] for values in found],
+      [*expected, expected[0]],
+      rtol=1e-10,
     )
   assert 0 < int(found.wrong.sum()) < int(mask.sum())
+
+
+def test_coarse_nats_are_those_of_deviations_that_are_not_finer(setting):
+  outputs, targets, mask = setting
+  finest = (0.7, 1.3)
+  found = ink.by_position(outputs, targets, mask, finest=finest)
+  blunt = outputs.copy()
+  for place, least in enumerate(finest):
+    columns = slice(1 + (3 + place) * COUNT, 1 + (4 + place) * COUNT)
+    blunt[..., columns] = np.maximum(blunt[..., columns], np.log(least))
+  expected = ink.by_position(blunt, targets, mask).nats
+  np.testing.assert_allclose(found.coarse, expected, rtol=1e-10)
+  assert np.any(found.coarse != found.nats)
 
 
 @pytest.mark.parametrize("clip", [None, 100.0])
@@ -86,7 +101,7 @@ def test_nothing_scored_is_nothing():
   scores = ink.by_position(
     jnp.full((2, 1, 7), jnp.nan), jnp.zeros((2, 1, 3)), jnp.zeros((2, 1), bool)
   )
-  assert [float(jnp.sum(values)) for values in scores] == [0, 0, 0, 0]
+  assert [float(jnp.sum(values)) for values in scores] == [0] * 5
 
 
 def derivative(outputs, targets, mask, clip, weight=1.0):

@@ -20,17 +20,13 @@ XS = np.random.default_rng(0).normal(size=(STEPS, BATCH, 3)).astype(np.float32)
 
 @functools.cache
 def predicting(**settings):
-  return handwriting.predicting(
-    handwriting.HandwritingPrediction(**{**SMALL, **settings})
-  )
+  return handwriting.network(handwriting.Handwriting(**{**SMALL, **settings}))
 
 
 @functools.cache
 def writing(**settings):
-  return handwriting.writing(
-    handwriting.HandwritingSynthesis(
-      symbols=SYMBOLS, window=2, **{**SMALL, **settings}
-    )
+  return handwriting.network(
+    handwriting.Handwriting(symbols=SYMBOLS, window=2, **{**SMALL, **settings})
   )
 
 
@@ -64,15 +60,13 @@ def outputs(network, params, text=TEXT, key=None):
 @pytest.mark.parametrize(
   ("network", "count"),
   [
-    (handwriting.predicting(handwriting.HandwritingPrediction()), 3_368_121),
+    (handwriting.network(handwriting.Handwriting()), 3_368_121),
     (
-      handwriting.predicting(
-        handwriting.HandwritingPrediction(features=(900,))
-      ),
+      handwriting.network(handwriting.Handwriting(features=(900,))),
       3_366_121,
     ),
     (
-      handwriting.writing(handwriting.HandwritingSynthesis(symbols=57)),
+      handwriting.network(handwriting.Handwriting(symbols=57)),
       3_653_751,
     ),
   ],

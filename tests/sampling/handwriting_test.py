@@ -24,10 +24,8 @@ PRIME = np.random.default_rng(3).normal(size=(6, 3)).astype(np.float32)
 @pytest.fixture(scope="module")
 def trained():
   """A network whose window crosses its text within the steps drawn."""
-  network = models.writing(
-    models.HandwritingSynthesis(
-      symbols=SYMBOLS, features=(5,), components=3, window=2
-    )
+  network = models.network(
+    models.Handwriting(symbols=SYMBOLS, features=(5,), components=3, window=2)
   )
   params = jax.jit(network.init)(jax.random.key(0))
   layer = params["stack"]["layer_0"]

@@ -29,8 +29,8 @@ class Lines(NamedTuple):
 
 @functools.cache
 def network_of(**settings):
-  return handwriting.writing(
-    handwriting.HandwritingSynthesis(
+  return handwriting.network(
+    handwriting.Handwriting(
       symbols=SYMBOLS, features=(4,), components=2, window=2, **settings
     )
   )

@@ -10,9 +10,9 @@ from ml_collections import config_dict
 from seqmodels.data import corpus
 from seqmodels.io import interruption, lesson, report
 
-# A module each, with `run(study) -> rows` that writes `study.lesson`.
+# A package each: `study.run(study) -> rows` writes `study.lesson`.
 STUDIES = {
-  name: f"experiments.studies.{name}"
+  name: f"experiments.studies.{name}.study"
   for name in (
     "autoregressive",
     "zipf",

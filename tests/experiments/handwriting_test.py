@@ -253,9 +253,7 @@ def test_adaptive_noise_goes_on_from_a_trained_run(
   assert abs(first - before[-1]) < abs(first - before[0])
 
 
-def test_a_mistyped_run_to_start_from_leaves_its_folder_usable(
-  prediction, run
-):
+def test_a_mistyped_run_to_start_from_leaves_its_folder_usable(prediction, run):
   config = settings(
     "prediction", "adaptive_weight_noise,quickstart,smoke", restore="nowhere"
   )

@@ -33,6 +33,7 @@ LANGUAGE = {
 ELSEWHERE = {
   *("text", "dynamic_evaluation", "text_sampling", "benchmark", "report"),
   *("compression", "handwriting_prediction", "handwriting_synthesis"),
+  "fundamentals",
 }
 
 

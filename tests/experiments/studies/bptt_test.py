@@ -9,7 +9,8 @@ import pytest
 
 import experiments
 from experiments import command_line
-from experiments.studies import small_network, weighed_training
+from experiments.studies import small_network
+from experiments.studies.bptt import weighed_training
 from seqmodels.data import memory_tasks
 
 FIGURES = {

@@ -9,11 +9,11 @@ import pytest
 
 import experiments
 from experiments import command_line
-from experiments.studies import (
+from experiments.studies import spelling
+from experiments.studies.decoding import (
   beam_widths,
   proper_words,
   search_examples,
-  spelling,
   written_texts,
 )
 from seqmodels import errors

@@ -9,12 +9,8 @@ import pytest
 
 import experiments
 from experiments import command_line, fundamentals
-from experiments.studies import (
-  memory_training,
-  other_texts,
-  remedies,
-  small_network,
-)
+from experiments.studies import small_network
+from experiments.studies.exercises import memory_training, other_texts, remedies
 from seqmodels import errors
 from seqmodels.cells import cell as cells
 from seqmodels.data import memory_tasks

@@ -3,7 +3,7 @@
 import pytest
 
 from experiments import command_line
-from experiments.studies import smoothing
+from experiments.studies.ngram import smoothing
 from seqmodels import errors
 from seqmodels.io import report
 

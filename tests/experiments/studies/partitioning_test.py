@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from experiments import command_line
-from experiments.studies import readers, whole_sentences
+from experiments.studies.partitioning import readers, whole_sentences
 from seqmodels import errors
 from seqmodels.data import sentences
 from seqmodels.models import language_model

@@ -12,12 +12,11 @@ import pytest
 
 import experiments
 from experiments import command_line
-from experiments.studies import (
+from experiments.studies import character_networks, character_training
+from experiments.studies.rnn_from_scratch import (
   blank_floor,
   both_directions,
   causality,
-  character_networks,
-  character_training,
   clipping,
   deep_networks,
   gate_limits,

@@ -1,0 +1,1 @@
+"""The study `autoregressive`: `study` runs it, the others are its parts."""

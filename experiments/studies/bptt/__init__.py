@@ -1,0 +1,1 @@
+"""The study `bptt`: `study` runs it, the others are its parts."""

@@ -1,0 +1,1 @@
+"""The study `decoding`: `study` runs it, the others are its parts."""

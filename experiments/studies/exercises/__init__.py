@@ -1,0 +1,1 @@
+"""The study `exercises`: `study` runs it, the others are its parts."""

@@ -1,0 +1,1 @@
+"""The study `ngram`: `study` runs it, the others are its parts."""

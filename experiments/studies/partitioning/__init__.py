@@ -1,0 +1,1 @@
+"""The study `partitioning`: `study` runs it, the others are its parts."""

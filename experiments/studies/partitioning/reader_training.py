@@ -1,0 +1,145 @@
+"""One network trained by each reader: part of the study `partitioning`."""
+
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from experiments import fundamentals
+from experiments.studies.partitioning import readers
+from seqmodels import units
+from seqmodels.data import streams
+from seqmodels.evaluation import static
+from seqmodels.models import language_model, predictor
+from seqmodels.training import loop, optimizers, state, step
+
+# Windows of each of three stretches of the test text.
+RUN = 1_000
+
+
+class Course(NamedTuple):
+  """What all trainings share."""
+
+  network: predictor.Predictor
+  optimizer: optimizers.Optimizer
+  train_steps: step.TrainSteps
+
+
+class Trained(NamedTuple):
+  """One reader's network."""
+
+  curve: list[tuple[int, float]]  # symbols read, bits of the validation text
+  streaming: float  # bits a character of the test text, read in one go
+  by_position: np.ndarray  # bits of the n-th symbol after a cleared state
+  params: Any
+  seconds: float
+
+
+def build(settings: Any, symbols: int) -> Course:
+  """One compiled step for all readers."""
+  network = language_model.as_predictor(
+    language_model.LanguageModel(
+      vocabulary_size=symbols,
+      features=tuple(settings.features),
+      cell=settings.cell,
+    )
+  )
+  optimizer = optimizers.build(
+    "adam", learning_rate=settings.learning_rate, clip_norm=1.0
+  )
+  return Course(network, optimizer, step.make_train_steps(network, optimizer))
+
+
+def trained(
+  study: fundamentals.Study,
+  course: Course,
+  splits: dict[str, np.ndarray],
+  read: Callable[..., readers.Reader],
+  seed: int,
+) -> Trained:
+  """The network after its training, and its scores.
+
+  Args:
+    study: whose settings say how long.
+    course: the network and its training step.
+    splits: the text.
+    read: makes the reader.
+    seed: of weights and reader.
+  """
+  settings, network = study.config.settings, course.network
+  reader = read(
+    splits["train"], batch=settings.batch, length=settings.length, seed=seed
+  )
+  start = time.perf_counter()
+  curve, params = [], None
+  for done, params in _steps(settings, course, reader, seed):
+    bits = _streamed(network, params, splits["valid"], settings.streams)
+    curve.append((done * settings.batch * settings.length, bits))
+    study.signals.check()
+  return Trained(
+    curve,
+    _streamed(network, params, splits["test"], 1),
+    _by_position(network, params, splits["test"], settings.positions),
+    params,
+    time.perf_counter() - start,
+  )
+
+
+def _steps(
+  settings: Any, course: Course, reader: readers.Reader, seed: int
+) -> Iterator[tuple[int, Any]]:
+  """Steps done and weights, whenever an evaluation is due."""
+  now = state.create(
+    course.network, course.optimizer, batch=settings.batch, seed=seed
+  )
+  due = max(1, settings.steps // settings.evaluations)
+  for done in range(0, settings.steps, settings.dispatch):
+    segments = reader.segments(done, settings.dispatch)
+    now, metrics = course.train_steps(now, segments)
+    end = done + settings.dispatch
+    loop.check_finite(jax.device_get(metrics), end)
+    if end // due > done // due or end == settings.steps:
+      yield end, now.params
+
+
+def _streamed(
+  network: predictor.Predictor, params: Any, ids: np.ndarray, rows: int
+) -> float:
+  """Bits a character of a text in so many rows, the state carried along."""
+  whole = streams.SequentialStream(ids, batch=rows, length=64)
+  segments = whole.segments(0, whole.segments_per_epoch)
+  return static.evaluate(
+    network, params, segments, streams=rows
+  ).bits_per_symbol
+
+
+def _by_position(
+  network: predictor.Predictor, params: Any, ids: np.ndarray, positions: int
+) -> np.ndarray:
+  """Bits of the n-th symbol after a cleared state, mean over many windows."""
+  # Long runs of windows one symbol apart: every place sees nearly the same
+  # symbols, and what differs is how much stands before them.
+  ends = np.linspace(0, len(ids) - positions, 4).astype(int)
+  first = np.concatenate(
+    [
+      np.arange(low, min(high, low + RUN))
+      for low, high in itertools.pairwise(ends)
+    ]
+  )
+  place = first + np.arange(positions)[:, None, None]  # [P, 1, B]
+  reset = np.broadcast_to(np.arange(positions)[:, None, None] == 0, place.shape)
+  scores = static.score(
+    network,
+    params,
+    (
+      ids[place].astype(np.int32),
+      ids[place + 1].astype(np.int32),
+      np.ones(place.shape, bool),
+      reset,
+    ),
+    streams=len(first),
+  )
+  return scores.nats / scores.counts / units.LOG2

@@ -1,0 +1,1 @@
+"""The study `perplexity`: `study` runs it, the others are its parts."""

@@ -1,0 +1,183 @@
+"""Recurrent networks from their equations to models of a text."""
+
+import inspect
+import math
+from typing import Any
+
+import jax
+import numpy as np
+
+from experiments import fundamentals
+from experiments.studies import character_training, setting_checks, spelling
+from experiments.studies.rnn_from_scratch import (
+  blank_floor,
+  clipping,
+  deep_networks,
+  filled_blanks,
+  plain_networks,
+  rnn_equations,
+  rnn_sizes,
+  rnn_training,
+  seeing_ahead,
+  textbook_runs,
+  walk_through,
+  warm_up,
+)
+from seqmodels import trees
+from seqmodels.data import corpus, windows
+from seqmodels.io import report
+from seqmodels.models import language_model
+from seqmodels.training import optimizers, step
+from seqmodels.training import state as states
+
+# Settings that count something.
+_SIZES = (
+  *("small_features", "small_segment", "small_steps", "features", "batch"),
+  *("segment", "steps", "ngram_order", "embedding", "stress_features"),
+  *("stress_batch", "stress_segment", "stress_steps", "stress_seeds"),
+  *("reader_features", "reader_steps", "chain_symbols", "sample_length"),
+  *("textbook_epochs", "textbook_batch"),
+)
+
+LIMITS = """
+  What the network can condition on is its state, and that begins with its
+  stream or window: nothing before has any effect on it. Its output layer is as
+  wide as there are symbols. It is trained on true inputs and used on its own;
+  its state has a fixed size; its steps must be taken one after another; a
+  gradient through many of them fades or explodes; it cannot write a symbol that
+  the vocabulary lacks. Gates ease the fading, clipping bounds the exploding,
+  and the rest has to be lived with.
+  """
+
+
+def run(study: fundamentals.Study) -> list[report.Row]:
+  """Writes the page; see `configs.fundamentals`."""
+  tokens = study.tokens("characters")
+  # What cannot be shows now, not after the training.
+  check(study.config.settings, tokens)
+  study.lesson.say(
+    """
+    A recurrent network reads a sequence step by step and keeps what it has
+    read in a state of fixed size. This page builds one from plain arrays, finds
+    the same numbers in the library, trains it on a text with the gates, depth
+    and directions that it may be given, and checks at every turn what should
+    be equal.
+    """
+  )
+  rnn_equations.equations(study)
+  rnn_equations.concatenation(study)
+  walk_through.one_word(study)
+  rows = ten_lines(study, tokens)
+  rnn_equations.gates(study)
+  rnn_sizes.counts(study)
+  rnn_sizes.first_loss(study, tokens)
+  rnn_equations.one_hot(study)
+  study.signals.check()
+  trained, writer = rnn_training.training(study, tokens)
+  rows += trained + textbook_runs.compared(study, tokens)
+  study.signals.check()
+  clipping.clipping(study, tokens)
+  warm_up.prefixes(study, tokens, writer)
+  deep_networks.depth(study)
+  deep_networks.causality_tests(study)
+  rows += seeing_ahead.next_symbol(study, tokens)
+  study.signals.check()
+  rows += filled_blanks.blanks(study, tokens)
+  rows += blank_floor.hidden_chain(study, tokens)
+  study.lesson.section("Where this leaves the simple network", LIMITS)
+  return rows
+
+
+def check(settings: Any, tokens: corpus.Tokens) -> None:
+  """Refuses settings that some part of the page could not go on with.
+
+  Args:
+    settings: `config.settings`.
+    tokens: the text.
+
+  Raises:
+    UserError: naming the first such setting.
+  """
+  setting_checks.check_sizes(settings, _SIZES)
+  for name, known in (
+    ("networks", rnn_training.NETWORKS),
+    ("causal", deep_networks.CAUSAL),
+    ("textbook", textbook_runs.NETWORKS),
+  ):
+    setting_checks.check_names(settings, name, known, empty=name == "textbook")
+  if settings.textbook:
+    textbook_runs.read(tokens, settings, seed=0)
+  spelling.encode(tokens, settings.prefix)
+
+
+def by_the_library(
+  ids: Any, symbols: int, features: int, length: int, seed: int
+) -> tuple[Any, Any, Any]:
+  """A model of a text: its state, the text in pieces, and how it learns."""
+  net = language_model.LanguageModel(symbols, (features,), cell="elman")
+  network = language_model.as_predictor(net)
+  descent = optimizers.build("sgd", learning_rate=1.0, momentum=0, clip_norm=1)
+  text = windows.RandomWindows(ids, batch=32, length=length, seed=seed)
+  state = states.create(network, descent, batch=32, seed=seed)
+  train_steps = step.make_train_steps(network, descent)
+  return state, text, train_steps
+
+
+def ten_lines(
+  study: fundamentals.Study, tokens: corpus.Tokens
+) -> list[report.Row]:
+  """The library's version, and the plain one trained the same way."""
+  page, settings = study.lesson, study.config.settings
+  ids, symbols = tokens.splits["train"], tokens.vocabulary.size
+  features, steps = settings.small_features, settings.small_steps
+  seed, check = study.config.seed, study.signals.check
+  page.section("The same model in ten lines of the library")
+  page.shown(inspect.getsource(by_the_library))
+  page.say("After that a line trains it on the first 50 pieces:")
+  page.shown("state, metrics = train_steps(state, text.segments(0, 50))")
+  state, text, train_steps = by_the_library(
+    ids, symbols, features, settings.small_segment, seed
+  )
+  # Training consumes the state.
+  begun = plain_networks.from_library(jax.device_get(state.params))
+  size = trees.count_parameters(state.params)
+  library = character_training.descend(
+    train_steps, state, text, steps=steps, check=check
+  )
+  plain = character_training.train(
+    plain_networks.as_predictor(symbols, features, init=lambda key: begun),
+    text,
+    optimizers.build("sgd", learning_rate=1.0, momentum=0, clip_norm=1),
+    steps=steps,
+    seed=seed,
+    check=check,
+  )
+  far = np.abs(plain.nats - library.nats).max()
+  acted = int(np.sum(library.norms > 1))
+  page.say(
+    f"""
+    The plain loop, handed to the same optimiser by a dozen lines, was started
+    from the same {size:,} weights and shown the same {steps} minibatches of 32
+    windows. The two make the same descent: no step's loss differs by more than
+    {far:.1g} nats. It began at {library.nats[0]:.3f} nats a character (ln
+    {symbols} = {math.log(symbols):.3f}) and ends at {library.nats[-1]:.3f}.
+    Both compiled, compilation not counted, the library reads
+    {library.symbols_per_second:,.0f} characters a second and the plain loop
+    {plain.symbols_per_second:,.0f}. The largest gradient on the way had the
+    norm {library.norms.max():.2f}; the bound of 1 acted in {acted} of the
+    {steps} steps.
+    """
+  )
+  return [
+    report.row(
+      f"RNN of {features} units, {name}, training",
+      split="train",
+      evaluation="timed",
+      metric="tokens_per_second",
+      value=one.symbols_per_second,
+      count=one.symbols,
+      seconds=one.seconds,
+    )
+    for name, one in (("library", library), ("plain arrays", plain))
+    if one.seconds
+  ]

@@ -1,0 +1,1 @@
+"""The study `zipf`: `study` runs it, the others are its parts."""

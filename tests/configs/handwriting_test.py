@@ -138,6 +138,9 @@ def test_the_paper_is_trained_to_the_letter(name):
   assert (training.clip_norm, config.dtype) == (0.0, "float32")
   noisy = settings(name, "adaptive_weight_noise,paper")
   assert noisy.regularization.adaptive == 0.075
+  # Adaptive weight noise ends after a fixed number of epochs.
+  assert (training.patience, noisy.training.patience) == (4, 0)
+  noisy.training.patience = 4
   assert noisy.training == training
 
 

@@ -35,14 +35,26 @@ def context_of(page, tmp_path):
     )
 
 
-@pytest.fixture
-def synthesis(tmp_path):
-  return context_of("synthesis", tmp_path)
+@pytest.fixture(scope="module")
+def contexts(tmp_path_factory):
+  """Built once: what they compile is kept."""
+  folder = tmp_path_factory.mktemp("pen")
+  return {
+    name: context_of(name, folder) for name in ("synthesis", "prediction")
+  }
 
 
 @pytest.fixture
-def prediction(tmp_path):
-  return context_of("prediction", tmp_path)
+def synthesis(contexts, tmp_path):
+  return contexts["synthesis"]._replace(workdir=tmp_path)
+
+
+@pytest.fixture
+def prediction(contexts, tmp_path):
+  found = contexts["prediction"]
+  return found._replace(
+    workdir=tmp_path, config=found.config.copy_and_resolve_references()
+  )
 
 
 @pytest.fixture

@@ -113,7 +113,7 @@ def test_runs_are_gathered_into_one_page(small, run, tmp_path):
   text = (tmp_path / "report" / "report.md").read_text()
   static = next(row for row in trained if row["split"] == "test")
   assert f"| {static['value']:.3f} |" in text
-  assert text.count("| not run |") == 10 + 3
+  assert text.count("| not run |") == 10 + 3 + 5
   figures = {path.stem for path in (tmp_path / "report/figures").iterdir()}
   assert figures == {
     "dynamic_gain_text_characters_test",

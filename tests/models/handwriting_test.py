@@ -111,23 +111,6 @@ def test_a_reset_is_the_state_before_a_line(kind):
   assert np.any(found[:, 1] != fresh[1][:, 1])
 
 
-def test_a_chunk_changes_nothing_but_the_memory():
-  params = params_of("prediction")
-
-  def loss(params, network):
-    return jnp.sum(jnp.square(outputs(network, params)))
-
-  found, expected = (
-    jax.value_and_grad(loss)(params, predicting(chunk=chunk))
-    for chunk in (3, 0)
-  )
-  jax.tree.map(
-    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5),
-    found,
-    expected,
-  )
-
-
 def test_prediction_does_not_look_at_the_text():
   network, params = predicting(), params_of("prediction")
   assert network.window is None

@@ -15,15 +15,16 @@ NOTE = (
   "not say of which prediction its SSE is; ours is that of the mixture's mean."
 )
 
+# Of the paper's networks, by their number of layers.
+WIDTHS = {1: 900, 3: 400}
 # Network, regularisation and SSE by source and nats a line.
 LINES = {
-  (page.SOURCE, nats): (f"{name}, {layers} x {width}", stage, sse)
+  (page.SOURCE, nats): (f"{name}, {layers} x {WIDTHS[layers]}", stage, sse)
   for name, page in (
     ("prediction", handwriting_prediction),
     ("synthesis", handwriting_synthesis),
   )
   for (layers, stage), (nats, sse) in page.TABLE.items()
-  for width in ({1: 900, 3: 400}[layers],)
 }
 
 

@@ -104,19 +104,19 @@ def write(
   forced = np.concatenate([np.zeros((1, 3)), given]).astype(np.float32)
   text = np.asarray(text)
   state = _begin(network, params, text, forced)
+  limits = np.full(rows, steps) if most is None else np.minimum(most, steps)
   parts: list[tuple[np.ndarray, ...]] = []
   for start in range(0, steps, BLOCK):
     state, drawn = _draw(
       network, params, key, text, biases, state, np.int32(start)
     )
     parts.append(jax.device_get(drawn))
-    if np.all(state.done):
+    if np.all(np.asarray(state.done) | (limits <= start + BLOCK)):
       break
   points, inside, *phi = (
     np.concatenate(part)[:steps] for part in zip(*parts, strict=True)
   )
   lengths = inside.sum(axis=0)
-  limits = np.full(rows, steps) if most is None else np.minimum(most, steps)
   return Written(
     points,
     np.minimum(lengths, limits),

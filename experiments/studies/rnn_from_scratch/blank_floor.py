@@ -66,18 +66,7 @@ def hidden_chain(
     ["read", "perplexity of the blanks", "the best there is"],
     [[name, found.perplexity, floors[name]] for name, found in scores.items()],
   )
-  return [
-    report.row(
-      f"hidden Markov source, GRU, {name}, blanks",
-      split="valid",
-      evaluation="static",
-      metric="perplexity",
-      value=found.perplexity,
-      count=found.count,
-      seconds=found.seconds,
-    )
-    for name, found in scores.items()
-  ]
+  return both_directions.rows("hidden Markov source, GRU", scores)
 
 
 def draw(random: np.random.Generator, count: int) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Networks that read both ways, and windows with blanks for them to fill."""
 
 import functools
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -12,6 +13,7 @@ from experiments import fundamentals
 from experiments.studies import character_training
 from seqmodels.data import recoded, streams, windows
 from seqmodels.evaluation import static, totals
+from seqmodels.io import report
 from seqmodels.models import predictor as predictors
 from seqmodels.stacks import bidirectional, deep_recurrent
 
@@ -161,3 +163,19 @@ def score(
   return static.evaluate(
     network, params, segments, streams=segments.inputs.shape[2]
   )
+
+
+def rows(source: str, scores: Mapping[str, totals.Totals]) -> list[report.Row]:
+  """Perplexities of blanks, by how they were read."""
+  return [
+    report.row(
+      f"{source}, {name}, blanks",
+      split="valid",
+      evaluation="static",
+      metric="perplexity",
+      value=found.perplexity,
+      count=found.count,
+      seconds=found.seconds,
+    )
+    for name, found in scores.items()
+  ]

@@ -61,18 +61,7 @@ def blanks(
   page.say("A held-out window, and the likeliest filling of its blanks:")
   _filled(study, tokens, readers, weights, prose)
   right_context.by_reach(study, tokens, readers, weights)
-  return [
-    report.row(
-      f"GRU of {h} units, {name}, blanks",
-      split="valid",
-      evaluation="static",
-      metric="perplexity",
-      value=found.perplexity,
-      count=found.count,
-      seconds=found.seconds,
-    )
-    for name, found in scores.items()
-  ]
+  return both_directions.rows(f"GRU of {h} units", scores)
 
 
 def networks(symbols: int, h: int) -> dict[str, predictors.Predictor]:

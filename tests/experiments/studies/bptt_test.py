@@ -7,8 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import experiments
-from experiments import command_line
 from experiments.studies import small_network
 from experiments.studies.bptt import weighed_training
 from seqmodels.data import memory_tasks
@@ -17,14 +15,6 @@ FIGURES = {
   *("strategies", "unbiased", "variance", "reach", "initialisation"),
   *("one_direction", "cost", "training", "gradient_error", "copying"),
 }
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-  """One smoke run for all tests of its page."""
-  folder = tmp_path_factory.mktemp("bptt")
-  config = command_line.load("configs/fundamentals.py:bptt,smoke").config
-  return experiments.run(config, folder / "run", folder), folder / "run"
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ import re
 import numpy as np
 import pytest
 
-import experiments
 from experiments import command_line
 from experiments.studies import spelling
 from experiments.studies.decoding import (
@@ -25,13 +24,6 @@ def config(**changes):
   page = command_line.load("configs/fundamentals.py:decoding,smoke").config
   page.settings.update(changes)
   return page
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-  """One smoke run for all tests of its page."""
-  folder = tmp_path_factory.mktemp("decoding")
-  return experiments.run(config(), folder / "run", folder), folder / "run"
 
 
 def test_it_runs_to_its_end(finished):

@@ -24,14 +24,6 @@ FIGURES = {
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-  """One smoke run for all tests of its page."""
-  folder = tmp_path_factory.mktemp("exercises")
-  config = command_line.load("configs/fundamentals.py:exercises,smoke").config
-  return experiments.run(config, folder / "run", folder), folder / "run"
-
-
-@pytest.fixture(scope="module")
 def page(finished):
   return (finished[1] / "report.md").read_text()
 

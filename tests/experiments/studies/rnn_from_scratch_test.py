@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import experiments
 from experiments import command_line
 from experiments.studies import character_networks, character_training
 from experiments.studies.rnn_from_scratch import (
@@ -42,13 +41,6 @@ def config(**changes):
   page = command_line.load(name).config
   page.settings.update(changes)
   return page
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-  """One smoke run for all tests of its page."""
-  folder = tmp_path_factory.mktemp("rnn_from_scratch")
-  return experiments.run(config(), folder / "run", folder), folder / "run"
 
 
 def test_it_runs_to_its_end(finished):

@@ -23,6 +23,9 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
   atexit.register(shutil.rmtree, programs, ignore_errors=True)
   os.environ["JAX_COMPILATION_CACHE_DIR"] = programs
   os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
+# They are small, too: optimising them takes longer than it saves. Tests of
+# exact figures ask for `optimized`; with 0 here, all run what users do.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 import jax
 import pytest
@@ -40,6 +43,18 @@ def forget_programs():
   Every program holds memory maps, and a process may have only so many.
   """
   yield
+  jax.clear_caches()
+
+
+@pytest.fixture
+def optimized():
+  """Programs are compiled as users' are, to the last bit."""
+  name = "jax_disable_most_optimizations"
+  former = jax.config.values[name]
+  jax.config.update(name, False)
+  jax.clear_caches()
+  yield
+  jax.config.update(name, former)
   jax.clear_caches()
 
 

@@ -35,6 +35,8 @@ def current() -> dict[str, str]:
     "x64": str(jax.config.values["jax_enable_x64"]),
     "xla_flags": " ".join(os.environ.get("XLA_FLAGS", "").split()),
     "random": jax.config.values["jax_default_prng_impl"],
+    # Said only where it is so: files older than the line say nothing.
+    **({"compiler": "unoptimized"} if _unoptimized() else {}),
     **{name: importlib.metadata.version(name) for name in _PACKAGES},
   }
 
@@ -73,6 +75,10 @@ def require_same(theirs: Mapping[str, str]) -> None:
       f"{', '.join(different)}; use such a machine, or try here with "
       "--config.force=True, which finds out by the checksums"
     )
+
+
+def _unoptimized() -> bool:
+  return bool(jax.config.values["jax_disable_most_optimizations"])
 
 
 def _processor() -> str:

@@ -36,3 +36,11 @@ def test_a_missing_fact_is_another_place():
   del theirs["xla_flags"]
   with pytest.raises(errors.UserError, match="xla_flags"):
     fingerprint.require_same(theirs)
+
+
+def test_programs_compiled_otherwise_are_told(optimized):
+  users = fingerprint.current()
+  assert "compiler" not in users
+  fingerprint.jax.config.update("jax_disable_most_optimizations", True)
+  with pytest.raises(errors.UserError, match=r"compiler '' .here 'unopt"):
+    fingerprint.require_same(users)

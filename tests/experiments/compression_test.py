@@ -463,6 +463,7 @@ def test_a_finished_run_whose_output_is_gone_says_so(pack):
 GOLDEN = ["compression_v1.seq", "compression_v1_words.seq"]
 
 
+@pytest.mark.usefixtures("optimized")
 @pytest.mark.parametrize("name", GOLDEN)
 def test_a_golden_file_decodes_where_it_was_made(unpack, name):
   golden = PROJECT / "tests" / "golden" / name

@@ -56,6 +56,7 @@ def losses():
 @pytest.mark.skipif(
   jax.default_backend() != "cpu", reason="recorded on a CPU only"
 )
+@pytest.mark.usefixtures("optimized")
 def test_the_first_losses_are_the_recorded_ones():
   recorded = json.loads(RECORDED.read_text())
   expected = np.array(

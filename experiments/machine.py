@@ -8,6 +8,7 @@ import platform
 import jax
 from absl import logging
 
+from experiments import memory_reuse
 from seqmodels import errors
 
 
@@ -25,6 +26,7 @@ def prepare(*, distributed: bool = False) -> None:
   # Orbax tells of every file it opens; a user wants the run's own lines.
   logging.set_verbosity(logging.WARNING)
   keep_compilations()
+  memory_reuse.keep_freed_memory()
   if distributed:
     join()
 

@@ -146,6 +146,7 @@ RULES: dict[str, Rule] = {
   "training.checkpoint_every": whole(1),
   "training.reset_every": whole(0),
   "training.max_steps": whole(0),
+  "training.model_shards": whole(1),
   "evaluation.streams": whole(1),
   "evaluation.segment": whole(1),
   "evaluation.validation_streams": whole(1),

@@ -125,6 +125,9 @@ def base() -> config_dict.ConfigDict:
         # Segments between resets of the carry; 0 only resets at an epoch.
         "reset_every": 0,
         "max_steps": 0,
+        # Devices that hold one copy of the weights and of the optimiser's
+        # memory between them, each its share.
+        "model_shards": 1,
       },
       "regularization": {
         # Standard deviation of the noise on all weights; 0 adds none.

@@ -12,12 +12,16 @@ import sys
 import types
 from typing import Any
 
+import jax
 from ml_collections import config_dict
 
 from configs import checks
 from seqmodels import errors
 from seqmodels.io import report as reports
 from seqmodels.io import run_record
+
+# Settings that say where a run's arrays lie and nothing of its results.
+PLACEMENT = ("training.model_shards",)
 
 MODULES = {
   "language_modelling": "experiments.language_modelling",
@@ -87,12 +91,19 @@ def run(
   # Several seeds of any experiment are an experiment of their own.
   several = config.get("seeds", 1) > 1
   experiment = module("seeds" if several else config.experiment)
+  if jax.process_count() > 1 and not getattr(experiment, "DISTRIBUTED", False):
+    what = "several seeds are" if several else f"{config.experiment} is"
+    raise errors.UserError(
+      f"{what} one process's work, here are {jax.process_count()}; run it "
+      "without --distributed"
+    )
   settings = config.to_dict()
   with run_record.start(
     workdir,
     config=settings,
     command=command,
     source=pathlib.Path(__file__).resolve().parent.parent,
+    free=PLACEMENT,
   ) as record:
     results = record.results
     if results is None:

@@ -12,7 +12,6 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-import jax
 from ml_collections import config_dict
 
 from configs import checks
@@ -71,11 +70,6 @@ def run(
   """
   del data_dir
   checks.validate(config, RULES)
-  if jax.process_count() > 1:
-    raise errors.UserError(
-      f"the benchmark measures one process, here are {jax.process_count()}; "
-      "run it without --distributed"
-    )
   shared, absent = contests.setting(config)
   todo = dict(contests.every(config, shared))
   for line in absent:

@@ -55,11 +55,6 @@ def run(
       file that is damaged or was made elsewhere.
   """
   del data_dir
-  if jax.process_count() > 1:
-    raise errors.UserError(
-      f"compression is one process's work, here are {jax.process_count()}; run "
-      "it without --distributed"
-    )
   fingerprint.require_repeatable()
   area, done = workdir / _UNFINISHED, workdir / _FINISHED
   begun = area.exists() or done.exists()

@@ -6,6 +6,7 @@ from ml_collections import config_dict
 
 from experiments import assembly, earlier_runs, pages, phases, scoring
 from seqmodels.io import interruption, report
+from seqmodels.training import sharding
 
 
 def run(
@@ -42,7 +43,7 @@ def run(
       workdir,
       tokens,
       trained.predictor,
-      phases.place(trained.params),
+      sharding.whole(trained.params),
       trained.step,
       signals,
     )

@@ -6,12 +6,20 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 import optax
+from jax.sharding import Mesh
 from ml_collections import config_dict
 
-from experiments import assembly, course, phases
+from experiments import assembly, course
 from seqmodels import errors, trees
-from seqmodels.io import checkpoints, interruption, metric_writers, progress
+from seqmodels.io import (
+  checkpoints,
+  interruption,
+  metric_writers,
+  processes,
+  progress,
+)
 from seqmodels.io import report as reports
 from seqmodels.regularization import adaptive_weight_noise
 from seqmodels.training import (
@@ -83,8 +91,9 @@ class Setup(NamedTuple):
   task: Task
   regularizer: regularizers.Regularizer
   optimizer: optax.GradientTransformation
+  mesh: Mesh
 
-  def fresh(self) -> state.TrainState:
+  def fresh(self, shardings: Any = None) -> state.TrainState:
     """The state before the first step."""
     return state.create(
       self.task.model,
@@ -92,17 +101,23 @@ class Setup(NamedTuple):
       batch=self.config.training.batch,
       seed=self.config.seed,
       wrap=self.regularizer.wrap,
+      shardings=shardings,
     )
 
   @property
-  def target(self) -> state.TrainState:
+  def shapes(self) -> state.TrainState:
     """Names, shapes and dtypes of a state, without its memory."""
     return jax.eval_shape(self.fresh)
 
   @property
+  def shardings(self) -> Any:
+    """Where each array of a state lies."""
+    return sharding.state_shardings(self.mesh, self.shapes)
+
+  @property
   def weights(self) -> Any:
     """Names, shapes and dtypes of the weights that are evaluated."""
-    return jax.eval_shape(self.regularizer.weights, self.target.params)
+    return jax.eval_shape(self.regularizer.weights, self.shapes.params)
 
 
 def prepare(
@@ -115,6 +130,19 @@ def prepare(
     task,
     assembly.build_regularizer(config, task.positions),
     assembly.build_optimizer(config, task.course.plan.total),
+    mesh_of(config),
+  )
+
+
+def mesh_of(config: config_dict.ConfigDict) -> Mesh:
+  """The devices that `config.training` is spread over.
+
+  Raises:
+    UserError: it does not spread evenly.
+  """
+  training = config.training
+  return sharding.device_mesh(
+    training.batch, model_shards=training.model_shards
   )
 
 
@@ -127,7 +155,6 @@ def train(
   """Trains from the newest checkpoint, a named run, or from scratch."""
   setup = prepare(config, workdir, task)
   plan = task.course.plan
-  mesh = sharding.data_mesh(config.training.batch)
   with checkpoints.Checkpoints(workdir / "checkpoints") as saved:
     start, memory, tally = starting_point(setup, saved)
     first = int(start.step)
@@ -136,17 +163,18 @@ def train(
       task.model,
       setup.optimizer,
       reduction=config.training.reduction,
-      regularizer=setup.regularizer,
+      regularizer=sharding.gathering(setup.regularizer, setup.mesh),
       losses=task.losses,
+      shardings=(setup.shardings, sharding.everywhere(setup.mesh)),
     )
     bar = progress.Progress(plan.total, "train", done=first, symbols=task.speed)
     with metric_writers.MetricWriter(workdir, step=first or -1) as metrics, bar:
       outcome = loop.fit(
-        sharding.place_state(mesh, start),
+        start,
         memory,
         train_steps,
         plan,
-        callbacks_of(setup, tally, mesh, saved, metrics, bar, signals),
+        callbacks_of(setup, tally, saved, metrics, bar, signals),
       )
     saved.wait()
     if outcome.interrupted:
@@ -154,9 +182,9 @@ def train(
     best = saved.restore_best(setup.weights)
   last = outcome.state.params
   charged = isinstance(last, adaptive_weight_noise.Posterior)
-  kept = phases.place(last) if charged else None
+  kept = sharding.whole(last) if charged else None
   if not outcome.stopping.best_step:  # no step was taken, or none was finite
-    weights = phases.place(setup.regularizer.weights(last))
+    weights = sharding.whole(setup.regularizer.weights(last))
     return Fitted(weights, int(outcome.state.step), kept)
   if best is None or best.step != outcome.stopping.best_step:
     raise errors.RunError(
@@ -164,7 +192,7 @@ def train(
       f"missing or corrupt in {workdir / 'checkpoints' / 'best'}; restore that "
       "folder from a copy or train in a new --workdir"
     )
-  return Fitted(phases.place(best.tree), best.step, kept)
+  return Fitted(sharding.whole(best.tree), best.step, kept)
 
 
 class Tally:
@@ -186,20 +214,24 @@ def starting_point(
   setup: Setup, saved: checkpoints.Checkpoints
 ) -> tuple[state.TrainState, stopping.Stopping, Tally]:
   """Own checkpoint first, then the run named by `restore`, then scratch."""
-  own = saved.restore_latest(setup.target)
+  shardings = setup.shardings
+  own = saved.restore_latest(
+    jax.tree.map(
+      lambda leaf, where: leaf.update(sharding=where), setup.shapes, shardings
+    )
+  )
   task = setup.task
   if own is not None:
     task.check(own.meta, setup.workdir)
     saved.discard_after(own.step)
     memory = stopping.Stopping(**own.meta["stopping"])
     return own.tree, _finite_best(memory), Tally(*own.meta.get("tally", ()))
-  fresh = setup.fresh()
+  fresh = setup.fresh(shardings)
   if setup.config.restore:
-    earlier = task.restored(setup.weights)
-    wrapped = jax.jit(setup.regularizer.wrap)(earlier)
-    fresh = fresh._replace(
-      params=wrapped, opt_state=jax.jit(setup.optimizer.init)(wrapped)
-    )
+    wrap = jax.jit(setup.regularizer.wrap, out_shardings=shardings.params)
+    begin = jax.jit(setup.optimizer.init, out_shardings=shardings.opt_state)
+    wrapped = wrap(_restored(setup))
+    fresh = fresh._replace(params=wrapped, opt_state=begin(wrapped))
   saved.discard_after(-1)  # nothing was restored, so nothing was best
   # Saved before any work, so that a folder which cannot be written or read
   # again shows now and not after hours.
@@ -207,6 +239,17 @@ def starting_point(
   _save(saved, fresh, memory, tally, task)
   saved.wait()
   return fresh, memory, tally
+
+
+def _restored(setup: Setup) -> Any:
+  """The weights of the run that `config.restore` names."""
+  found: list[Any] = []
+
+  def read() -> None:
+    found.append(jax.tree.map(np.asarray, setup.task.restored(setup.weights)))
+
+  processes.from_first(read)
+  return processes.share(found[0] if found else None, setup.weights)
 
 
 def _finite_best(memory: stopping.Stopping) -> stopping.Stopping:
@@ -240,7 +283,6 @@ def _save(
 def callbacks_of(
   setup: Setup,
   tally: Tally,
-  mesh: Any,
   saved: checkpoints.Checkpoints,
   metrics: metric_writers.MetricWriter,
   bar: progress.Progress,
@@ -293,11 +335,13 @@ def callbacks_of(
     )
 
   def scored(trained: Any, at: int) -> float | None:
+    weights = sharding.whole(regularizer.weights(trained))
     try:
-      found = task.validate(
-        phases.place(regularizer.weights(trained)), signals.check
+      found = Validation(
+        *processes.from_first(lambda: task.validate(weights, signals.check))
       )
-    except errors.Interrupted:
+    except errors.Interrupted as error:
+      signals.receive(error.signum)
       return None
     charged(trained, at)
     tally.clear()
@@ -313,7 +357,7 @@ def callbacks_of(
 
   return loop.Callbacks(
     segments=lambda start, count: sharding.place_segments(
-      mesh, task.course.stream.segments(start, count)
+      setup.mesh, task.course.stream.segments(start, count)
     ),
     report=told,
     evaluate=scored,
@@ -327,6 +371,8 @@ def callbacks_of(
 
 def _announce(setup: Setup, first: int) -> None:
   """What is about to happen, before the first compilation's silence."""
+  if not processes.is_first():
+    return
   data, step_of = setup.task.facts
   parts = ", ".join(
     f"{name} {trees.count_parameters(part):,}"
@@ -337,7 +383,17 @@ def _announce(setup: Setup, first: int) -> None:
     f"model: {setup.task.name}, "
     f"{trees.count_parameters(setup.weights):,} parameters ({parts})",
     f"training: {setup.task.course.plan.total:,} steps of {step_of} on "
-    f"{jax.device_count()} device(s)"
+    f"{_devices(setup.mesh)}"
     + (f", resumed at step {first:,}" if first else ""),
   ]
   print("\n".join(lines), file=sys.stderr, flush=True)
+
+
+def _devices(mesh: Mesh) -> str:
+  """How many train, as in "8 devices of 2 processes, weights in 4 shares"."""
+  parts = [f"{mesh.size} device{'s' if mesh.size > 1 else ''}"]
+  if jax.process_count() > 1:
+    parts[0] += f" of {jax.process_count()} processes"
+  if mesh.shape["model"] > 1:
+    parts.append(f"weights in {mesh.shape['model']} shares")
+  return ", ".join(parts)

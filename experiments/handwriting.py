@@ -11,8 +11,10 @@ from experiments import (
   pen_scoring,
   pen_task,
 )
-from seqmodels.io import interruption, report
-from seqmodels.training import sharding
+from seqmodels.io import interruption, processes, report
+
+# The network is trained by all processes, and the rest is the first one's.
+DISTRIBUTED = True
 
 
 def run(
@@ -33,7 +35,7 @@ def run(
     UserError, RunError: see `seqmodels.errors`.
   """
   with interruption.Interruption() as signals:
-    sharding.data_mesh(config.training.batch)
+    fitting.mesh_of(config)
     data = pen_assembly.load(config, data_dir, signals)
     network = pen_assembly.build_network(config, data.alphabet.size)
     task = pen_task.task(config, data, network)
@@ -41,11 +43,16 @@ def run(
       # What could not be written at the end is refused at the beginning.
       for text in config.sample.texts:
         data.alphabet.encode(text)
-    pen_assembly.settle_data(workdir, data)
+    processes.from_first(lambda: pen_assembly.settle_data(workdir, data))
     fitted = fitting.train(config, workdir, task, signals)
     context = pen_assembly.Context(
       config, workdir, data, network, fitted.params, fitted.step, signals
     )
-    rows = pen_scoring.rows(context)
-    pen_pages.write(context, rows)
-    return rows
+    return processes.from_first(lambda: evaluate(context))
+
+
+def evaluate(context: pen_assembly.Context) -> list[report.Row]:
+  """All rows of the results, the figures and the report."""
+  rows = pen_scoring.rows(context)
+  pen_pages.write(context, rows)
+  return rows

@@ -16,11 +16,13 @@ from experiments import (
   scoring,
   text_task,
 )
-from seqmodels.io import interruption
+from seqmodels.io import interruption, processes
 from seqmodels.io import report as reports
-from seqmodels.training import sharding
 
 Row = reports.Row
+
+# The networks are trained by all processes, and the rest is the first one's.
+DISTRIBUTED = True
 
 
 def run(
@@ -43,9 +45,9 @@ def run(
   with interruption.Interruption() as signals:
     tokens = assembly.load_tokens(config, data_dir)
     course.plan(config, tokens)  # what it refuses leaves no trace
-    sharding.data_mesh(config.training.batch)
+    fitting.mesh_of(config)
     network = assembly.build_predictor(config, tokens.vocabulary.size)
-    assembly.settle_data(workdir, tokens)
+    processes.from_first(lambda: assembly.settle_data(workdir, tokens))
     task = text_task.task(config, tokens, network)
     fitted = fitting.train(config, workdir, task, signals)
     context = phases.Context(
@@ -57,13 +59,13 @@ def run(
       fitted.step,
       signals,
     )
-    if fitted.posterior is not None:
-      posterior.study(context, fitted.posterior)
-    return evaluate(context)
+    return processes.from_first(lambda: evaluate(context, fitted))
 
 
-def evaluate(context: phases.Context) -> list[Row]:
+def evaluate(context: phases.Context, fitted: fitting.Fitted) -> list[Row]:
   """All rows of the results, the figures and the report."""
+  if fitted.posterior is not None:
+    posterior.study(context, fitted.posterior)
   rows, curves = scoring.static_and_dynamic(context)
   rows += baselines.rows(context)
   sample = sampled_text.sample_phase(context)

@@ -4,12 +4,18 @@ import hashlib
 import os
 import pathlib
 import platform
+import re
+import sys
+import threading
 
 import jax
 from absl import logging
 
 from experiments import memory_reuse
 from seqmodels import errors
+
+# A cluster starts the processes of a job minutes apart.
+JOIN_SECONDS = 300.0
 
 
 def prepare(*, distributed: bool = False) -> None:
@@ -18,7 +24,8 @@ def prepare(*, distributed: bool = False) -> None:
   Args:
     distributed: join the other processes; JAX_COORDINATOR_ADDRESS,
       JAX_NUM_PROCESSES and JAX_PROCESS_ID tell where they are, what is not
-      set is found out from the cluster (Slurm, Open MPI, Cloud TPU).
+      set is found out from the cluster (Slurm, Open MPI, Kubernetes, Cloud
+      TPU). On CPUs they talk through gloo, JAX's default.
 
   Raises:
     UserError: these variables are no numbers, or no cluster is found.
@@ -31,9 +38,22 @@ def prepare(*, distributed: bool = False) -> None:
     join()
 
 
-def join() -> None:
-  """Makes this process one of several that run the same command."""
+def join(*, patience: float = JOIN_SECONDS) -> None:
+  """Makes this process one of several that run the same command.
+
+  Args:
+    patience: seconds until all must have come; whoever waits longer ends with
+      a sentence and exit code 3.
+
+  Raises:
+    UserError: what tells where the others are makes no sense, or is missing.
+  """
   address = os.environ.get("JAX_COORDINATOR_ADDRESS")
+  if address is not None and not re.fullmatch(r".+:\d+", address):
+    raise errors.UserError(
+      f"JAX_COORDINATOR_ADDRESS is {address!r}; it must be host:port, such as "
+      "node1:12345"
+    )
   count = _integer("JAX_NUM_PROCESSES", least=1)
   index = _integer("JAX_PROCESS_ID", least=0)
   if count is not None and index is not None and index >= count:
@@ -41,9 +61,18 @@ def join() -> None:
       f"JAX_PROCESS_ID is {index}; with JAX_NUM_PROCESSES={count} it must be "
       f"below {count}"
     )
+  # Later readings of SIGTERM (`seqmodels.io.processes.notified`) need it.
+  jax.config.update("jax_enable_preemption_service", True)
+  # JAX ends a process that waits too long by SIGABRT, without a word to users.
+  waiting = threading.Timer(patience, _give_up, (address, patience))
+  waiting.daemon = True
+  waiting.start()
   try:
     jax.distributed.initialize(
-      coordinator_address=address, num_processes=count, process_id=index
+      coordinator_address=address,
+      num_processes=count,
+      process_id=index,
+      initialization_timeout=int(patience) + 60,
     )
   except (ValueError, RuntimeError) as error:
     reason = " ".join(str(error).split())
@@ -52,6 +81,19 @@ def join() -> None:
       "JAX_COORDINATOR_ADDRESS=host:port, JAX_NUM_PROCESSES and "
       f"JAX_PROCESS_ID: {reason}"
     ) from None
+  finally:
+    waiting.cancel()
+
+
+def _give_up(address: str | None, patience: float) -> None:
+  print(
+    f"error: the processes of this run did not all meet within {patience:g} "
+    f"seconds at {address or 'the coordinator that the cluster names'}; see "
+    "that each was started and reaches that address",
+    file=sys.stderr,
+    flush=True,
+  )
+  os._exit(errors.RunError.exit_code)
 
 
 def keep_compilations() -> None:

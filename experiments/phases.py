@@ -10,7 +10,6 @@ import pathlib
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
-import jax
 from ml_collections import config_dict
 
 from seqmodels import units
@@ -171,8 +170,3 @@ def watch(
     context.signals.check()
 
   return callback
-
-
-def place(tree: Any) -> Any:
-  """Parameters on the default device alone: evaluations run one stream."""
-  return jax.device_put(tree, jax.devices()[0])

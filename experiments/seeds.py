@@ -26,7 +26,7 @@ from seqmodels.io import (
   report,
   run_record,
 )
-from seqmodels.training import ensemble, loop, sharding
+from seqmodels.training import ensemble, loop
 
 # Weights of all seeds up to which they are trained side by side. Two CPU cores
 # have nothing left to gain from four networks of 64 units and lose a sixth with
@@ -172,7 +172,6 @@ def train_together(
     common = set.intersection(*(set(saved.latest_steps) for saved in areas))
     for saved in areas:
       saved.rewind(max(common, default=-1))
-    mesh = sharding.data_mesh(config.training.batch)
     for setup, saved in zip(setups, areas, strict=True):
       stack.enter_context(
         run_record.start(
@@ -193,7 +192,7 @@ def train_together(
         )
       )
       callbacks = fitting.callbacks_of(
-        setup, tally, mesh, saved, metrics, bar, signals
+        setup, tally, saved, metrics, bar, signals
       )
       joined.append(
         ensemble.Member(state, memory, _one_at_a_time(callbacks, saved))

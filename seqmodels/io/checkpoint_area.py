@@ -1,7 +1,4 @@
-"""A folder of checkpoints, one folder a step: which are there, which is good.
-
-With several processes the first one looks and all read what it chose.
-"""
+"""A folder of checkpoints, one a step: which are there, which is good."""
 
 import os
 import pathlib
@@ -17,22 +14,25 @@ from seqmodels.io import (
   checkpoint_arrays,
   checkpoint_folder,
   checkpoint_record,
-  processes,
 )
 
 Tree = Any
 
 CORRUPT = ".corrupt"
-# What the first process tells the others instead of a step.
-_NONE, _FAILED = -1, -2
 
 
-class Restored(NamedTuple):
-  """A tree read back, the step it was saved at and what was saved with it."""
+class Found(NamedTuple):
+  """An intact checkpoint, its arrays on the host.
 
-  step: int
-  tree: Tree
-  meta: dict[str, Any]
+  Attributes:
+    record: of the checkpoint.
+    arrays: of the leaves that were asked for, by name without the prefix.
+    corrupt: steps of the corrupt checkpoints after it.
+  """
+
+  record: checkpoint_record.Record
+  arrays: dict[str, np.ndarray]
+  corrupt: list[int]
 
 
 def steps(area: pathlib.Path) -> list[int]:
@@ -44,41 +44,49 @@ def steps(area: pathlib.Path) -> list[int]:
   return sorted(int(name) for name in _names(area) if name.isdecimal())
 
 
-def newest(
-  area: pathlib.Path, target: Tree, prefix: str = ""
-) -> tuple[Restored | None, list[int]]:
-  """The newest intact checkpoint, and the steps of corrupt ones after it.
+def newest(area: pathlib.Path, target: Tree, prefix: str = "") -> Found | None:
+  """The newest intact checkpoint.
 
   Args:
     area: folder of checkpoints; None is returned where it never held one.
-    target: tree of arrays or ShapeDtypeStructs to fill.
+    target: tree of arrays or ShapeDtypeStructs that is to be filled.
     prefix: read only the leaves whose names begin so; `target` is without it.
 
   Raises:
     errors.UserError: the saved tree differs from `target`.
     errors.RunError: none is intact.
   """
-  chosen = _FAILED
   corrupt: list[int] = []
-  record: checkpoint_record.Record | None = None
-  arrays: dict[str, np.ndarray] = {}
-  try:
-    if processes.is_first():
-      record, arrays, corrupt = _newest_arrays(area, target, prefix)
-      chosen = record.step if record else _NONE
-  finally:
-    # Also when this one fails, or the others would wait for ever.
-    chosen = processes.agreed(chosen)
-  if chosen == _NONE:
-    return None, []
-  if chosen == _FAILED:
-    raise errors.RunError(
-      f"the first process could not restore from {area}; it says why"
-    )
-  if record is None:
-    record, arrays = _read(area / str(chosen), target, prefix)
-  tree = checkpoint_arrays.rebuild(target, arrays, _leaves(record, prefix))
-  return Restored(record.step, tree, record.meta), corrupt
+  reasons: list[str] = []
+  aside = [name for name in _names(area) if name.endswith(CORRUPT)]
+  if not steps(area) and not aside:
+    return None
+  for step in reversed(steps(area)):
+    try:
+      record, arrays = _read(area / str(step), target, prefix)
+    except checkpoint_record.CorruptError as error:
+      corrupt.append(step)
+      reasons.append(f"step {step}: {error}")
+      continue
+    if corrupt:
+      warnings.warn(
+        f"passed over corrupt checkpoints in {area} ({'; '.join(reasons)});"
+        f" step {step} is used instead",
+        stacklevel=6,
+      )
+    return Found(record, arrays, corrupt)
+  raise _all_corrupt(area, reasons or aside)
+
+
+def leaves(
+  record: checkpoint_record.Record, prefix: str = ""
+) -> dict[str, checkpoint_arrays.Description]:
+  """What the leaves are whose names begin with `prefix`, named without it."""
+  return {
+    name.removeprefix(prefix): leaf
+    for name, leaf in record.leaves.items()
+    if name.startswith(prefix)
+  }
 
 
 def read_meta(area: pathlib.Path) -> tuple[int, dict[str, Any]]:
@@ -121,36 +129,11 @@ def clean(area: pathlib.Path) -> None:
         checkpoint_folder.clean(area / step)
 
 
-def _newest_arrays(
-  area: pathlib.Path, target: Tree, prefix: str
-) -> tuple[checkpoint_record.Record | None, dict[str, np.ndarray], list[int]]:
-  corrupt: list[int] = []
-  reasons: list[str] = []
-  aside = [name for name in _names(area) if name.endswith(CORRUPT)]
-  if not steps(area) and not aside:
-    return None, {}, []
-  for step in reversed(steps(area)):
-    try:
-      record, arrays = _read(area / str(step), target, prefix)
-    except checkpoint_record.CorruptError as error:
-      corrupt.append(step)
-      reasons.append(f"step {step}: {error}")
-      continue
-    if corrupt:
-      warnings.warn(
-        f"passed over corrupt checkpoints in {area} ({'; '.join(reasons)});"
-        f" step {step} is used instead",
-        stacklevel=5,
-      )
-    return record, arrays, corrupt
-  raise _all_corrupt(area, reasons or aside)
-
-
 def _read(
   folder: pathlib.Path, target: Tree, prefix: str
 ) -> tuple[checkpoint_record.Record, dict[str, np.ndarray]]:
   record = checkpoint_folder.read_record(folder)
-  found = _leaves(record, prefix)
+  found = leaves(record, prefix)
   notes = trees.differences(target, found)
   if notes:
     raise errors.UserError(
@@ -162,16 +145,6 @@ def _read(
   if not prefix:
     _warn_of_other_randomness(folder, record)
   return record, {n.removeprefix(prefix): a for n, a in arrays.items()}
-
-
-def _leaves(
-  record: checkpoint_record.Record, prefix: str
-) -> dict[str, checkpoint_arrays.Description]:
-  return {
-    name.removeprefix(prefix): leaf
-    for name, leaf in record.leaves.items()
-    if name.startswith(prefix)
-  }
 
 
 def _names(area: pathlib.Path) -> list[str]:
@@ -202,5 +175,5 @@ def _warn_of_other_randomness(
       f"{folder} was saved with random numbers drawn as {record.prng}, now"
       f" they are drawn as {now}: what follows will differ from an"
       " uninterrupted run",
-      stacklevel=6,
+      stacklevel=7,
     )

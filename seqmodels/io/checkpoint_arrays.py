@@ -37,7 +37,9 @@ class Description:
 def copies(tree: Tree) -> dict[str, Any]:
   """Copies of all leaves by name; the copy is only dispatched, not awaited.
 
-  Whoever calls may donate, delete or overwrite the leaves at once.
+  Whoever calls may donate, delete or overwrite the leaves at once. Of leaves
+  that are spread over several processes, all of which have to call, each gets
+  the whole, on its host.
 
   Raises:
     TypeError: a leaf is no array, number or random key.
@@ -127,8 +129,12 @@ def _copy(name: str, leaf: Any) -> Any:
   if isinstance(leaf, jax.Array):
     if leaf.is_fully_addressable:
       return jax.device_put(leaf, leaf.sharding, may_alias=False)
-    # Each process may hold a part only: to all of them the whole.
-    return jax.jit(jnp.copy, out_shardings=_replicated(leaf.sharding))(leaf)
+    # Each process may hold a part only. One leaf at a time is whole on the
+    # devices, which may have no room for more.
+    spread = jax.jit(jnp.copy, out_shardings=_replicated(leaf.sharding))(leaf)
+    whole = spread.addressable_data(0)
+    small = _is_key(leaf) or leaf.weak_type
+    return whole if small else np.asarray(whole)
   array = np.array(leaf, order="C")
   if array.dtype.kind in "OUSMm" or array.dtype.names:
     raise TypeError(

@@ -26,7 +26,6 @@ from seqmodels.io import (
   atomic,
   checkpoint_arrays,
   checkpoint_record,
-  processes,
 )
 
 INCOMPLETE = ".incomplete"
@@ -51,20 +50,17 @@ def write(
   """
   arrays, descriptions = checkpoint_arrays.to_host(leaves)
   record = checkpoint_record.Record(step, meta, descriptions, {}, prng)
-  if processes.agreed(_holds(folder, record.fingerprint)):
+  if _holds(folder, record.fingerprint):
     return
   staging = folder.with_name(folder.name + INCOMPLETE)
   try:
     with atomic.refusals(folder):
-      if processes.is_first():
-        remove_tree(staging)
+      remove_tree(staging)
       _save_arrays(staging, arrays)
-      if processes.is_first():
-        _commit(staging, folder, record)
+      _commit(staging, folder, record)
   except BaseException:
-    if processes.is_first():
-      with contextlib.suppress(OSError):
-        clean(folder)
+    with contextlib.suppress(OSError):
+      clean(folder)
     raise
 
 
@@ -196,8 +192,7 @@ def _commit(
 
 def _save_arrays(folder: pathlib.Path, arrays: dict[str, np.ndarray]) -> None:
   stored = {name: array for name, array in arrays.items() if array.size}
-  logging.getLogger("absl").addFilter(_not_raised_by_orbax)
-  context = ocp.Context()
+  context = _context()
   # The arrays are copies already. Weights hardly shrink, and the processor
   # has better work than to try: half the time for a tenth more disk.
   context.memory_options.deepcopy_host_arrays = False
@@ -215,15 +210,8 @@ def _save_arrays(folder: pathlib.Path, arrays: dict[str, np.ndarray]) -> None:
 def _load_arrays(
   folder: pathlib.Path, stored: dict[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
-  logging.getLogger("absl").addFilter(_not_raised_by_orbax)
-  context = ocp.Context()
+  context = _context()
   context.pytree_options.loading.partial_load = True
-  if jax.process_count() > 1:
-    # Each process reads all, by itself: the first tries several folders.
-    here = jax.process_index()
-    context.multiprocessing_options.primary_host = here
-    context.multiprocessing_options.active_processes = {here}
-    context.multiprocessing_options.barrier_sync_key_prefix = f"process{here}"
   try:
     with context:
       loaded = ocp.load(folder, _nest(stored))
@@ -232,6 +220,18 @@ def _load_arrays(
     raise checkpoint_record.CorruptError(
       f"orbax cannot read it ({error})"
     ) from error
+
+
+def _context() -> Any:
+  """Settings of orbax: this process works by itself, whoever is beside it."""
+  logging.getLogger("absl").addFilter(_not_raised_by_orbax)
+  context = ocp.Context()
+  if jax.process_count() > 1:
+    here = jax.process_index()
+    context.multiprocessing_options.primary_host = here
+    context.multiprocessing_options.active_processes = {here}
+    context.multiprocessing_options.barrier_sync_key_prefix = f"process{here}"
+  return context
 
 
 def _not_raised_by_orbax(entry: logging.LogRecord) -> bool:

@@ -12,9 +12,10 @@ import json
 import os
 import pathlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 
 from seqmodels import errors
 from seqmodels.io import (
@@ -22,14 +23,22 @@ from seqmodels.io import (
   checkpoint_area,
   checkpoint_arrays,
   checkpoint_folder,
+  checkpoint_record,
   processes,
 )
 
 Tree = Any
-Restored = checkpoint_area.Restored
 
 # Saves that may wait to be written, each a copy of the state in memory.
 _BACKLOG = 2
+
+
+class Restored(NamedTuple):
+  """A tree read back, the step it was saved at and what was saved with it."""
+
+  step: int
+  tree: Tree
+  meta: dict[str, Any]
 
 
 class Checkpoints:
@@ -39,8 +48,8 @@ class Checkpoints:
   may lose the save under way (never an earlier one). Failed writes surface as
   errors.RunError from the next call.
 
-  With several processes every one makes the same calls; the first writes, and
-  `save` returns when it has.
+  With several processes every one makes the same calls; the first alone
+  writes, reads and learns of failures, and the others get what it has read.
 
   Args:
     directory: the `checkpoints` folder of a run; made when first written to.
@@ -186,27 +195,25 @@ class Checkpoints:
     if step < 0:
       raise ValueError(f"step is {step}; it must be at least 0")
     self._settle(_BACKLOG - 1)
+    leaves = checkpoint_arrays.copies(tree)
+    if not processes.is_first():
+      return
     self._clean()
-    if processes.is_first():
-      with atomic.refusals(area):
-        area.mkdir(parents=True, exist_ok=True)
+    with atomic.refusals(area):
+      area.mkdir(parents=True, exist_ok=True)
     write = functools.partial(
       checkpoint_folder.write,
       area / str(step),
       step,
-      checkpoint_arrays.copies(tree),
+      leaves,
       json.loads(json.dumps(meta)),
       checkpoint_folder.randomness(),
     )
     self._pending.append(self._writer.submit(self._run, write))
-    if jax.process_count() > 1:
-      self.wait()  # In there the processes talk, and must not of two things.
 
   def _run(self, write: Callable[[], None]) -> None:
     """Writes and deletes what is no longer kept, in the background thread."""
     write()
-    if not processes.is_first():
-      return
     latest = self.latest_steps[-self._keep :]
     checkpoint_area.keep(self._latest, latest)
     # The newest best, and the one that was best at each state kept, so that
@@ -236,18 +243,35 @@ class Checkpoints:
         ) from error
 
   def _clean(self) -> None:
-    if processes.is_first() and not self._cleaned:
+    if not self._cleaned:
       checkpoint_area.clean(self._latest)
       checkpoint_area.clean(self._best)
       self._cleaned = True
 
   def _restore(self, area: pathlib.Path, target: Tree) -> Restored | None:
     self.wait()
-    self._clean()
-    restored, corrupt = checkpoint_area.newest(area, target)
-    if processes.is_first():
-      checkpoint_area.set_aside(area, corrupt)
-    return restored
+    arrays: dict[str, np.ndarray] = {}
+
+    def read() -> str | None:
+      self._clean()
+      found = checkpoint_area.newest(area, target)
+      if found is None:
+        return None
+      checkpoint_area.set_aside(area, found.corrupt)
+      arrays.update(found.arrays)
+      return found.record.to_json()
+
+    told = processes.from_first(read)
+    if told is None:
+      return None
+    record = checkpoint_record.Record.from_json(told)
+    stored = {
+      name: jax.ShapeDtypeStruct(*checkpoint_arrays.storage(leaf))
+      for name, leaf in record.leaves.items()
+    }
+    arrays = processes.share(arrays, stored)
+    tree = checkpoint_arrays.rebuild(target, arrays, record.leaves)
+    return Restored(record.step, tree, record.meta)
 
 
 def restore_params(run_dir: str | os.PathLike, target: Tree) -> Restored:
@@ -266,10 +290,14 @@ def restore_params(run_dir: str | os.PathLike, target: Tree) -> Restored:
     errors.RunError: all checkpoints that would serve are corrupt.
   """
   area, prefix = _for_use(run_dir)
-  restored, _ = checkpoint_area.newest(area, target, prefix)
-  if restored is None:
+  found = checkpoint_area.newest(area, target, prefix)
+  if found is None:
     raise _no_checkpoint(area.parent.parent)
-  return restored
+  record = found.record
+  tree = checkpoint_arrays.rebuild(
+    target, found.arrays, checkpoint_area.leaves(record, prefix)
+  )
+  return Restored(record.step, tree, record.meta)
 
 
 def read_meta(run_dir: str | os.PathLike) -> tuple[int, dict[str, Any]]:

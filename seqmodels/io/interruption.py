@@ -7,7 +7,10 @@ import types
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import jax
+
 from seqmodels import errors
+from seqmodels.io import processes
 
 _early: int | None = None
 
@@ -33,6 +36,10 @@ class Interruption:
   began (`nohup`, background jobs) stays ignored. Python hands signals to the
   main thread only: in any other thread the flag never rises.
 
+  Of several processes JAX takes SIGTERM and settles where all of them leave
+  (`processes.notified`): the flag rises in all at the same reading. Ctrl-C in
+  one of them is passed on in the same way.
+
   >>> with Interruption() as interruption:
   ...   interruption.requested
   ...   signal.raise_signal(signal.SIGTERM)
@@ -45,6 +52,7 @@ class Interruption:
 
   def __init__(self) -> None:
     self.signum: int | None = None
+    self._asked = False
     self._held = 0
     self._impatient = False
     self._former: dict[int, Callable[..., Any] | int | None] = {}
@@ -52,7 +60,13 @@ class Interruption:
   @property
   def requested(self) -> bool:
     """Whether a signal has come."""
+    if self.signum is None and processes.notified():
+      self.signum = signal.SIGTERM
     return self.signum is not None
+
+  def receive(self, signum: int) -> None:
+    """Takes note of a signal that another process was told of."""
+    self.signum = signum
 
   def check(self) -> None:
     """Raises errors.Interrupted when a signal has come.
@@ -64,7 +78,8 @@ class Interruption:
     Traceback (most recent call last):
     seqmodels.errors.Interrupted: interrupted by SIGINT
     """
-    if self.signum is not None:
+    if self.requested:
+      assert self.signum is not None
       raise errors.Interrupted(self.signum)
 
   @contextlib.contextmanager
@@ -85,11 +100,13 @@ class Interruption:
       raise KeyboardInterrupt
 
   def __enter__(self) -> "Interruption":
-    self.signum = _early
+    self.signum, self._asked = _early, False
     if threading.current_thread() is threading.main_thread():
       for number in self.signals:
+        if number == signal.SIGTERM and jax.distributed.is_initialized():
+          continue
         if signal.getsignal(number) is not signal.SIG_IGN:
-          self._former[number] = signal.signal(number, self._receive)
+          self._former[number] = signal.signal(number, self._on_signal)
     return self
 
   def __exit__(self, *exception: object) -> None:
@@ -98,10 +115,14 @@ class Interruption:
       # None: a handler that Python did not set and cannot set again.
       signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
-  def _receive(self, signum: int, frame: types.FrameType | None) -> None:
+  def _on_signal(self, signum: int, frame: types.FrameType | None) -> None:
     del frame
-    if self.signum is None:
-      self.signum = signum
+    if self.signum is None and not self._asked:
+      self._asked = True
+      if jax.distributed.is_initialized():
+        signal.raise_signal(signal.SIGTERM)
+      else:
+        self.signum = signum
     elif signum == signal.SIGINT:
       if not self._held:
         raise KeyboardInterrupt

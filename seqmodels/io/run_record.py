@@ -14,14 +14,11 @@ import os
 import pathlib
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, TextIO
 
-import jax
-from jax.experimental import multihost_utils
-
 from seqmodels import errors
-from seqmodels.io import atomic, provenance
+from seqmodels.io import atomic, processes, provenance
 
 CONFIG = "config.json"
 RUN = "run.json"
@@ -69,8 +66,12 @@ def start(
   config: Mapping[str, Any],
   command: str = "",
   source: pathlib.Path | None = None,
+  free: Collection[str] = (),
 ) -> Iterator[RunRecord]:
   """Opens a run folder for work, new or resumed, and records it.
+
+  Of several processes the first alone reads, writes and holds the lock; all
+  leave together, once it has done the last of it.
 
   A finished folder is given back with its `results` and stays as it is. One
   that holds nothing but a record, of a run that failed before its first output,
@@ -81,6 +82,7 @@ def start(
     config: plain settings that JSON can hold.
     command: the command line, for the record.
     source: root of the code's checkout, for commit and uncommitted changes.
+    free: dotted names of settings that a resumed run may change.
 
   Raises:
     UserError: the folder cannot be written, another process is at work in it,
@@ -88,34 +90,29 @@ def start(
       without its record.
   """
   settings = canonical(config)
-  if jax.process_index() != 0:
-    # Of several processes the first alone writes and holds the lock; the
-    # others wait until the folder is theirs to use.
-    _meet()
-    results = _read(workdir / RESULTS) if finished(workdir) else None
-    yield RunRecord(
-      workdir, settings, results=results, resumed=False, primary=False
-    )
-    return
-  with _lock(workdir):
-    resumed = (workdir / CONFIG).exists() and not _bare(workdir)
-    if resumed:
-      _agree(workdir, _read(workdir / CONFIG), settings)
-    else:
-      _refuse_remains(workdir)
-      (workdir / RUN).unlink(missing_ok=True)
-      atomic.write_json(workdir / CONFIG, settings)
-    results = _read(workdir / RESULTS) if finished(workdir) else None
-    record = RunRecord(
-      workdir, settings, results=results, resumed=resumed, primary=True
-    )
-    if results is not None:
-      _meet()
-      yield record
-      return
-    with _session(workdir, settings, command, source):
-      _meet()
-      yield record
+  try:
+    with contextlib.ExitStack() as held:
+
+      def begin() -> tuple[bool, dict[str, Any] | None]:
+        held.enter_context(_lock(workdir))
+        resumed = _settle(workdir, settings, free)
+        if finished(workdir):
+          return resumed, _read(workdir / RESULTS)
+        held.enter_context(_session(workdir, settings, command, source))
+        return resumed, None
+
+      resumed, results = processes.from_first(begin)
+      yield RunRecord(
+        workdir,
+        settings,
+        results=results,
+        resumed=resumed,
+        primary=processes.is_first(),
+      )
+  except errors.Interrupted:
+    processes.meet()
+    raise
+  processes.meet()
 
 
 def canonical(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -254,16 +251,28 @@ def _acquire(file: TextIO, workdir: pathlib.Path) -> None:
   file.flush()
 
 
-def _meet() -> None:
-  """Waits for the other processes of a distributed run."""
-  if jax.process_count() > 1:
-    multihost_utils.sync_global_devices("run record")
+def _settle(
+  workdir: pathlib.Path, settings: dict[str, Any], free: Collection[str]
+) -> bool:
+  """Makes the folder this run's own; whether it had begun before."""
+  if (workdir / CONFIG).exists() and not _bare(workdir):
+    _agree(workdir, _read(workdir / CONFIG), settings, free)
+    return True
+  _refuse_remains(workdir)
+  (workdir / RUN).unlink(missing_ok=True)
+  atomic.write_json(workdir / CONFIG, settings)
+  return False
 
 
 def _agree(
-  workdir: pathlib.Path, before: dict[str, Any], now: dict[str, Any]
+  workdir: pathlib.Path,
+  before: dict[str, Any],
+  now: dict[str, Any],
+  free: Collection[str],
 ) -> None:
-  notes = differing(before, now)
+  notes = [
+    note for note in differing(before, now) if note.split(" ")[0] not in free
+  ]
   if notes:
     raise errors.UserError(
       f"the run in {workdir} was begun with other settings: "

@@ -1,4 +1,12 @@
-"""Data parallelism: streams spread over devices, weights on each of them."""
+"""Where a training state lies on a mesh of devices: `data` by `model`.
+
+The streams of a batch are spread over all devices. Weights and the optimiser's
+memory lie whole on each of them, or divided along the axis `model`: then a step
+begins by gathering the weights and ends by updating shares (fully sharded data
+parallelism). Gathering once a step and not once a layer and position is what a
+recurrent network can afford: a product divided over devices would have to talk
+at every position of the sequence.
+"""
 
 from typing import Any
 
@@ -7,45 +15,148 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from seqmodels import errors
+from seqmodels.training import regularizers
 from seqmodels.training import state as states
 
+Tree = Any
 
-def data_mesh(batch: int, devices: list[jax.Device] | None = None) -> Mesh:
-  """A mesh of one axis, `data`, over all devices that `batch` rows divide into.
+AXES = ("data", "model")
+
+
+def device_mesh(
+  batch: int,
+  *,
+  model_shards: int = 1,
+  devices: list[jax.Device] | None = None,
+) -> Mesh:
+  """A mesh of the axes `data` and `model` over all devices.
 
   Args:
     batch: B; must be a multiple of the number of devices.
-    devices: all of them by default.
+    model_shards: devices that share one copy of the state between them.
+    devices: those of all processes by default.
 
   Raises:
-    UserError: if the rows do not spread evenly.
+    UserError: if rows or devices do not divide evenly.
 
-  >>> data_mesh(4, jax.devices()[:1]).shape["data"]
+  >>> device_mesh(4, devices=jax.devices()[:1]).shape["data"]
   1
   """
   devices = devices or jax.devices()
-  if batch % len(devices):
+  count = len(devices)
+  if count % model_shards:
     raise errors.UserError(
-      f"a batch of {batch} streams does not spread evenly over {len(devices)} "
-      f"devices; choose a multiple of {len(devices)}"
+      f"config.training.model_shards is {model_shards}, which does not divide "
+      f"the {count} devices; choose a divisor of {count}"
     )
-  return Mesh(np.array(devices), ("data",))
+  if batch % count:
+    raise errors.UserError(
+      f"a batch of {batch} streams does not spread evenly over {count} "
+      f"devices; choose a multiple of {count}"
+    )
+  return Mesh(np.array(devices).reshape(-1, model_shards), AXES)
+
+
+def everywhere(mesh: Mesh) -> NamedSharding:
+  """The whole on every device."""
+  return NamedSharding(mesh, PartitionSpec())
+
+
+def shares(mesh: Mesh, tree: Tree) -> Tree:
+  """Shardings that divide the matrices of a tree along `model`.
+
+  A matrix is divided by its last dimension, the gates of a recurrent layer or
+  the symbols of the output, where that goes evenly; the rest is small and lies
+  whole on every device.
+
+  Args:
+    mesh: of `device_mesh`.
+    tree: arrays or their shapes: weights, or what an optimiser keeps of them.
+
+  >>> mesh = device_mesh(1, devices=jax.devices()[:1])
+  >>> found = shares(mesh, {"kernel": np.zeros((2, 4)), "bias": np.zeros(4)})
+  >>> found["kernel"].spec, found["bias"].spec
+  (PartitionSpec(None, 'model'), PartitionSpec())
+  """
+
+  def one(leaf: Any) -> NamedSharding:
+    if leaf.ndim < 2 or leaf.shape[-1] % mesh.shape["model"]:
+      return everywhere(mesh)
+    last = (None,) * (leaf.ndim - 1) + ("model",)
+    return NamedSharding(mesh, PartitionSpec(*last))
+
+  return jax.tree.map(one, tree)
 
 
 def state_shardings(mesh: Mesh, state: states.TrainState) -> Any:
-  """Carry rows over `data`; everything else on every device."""
-  everywhere = NamedSharding(mesh, PartitionSpec())
-  rows = NamedSharding(mesh, PartitionSpec("data"))
-  shardings = jax.tree.map(lambda _: everywhere, state)
-  return shardings._replace(carry=jax.tree.map(lambda _: rows, state.carry))
+  """Carry rows over all devices, weights and their statistics in shares.
+
+  Args:
+    mesh: of `device_mesh`.
+    state: arrays or their shapes.
+  """
+  rows = NamedSharding(mesh, PartitionSpec(AXES))
+  shardings = jax.tree.map(lambda _: everywhere(mesh), state)
+  return shardings._replace(
+    params=shares(mesh, state.params),
+    opt_state=shares(mesh, state.opt_state),
+    carry=jax.tree.map(lambda _: rows, state.carry),
+  )
 
 
-def place_state(mesh: Mesh, state: states.TrainState) -> states.TrainState:
-  """The state on the devices of the mesh."""
-  return jax.device_put(state, state_shardings(mesh, state))
+def place_segments(mesh: Mesh, segments: Tree) -> Tree:
+  """Segments [K, T, B, ...] on the devices, their rows spread over all.
+
+  Every process gives all rows and places those of its own devices.
+  """
+  rows = NamedSharding(mesh, PartitionSpec(None, None, AXES))
+  if rows.is_fully_addressable:
+    return jax.device_put(segments, rows)
+  return jax.tree.map(
+    lambda leaf: jax.make_array_from_callback(
+      leaf.shape, rows, lambda index: leaf[index]
+    ),
+    segments,
+  )
 
 
-def place_segments(mesh: Mesh, segments: Any) -> Any:
-  """Segments [K, T, B] on the devices, their rows spread over `data`."""
-  rows = NamedSharding(mesh, PartitionSpec(None, None, "data"))
-  return jax.device_put(segments, rows)
+def whole(tree: Tree) -> Tree:
+  """A tree of a mesh on this process's first device alone, all of it.
+
+  Where other processes hold a part, they have to call, too.
+  """
+  here = jax.local_devices()[0]
+
+  def one(leaf: jax.Array) -> jax.Array:
+    if leaf.is_fully_addressable:
+      return jax.device_put(leaf, here)
+    assert isinstance(leaf.sharding, NamedSharding)
+    everyone = NamedSharding(leaf.sharding.mesh, PartitionSpec())
+    gather = jax.jit(_itself, out_shardings=everyone)
+    return jax.device_put(gather(leaf).addressable_data(0), here)
+
+  return jax.tree.map(one, tree)
+
+
+def gathering(
+  rule: regularizers.Regularizer, mesh: Mesh
+) -> regularizers.Regularizer:
+  """`rule` for a state that is divided along `model`.
+
+  What is trained is gathered before its gradient is formed, and of the
+  gradient each device keeps its share.
+  """
+  if mesh.shape["model"] == 1:
+    return rule
+
+  def gradient(objective: Any, trained: Tree, key: jax.Array) -> Any:
+    gathered = jax.lax.with_sharding_constraint(trained, everywhere(mesh))
+    found, outcome = rule.gradient(objective, gathered, key)
+    divided = jax.lax.with_sharding_constraint(found, shares(mesh, found))
+    return divided, outcome
+
+  return rule._replace(gradient=gradient)
+
+
+def _itself(leaf: jax.Array) -> jax.Array:
+  return leaf

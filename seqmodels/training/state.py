@@ -29,6 +29,7 @@ def create(
   batch: int,
   seed: int,
   wrap: Callable[[Any], Any] = lambda params: params,
+  shardings: Any = None,
 ) -> TrainState:
   """A fresh state; equal seeds give equal bits.
 
@@ -38,6 +39,7 @@ def create(
     batch: B, the number of parallel streams.
     seed: of the weights and of every later draw.
     wrap: makes of the weights what is trained (`Regularizer.wrap`).
+    shardings: where each array shall lie; on one device by default.
   """
 
   def build(key: jax.Array) -> TrainState:
@@ -51,4 +53,6 @@ def create(
       key=key,
     )
 
-  return jax.jit(build)(jax.random.key(seed, impl="threefry2x32"))
+  return jax.jit(build, out_shardings=shardings)(
+    jax.random.key(seed, impl="threefry2x32")
+  )

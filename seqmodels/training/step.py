@@ -84,10 +84,16 @@ def make_train_steps(
   reduction: str = "mean",
   regularizer: regularizers.Regularizer | None = None,
   losses: objectives.Losses = objectives.of_symbols,
+  shardings: Any = None,
 ) -> TrainSteps:
   """Compiled: segments with a leading axis K in, one dispatch, state donated.
 
   The caller's `state` is consumed; keep the one that comes back.
+
+  Args:
+    predictor, optimizer, reduction, regularizer, losses: as `make_train_step`.
+    shardings: where the (state, metrics) that come out shall lie; where the
+      state that went in does, as far as the compiler sees to it, by default.
   """
   train_step = make_train_step(
     predictor,
@@ -102,4 +108,4 @@ def make_train_steps(
   ) -> tuple[states.TrainState, StepMetrics]:
     return jax.lax.scan(train_step, state, segments)
 
-  return jax.jit(train_steps, donate_argnums=0)
+  return jax.jit(train_steps, donate_argnums=0, out_shardings=shardings)

@@ -1,3 +1,5 @@
+import json
+
 import jax
 import numpy as np
 import pytest
@@ -5,11 +7,18 @@ import pytest
 from seqmodels import errors
 from seqmodels.training import sharding
 
+# Rounding: sums over the rows of a batch are taken in another order.
+BOUND = 1e-5
+
+# Trains 11 steps on meshes of several sizes, saves on two of them and goes on
+# from each of the two on all of them. Prints what came out as one JSON object.
 EIGHT_DEVICES = """
+import json, sys
 import jax, numpy as np
 from seqmodels.data import streams
+from seqmodels.io import checkpoints
 from seqmodels.models import language_model
-from seqmodels.training import optimizers, sharding, state, step
+from seqmodels.training import optimizers, regularizers, sharding, state, step
 
 network = language_model.as_predictor(
   language_model.LanguageModel(vocabulary_size=7, features=(6,))
@@ -17,31 +26,109 @@ network = language_model.as_predictor(
 optimizer = optimizers.build("adam", learning_rate=0.01, clip_norm=1.0)
 tokens = np.random.default_rng(0).integers(7, size=900)
 stream = streams.SequentialStream(tokens, batch=16, length=5)
-for devices in (1, 2, 8):
-  mesh = sharding.data_mesh(16, jax.devices()[:devices])
-  start = state.create(network, optimizer, batch=16, seed=0)
-  start = sharding.place_state(mesh, start)
-  segments = sharding.place_segments(mesh, stream.segments(0, 11))
-  steps = step.make_train_steps(network, optimizer)
-  after, metrics = steps(start, segments)
-  rows = {s.data.shape[0] for s in after.carry[0].h.addressable_shards}
-  assert rows == {16 // devices}, rows
-  print(",".join(f"{x:.9e}" for x in np.asarray(metrics.nats)))
+
+def create(shardings=None):
+  return state.create(
+    network, optimizer, batch=16, seed=0, shardings=shardings
+  )
+
+def numbers(tree):
+  return [np.asarray(leaf).tolist() for leaf in jax.tree.leaves(tree)]
+
+shapes = jax.eval_shape(create)
+fresh, resumed, params, sizes = {}, {}, {}, {}
+saved = {}
+for devices, shards in ((8, 2), (8, 1), (4, 1), (2, 1), (1, 1)):
+  name = f"{devices // shards}x{shards}"
+  mesh = sharding.device_mesh(
+    16, model_shards=shards, devices=jax.devices()[:devices]
+  )
+  shardings = sharding.state_shardings(mesh, shapes)
+  train = step.make_train_steps(
+    network,
+    optimizer,
+    regularizer=sharding.gathering(regularizers.plain(), mesh),
+    shardings=(shardings, sharding.everywhere(mesh)),
+  )
+  def go_on(start):
+    first = int(start.step)
+    placed = sharding.place_segments(mesh, stream.segments(first, 11))
+    after, metrics = train(start, placed)
+    return after, np.asarray(metrics.nats).tolist()
+  after, fresh[name] = go_on(create(shardings))
+  sizes[name] = {
+    "rows": sorted({s.data.shape[0] for s in after.carry[0].h.addressable_shards}),
+    "kernel": sorted({
+      s.data.shape
+      for tree in (after.params, after.opt_state[1][0].mu)
+      for s in tree["stack"]["layer_0"]["kernel"].addressable_shards
+    }),
+  }
+  if devices == 8:
+    saved[name] = checkpoints.Checkpoints(f"{sys.argv[1]}/{name}")
+    saved[name].save(11, after, {})
+    params[name] = numbers(after.params)
+  target = jax.tree.map(
+    lambda leaf, where: leaf.update(sharding=where), shapes, shardings
+  )
+  for source, area in saved.items():
+    start = area.restore_latest(target).tree
+    assert numbers(start.params) == params[source], (source, name)
+    assert all(
+      leaf.sharding == where for leaf, where in
+      zip(jax.tree.leaves(start), jax.tree.leaves(shardings))
+    )
+    resumed[f"{source} to {name}"] = go_on(start)[1]
+print(json.dumps([fresh, resumed, sizes]))
 """
 
 
-def test_losses_on_eight_devices_are_those_of_one(simulated_devices):
-  lines = simulated_devices(8, EIGHT_DEVICES).strip().splitlines()
-  one, two, eight = (
-    np.array([float(x) for x in line.split(",")]) for line in lines
-  )
-  assert one.shape == (11,)
+@pytest.fixture(scope="module")
+def eight(simulated_devices, tmp_path_factory):
+  """Losses from scratch and resumed, and what each device holds, by mesh."""
+  folder = tmp_path_factory.mktemp("eight")
+  text = simulated_devices(8, EIGHT_DEVICES, str(folder), timeout=280)
+  return json.loads(text.splitlines()[-1])
+
+
+def test_losses_are_those_of_one_device_on_any_mesh(eight):
+  fresh, _, _ = eight
+  one = fresh["1x1"]
+  assert len(one) == 11
   assert one[-1] < one[0]
-  np.testing.assert_allclose(two, one, rtol=1e-5)
-  np.testing.assert_allclose(eight, one, rtol=1e-5)
+  assert fresh.keys() == {"1x1", "2x1", "4x1", "8x1", "4x2"}
+  for mesh, losses in fresh.items():
+    np.testing.assert_allclose(losses, one, rtol=BOUND, err_msg=mesh)
+
+
+def test_saved_on_eight_devices_a_run_goes_on_anywhere(eight):
+  _, resumed, _ = eight
+  one = resumed["8x1 to 1x1"]
+  assert len(resumed) == 2 * 5 - 1
+  for way, losses in resumed.items():
+    np.testing.assert_allclose(losses, one, rtol=BOUND, err_msg=way)
+
+
+def test_each_device_holds_its_share_only(eight):
+  _, _, sizes = eight
+  assert sizes["1x1"] == {"rows": [16], "kernel": [[7, 24]]}
+  assert sizes["8x1"] == {"rows": [2], "kernel": [[7, 24]]}
+  assert sizes["4x2"] == {"rows": [2], "kernel": [[7, 12]]}
 
 
 def test_rows_that_do_not_spread_evenly_are_refused():
   devices = jax.devices()[:1] * 3
   with pytest.raises(errors.UserError, match="a multiple of 3"):
-    sharding.data_mesh(4, devices)
+    sharding.device_mesh(4, devices=devices)
+
+
+def test_shares_that_devices_do_not_divide_into_are_refused():
+  devices = jax.devices()[:1] * 4
+  with pytest.raises(errors.UserError, match="does not divide the 4 devices"):
+    sharding.device_mesh(4, model_shards=3, devices=devices)
+
+
+def test_what_does_not_divide_lies_whole_on_every_device():
+  mesh = jax.sharding.AbstractMesh((2, 2), sharding.AXES)
+  found = sharding.shares(mesh, {"odd": np.zeros((4, 3)), "even": np.zeros(4)})
+  assert {str(leaf.spec) for leaf in found.values()} == {"PartitionSpec()"}

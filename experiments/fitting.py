@@ -9,7 +9,7 @@ import jax
 import optax
 from ml_collections import config_dict
 
-from experiments import assembly, course, phases
+from experiments import assembly, course, phases, timed_training
 from seqmodels import errors, trees
 from seqmodels.io import checkpoints, interruption, metric_writers, progress
 from seqmodels.io import report as reports
@@ -141,12 +141,13 @@ def train(
     )
     bar = progress.Progress(plan.total, "train", done=first, symbols=task.speed)
     with metric_writers.MetricWriter(workdir, step=first or -1) as metrics, bar:
-      outcome = loop.fit(
+      outcome = timed_training.fit(
         sharding.place_state(mesh, start),
         memory,
         train_steps,
         plan,
         callbacks_of(setup, tally, mesh, saved, metrics, bar, signals),
+        reached=metrics.reached,
       )
     saved.wait()
     if outcome.interrupted:

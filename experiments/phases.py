@@ -15,7 +15,7 @@ from ml_collections import config_dict
 
 from seqmodels import units
 from seqmodels.data import corpus
-from seqmodels.io import atomic, interruption, progress
+from seqmodels.io import atomic, goodput, interruption, progress
 from seqmodels.models import predictor as predictors
 
 PHASES = "evaluations.json"
@@ -67,7 +67,8 @@ def phase(
     if found.get("step") == context.step:
       known = found
   if name not in known["phases"]:
-    known["phases"][name] = compute()
+    with goodput.spending("evaluation"):
+      known["phases"][name] = compute()
     atomic.write_json(path, known)
   return known["phases"][name]
 

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 
 from seqmodels import errors
 
+_TEMPORARY = ".incomplete-"
 # No room: the disk, the quota of the user, the largest file allowed.
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -93,7 +94,7 @@ def writer(path: str | os.PathLike) -> Iterator[BinaryIO]:
   """
   # A link keeps pointing where it points: the file it names is replaced.
   final = pathlib.Path(os.path.realpath(path))
-  temporary = final.with_name(f".incomplete-{secrets.token_hex(8)}")
+  temporary = final.with_name(_TEMPORARY + secrets.token_hex(8))
   try:
     with refusals(final):
       if final.is_dir():
@@ -109,6 +110,21 @@ def writer(path: str | os.PathLike) -> Iterator[BinaryIO]:
   finally:
     with contextlib.suppress(OSError):
       temporary.unlink()
+
+
+def sweep(folder: str | os.PathLike) -> None:
+  """Deletes what killed writers left in a folder that nobody else writes to.
+
+  >>> import tempfile
+  >>> folder = pathlib.Path(tempfile.mkdtemp())
+  >>> (folder / ".incomplete-0123456789abcdef").touch()
+  >>> sweep(folder)
+  >>> list(folder.iterdir())
+  []
+  """
+  for left in pathlib.Path(folder).glob(f"{_TEMPORARY}*"):
+    with contextlib.suppress(OSError):
+      left.unlink()
 
 
 @contextlib.contextmanager

@@ -22,6 +22,7 @@ from seqmodels.io import (
   checkpoint_area,
   checkpoint_arrays,
   checkpoint_folder,
+  goodput,
   processes,
 )
 
@@ -99,6 +100,7 @@ class Checkpoints:
     """
     self._submit(self._best, step, params, meta)
 
+  @goodput.spending("saving")
   def wait(self) -> None:
     """Returns when all is on disk; raises errors.RunError if a write failed."""
     self._settle(0)
@@ -180,6 +182,7 @@ class Checkpoints:
       seen = [best for best in self.best_steps if best <= step]
       checkpoint_area.keep(self._best, seen)
 
+  @goodput.spending("saving")
   def _submit(
     self, area: pathlib.Path, step: int, tree: Tree, meta: dict[str, Any]
   ) -> None:
@@ -241,6 +244,7 @@ class Checkpoints:
       checkpoint_area.clean(self._best)
       self._cleaned = True
 
+  @goodput.spending("restoring")
   def _restore(self, area: pathlib.Path, target: Tree) -> Restored | None:
     self.wait()
     self._clean()
@@ -250,6 +254,7 @@ class Checkpoints:
     return restored
 
 
+@goodput.spending("restoring")
 def restore_params(run_dir: str | os.PathLike, target: Tree) -> Restored:
   """Parameters of another run, read from its folder alone; nothing is changed.
 

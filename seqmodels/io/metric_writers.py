@@ -36,6 +36,10 @@ class MetricWriter:
   ...   writer.write(10, "train", {"loss": 2.5}, unit="nats/symbol")
   >>> read(folder / "metrics.jsonl")[0]["value"]
   2.5
+
+  Attributes:
+    reached: the last step that earlier starts told of, by split, whether or not
+      it was dropped.
   """
 
   def __init__(
@@ -59,9 +63,14 @@ class MetricWriter:
     self._path = pathlib.Path(workdir) / METRICS
     self._events: Any = None
     self._file: io.FileIO | None = None
+    self.reached: dict[str, int] = {}
     if jax.process_index() != 0:
       return
-    kept = [entry for entry in read(self._path) if entry["step"] <= step]
+    found = read(self._path)
+    for entry in found:
+      before = self.reached.get(entry["split"], 0)
+      self.reached[entry["split"]] = max(before, entry["step"])
+    kept = [entry for entry in found if entry["step"] <= step]
     # Only lines of the restored step itself can come again: whether they were
     # written before the checkpoint or after it is the caller's business.
     self._seen = {_key(entry) for entry in kept if entry["step"] == step}

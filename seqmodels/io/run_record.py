@@ -21,12 +21,15 @@ import jax
 from jax.experimental import multihost_utils
 
 from seqmodels import errors
-from seqmodels.io import atomic, provenance
+from seqmodels.io import atomic, goodput, provenance
 
 CONFIG = "config.json"
 RUN = "run.json"
 RESULTS = "results.json"
 LOCK = "run.lock"
+
+# Between two notes of where the time goes; what a kill leaves unknown.
+NOTE_SECONDS = 15.0
 
 
 class RunRecord:
@@ -38,6 +41,7 @@ class RunRecord:
     results: results.json of a finished run, else None.
     resumed: the folder held an earlier, unfinished start of this run.
     primary: this process writes; others of a distributed run only read.
+    account: of the time, where this process works and writes.
   """
 
   def __init__(
@@ -48,12 +52,14 @@ class RunRecord:
     results: dict[str, Any] | None,
     resumed: bool,
     primary: bool,
+    account: goodput.Account | None = None,
   ):
     self.workdir = workdir
     self.config = config
     self.results = results
     self.resumed = resumed
     self.primary = primary
+    self.account = account
 
   def finish(self, results: Mapping[str, Any]) -> None:
     """Writes results.json, the last file of a run."""
@@ -69,6 +75,7 @@ def start(
   config: Mapping[str, Any],
   command: str = "",
   source: pathlib.Path | None = None,
+  age: float = 0.0,
 ) -> Iterator[RunRecord]:
   """Opens a run folder for work, new or resumed, and records it.
 
@@ -81,6 +88,7 @@ def start(
     config: plain settings that JSON can hold.
     command: the command line, for the record.
     source: root of the code's checkout, for commit and uncommitted changes.
+    age: seconds that have gone into this start already.
 
   Raises:
     UserError: the folder cannot be written, another process is at work in it,
@@ -98,6 +106,8 @@ def start(
     )
     return
   with _lock(workdir):
+    for folder in (workdir, workdir / "figures", workdir / "samples"):
+      atomic.sweep(folder)
     resumed = (workdir / CONFIG).exists() and not _bare(workdir)
     if resumed:
       _agree(workdir, _read(workdir / CONFIG), settings)
@@ -113,7 +123,8 @@ def start(
       _meet()
       yield record
       return
-    with _session(workdir, settings, command, source):
+    with _session(workdir, settings, command, source, age) as account:
+      record.account = account
       _meet()
       yield record
 
@@ -174,7 +185,8 @@ def _session(
   config: dict[str, Any],
   command: str,
   source: pathlib.Path | None,
-) -> Iterator[None]:
+  age: float,
+) -> Iterator[goodput.Account]:
   """One process's work in the folder, entered in run.json at both ends."""
   path = workdir / RUN
   session: dict[str, Any] = {
@@ -190,20 +202,29 @@ def _session(
   else:
     run = {"seed": config.get("seed"), **session, "resumes": []}
   begun = time.monotonic()
+  starts = [run, *run["resumes"]]
+  entry = starts[-1]
+  account = goodput.Account(
+    [start.get("goodput") or {} for start in starts[:-1]], age
+  )
+
+  def keep() -> None:
+    entry["goodput"] = account.seconds()
+    atomic.write_json(path, run)
 
   def note(outcome: str) -> None:
     # A killed run leaves "running" and no end: it never got here.
-    entry = run["resumes"][-1] if run["resumes"] else run
     entry["seconds"] = round(time.monotonic() - begun, 3)
     run["end"] = entry["end"] = _now()
     run["outcome"] = entry["outcome"] = outcome
-    atomic.write_json(path, run)
+    keep()
 
   if run["resumes"]:
     run["end"], run["outcome"] = None, "running"
   atomic.write_json(path, run)
   try:
-    yield
+    with goodput.repeatedly(keep, NOTE_SECONDS):
+      yield account
   except (errors.Interrupted, KeyboardInterrupt) as error:
     note(str(error) or "interrupted by SIGINT")
     raise

@@ -5,7 +5,6 @@ run stopped in the middle of a long dynamic evaluation does not begin the others
 again.
 """
 
-import json
 import pathlib
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
@@ -63,8 +62,8 @@ def phase(
   path = context.workdir / PHASES
   known: dict[str, Any] = {"step": context.step, "phases": {}}
   if path.is_file():
-    found = json.loads(path.read_text(encoding="utf-8"))
-    if found.get("step") == context.step:
+    found = atomic.read_json(path)
+    if found.get("step") == context.step and "phases" in found:
       known = found
   if name not in known["phases"]:
     with goodput.spending("evaluation"):

@@ -33,7 +33,7 @@ def fit(
     reached: how far an earlier start had come that was killed since, as
       `MetricWriter.reached`.
   """
-  flying: list[step.StepMetrics] = []
+  flying: list[Any] = []  # metrics of the newest dispatch
 
   def kept(
     now: state.TrainState, segments: Any

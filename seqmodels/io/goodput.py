@@ -254,8 +254,8 @@ def _begun(event: str, value: float, **facts: Any) -> None:
     _ledger.enter("compilation")
 
 
-def _ended(event: str, seconds: float, **facts: Any) -> None:
-  del seconds, facts
+def _ended(event: str, duration_secs: float, **facts: Any) -> None:
+  del duration_secs, facts
   # One that began before anyone listened has no block to end.
   here = _ledger.activity == "compilation"
   if event.startswith(_COMPILATION) and here and _is_main():

@@ -100,7 +100,7 @@ def start(
     # Of several processes the first alone writes and holds the lock; the
     # others wait until the folder is theirs to use.
     _meet()
-    results = _read(workdir / RESULTS) if finished(workdir) else None
+    results = atomic.read_json(workdir / RESULTS) if finished(workdir) else None
     yield RunRecord(
       workdir, settings, results=results, resumed=False, primary=False
     )
@@ -110,12 +110,12 @@ def start(
       atomic.sweep(folder)
     resumed = (workdir / CONFIG).exists() and not _bare(workdir)
     if resumed:
-      _agree(workdir, _read(workdir / CONFIG), settings)
+      _agree(workdir, atomic.read_json(workdir / CONFIG), settings)
     else:
       _refuse_remains(workdir)
       (workdir / RUN).unlink(missing_ok=True)
       atomic.write_json(workdir / CONFIG, settings)
-    results = _read(workdir / RESULTS) if finished(workdir) else None
+    results = atomic.read_json(workdir / RESULTS) if finished(workdir) else None
     record = RunRecord(
       workdir, settings, results=results, resumed=resumed, primary=True
     )
@@ -153,7 +153,7 @@ def read_config(workdir: pathlib.Path) -> dict[str, Any]:
       f"{workdir} is no run folder: it {reason}; give the --workdir of an "
       "earlier run"
     )
-  return _read(workdir / CONFIG)
+  return atomic.read_json(workdir / CONFIG)
 
 
 def finished(workdir: pathlib.Path) -> bool:
@@ -197,7 +197,9 @@ def _session(
     **provenance.facts(source),
   }
   if path.exists():
-    run = _read(path)
+    run = atomic.read_json(path)
+    if session["diff"] and session["diff"] == run.get("diff"):
+      session["diff"] = "that of the first start"  # or many would fill a disk
     run.setdefault("resumes", []).append(session)
   else:
     run = {"seed": config.get("seed"), **session, "resumes": []}
@@ -310,21 +312,6 @@ def _refuse_remains(workdir: pathlib.Path) -> None:
       f"{workdir} holds {', '.join(remains)} but no {CONFIG}, so it cannot be "
       "told which run they belong to; choose another --workdir"
     )
-
-
-def _read(path: pathlib.Path) -> dict[str, Any]:
-  try:
-    value = json.loads(path.read_text(encoding="utf-8"))
-  except (OSError, ValueError) as error:
-    raise errors.UserError(
-      f"{path} cannot be read as JSON ({error}); restore it or choose another "
-      "--workdir"
-    ) from None
-  if not isinstance(value, dict):
-    raise errors.UserError(
-      f"{path} holds no JSON object; restore it or choose another --workdir"
-    )
-  return value
 
 
 def _leaves(

@@ -67,5 +67,6 @@ def evaluate(context: phases.Context) -> list[Row]:
   rows, curves = scoring.static_and_dynamic(context)
   rows += baselines.rows(context)
   sample = sampled_text.sample_phase(context)
+  context.signals.check()
   pages.write(context, rows, curves, sample)
   return rows

@@ -44,7 +44,9 @@ def fit(
 
   def busy() -> bool:
     """Whether the device is still at work on the newest dispatch."""
-    return bool(flying) and not flying[0].nats.is_ready()
+    # Arrays have had this question for long, but JAX's manual names it nowhere.
+    ready = getattr(flying[0].nats, "is_ready", None) if flying else None
+    return ready is not None and not ready()
 
   again = int(start.step) < reached.get("train", 0)
   with goodput.spending("lost" if again else "steps"):

@@ -6,10 +6,12 @@ report.md. What surrounds every experiment is here: the record of the run, the
 lock, results.json as the last file, the printed table.
 """
 
+import contextlib
 import importlib
 import pathlib
 import sys
 import types
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -17,8 +19,8 @@ from ml_collections import config_dict
 
 from configs import checks
 from seqmodels import errors
+from seqmodels.io import goodput, run_record
 from seqmodels.io import report as reports
-from seqmodels.io import run_record
 
 # Settings that say where a run's arrays lie and nothing of its results.
 PLACEMENT = ("training.model_shards",)
@@ -98,13 +100,18 @@ def run(
       "without --distributed"
     )
   settings = config.to_dict()
-  with run_record.start(
-    workdir,
-    config=settings,
-    command=command,
-    source=pathlib.Path(__file__).resolve().parent.parent,
-    free=PLACEMENT,
-  ) as record:
+  with (
+    run_record.start(
+      workdir,
+      config=settings,
+      command=command,
+      source=pathlib.Path(__file__).resolve().parent.parent,
+      free=PLACEMENT,
+      # A command line is all that its process was started for.
+      age=goodput.process_age() if command else 0.0,
+    ) as record,
+    _time_told(record),
+  ):
     results = record.results
     if results is None:
       rows = experiment.run(config, workdir, data_dir)
@@ -125,3 +132,14 @@ def run(
     table = reports.console_table(results["rows"])
     print(table, file=sys.stderr if piped else sys.stdout)
   return results
+
+
+@contextlib.contextmanager
+def _time_told(record: run_record.RunRecord) -> Iterator[None]:
+  """Says at the end, however it comes, where the run's time went."""
+  try:
+    yield
+  finally:
+    told = record.account.line() if record.account else ""
+    if told:
+      print(told, file=sys.stderr, flush=True)

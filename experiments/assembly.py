@@ -4,7 +4,6 @@ The one place that reads `config.data`, `config.model` and `config.training`;
 every experiment that trains or reloads a language model builds on it.
 """
 
-import json
 import pathlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -88,15 +87,24 @@ def require_same_files(
   path = folder / DATA
   if not path.is_file():
     return
-  before = json.loads(path.read_text(encoding="utf-8"))["files"]
   now = provenance["files"]
-  if [(x["bytes"], x["sha256"]) for x in before] != [
-    (x["bytes"], x["sha256"]) for x in now
-  ]:
+  try:
+    before = atomic.read_json(path)["files"]
+    told = _listed(before)
+    same = _contents(before) == _contents(now)
+  except (KeyError, TypeError, ValueError) as error:
+    raise errors.UserError(
+      f"{path} is damaged ({error!r}); restore it from a copy of the run"
+    ) from None
+  if not same:
     raise errors.UserError(
       f"the data are not those of the run in {folder}: it was trained on "
-      f"{_listed(before)}, and these are {_listed(now)}; give it the same data"
+      f"{told}, and these are {_listed(now)}; give it the same data"
     )
+
+
+def _contents(files: list[dict[str, Any]]) -> list[tuple[int, str]]:
+  return [(file["bytes"], file["sha256"]) for file in files]
 
 
 def _listed(files: list[dict[str, Any]]) -> str:

@@ -6,7 +6,6 @@ it is known, so that a benchmark that was stopped goes on with the next one.
 
 import functools
 import gc
-import json
 import pathlib
 import sys
 from collections.abc import Callable
@@ -106,7 +105,7 @@ class Kept:
     self._path = path
     self._known: dict[str, Any] = {}
     if path.is_file():
-      self._known = json.loads(path.read_text(encoding="utf-8"))
+      self._known = atomic.read_json(path)
 
   def get(self, key: str, compute: Callable[[], Any]) -> Any:
     """What `compute` gives, computed once in the life of a run folder."""

@@ -5,7 +5,6 @@ import dataclasses
 import functools
 import hashlib
 import io
-import json
 import os
 import pathlib
 import shutil
@@ -216,12 +215,12 @@ def _settle(workdir: pathlib.Path, header: container.Header) -> None:
   if not path.is_file():
     atomic.write_json(path, ours)
     return
-  theirs = json.loads(path.read_text(encoding="utf-8"))
+  theirs = atomic.read_json(path)
   what = {
-    "the input": theirs["sha256"] == ours["sha256"],
-    "config.restore": theirs["weights"] == ours["weights"],
+    "the input": theirs.get("sha256") == ours["sha256"],
+    "config.restore": theirs.get("weights") == ours["weights"],
     "the machine, or a release of what predicts on it,": (
-      theirs["machine"] == ours["machine"]
+      theirs.get("machine") == ours["machine"]
     ),
   }
   for name, same in what.items():

@@ -13,7 +13,13 @@ import numpy as np
 from seqmodels import errors
 from seqmodels.compression import codec, container, plan, words
 from seqmodels.compression import model as model_lib
-from seqmodels.io import atomic, checkpoints, interruption, progress
+from seqmodels.io import (
+  atomic,
+  checkpoints,
+  goodput,
+  interruption,
+  progress,
+)
 
 Tree = Any
 _COPY = 1 << 20
@@ -136,6 +142,7 @@ def original(job: Job) -> Iterator[bytes]:
     )
 
 
+@goodput.spending("steps")
 def _blocks(
   job: Job,
   turn: Turn,

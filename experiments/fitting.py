@@ -11,7 +11,7 @@ import optax
 from jax.sharding import Mesh
 from ml_collections import config_dict
 
-from experiments import assembly, course
+from experiments import assembly, course, timed_training
 from seqmodels import errors, trees
 from seqmodels.io import (
   checkpoints,
@@ -169,12 +169,13 @@ def train(
     )
     bar = progress.Progress(plan.total, "train", done=first, symbols=task.speed)
     with metric_writers.MetricWriter(workdir, step=first or -1) as metrics, bar:
-      outcome = loop.fit(
+      outcome = timed_training.fit(
         start,
         memory,
         train_steps,
         plan,
         callbacks_of(setup, tally, saved, metrics, bar, signals),
+        reached=metrics.reached,
       )
     saved.wait()
     if outcome.interrupted:

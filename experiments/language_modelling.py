@@ -69,5 +69,6 @@ def evaluate(context: phases.Context, fitted: fitting.Fitted) -> list[Row]:
   rows, curves = scoring.static_and_dynamic(context)
   rows += baselines.rows(context)
   sample = sampled_text.sample_phase(context)
+  context.signals.check()
   pages.write(context, rows, curves, sample)
   return rows

@@ -5,7 +5,6 @@ run stopped in the middle of a long dynamic evaluation does not begin the others
 again.
 """
 
-import json
 import pathlib
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
@@ -14,7 +13,7 @@ from ml_collections import config_dict
 
 from seqmodels import units
 from seqmodels.data import corpus
-from seqmodels.io import atomic, interruption, progress
+from seqmodels.io import atomic, goodput, interruption, progress
 from seqmodels.models import predictor as predictors
 
 PHASES = "evaluations.json"
@@ -62,11 +61,12 @@ def phase(
   path = context.workdir / PHASES
   known: dict[str, Any] = {"step": context.step, "phases": {}}
   if path.is_file():
-    found = json.loads(path.read_text(encoding="utf-8"))
-    if found.get("step") == context.step:
+    found = atomic.read_json(path)
+    if found.get("step") == context.step and "phases" in found:
       known = found
   if name not in known["phases"]:
-    known["phases"][name] = compute()
+    with goodput.spending("evaluation"):
+      known["phases"][name] = compute()
     atomic.write_json(path, known)
   return known["phases"][name]
 

@@ -16,10 +16,11 @@ import jax
 from ml_collections import config_dict
 
 import experiments
-from experiments import assembly, fitting, text_task
+from experiments import assembly, fitting, text_task, timed_training
 from seqmodels import errors, trees
 from seqmodels.io import (
   checkpoints,
+  goodput,
   interruption,
   metric_writers,
   progress,
@@ -195,20 +196,27 @@ def train_together(
         setup, tally, saved, metrics, bar, signals
       )
       joined.append(
-        ensemble.Member(state, memory, _one_at_a_time(callbacks, saved))
+        ensemble.Member(
+          state,
+          memory,
+          timed_training.accounted(
+            _one_at_a_time(callbacks, saved), metrics.reached
+          ),
+        )
       )
     if len({int(member.state.step) for member in joined}) > 1:
       return  # A newest state was corrupt: each goes on alone.
-    ensemble.fit(
-      joined,
-      ensemble.make_train_steps(
-        network,
-        setups[0].optimizer,
-        reduction=config.training.reduction,
-        regularizer=setups[0].regularizer,
-      ),
-      setups[0].task.course.plan,
-    )
+    with goodput.spending("steps"):
+      ensemble.fit(
+        joined,
+        ensemble.make_train_steps(
+          network,
+          setups[0].optimizer,
+          reduction=config.training.reduction,
+          regularizer=setups[0].regularizer,
+        ),
+        setups[0].task.course.plan,
+      )
     for saved in areas:
       saved.wait()
     signals.check()

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 
 from seqmodels import errors
 
+_TEMPORARY = ".incomplete-"
 # No room: the disk, the quota of the user, the largest file allowed.
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -74,6 +75,32 @@ def write_json(
   write_text(path, json.dumps(value, indent=indent, ensure_ascii=False) + "\n")
 
 
+def read_json(path: str | os.PathLike) -> dict[str, Any]:
+  """The JSON object in a file of a run folder.
+
+  Raises:
+    errors.UserError: it cannot be read, or holds something else.
+
+  >>> import tempfile
+  >>> path = pathlib.Path(tempfile.mkdtemp()) / "results.json"
+  >>> write_json(path, {"finished": True})
+  >>> read_json(path)
+  {'finished': True}
+  """
+  try:
+    value = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+  except (OSError, ValueError, RecursionError) as error:
+    raise errors.UserError(
+      f"{path} cannot be read as JSON ({error}); restore it or choose another "
+      "--workdir"
+    ) from None
+  if not isinstance(value, dict):
+    raise errors.UserError(
+      f"{path} holds no JSON object; restore it or choose another --workdir"
+    )
+  return value
+
+
 @contextlib.contextmanager
 def writer(path: str | os.PathLike) -> Iterator[BinaryIO]:
   """A binary file that takes the name `path` when the block ends well.
@@ -93,7 +120,7 @@ def writer(path: str | os.PathLike) -> Iterator[BinaryIO]:
   """
   # A link keeps pointing where it points: the file it names is replaced.
   final = pathlib.Path(os.path.realpath(path))
-  temporary = final.with_name(f".incomplete-{secrets.token_hex(8)}")
+  temporary = final.with_name(_TEMPORARY + secrets.token_hex(8))
   try:
     with refusals(final):
       if final.is_dir():
@@ -109,6 +136,21 @@ def writer(path: str | os.PathLike) -> Iterator[BinaryIO]:
   finally:
     with contextlib.suppress(OSError):
       temporary.unlink()
+
+
+def sweep(folder: str | os.PathLike) -> None:
+  """Deletes what killed writers left in a folder that nobody else writes to.
+
+  >>> import tempfile
+  >>> folder = pathlib.Path(tempfile.mkdtemp())
+  >>> (folder / ".incomplete-0123456789abcdef").touch()
+  >>> sweep(folder)
+  >>> list(folder.iterdir())
+  []
+  """
+  for left in pathlib.Path(folder).glob(f"{_TEMPORARY}*"):
+    with contextlib.suppress(OSError):
+      left.unlink()
 
 
 @contextlib.contextmanager

@@ -24,6 +24,7 @@ from seqmodels.io import (
   checkpoint_arrays,
   checkpoint_folder,
   checkpoint_record,
+  goodput,
   processes,
 )
 
@@ -108,6 +109,7 @@ class Checkpoints:
     """
     self._submit(self._best, step, params, meta)
 
+  @goodput.spending("saving")
   def wait(self) -> None:
     """Returns when all is on disk; raises errors.RunError if a write failed."""
     self._settle(0)
@@ -189,6 +191,7 @@ class Checkpoints:
       seen = [best for best in self.best_steps if best <= step]
       checkpoint_area.keep(self._best, seen)
 
+  @goodput.spending("saving")
   def _submit(
     self, area: pathlib.Path, step: int, tree: Tree, meta: dict[str, Any]
   ) -> None:
@@ -248,6 +251,7 @@ class Checkpoints:
       checkpoint_area.clean(self._best)
       self._cleaned = True
 
+  @goodput.spending("restoring")
   def _restore(self, area: pathlib.Path, target: Tree) -> Restored | None:
     self.wait()
     arrays: dict[str, np.ndarray] = {}
@@ -274,6 +278,7 @@ class Checkpoints:
     return Restored(record.step, tree, record.meta)
 
 
+@goodput.spending("restoring")
 def restore_params(run_dir: str | os.PathLike, target: Tree) -> Restored:
   """Parameters of another run, read from its folder alone; nothing is changed.
 

@@ -5,13 +5,14 @@ is killed and resumed leaves the same file as one that was not, but for timings:
 what was written after the checkpoint is dropped and written anew.
 """
 
+import functools
 import io
 import json
 import math
 import os
 import pathlib
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import jax
@@ -21,6 +22,7 @@ from seqmodels import errors
 from seqmodels.io import atomic
 
 METRICS = "metrics.jsonl"
+_FIELDS = {"step", "split", "name", "value"}
 
 
 class MetricWriter:
@@ -36,6 +38,10 @@ class MetricWriter:
   ...   writer.write(10, "train", {"loss": 2.5}, unit="nats/symbol")
   >>> read(folder / "metrics.jsonl")[0]["value"]
   2.5
+
+  Attributes:
+    reached: the last step that earlier starts told of, by split, whether or not
+      it was dropped.
   """
 
   def __init__(
@@ -58,10 +64,16 @@ class MetricWriter:
     """
     self._path = pathlib.Path(workdir) / METRICS
     self._events: Any = None
+    self._new_events: Callable[[], Any] | None = None
     self._file: io.FileIO | None = None
+    self.reached: dict[str, int] = {}
     if jax.process_index() != 0:
       return
-    kept = [entry for entry in read(self._path) if entry["step"] <= step]
+    found = read(self._path)
+    for entry in found:
+      before = self.reached.get(entry["split"], 0)
+      self.reached[entry["split"]] = max(before, entry["step"])
+    kept = [entry for entry in found if entry["step"] <= step]
     # Only lines of the restored step itself can come again: whether they were
     # written before the checkpoint or after it is the caller's business.
     self._seen = {_key(entry) for entry in kept if entry["step"] == step}
@@ -72,7 +84,9 @@ class MetricWriter:
     if tensorboard:
       # Event files are named by second and host: two within a second would
       # share one name, and one of them would lose its points.
-      self._events = tensorboardX.SummaryWriter(
+      # Made by the first metric: a start without one leaves no file behind.
+      self._new_events = functools.partial(
+        tensorboardX.SummaryWriter,
         str(workdir),
         purge_step=step + 1 if step >= 0 else None,
         filename_suffix=f".{time.time_ns()}",
@@ -114,7 +128,9 @@ class MetricWriter:
       with atomic.refusals(self._path):
         while rest:
           rest = rest[self._file.write(rest) :]
-      if self._events is not None and math.isfinite(value):
+      if self._new_events is not None and math.isfinite(value):
+        if self._events is None:
+          self._events = self._new_events()
         self._events.add_scalar(f"{split}/{name}", value, step)
 
   def close(self) -> None:
@@ -137,16 +153,19 @@ def read(path: str | os.PathLike) -> list[dict[str, Any]]:
   A last line that a kill tore is left out.
 
   Raises:
-    UserError: a line before the last is no JSON.
+    UserError: a line before the last is no metric.
   """
   path = pathlib.Path(path)
   if not path.exists():
     return []
-  lines = path.read_text(encoding="utf-8").split("\n")
-  # What follows the last newline was torn, even where it happens to parse.
   try:
-    return [json.loads(line) for line in lines[:-1]]
-  except ValueError as error:
+    lines = path.read_text(encoding="utf-8").split("\n")
+    # What follows the last newline was torn, even where it happens to parse.
+    entries = [json.loads(line) for line in lines[:-1]]
+    if not all(entry.keys() >= _FIELDS for entry in entries):
+      raise ValueError("a line lacks a field")
+    return entries
+  except (ValueError, AttributeError) as error:
     raise errors.UserError(
       f"{path} is damaged ({error}); restore it from a copy or remove it"
     ) from error

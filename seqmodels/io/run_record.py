@@ -18,12 +18,15 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any, TextIO
 
 from seqmodels import errors
-from seqmodels.io import atomic, processes, provenance
+from seqmodels.io import atomic, goodput, processes, provenance
 
 CONFIG = "config.json"
 RUN = "run.json"
 RESULTS = "results.json"
 LOCK = "run.lock"
+
+# Between two notes of where the time goes; what a kill leaves unknown.
+NOTE_SECONDS = 15.0
 
 
 class RunRecord:
@@ -35,6 +38,7 @@ class RunRecord:
     results: results.json of a finished run, else None.
     resumed: the folder held an earlier, unfinished start of this run.
     primary: this process writes; others of a distributed run only read.
+    account: of the time, where this process works and writes.
   """
 
   def __init__(
@@ -45,12 +49,14 @@ class RunRecord:
     results: dict[str, Any] | None,
     resumed: bool,
     primary: bool,
+    account: goodput.Account | None = None,
   ):
     self.workdir = workdir
     self.config = config
     self.results = results
     self.resumed = resumed
     self.primary = primary
+    self.account = account
 
   def finish(self, results: Mapping[str, Any]) -> None:
     """Writes results.json, the last file of a run."""
@@ -67,6 +73,7 @@ def start(
   command: str = "",
   source: pathlib.Path | None = None,
   free: Collection[str] = (),
+  age: float = 0.0,
 ) -> Iterator[RunRecord]:
   """Opens a run folder for work, new or resumed, and records it.
 
@@ -83,6 +90,7 @@ def start(
     command: the command line, for the record.
     source: root of the code's checkout, for commit and uncommitted changes.
     free: dotted names of settings that a resumed run may change.
+    age: seconds that have gone into this start already.
 
   Raises:
     UserError: the folder cannot be written, another process is at work in it,
@@ -90,15 +98,21 @@ def start(
       without its record.
   """
   settings = canonical(config)
+  account: goodput.Account | None = None
   try:
     with contextlib.ExitStack() as held:
 
       def begin() -> tuple[bool, dict[str, Any] | None]:
+        nonlocal account
         held.enter_context(_lock(workdir))
+        for folder in (workdir, workdir / "figures", workdir / "samples"):
+          atomic.sweep(folder)
         resumed = _settle(workdir, settings, free)
         if finished(workdir):
-          return resumed, _read(workdir / RESULTS)
-        held.enter_context(_session(workdir, settings, command, source))
+          return resumed, atomic.read_json(workdir / RESULTS)
+        account = held.enter_context(
+          _session(workdir, settings, command, source, age)
+        )
         return resumed, None
 
       resumed, results = processes.from_first(begin)
@@ -108,6 +122,7 @@ def start(
         results=results,
         resumed=resumed,
         primary=processes.is_first(),
+        account=account,
       )
   except errors.Interrupted:
     processes.meet()
@@ -139,7 +154,7 @@ def read_config(workdir: pathlib.Path) -> dict[str, Any]:
       f"{workdir} is no run folder: it {reason}; give the --workdir of an "
       "earlier run"
     )
-  return _read(workdir / CONFIG)
+  return atomic.read_json(workdir / CONFIG)
 
 
 def finished(workdir: pathlib.Path) -> bool:
@@ -171,7 +186,8 @@ def _session(
   config: dict[str, Any],
   command: str,
   source: pathlib.Path | None,
-) -> Iterator[None]:
+  age: float,
+) -> Iterator[goodput.Account]:
   """One process's work in the folder, entered in run.json at both ends."""
   path = workdir / RUN
   session: dict[str, Any] = {
@@ -182,25 +198,36 @@ def _session(
     **provenance.facts(source),
   }
   if path.exists():
-    run = _read(path)
+    run = atomic.read_json(path)
+    if session["diff"] and session["diff"] == run.get("diff"):
+      session["diff"] = "that of the first start"  # or many would fill a disk
     run.setdefault("resumes", []).append(session)
   else:
     run = {"seed": config.get("seed"), **session, "resumes": []}
   begun = time.monotonic()
+  starts = [run, *run["resumes"]]
+  entry = starts[-1]
+  account = goodput.Account(
+    [start.get("goodput") or {} for start in starts[:-1]], age
+  )
+
+  def keep() -> None:
+    entry["goodput"] = account.seconds()
+    atomic.write_json(path, run)
 
   def note(outcome: str) -> None:
     # A killed run leaves "running" and no end: it never got here.
-    entry = run["resumes"][-1] if run["resumes"] else run
     entry["seconds"] = round(time.monotonic() - begun, 3)
     run["end"] = entry["end"] = _now()
     run["outcome"] = entry["outcome"] = outcome
-    atomic.write_json(path, run)
+    keep()
 
   if run["resumes"]:
     run["end"], run["outcome"] = None, "running"
   atomic.write_json(path, run)
   try:
-    yield
+    with goodput.repeatedly(keep, NOTE_SECONDS):
+      yield account
   except (errors.Interrupted, KeyboardInterrupt) as error:
     note(str(error) or "interrupted by SIGINT")
     raise
@@ -256,7 +283,7 @@ def _settle(
 ) -> bool:
   """Makes the folder this run's own; whether it had begun before."""
   if (workdir / CONFIG).exists() and not _bare(workdir):
-    _agree(workdir, _read(workdir / CONFIG), settings, free)
+    _agree(workdir, atomic.read_json(workdir / CONFIG), settings, free)
     return True
   _refuse_remains(workdir)
   (workdir / RUN).unlink(missing_ok=True)
@@ -298,21 +325,6 @@ def _refuse_remains(workdir: pathlib.Path) -> None:
       f"{workdir} holds {', '.join(remains)} but no {CONFIG}, so it cannot be "
       "told which run they belong to; choose another --workdir"
     )
-
-
-def _read(path: pathlib.Path) -> dict[str, Any]:
-  try:
-    value = json.loads(path.read_text(encoding="utf-8"))
-  except (OSError, ValueError) as error:
-    raise errors.UserError(
-      f"{path} cannot be read as JSON ({error}); restore it or choose another "
-      "--workdir"
-    ) from None
-  if not isinstance(value, dict):
-    raise errors.UserError(
-      f"{path} holds no JSON object; restore it or choose another --workdir"
-    )
-  return value
 
 
 def _leaves(

@@ -142,7 +142,8 @@ class Clock:
   def lap(self) -> float:
     """Seconds since the last lap."""
     now = time.perf_counter()
-    seconds, self._last = now - self._last, now
+    # Above zero, or a coarse clock would make rates infinite.
+    seconds, self._last = max(now - self._last, 1e-9), now
     return seconds
 
 

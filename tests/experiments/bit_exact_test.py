@@ -1,0 +1,155 @@
+"""Stopped again and again, every kind of training ends in the same bits."""
+
+import pytest
+
+from configs import handwriting_prediction
+from experiments import (
+  assembly,
+  fitting,
+  killed_runs,
+  pen_assembly,
+  pen_task,
+  text_task,
+)
+from seqmodels import errors
+from seqmodels.io import interruption
+
+# By what is peculiar to it: data, cell, noise, optimiser.
+KINDS = {
+  "streams that are rotated": {
+    "training__random_offset": True,
+    "training__reset_every": 3,
+    "training__optimizer": "sgd",
+    "model__peepholes": False,
+  },
+  "windows in random order, fixed weight noise": {
+    "training__sampling": "random",
+    "regularization__weight_noise": 0.05,
+    "training__optimizer": "rmsprop_graves",
+  },
+  "sentences, dropout": {
+    "data__sentences": True,
+    "training__sampling": "sentences",
+    "model__features": (5, 5),
+    "model__cell": "gru",
+    "model__embedding": 4,
+    "regularization__dropout_embedding": 0.1,
+    "regularization__dropout_input": 0.1,
+    "regularization__dropout_hidden": 0.1,
+    "regularization__dropout_output": 0.1,
+    "regularization__drop_connect": 0.1,
+  },
+  "adaptive weight noise": {
+    "regularization__adaptive": 0.05,
+    "regularization__squares": "exact",
+    "model__cell": "elman",
+  },
+  "words": {
+    "data__tokenizer": "words",
+    "model__embedding": 6,
+    "model__tied": True,
+    "model__cell": "mogrifier_lstm",
+    "model__chunk": 4,
+    "dtype": "bfloat16",
+  },
+}
+# More than an epoch of steps, and three evaluations.
+TOTAL, DISPATCH, EVALUATE = 12, 2, 4
+
+
+class Script(interruption.Interruption):
+  """A signal that comes when it was told to.
+
+  Args:
+    asked: how often training asks for it until it has come.
+    evaluating: it comes in the evaluation before that.
+  """
+
+  def __init__(self, asked=0, evaluating=False):
+    super().__init__()
+    self._left, self._evaluating = asked, evaluating
+
+  @property
+  def requested(self):
+    self._left -= 1
+    if self._left == 0:
+      self.signum = 15
+    return self.signum is not None
+
+  def check(self):
+    if self._evaluating and self._left == 1:
+      self.signum = 15
+    super().check()
+
+
+# (asked, evaluating) of each start: after the first dispatch, in the middle of
+# an epoch; just after the evaluation that follows; within the next one, which
+# is then done anew; to the end.
+STARTS = ((2, False), (2, False), (3, True), (0, False))
+
+
+def train(config, workdir, make_task, signals):
+  """One start of a training; how far it came."""
+  workdir.mkdir(exist_ok=True)
+  task = make_task(config)
+  plan = task.course.plan._replace(evaluate=EVALUATE)
+  task = task._replace(course=task.course._replace(plan=plan))
+  assert (plan.total, plan.dispatch) == (TOTAL, DISPATCH)
+  try:
+    fitting.train(config, workdir, task, signals)
+  except errors.Interrupted:
+    assert signals.signum is not None
+
+
+def check(config, folder, make_task):
+  train(config, folder / "straight", make_task, Script())
+  saved = folder / "stopped" / "checkpoints" / "latest"
+  stood = []
+  for start in STARTS:
+    train(config, folder / "stopped", make_task, Script(*start))
+    stood.append(max(int(path.name) for path in saved.iterdir()))
+  assert stood == [2, 4, 8, TOTAL]
+  straight, stopped = (
+    killed_runs.content(folder / name) for name in ("straight", "stopped")
+  )
+  assert stopped == straight
+  assert f"checkpoints/latest/{TOTAL}" in straight
+  assert len(straight["metrics.jsonl"]) >= 6 * 2 + 3 * 2
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_language_model_ends_in_the_same_bits(small, tmp_path, kind):
+  config = small(**KINDS[kind])
+  config.data.limit = 200
+  config.training.update(
+    batch=2, segment=10, epochs=100.0, max_steps=TOTAL,
+    steps_per_dispatch=DISPATCH, checkpoint_every=3,
+  )  # fmt: skip
+  tokens = assembly.load_tokens(config, tmp_path)
+
+  def make_task(config):
+    network = assembly.build_predictor(config, tokens.vocabulary.size)
+    return text_task.task(config, tokens, network)
+
+  check(config, tmp_path, make_task)
+
+
+def test_a_pen_network_over_whole_lines_ends_in_the_same_bits(tmp_path):
+  """Stretches of lines are in handwriting_test."""
+  config = handwriting_prediction.get_config("quickstart,smoke")
+  config.data.limit = 6
+  config.model.features = (6,)
+  config.training.update(
+    points=0, epochs=100.0, max_steps=TOTAL, steps_per_dispatch=DISPATCH
+  )
+  config.regularization.adaptive = 0.05
+  with interruption.Interruption() as signals:
+    data = pen_assembly.load(config, tmp_path, signals)
+
+  def make_task(config):
+    network = pen_assembly.build_network(config, data.alphabet.size)
+    return pen_task.task(config, data, network)
+
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(pen_task, "SHAPES", 1)
+    check(config, tmp_path, make_task)

@@ -1,0 +1,131 @@
+"""SIGTERM in every phase: exit code 143, nothing half done, no bit lost."""
+
+import os
+import signal
+
+import pytest
+
+import experiments
+from configs import compression as compression_page
+from experiments import (
+  assembly,
+  baselines,
+  command_line,
+  exit_codes,
+  killed_runs,
+  resumable_dynamic,
+  sampled_text,
+)
+from seqmodels.compression import codec
+from seqmodels.data import streams
+from seqmodels.evaluation import search, static
+from seqmodels.io import checkpoint_folder, checkpoints
+from seqmodels.training import objective
+
+# In the order in which a run comes to them: what is called there, and which
+# call of this start the signal comes with.
+PHASES = {
+  "reading the data": (assembly, "load_tokens", 1),
+  "compiling": (objective, "of_symbols", 1),
+  "training": (streams.SequentialStream, "segments", 2),
+  "evaluating": (static, "evaluate", 1),
+  "saving": (checkpoints.Checkpoints, "save", 2),
+  "saving in the background": (checkpoint_folder, "write", 2),
+  "scoring": (static, "score", 2),
+  "searching": (search, "search", 1),
+  "learning on": (resumable_dynamic.dynamic, "steps", 1),
+  "counting": (baselines.ngram.NGram, "fit", 1),
+  "sampling": (sampled_text, "sampled_text", 1),
+}
+
+
+@pytest.fixture
+def signalled(monkeypatch, capsys):
+  """Runs an action that a signal comes to; gives what it said last."""
+
+  def go(action, place, name, call):
+    calls, real = [], getattr(place, name)
+
+    def told(*arguments, **options):
+      calls.append(name)
+      if len(calls) == call:
+        os.kill(os.getpid(), signal.SIGTERM)
+      return real(*arguments, **options)
+
+    with monkeypatch.context() as patch:
+      patch.setattr(place, name, told)
+      code = exit_codes.guarded(action)
+    err = capsys.readouterr().err
+    assert len(calls) >= call
+    assert code == 128 + signal.SIGTERM
+    assert "Traceback" not in err
+    return err.splitlines()[-1]
+
+  return go
+
+
+def test_a_run_is_stopped_in_every_phase_and_ends_like_any_other(
+  small, run, tmp_path, signalled
+):
+  config = small(
+    dynamic__rule="sgd",
+    dynamic__search=True,
+    dynamic__search_rates=(1e-2,),
+    baselines__ngram_order=2,
+    sample__length=5,
+    training__steps_per_dispatch=2,
+  )
+  expected = run(config, "straight")["rows"]
+  workdir = tmp_path / "stopped"
+  for phase, place in PHASES.items():
+    said = signalled(lambda: run(config, "stopped"), *place)
+    assert said.endswith("the same command resumes"), phase
+    assert not (workdir / "results.json").exists(), phase
+    assert not killed_runs.leftovers(workdir), phase
+    assert not killed_runs.torn(workdir), phase
+  found = run(config, "stopped")["rows"]
+  assert [row["value"] for row in found] == [row["value"] for row in expected]
+  straight, stopped = (
+    killed_runs.content(tmp_path / name) for name in ("straight", "stopped")
+  )
+  assert stopped == straight
+
+
+def test_a_sample_is_stopped_and_drawn_again(
+  small, run, tmp_path, signalled, capsys
+):
+  run(small(), "trained")
+  config = command_line.load("configs/text_sampling.py:smoke").config
+  config.restore = str(tmp_path / "trained")
+  signalled(
+    lambda: run(config, "sample"),
+    *(sampled_text.text, "sample", 1),
+  )
+  assert not (tmp_path / "sample" / "samples").exists()
+  assert run(config, "sample")["finished"]
+
+
+def test_a_compression_is_stopped_and_gone_on_with(tmp_path, signalled):
+  source = tmp_path / "input"
+  source.write_bytes(b"to be or not to be, that is the question\n" * 20)
+
+  def pack(name):
+    config = compression_page.get_config("compress,fast,smoke")
+    config.update(input=str(source), baselines=False, words=0)
+    config.output = str(tmp_path / f"{name}.seq")
+    return experiments.run(config, tmp_path / name, tmp_path)
+
+  pack("straight")
+  for name in ("encode", "decode"):
+    signalled(lambda: pack("stopped"), codec, name, 2)
+    assert not (tmp_path / "stopped.seq").exists()
+  pack("stopped")
+  packed = [tmp_path / f"{name}.seq" for name in ("straight", "stopped")]
+  assert packed[0].read_bytes() == packed[1].read_bytes()
+
+
+def test_a_signal_before_the_run_began_stops_it(
+  small, run, tmp_path, signalled
+):
+  signalled(lambda: run(small()), *(experiments.checks, "validate", 1))
+  assert not (tmp_path / "run").exists()

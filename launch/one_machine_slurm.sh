@@ -33,6 +33,14 @@ folder=$(cd "$2" && pwd)
 export SLURM_CONF=$folder/slurm.conf
 
 stop() {
+  # Jobs outlive the daemons that started them.
+  if [ -s "$folder/slurmctld.pid" ]; then
+    timeout 30 scancel --state=running --state=pending 2>/dev/null || true
+    for _ in $(seq 100); do
+      [ -n "$(timeout 10 squeue --noheader 2>/dev/null || true)" ] || break
+      sleep 0.3
+    done
+  fi
   # Each daemon by its own pid file, and waited for.
   for name in slurmd slurmctld munged; do
     [ -s "$folder/$name.pid" ] || continue

@@ -16,8 +16,8 @@ from ml_collections import config_dict
 
 from configs import checks
 from seqmodels import errors
+from seqmodels.io import json_file, run_record
 from seqmodels.io import report as reports
-from seqmodels.io import run_record
 
 MODULES = {
   "language_modelling": "experiments.language_modelling",
@@ -104,6 +104,10 @@ def run(
         "rows": rows,
       }
       record.finish(results)
+    elif not reports.well_formed(results["rows"]):
+      raise json_file.damaged(
+        workdir / run_record.RESULTS, "a row is no result"
+      )
     elif record.primary:
       if hasattr(experiment, "require_finished"):
         experiment.require_finished(config)

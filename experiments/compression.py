@@ -5,7 +5,6 @@ import dataclasses
 import functools
 import hashlib
 import io
-import json
 import os
 import pathlib
 import shutil
@@ -30,7 +29,7 @@ from seqmodels.compression import (
   fingerprint,
 )
 from seqmodels.compression import settings as settings_lib
-from seqmodels.io import atomic, interruption, report
+from seqmodels.io import atomic, interruption, json_file, report
 
 # Folders of the run folder: what only a stopped job needs, and its remains.
 _UNFINISHED = "checkpoints"
@@ -221,7 +220,7 @@ def _settle(workdir: pathlib.Path, header: container.Header) -> None:
   if not path.is_file():
     atomic.write_json(path, ours)
     return
-  theirs = json.loads(path.read_text(encoding="utf-8"))
+  theirs = json_file.read(path, sha256=str, weights=str, machine=dict)
   what = {
     "the input": theirs["sha256"] == ours["sha256"],
     "config.restore": theirs["weights"] == ours["weights"],

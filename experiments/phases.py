@@ -5,7 +5,6 @@ run stopped in the middle of a long dynamic evaluation does not begin the others
 again.
 """
 
-import json
 import pathlib
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
@@ -15,7 +14,7 @@ from ml_collections import config_dict
 
 from seqmodels import units
 from seqmodels.data import corpus
-from seqmodels.io import atomic, interruption, progress
+from seqmodels.io import interruption, json_file, progress
 from seqmodels.models import predictor as predictors
 
 PHASES = "evaluations.json"
@@ -63,12 +62,12 @@ def phase(
   path = context.workdir / PHASES
   known: dict[str, Any] = {"step": context.step, "phases": {}}
   if path.is_file():
-    found = json.loads(path.read_text(encoding="utf-8"))
-    if found.get("step") == context.step:
+    found = json_file.read_sealed(path, step=int, phases=dict)
+    if found["step"] == context.step:
       known = found
   if name not in known["phases"]:
     known["phases"][name] = compute()
-    atomic.write_json(path, known)
+    json_file.write_sealed(path, known)
   return known["phases"][name]
 
 

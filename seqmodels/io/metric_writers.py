@@ -17,8 +17,7 @@ from typing import Any
 import jax
 import tensorboardX
 
-from seqmodels import errors
-from seqmodels.io import atomic
+from seqmodels.io import atomic, json_file
 
 METRICS = "metrics.jsonl"
 
@@ -137,19 +136,31 @@ def read(path: str | os.PathLike) -> list[dict[str, Any]]:
   A last line that a kill tore is left out.
 
   Raises:
-    UserError: a line before the last is no JSON.
+    UserError: a line before the last is no metric.
   """
   path = pathlib.Path(path)
   if not path.exists():
     return []
-  lines = path.read_text(encoding="utf-8").split("\n")
-  # What follows the last newline was torn, even where it happens to parse.
   try:
-    return [json.loads(line) for line in lines[:-1]]
-  except ValueError as error:
-    raise errors.UserError(
-      f"{path} is damaged ({error}); restore it from a copy or remove it"
-    ) from error
+    # What follows the last newline was torn, even where it happens to parse.
+    lines = path.read_bytes().split(b"\n")[:-1]
+    entries = [json.loads(line) for line in lines]
+  except (OSError, ValueError, RecursionError) as error:
+    raise json_file.damaged(path, error) from error
+  for number, entry in enumerate(entries, start=1):
+    if not _is_metric(entry):
+      raise json_file.damaged(path, f"line {number:,} is no metric")
+  return entries
+
+
+def _is_metric(entry: Any) -> bool:
+  return (
+    isinstance(entry, dict)
+    and json_file.is_whole(entry.get("step"))
+    and all(isinstance(entry.get(key), str) for key in ("split", "name"))
+    and "value" in entry
+    and (entry["value"] is None or json_file.is_number(entry["value"]))
+  )
 
 
 def series(

@@ -21,7 +21,7 @@ import jax
 from jax.experimental import multihost_utils
 
 from seqmodels import errors
-from seqmodels.io import atomic, provenance
+from seqmodels.io import atomic, json_file, provenance
 
 CONFIG = "config.json"
 RUN = "run.json"
@@ -92,7 +92,7 @@ def start(
     # Of several processes the first alone writes and holds the lock; the
     # others wait until the folder is theirs to use.
     _meet()
-    results = _read(workdir / RESULTS) if finished(workdir) else None
+    results = _results(workdir)
     yield RunRecord(
       workdir, settings, results=results, resumed=False, primary=False
     )
@@ -100,12 +100,12 @@ def start(
   with _lock(workdir):
     resumed = (workdir / CONFIG).exists() and not _bare(workdir)
     if resumed:
-      _agree(workdir, _read(workdir / CONFIG), settings)
+      _agree(workdir, json_file.read(workdir / CONFIG), settings)
     else:
       _refuse_remains(workdir)
       (workdir / RUN).unlink(missing_ok=True)
       atomic.write_json(workdir / CONFIG, settings)
-    results = _read(workdir / RESULTS) if finished(workdir) else None
+    results = _results(workdir)
     record = RunRecord(
       workdir, settings, results=results, resumed=resumed, primary=True
     )
@@ -130,11 +130,15 @@ def canonical(config: Mapping[str, Any]) -> dict[str, Any]:
   return plain
 
 
-def read_config(workdir: pathlib.Path) -> dict[str, Any]:
+def read_config(workdir: pathlib.Path, **members: type) -> dict[str, Any]:
   """The settings of an earlier run.
 
+  Args:
+    workdir: its folder.
+    members: as of `json_file.read`.
+
   Raises:
-    UserError: the folder is no run folder.
+    UserError: the folder is no run folder, or its settings are damaged.
   """
   if not (workdir / CONFIG).is_file():
     reason = f"has no {CONFIG}" if workdir.is_dir() else "does not exist"
@@ -142,7 +146,7 @@ def read_config(workdir: pathlib.Path) -> dict[str, Any]:
       f"{workdir} is no run folder: it {reason}; give the --workdir of an "
       "earlier run"
     )
-  return _read(workdir / CONFIG)
+  return json_file.read(workdir / CONFIG, **members)
 
 
 def finished(workdir: pathlib.Path) -> bool:
@@ -185,8 +189,8 @@ def _session(
     **provenance.facts(source),
   }
   if path.exists():
-    run = _read(path)
-    run.setdefault("resumes", []).append(session)
+    run = json_file.read(path, resumes=list)
+    run["resumes"].append(session)
   else:
     run = {"seed": config.get("seed"), **session, "resumes": []}
   begun = time.monotonic()
@@ -291,19 +295,11 @@ def _refuse_remains(workdir: pathlib.Path) -> None:
     )
 
 
-def _read(path: pathlib.Path) -> dict[str, Any]:
-  try:
-    value = json.loads(path.read_text(encoding="utf-8"))
-  except (OSError, ValueError) as error:
-    raise errors.UserError(
-      f"{path} cannot be read as JSON ({error}); restore it or choose another "
-      "--workdir"
-    ) from None
-  if not isinstance(value, dict):
-    raise errors.UserError(
-      f"{path} holds no JSON object; restore it or choose another --workdir"
-    )
-  return value
+def _results(workdir: pathlib.Path) -> dict[str, Any] | None:
+  """What a finished run found; None before its end."""
+  if not finished(workdir):
+    return None
+  return json_file.read(workdir / RESULTS, rows=list)
 
 
 def _leaves(

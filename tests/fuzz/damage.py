@@ -120,7 +120,7 @@ def members(value: Any) -> Iterator[tuple[Any, Any]]:
       yield from members(value[key])
 
 
-def seal_tar(data: bytes) -> bytes:
+def seal_tar(data: bytes, whole: bytes) -> bytes:
   """A .tar.gz of which every header's checksum is right."""
   blocks = bytearray(data)
   for start in range(0, len(blocks) - 511, 512):
@@ -131,7 +131,7 @@ def seal_tar(data: bytes) -> bytes:
   return gzip.compress(bytes(blocks), 1)
 
 
-def seal_cache(data: bytes) -> bytes:
+def seal_cache(data: bytes, whole: bytes) -> bytes:
   """A cache of lines with the digest of what follows it."""
   return data[:8] + hashlib.sha256(data[40:]).digest() + data[40:]
 
@@ -143,12 +143,14 @@ def header_text(data: bytes) -> bytes:
   return unpack.decompress(data[container._PREFIX.size :][:length])
 
 
-def seal_header(text: bytes) -> bytes:
-  """A compressed file of such a header, and no more."""
+def seal_header(text: bytes, whole: bytes) -> bytes:
+  """A compressed file of such a header, with the blocks that it had."""
   press = zlib.compressobj(1, wbits=-15, zdict=container._DICTIONARY)
   packed = press.compress(text) + press.flush()
   data = container._PREFIX.pack(container.MAGIC, 1, len(packed)) + packed
-  return data + container._CHECK.pack(zlib.crc32(data))
+  file = io.BytesIO(whole)
+  container.read_header(file)
+  return data + container._CHECK.pack(zlib.crc32(data)) + file.read()
 
 
 def last_block(data: bytes) -> bytes:
@@ -158,7 +160,7 @@ def last_block(data: bytes) -> bytes:
   return block[:frame] + block[container.LEAST_BLOCK :]
 
 
-def seal_block(block: bytes) -> bytes:
+def seal_block(block: bytes, whole: bytes) -> bytes:
   """A compressed file of one block: its frame, then its payload."""
   file = io.BytesIO()
   settings = settings_lib.Settings(block=BLOCK, streams=1)
@@ -174,7 +176,7 @@ def seal_block(block: bytes) -> bytes:
 BLOCK = 64
 
 
-def seal_record(data: bytes) -> bytes:
+def seal_record(data: bytes, whole: bytes = b"") -> bytes:
   """A checkpoint's record with its own checksum, if it is one at all."""
   try:
     document = json.loads(data)

@@ -117,7 +117,7 @@ class Hunt:
     def trial(given: Any) -> None:
       self.tried += 1
       try:
-        self.refused += self._attempt(given)
+        self.refused += self.attempt(given)
       except Exception as error:
         self.found.setdefault(_place(error), given)
 
@@ -125,7 +125,7 @@ class Hunt:
     if grown is not None and grown > MOST_BYTES:
       self.found.setdefault("memory", f"{grown:,} bytes")
 
-  def _attempt(self, given: Any) -> bool:
+  def attempt(self, given: Any) -> bool:
     """Gives one input to the parser; whether it was refused."""
     quiet = contextlib.redirect_stdout(io.StringIO())
     noise = contextlib.redirect_stderr(io.StringIO())

@@ -60,10 +60,12 @@ class Row(NamedTuple):
   Attributes:
     inputs: world -> what it is given.
     begin: writes an input into the world: (world, input) -> the call to watch.
+    valid: world -> an input that is not to be refused.
   """
 
   inputs: Callable[[World], Strategy]
   begin: Callable[[World, Any], Callable[[], Any]]
+  valid: Callable[[World], Any]
 
 
 def of_files(
@@ -72,7 +74,7 @@ def of_files(
   *,
   change: Callable[[list[bytes]], Strategy] = damage.damaged,
   part: Callable[[bytes], bytes] = lambda data: data,
-  seal: Callable[[bytes], bytes] = lambda data: data,
+  seal: Callable[[bytes, bytes], bytes] = lambda data, whole: data,
   place: str = "",
 ) -> Row:
   """A parser of files.
@@ -82,26 +84,34 @@ def of_files(
     call: reads the world after the damage.
     change: seeds -> what becomes of them.
     part: of a file, what is damaged.
-    seal: what was damaged -> what is written.
+    seal: (what was damaged, the whole file before) -> what is written.
     place: what is written over, if it is not the file itself.
   """
 
-  def inputs(world: World) -> Strategy:
+  def whole(world: World) -> dict[pathlib.Path, bytes]:
     paths = [path for path in sorted(world.glob(pattern)) if path.is_file()]
-    seeds = {path: part(path.read_bytes()) for path in paths}
+    return {path: path.read_bytes() for path in paths}
+
+  def inputs(world: World) -> Strategy:
     return st.one_of(
       [
-        change([seed]).map(lambda data, path=path: (path, seal(data)))
-        for path, seed in seeds.items()
+        change([part(file)]).map(
+          lambda data, path=path, file=file: (path, seal(data, file))
+        )
+        for path, file in whole(world).items()
       ]
     )
+
+  def valid(world: World) -> tuple[pathlib.Path, bytes]:
+    path, file = next(iter(whole(world).items()))
+    return path, seal(part(file), file)
 
   def begin(world: World, given: tuple[pathlib.Path, bytes]) -> Any:
     path, data = given
     (world / place if place else path).write_bytes(data)
     return lambda: call(world)
 
-  return Row(inputs, begin)
+  return Row(inputs, begin, valid)
 
 
 def of_json(pattern: str, call: Callable[[World], Any]) -> Row:
@@ -353,8 +363,8 @@ ROWS: dict[str, Row] = {
     change=damage.rewritten,
     seal=damage.seal_record,
   ),
-  "its arrays, resealed": Row(
-    of_files(f"{BEST}/**/[!c]*", weights).inputs, vouched
+  "its arrays, resealed": of_files(f"{BEST}/**/[!c]*", weights)._replace(
+    begin=vouched
   ),
   "vocabulary.json": of_json("run/vocabulary.json", symbols),
   "pen.json": of_json("pen/pen.json", pen),
@@ -375,6 +385,6 @@ ROWS: dict[str, Row] = {
   ),
   "folders of a report": of_json("[rp][ue]n/*[gsn].json", told),
   "file of continuations": of_files("prefix.txt", prefix),
-  "overrides": Row(overrides, parsed),
-  "variants": Row(variants, parsed),
+  "overrides": Row(overrides, parsed, lambda world: ["--config.seed=1"]),
+  "variants": Row(variants, parsed, lambda world: ["--config=configs/text.py"]),
 }

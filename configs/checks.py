@@ -118,7 +118,7 @@ RULES: dict[str, Rule] = {
   "data.limit": whole(0),
   "model.features": several(whole(1)),
   "model.gradient_clip": number(least=0),
-  "model.forget_bias": number(),
+  "model.forget_bias": between(-1e4, 1e4),
   "model.embedding": whole(0),
   "model.rounds": whole(0),
   "model.rank": whole(0),

@@ -19,7 +19,7 @@ from ml_collections import config_dict
 
 from configs import checks
 from seqmodels import errors
-from seqmodels.io import goodput, run_record
+from seqmodels.io import goodput, json_file, run_record
 from seqmodels.io import report as reports
 
 # Settings that say where a run's arrays lie and nothing of its results.
@@ -122,6 +122,10 @@ def run(
         "rows": rows,
       }
       record.finish(results)
+    elif not reports.well_formed(results["rows"]):
+      raise json_file.damaged(
+        workdir / run_record.RESULTS, "a row is no result"
+      )
     elif record.primary:
       if hasattr(experiment, "require_finished"):
         experiment.require_finished(config)

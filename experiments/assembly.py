@@ -15,7 +15,7 @@ from ml_collections import config_dict
 from seqmodels import errors
 from seqmodels.cells import cell as cells
 from seqmodels.data import chunked, corpus, recoded, streams, vocabulary
-from seqmodels.io import atomic
+from seqmodels.io import atomic, json_file
 from seqmodels.models import language_model, noise, predictor
 from seqmodels.training import optimizers, regularizers
 
@@ -82,29 +82,31 @@ def require_same_files(
     provenance: of the data at hand.
 
   Raises:
-    UserError: they are not; files are compared by size and SHA-256.
+    UserError: they are not, or their list is damaged; files are compared by
+      size and SHA-256.
   """
   path = folder / DATA
   if not path.is_file():
     return
+  before = json_file.read(path, files=list)["files"]
+  if not all(map(_is_file_row, before)):
+    raise json_file.damaged(path, "a file has no name, size or SHA-256")
   now = provenance["files"]
-  try:
-    before = atomic.read_json(path)["files"]
-    told = _listed(before)
-    same = _contents(before) == _contents(now)
-  except (KeyError, TypeError, ValueError) as error:
-    raise errors.UserError(
-      f"{path} is damaged ({error!r}); restore it from a copy of the run"
-    ) from None
-  if not same:
+  if [(x["bytes"], x["sha256"]) for x in before] != [
+    (x["bytes"], x["sha256"]) for x in now
+  ]:
     raise errors.UserError(
       f"the data are not those of the run in {folder}: it was trained on "
-      f"{told}, and these are {_listed(now)}; give it the same data"
+      f"{_listed(before)}, and these are {_listed(now)}; give it the same data"
     )
 
 
-def _contents(files: list[dict[str, Any]]) -> list[tuple[int, str]]:
-  return [(file["bytes"], file["sha256"]) for file in files]
+def _is_file_row(row: Any) -> bool:
+  return (
+    isinstance(row, dict)
+    and json_file.is_whole(row.get("bytes"))
+    and all(isinstance(row.get(key), str) for key in ("name", "sha256"))
+  )
 
 
 def _listed(files: list[dict[str, Any]]) -> str:

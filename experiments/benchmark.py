@@ -16,7 +16,7 @@ from ml_collections import config_dict
 from configs import checks
 from experiments import agreement, contest, contests, speed_page
 from seqmodels import errors
-from seqmodels.io import atomic, interruption, progress, report
+from seqmodels.io import interruption, json_file, progress, report
 
 KEPT = "benchmark.json"
 
@@ -105,13 +105,13 @@ class Kept:
     self._path = path
     self._known: dict[str, Any] = {}
     if path.is_file():
-      self._known = atomic.read_json(path)
+      self._known = json_file.read_sealed(path)
 
   def get(self, key: str, compute: Callable[[], Any]) -> Any:
     """What `compute` gives, computed once in the life of a run folder."""
     if key not in self._known:
       self._known[key] = compute()
-      atomic.write_json(self._path, self._known, indent=None)
+      json_file.write_sealed(self._path, self._known)
     return self._known[key]
 
 

@@ -147,8 +147,8 @@ def load(page: str) -> Page:
 
 def find(name: str) -> pathlib.Path:
   """A config file, from the current folder or else from the project's."""
-  for path in (pathlib.Path(name).expanduser(), PROJECT / name):
-    if path.is_file():
+  for path in (_folder(name), PROJECT / name):
+    if os.path.isfile(path):  # and no error where it cannot even be looked for
       return path
   pages = {
     f"configs/{path.name}": path
@@ -231,7 +231,12 @@ def _flag_sentence(error: Exception, config: config_dict.ConfigDict) -> str:
 
 
 def _folder(name: str) -> pathlib.Path:
-  return pathlib.Path(name).expanduser()
+  if "\0" in name:
+    raise errors.UserError(
+      f"{name!r} has a zero byte, which no folder's name may have"
+    )
+  # Other than pathlib's, this leaves the name of an unknown user as it is.
+  return pathlib.Path(os.path.expanduser(name))
 
 
 def _usage(page: Page, name: str) -> str:

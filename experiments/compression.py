@@ -29,7 +29,7 @@ from seqmodels.compression import (
   fingerprint,
 )
 from seqmodels.compression import settings as settings_lib
-from seqmodels.io import atomic, interruption, report
+from seqmodels.io import atomic, interruption, json_file, report
 
 # Folders of the run folder: what only a stopped job needs, and its remains.
 _UNFINISHED = "checkpoints"
@@ -215,7 +215,7 @@ def _settle(workdir: pathlib.Path, header: container.Header) -> None:
   if not path.is_file():
     atomic.write_json(path, ours)
     return
-  theirs = atomic.read_json(path)
+  theirs = json_file.read(path, sha256=str, weights=str, machine=dict)
   what = {
     "the input": theirs.get("sha256") == ours["sha256"],
     "config.restore": theirs.get("weights") == ours["weights"],

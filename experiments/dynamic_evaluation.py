@@ -1,5 +1,6 @@
 """Static against dynamic evaluation of the network of an earlier run."""
 
+import os
 import pathlib
 
 from ml_collections import config_dict
@@ -36,7 +37,7 @@ def run(
     tokens = assembly.load_tokens(merged, data_dir)
     trained.vocabulary.require_same(tokens.vocabulary)
     assembly.require_same_files(
-      pathlib.Path(config.restore).expanduser(), tokens.provenance
+      pathlib.Path(os.path.expanduser(config.restore)), tokens.provenance
     )
     context = phases.Context(
       merged,

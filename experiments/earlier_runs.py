@@ -1,17 +1,20 @@
 """Networks of earlier runs, to use or to go on training."""
 
+import contextlib
 import json
+import os
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 from ml_collections import config_dict
 
+from configs import checks
 from experiments import assembly
 from seqmodels import errors
 from seqmodels.data import vocabulary
-from seqmodels.io import checkpoints, run_record
+from seqmodels.io import checkpoints, json_file, run_record
 from seqmodels.models import predictor
 
 
@@ -37,41 +40,67 @@ def reload(run_dir: str, *, dtype: str = "") -> Trained:
     RunError: the checkpoints are corrupt.
   """
   folder = named(run_dir)
-  config = config_dict.ConfigDict(run_record.read_config(folder))
-  if "model" not in config or "tokenizer" not in config.get("data", {}):
+  plain = run_record.read_config(folder)
+  data = plain.get("data")
+  if "model" not in plain or not (
+    isinstance(data, dict) and "tokenizer" in data
+  ):
     raise errors.UserError(
-      f"{folder} holds a run of {config.get('experiment')!r}, which trains no "
+      f"{folder} holds a run of {plain.get('experiment')!r}, which trains no "
       "language model; give the run folder of a trained one"
     )
-  if dtype:
-    config.dtype = dtype
-  require_one_seed(config, folder)
+  config = settings(plain, folder, dtype)
   if not (folder / assembly.VOCABULARY).is_file():
     raise errors.UserError(
       f"{folder} has no {assembly.VOCABULARY}: its run stopped before "
       "training; run its command again"
     )
   symbols = vocabulary.Vocabulary.load(folder / assembly.VOCABULARY)
-  network = assembly.build_predictor(config, symbols.size)
-  target = jax.eval_shape(network.init, jax.random.key(0))
+  with building(folder):
+    network = assembly.build_predictor(config, symbols.size)
+    target = jax.eval_shape(network.init, jax.random.key(0))
   restored = checkpoints.restore_params(folder, target)
   check_vocabulary(restored.meta, symbols, folder)
   return Trained(config, symbols, network, restored.tree, restored.step)
 
 
-def require_one_seed(
-  config: config_dict.ConfigDict, folder: pathlib.Path
-) -> None:
-  """Refuses a folder of runs under several seeds.
+def settings(
+  plain: Mapping[str, Any], folder: pathlib.Path, dtype: str = ""
+) -> config_dict.ConfigDict:
+  """The settings of an earlier run.
+
+  Args:
+    plain: config.json of the run.
+    folder: of the run.
+    dtype: overrides the run's own compute dtype.
 
   Raises:
-    UserError: it is one.
+    UserError: a setting is out of its bounds, or these are of several seeds.
   """
+  with building(folder):
+    config = config_dict.ConfigDict(plain)
+    checks.validate(config)
+  if dtype:
+    config.dtype = dtype
   if config.get("seeds", 1) > 1:
     raise errors.UserError(
       f"{folder} holds {config.seeds} seeds; name one of them, such as "
       f"{folder / f'seed-{config.seed}'}"
     )
+  return config
+
+
+@contextlib.contextmanager
+def building(folder: pathlib.Path) -> Iterator[None]:
+  """Says that the settings in a folder make no network, if they make none."""
+  try:
+    yield
+  except (
+    AttributeError, KeyError, TypeError, ValueError, ArithmeticError,
+  ) as error:  # fmt: skip
+    raise json_file.damaged(
+      folder / run_record.CONFIG, f"it describes no network: {error}"
+    ) from error
 
 
 def named(run_dir: str) -> pathlib.Path:
@@ -85,7 +114,7 @@ def named(run_dir: str) -> pathlib.Path:
       "config.restore is empty; give the run folder of a trained model, "
       "--config.restore=RUN_DIR"
     )
-  return pathlib.Path(run_dir).expanduser()
+  return pathlib.Path(os.path.expanduser(run_dir))
 
 
 def weights(
@@ -139,7 +168,7 @@ def restore_weights(
     lambda meta, folder: check_vocabulary(meta, symbols, folder),
   )
   folder = named(config.restore)
-  theirs = run_record.read_config(folder)
+  theirs = run_record.read_config(folder, model=dict, data=dict)
   require_same_model(config, theirs, folder, _NETWORK)
   _require_same_partition(config, theirs, folder)
   return found

@@ -1,5 +1,6 @@
 """Writes a text with the pen network of an earlier run: SVG and PNG."""
 
+import os
 import pathlib
 import sys
 import time
@@ -99,7 +100,7 @@ def _prime(
     return None, ""
   data = pen_assembly.load(trained.config, data_dir, signals)
   pen_assembly.require_same(
-    trained.pen, data, pathlib.Path(config.restore).expanduser()
+    trained.pen, data, pathlib.Path(os.path.expanduser(config.restore))
   )
   for lines in data.splits.values():
     if config.prime in lines.names:

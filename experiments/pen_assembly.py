@@ -14,7 +14,7 @@ from seqmodels import errors
 from seqmodels.data import alphabet as alphabets
 from seqmodels.data import handwriting as handwritings
 from seqmodels.data import pen_lines
-from seqmodels.io import atomic, interruption, progress
+from seqmodels.io import atomic, interruption, json_file, progress
 from seqmodels.models import handwriting as models
 from seqmodels.models import noise as noises
 from seqmodels.models import pen_network
@@ -178,21 +178,18 @@ def read_pen(folder: pathlib.Path) -> Pen:
       f"{folder} has no {PEN}: it holds no handwriting run, or one that "
       "stopped before training; give the run folder of a trained network"
     )
+  found = json_file.read(
+    path, symbols=list, collapsed=str, mean=list, deviation=list
+  )
   try:
-    found = json.loads(path.read_text(encoding="utf-8"))
     return Pen(
       alphabets.Alphabet(
-        tuple(found["symbols"]), found["other"], found["collapsed"]
+        tuple(found["symbols"]), found.get("other"), found["collapsed"]
       ),
-      pen_lines.Scaling(
-        np.array(found["mean"], np.float64),
-        np.array(found["deviation"], np.float64),
-      ),
+      pen_lines.Scaling.of(found["mean"], found["deviation"]),
     )
-  except (OSError, ValueError, KeyError, TypeError) as error:
-    raise errors.UserError(
-      f"cannot read {path} ({error}); restore it from a copy of the run"
-    ) from error
+  except (ValueError, TypeError, OverflowError) as error:
+    raise json_file.damaged(path, error) from error
 
 
 def _figures(scaling: pen_lines.Scaling) -> str:

@@ -35,14 +35,13 @@ def reload(run_dir: str, *, dtype: str = "") -> Trained:
     RunError: the checkpoints are corrupt.
   """
   folder = earlier_runs.named(run_dir)
-  config = config_dict.ConfigDict(run_record.read_config(folder))
-  require_pen_network(config, folder)
-  earlier_runs.require_one_seed(config, folder)
-  if dtype:
-    config.dtype = dtype
+  plain = run_record.read_config(folder)
+  require_pen_network(plain, folder)
+  config = earlier_runs.settings(plain, folder, dtype)
   pen = pen_assembly.read_pen(folder)
-  network = pen_assembly.build_network(config, pen.alphabet.size)
-  target = jax.eval_shape(network.init, jax.random.key(0))
+  with earlier_runs.building(folder):
+    network = pen_assembly.build_network(config, pen.alphabet.size)
+    target = jax.eval_shape(network.init, jax.random.key(0))
   restored = checkpoints.restore_params(folder, target)
   check(restored.meta, pen, folder)
   return Trained(config, pen, network, restored.tree, restored.step)
@@ -77,7 +76,7 @@ def restore_weights(
     UserError: no such run, another network, or other data.
   """
   folder = earlier_runs.named(config.restore)
-  theirs = run_record.read_config(folder)
+  theirs = run_record.read_config(folder, model=dict)
   require_pen_network(theirs, folder)
   earlier_runs.require_same_model(config, theirs, folder, _NETWORK)
   check({"pen": pen_assembly.read_pen(folder).hash}, pen, folder)

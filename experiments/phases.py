@@ -13,7 +13,7 @@ from ml_collections import config_dict
 
 from seqmodels import units
 from seqmodels.data import corpus
-from seqmodels.io import atomic, goodput, interruption, progress
+from seqmodels.io import goodput, interruption, json_file, progress
 from seqmodels.models import predictor as predictors
 
 PHASES = "evaluations.json"
@@ -61,13 +61,13 @@ def phase(
   path = context.workdir / PHASES
   known: dict[str, Any] = {"step": context.step, "phases": {}}
   if path.is_file():
-    found = atomic.read_json(path)
-    if found.get("step") == context.step and "phases" in found:
+    found = json_file.read_sealed(path, step=int, phases=dict)
+    if found["step"] == context.step:
       known = found
   if name not in known["phases"]:
     with goodput.spending("evaluation"):
       known["phases"][name] = compute()
-    atomic.write_json(path, known)
+    json_file.write_sealed(path, known)
   return known["phases"][name]
 
 

@@ -1,5 +1,6 @@
 """What a report says of a run beside its scores: recipe, machine, time."""
 
+import os
 import pathlib
 import re
 from collections.abc import Sequence
@@ -78,7 +79,7 @@ def find(
   folder: str, runs: Sequence[run_folders.Run]
 ) -> run_folders.Run | None:
   """The run in a folder, or the only one of that name: runs get moved."""
-  path = pathlib.Path(folder).expanduser().resolve()
+  path = pathlib.Path(os.path.expanduser(folder)).resolve()
   exact = [run for run in runs if run.path == path]
   alike = [run for run in runs if run.path.name == path.name]
   if exact:

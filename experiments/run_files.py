@@ -1,29 +1,9 @@
-"""Files of a run folder, read back; a damaged one is named."""
+"""Files of a run folder that a report reads back; a damaged one is named."""
 
-import json
 import pathlib
-from collections.abc import Sequence
 from typing import Any
 
-from seqmodels import errors
-from seqmodels.io import metric_writers
-
-NUMBER = (int, float)
-
-
-def mapping(path: pathlib.Path) -> dict[str, Any]:
-  """The object of a JSON file.
-
-  Raises:
-    UserError: it is damaged.
-  """
-  try:
-    found = json.loads(path.read_text(encoding="utf-8"))
-  except (OSError, ValueError) as error:
-    raise errors.UserError(f"{path.name} is damaged ({error})") from None
-  if not isinstance(found, dict):
-    raise errors.UserError(f"{path.name} is damaged (it holds no object)")
-  return found
+from seqmodels.io import json_file, report
 
 
 def optional(path: pathlib.Path) -> dict[str, Any]:
@@ -32,7 +12,7 @@ def optional(path: pathlib.Path) -> dict[str, Any]:
   Raises:
     UserError: it is damaged.
   """
-  return mapping(path) if path.is_file() else {}
+  return json_file.read(path) if path.is_file() else {}
 
 
 def rows(path: pathlib.Path) -> list[dict[str, Any]]:
@@ -41,63 +21,31 @@ def rows(path: pathlib.Path) -> list[dict[str, Any]]:
   Raises:
     UserError: it is damaged.
   """
-  rows = mapping(path).get("rows")
-  words = ("name", "split", "evaluation", "metric", "unit")
-  good = isinstance(rows, list) and all(
-    isinstance(row, dict)
-    and all(isinstance(row.get(key), str) for key in words)
-    and all(isinstance(row.get(key), NUMBER) for key in ("count", "seconds"))
-    and isinstance(row.get("value"), (*NUMBER, type(None)))
-    for row in rows
-  )
-  if not good or not rows:
-    raise errors.UserError(f"{path.name} is damaged (it holds no result rows)")
-  return rows
+  found: list[dict[str, Any]] = json_file.read(path, rows=list)["rows"]
+  if not found or not report.well_formed(found):
+    raise json_file.damaged(path, "it holds no result rows")
+  return found
 
 
-def metrics(path: pathlib.Path) -> list[dict[str, Any]]:
-  """The lines of metrics.jsonl, each looked at.
+def curves(path: pathlib.Path) -> dict[str, Any]:
+  """The phases of evaluations.json that have a curve, each looked at.
 
   Raises:
     UserError: it is damaged.
   """
-  try:
-    entries = metric_writers.read(path)
-  except (errors.UserError, UnicodeDecodeError) as error:
-    raise errors.UserError(f"{path.name} is damaged ({error})") from None
-  for entry in entries:
-    good = (
-      isinstance(entry, dict)
-      and isinstance(entry.get("step"), int)
-      and isinstance(entry.get("value"), (*NUMBER, type(None)))
-      and {"split", "name"} <= entry.keys()
-    )
-    if not good:
-      raise errors.UserError(f"{path.name} is damaged (a line is no metric)")
-  return entries
-
-
-def curves(path: pathlib.Path, found: Any) -> dict[str, Any]:
-  """The phases that have a curve, each looked at.
-
-  Args:
-    path: of the file, for what is said of a damaged one.
-    found: its phases by name.
-
-  Raises:
-    UserError: it is damaged.
-  """
-  if not isinstance(found, dict):
-    raise errors.UserError(f"{path.name} is damaged (it holds no phases)")
+  if not path.is_file():
+    return {}
+  found = json_file.read_sealed(path, phases=dict)["phases"]
   curves: dict[str, Any] = {}
   for name, phase in found.items():
     if not isinstance(phase, dict) or "curve_nats" not in phase:
       continue
-    parts: Sequence[Any] = (phase["curve_nats"], phase.get("curve_counts"))
-    if not all(
-      isinstance(part, list) and all(isinstance(x, NUMBER) for x in part)
-      for part in parts
-    ) or len(parts[0]) != len(parts[1]):
-      raise errors.UserError(f"{path.name} is damaged (a curve is no curve)")
+    nats, counts = phase["curve_nats"], phase.get("curve_counts", ())
+    if not (_is_curve(nats) and _is_curve(counts) and len(nats) == len(counts)):
+      raise json_file.damaged(path, "a curve is no curve")
     curves[name] = phase
   return curves
+
+
+def _is_curve(part: Any) -> bool:
+  return isinstance(part, list) and all(map(json_file.is_number, part))

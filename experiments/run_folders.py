@@ -1,5 +1,6 @@
 """Folders of earlier runs, read back for a report; damaged ones are named."""
 
+import os
 import pathlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -15,7 +16,12 @@ from experiments import (
   run_files,
 )
 from seqmodels import errors
-from seqmodels.io import metric_writers, report_plots, run_record
+from seqmodels.io import (
+  json_file,
+  metric_writers,
+  report_plots,
+  run_record,
+)
 
 
 class Run(NamedTuple):
@@ -164,7 +170,7 @@ def gather(listed: str, *, own: pathlib.Path) -> Gathered:
     UserError: the list is empty, or no folder in it can be reported.
   """
   places = [
-    pathlib.Path(part.strip()).expanduser()
+    pathlib.Path(os.path.expanduser(part.strip()))
     for part in listed.split(",")
     if part.strip()
   ]
@@ -222,13 +228,12 @@ def read(folder: pathlib.Path) -> Run:
     raise errors.UserError("does not exist")
   if not (folder / run_record.CONFIG).is_file():
     raise errors.UserError(f"no run folder: it has no {run_record.CONFIG}")
-  config, evaluates = run_files.mapping(folder / run_record.CONFIG), ""
+  config, evaluates = run_record.read_config(folder), ""
   if config.get("experiment") == "handwriting":
     _require_pen_network(config)
   else:
     config, evaluates = _language_model(config)
   finished = run_record.finished(folder)
-  kept = run_files.optional(folder / phases.PHASES).get("phases", {})
   return Run(
     name=folder.resolve().name,
     path=folder.resolve(),
@@ -236,8 +241,8 @@ def read(folder: pathlib.Path) -> Run:
     evaluates=evaluates,
     record=run_files.optional(folder / run_record.RUN),
     rows=run_files.rows(folder / run_record.RESULTS) if finished else [],
-    metrics=run_files.metrics(folder / metric_writers.METRICS),
-    phases=run_files.curves(folder / phases.PHASES, kept),
+    metrics=metric_writers.read(folder / metric_writers.METRICS),
+    phases=run_files.curves(folder / phases.PHASES),
     finished=finished,
   )
 
@@ -258,10 +263,10 @@ def _language_model(config: dict[str, Any]) -> tuple[dict[str, Any], str]:
   experiment, evaluates = config.get("experiment"), ""
   if experiment == "dynamic_evaluation":
     evaluates = str(config.get("restore"))
-    trained = pathlib.Path(evaluates).expanduser() / run_record.CONFIG
+    trained = pathlib.Path(os.path.expanduser(evaluates)) / run_record.CONFIG
     if not trained.is_file():
       raise errors.UserError(f"evaluates {evaluates}, which is not there")
-    config = run_files.mapping(trained) | {"dynamic": config.get("dynamic")}
+    config = json_file.read(trained) | {"dynamic": config.get("dynamic")}
   elif experiment != "language_modelling":
     raise errors.UserError(
       f"a run of {experiment!r}, which trains nothing that is reported"
@@ -275,7 +280,7 @@ def _language_model(config: dict[str, Any]) -> tuple[dict[str, Any], str]:
     published.papers_training(config)
     _ = assembly.UNITS[settings.data.tokenizer]
     for name in ("batch", "segment", "learning_rate", "evaluations_per_epoch"):
-      if not isinstance(settings.training[name], run_files.NUMBER):
+      if not json_file.is_number(settings.training[name]):
         raise TypeError(f"training.{name} is no number")
     _ = settings.data.source, settings.dynamic.rule, settings.restore
   except (AttributeError, KeyError, TypeError, ValueError) as error:

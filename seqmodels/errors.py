@@ -4,17 +4,27 @@ import difflib
 import signal
 from collections.abc import Iterable
 
+# Messages quote what files and settings say, and these may say anything.
+LONGEST = 2000
+
 
 class UserError(Exception):
-  """Bad input that its user can mend: one sentence, exit code 2.
+  r"""Bad input that its user can mend: one sentence, exit code 2.
 
-  The message names the value at fault, the limit it broke and the remedy.
+  The message names the value at fault, the limit it broke and the remedy. It
+  is one line: what a terminal would not show is written as an escape, and of a
+  very long one the middle is left out.
 
   >>> UserError("batch is 0; it must be at least 1").exit_code
   2
+  >>> str(UserError("a name in \x1b[31mred"))
+  'a name in \\x1b[31mred'
   """
 
   exit_code = 2
+
+  def __init__(self, message: str):
+    super().__init__(_one_line(message))
 
 
 class RunError(UserError):
@@ -37,6 +47,15 @@ class Interrupted(Exception):
   def __init__(self, signum: int):
     super().__init__(f"interrupted by {signal.Signals(signum).name}")
     self.signum = signum
+
+
+def _one_line(text: str) -> str:
+  if not text.isprintable():
+    text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+  if len(text) > LONGEST:
+    half = LONGEST // 2 - 5
+    text = f"{text[:half]} [...] {text[-half:]}"
+  return text
 
 
 def closest(name: str, choices: Iterable[str]) -> str:

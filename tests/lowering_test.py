@@ -90,7 +90,7 @@ def lowered(function, *shapes):
 
 
 def require_operands(module, dtype):
-  """Some products take bfloat16 where that was asked for, and none elsewhere."""
+  """Some products take bfloat16 where that was asked for, else none."""
   products = [x for x in module.splitlines() if "stablehlo.dot_general" in x]
   assert products
   assert any("bf16" in x for x in products) == (dtype == "bfloat16")

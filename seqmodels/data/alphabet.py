@@ -41,12 +41,16 @@ class Alphabet:
   collapsed: str = ""
 
   def __post_init__(self) -> None:
-    if any(len(symbol) != 1 for symbol in self.symbols):
+    if any(not _is_character(symbol) for symbol in self.symbols):
       raise ValueError(f"symbols must be single characters: {self.symbols}")
     if len(set(self.symbols)) != len(self.symbols):
       raise ValueError(f"symbols must differ: {self.symbols}")
     if (self.other is None) != (not self.collapsed):
       raise ValueError("`other` and `collapsed` go together")
+    if self.other is not None and not (
+      isinstance(self.other, int) and 0 <= self.other < self.size
+    ):
+      raise ValueError(f"no symbol has the id {self.other!r}")
 
   @property
   def size(self) -> int:
@@ -127,6 +131,10 @@ class Alphabet:
       f"the text has {listing}{more}, which this alphabet of {self.size} "
       f"symbols lacks; write it with {_ranges(self.accepted)}"
     )
+
+
+def _is_character(symbol: object) -> bool:
+  return isinstance(symbol, str) and len(symbol) == 1
 
 
 def _ranges(characters: str) -> str:

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import io
 import os
 import pathlib
 import zipfile
@@ -29,6 +30,9 @@ ARCHIVE = download.Published(
 )
 
 _PREFIX = "enwik8.first-"
+# Of the others, zipfile unpacks as much as a piece of the archive gives, which
+# may be thousands of times its size.
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 def load(
@@ -104,12 +108,20 @@ def unzipped(
   remedy = f"replace it by the published file ({published.url})"
   digest, left = hashlib.sha256(), published.size
   try:
-    with zipfile.ZipFile(archive) as opened:
+    with (
+      _Bounded(files.opened(archive).detach()) as file,
+      zipfile.ZipFile(file) as opened,
+    ):
       names = opened.namelist()
       if names != [published.name]:
         raise errors.UserError(
           f"{archive} must hold the one file {published.name!r} and holds "
           f"{len(names)}: {names[:3]}; {remedy}"
+        )
+      if opened.infolist()[0].compress_type not in _METHODS:
+        raise errors.UserError(
+          f"{published.name} in {archive} is compressed in a way that zip "
+          f"archives seldom are; {remedy}"
         )
       with opened.open(published.name) as member:
         while piece := member.read(min(files.PIECE, left + 1)):
@@ -121,7 +133,8 @@ def unzipped(
   except (
     OSError,
     EOFError,
-    RuntimeError,  # encrypted, or compressed in a way zipfile does not know
+    RuntimeError,  # encrypted
+    ValueError,  # names that are no text
     zipfile.BadZipFile,
     zlib.error,
   ) as error:
@@ -139,6 +152,21 @@ def unzipped(
       f"{published.name} in {archive} has SHA-256 {digest.hexdigest()} where "
       f"the published one has {published.sha256}; {remedy}"
     )
+
+
+class _Bounded(io.BufferedReader):
+  """A file of which no more than a piece is read at a time.
+
+  However large an archive says that its directory is, and however many members
+  it lists.
+  """
+
+  def read(self, size: int | None = -1, /) -> bytes:
+    whole = size is None or size < 0
+    data = super().read(files.PIECE + 1 if whole else size)
+    if len(data) > files.PIECE:
+      raise zipfile.BadZipFile("its directory is too large")
+    return data
 
 
 def _corpus(

@@ -1,9 +1,11 @@
 """Files read with bounds and written whole or not at all."""
 
 import hashlib
+import io
 import mmap
 import os
 import pathlib
+import stat
 import tempfile
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -15,8 +17,34 @@ from seqmodels import errors
 PIECE = 1 << 20
 
 
+def opened(path: str | os.PathLike[str]) -> io.BufferedReader:
+  """A regular file, open for reading.
+
+  Anything else is refused: a pipe would keep the reader waiting for somebody
+  to write, and a device may never end.
+
+  Raises:
+    UserError: it is none, or cannot be read.
+  """
+  try:
+    if not stat.S_ISREG(os.stat(path).st_mode):
+      raise errors.UserError(
+        f"cannot read {os.fspath(path)}: it is no regular file; replace it by "
+        "one"
+      )
+    return open(path, "rb")
+  except OSError as error:
+    raise errors.UserError(
+      f"cannot read {os.fspath(path)}: {error.strerror or error}"
+    ) from error
+
+
 def sha256(path: str | os.PathLike[str]) -> str:
-  """SHA-256 of a file, in hexadecimal, read in pieces."""
+  """SHA-256 of a file, in hexadecimal, read in pieces.
+
+  Raises:
+    UserError: it is no regular file, or cannot be opened.
+  """
   digest = hashlib.sha256()
   for piece in content(path):
     digest.update(piece)
@@ -24,8 +52,8 @@ def sha256(path: str | os.PathLike[str]) -> str:
 
 
 def content(path: str | os.PathLike[str]) -> Iterator[bytes]:
-  """What a file holds, a piece at a time."""
-  with open(path, "rb") as file:
+  """What a file holds, a piece at a time; raises what `opened` raises."""
+  with opened(path) as file:
     while piece := file.read(PIECE):
       yield piece
 

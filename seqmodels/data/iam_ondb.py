@@ -141,7 +141,8 @@ def _row(path: pathlib.Path) -> dict[str, Any]:
   digest, total = hashlib.sha256(), 0
   for member in pen_archive.members(path, ""):
     inner = hashlib.sha256(member.data).hexdigest()
-    digest.update(f"{member.name}\0{len(member.data)}\0{inner}\n".encode())
+    row = f"{member.name}\0{len(member.data)}\0{inner}\n"
+    digest.update(row.encode("utf-8", "surrogateescape"))
     total += len(member.data)
   return {"name": path.name, "bytes": total, "sha256": digest.hexdigest()}
 

@@ -16,12 +16,17 @@ from collections.abc import Callable, Iterator
 from typing import IO, NamedTuple, cast
 
 from seqmodels import errors
+from seqmodels.data import files
 
 # The archive of IAM-OnDB holds 16,055 members, the largest of 105,268 bytes,
 # 434 million in all.
 LARGEST_MEMBER = 4 << 20
 LARGEST_TOTAL = 2 << 30
 MOST_MEMBERS = 100_000
+# What a member's name, times and owners take; and those of all members. Python
+# reads some of it in a time that grows with the square.
+LARGEST_HEADER = 8 << 10
+LARGEST_HEADERS = 64 << 20
 
 # (bytes gone through, of how many).
 Progress = Callable[[int, int], None]
@@ -147,16 +152,20 @@ def _of_tar(
 ) -> Iterator[Member]:
   with contextlib.ExitStack() as stack:
     with _telling(path):
-      file = stack.enter_context(open(path, "rb"))
+      file = stack.enter_context(files.opened(path))
       total = os.fstat(file.fileno()).st_size
       stream = stack.enter_context(gzip.GzipFile(fileobj=file))
       forward = _Forward(stream, path)
-      archive = stack.enter_context(
-        tarfile.open(fileobj=cast(IO[bytes], forward), mode="r:")
-      )
+      with forward.heading():
+        archive = stack.enter_context(
+          tarfile.open(fileobj=cast(IO[bytes], forward), mode="r:")
+        )
     for count in itertools.count(1):
-      with _telling(path):
+      with _telling(path), forward.heading():
         header = archive.next()
+      # What it knows of earlier members, it would keep and copy for each.
+      archive.members = []  # type: ignore[attr-defined]
+      archive.pax_headers = {}
       if header is None:
         break
       if count > MOST_MEMBERS:
@@ -193,6 +202,17 @@ class _Forward:
   ) -> None:
     self._stream, self._path, self._position = stream, path, 0
     self._last = b""
+    self._header = self._headers = 0
+    self._heading = False
+
+  @contextlib.contextmanager
+  def heading(self) -> Iterator[None]:
+    """While the header of one member is read."""
+    self._header, self._heading = 0, True
+    try:
+      yield
+    finally:
+      self._heading = False
 
   def tell(self) -> int:
     return self._position
@@ -201,13 +221,21 @@ class _Forward:
     if position < self._position:
       raise tarfile.ReadError("a member that begins before another ends")
     while self._position < position:
-      if not self.read(min(position - self._position, _PIECE)):
+      if not self._advance(min(position - self._position, _PIECE)):
         break
     return self._position
 
   def read(self, size: int) -> bytes:
-    # A header can ask for any size, too.
-    _check_size(self._path, "a header", size)
+    if self._heading:
+      # A header can ask for any size, and for more and more.
+      _check_size(self._path, "a header", size, LARGEST_HEADER)
+      self._header += size
+      self._headers += size
+      _check_size(self._path, "a header", self._header, LARGEST_HEADER)
+      _check_size(self._path, "all headers", self._headers, LARGEST_HEADERS)
+    return self._advance(size)
+
+  def _advance(self, size: int) -> bytes:
     data = self._last = self._stream.read(size)
     self._position += len(data)
     _check_total(self._path, self._position)
@@ -223,7 +251,7 @@ class _Forward:
     while data:
       if data.strip(b"\0"):
         raise tarfile.ReadError("a damaged header")
-      data = self.read(_PIECE)
+      data = self._advance(_PIECE)
 
 
 @contextlib.contextmanager
@@ -261,11 +289,16 @@ def _wanted(name: str, suffix: str) -> bool:
   return own.endswith(suffix) and not own.startswith(".")
 
 
-def _check_size(path: str | os.PathLike[str], name: str, size: int) -> None:
-  if not 0 <= size <= LARGEST_MEMBER:
+def _check_size(
+  path: str | os.PathLike[str],
+  name: str,
+  size: int,
+  limit: int = LARGEST_MEMBER,
+) -> None:
+  if not 0 <= size <= limit:
     raise errors.UserError(
-      f"{os.fspath(path)}: {name!r} has {size:,} bytes and at most "
-      f"{LARGEST_MEMBER:,} are read; get it anew"
+      f"{os.fspath(path)}: {name!r} has {size:,} bytes and at most {limit:,} "
+      "are read; get it anew"
     )
 
 

@@ -146,7 +146,7 @@ def folders(beside: str | os.PathLike[str]) -> list[pathlib.Path]:
   folder = pathlib.Path(beside)
   named = os.environ.get("SEQMODELS_CACHE")
   if named:
-    return [pathlib.Path(named).expanduser()]
+    return [pathlib.Path(os.path.expanduser(named))]
   found = [folder] if _writable(folder) else []
   try:
     home = pathlib.Path.home()

@@ -166,6 +166,28 @@ class Scaling(NamedTuple):
   deviation: np.ndarray
 
   @classmethod
+  def of(cls, mean: Sequence[float], deviation: Sequence[float]) -> "Scaling":
+    """Numbers that come from a file.
+
+    Args:
+      mean: of x and y.
+      deviation: of x and y.
+
+    Raises:
+      ValueError: they are not two of each, or none that points can be scaled
+        by in float32.
+    """
+    found = cls(np.array(mean, np.float64), np.array(deviation, np.float64))
+    if found.mean.shape != (2,) or found.deviation.shape != (2,):
+      raise ValueError("means and deviations must be two of each")
+    large = 1e30
+    if not (np.all(np.abs(found.mean) < large)) or not np.all(
+      (found.deviation > 1 / large) & (found.deviation < large)
+    ):
+      raise ValueError("means must be finite, deviations above 0 as well")
+    return found
+
+  @classmethod
   def fit(cls, lines: PenLines) -> "Scaling":
     """The scaling of these lines' points.
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from seqmodels import errors
+from seqmodels.data import files
 
 # The longest list has 7,724 bytes.
 _LARGEST = 1 << 20
@@ -66,13 +67,8 @@ def forms_of(path: str | os.PathLike[str]) -> list[str]:
   Raises:
     UserError: it cannot be read, or is no such list.
   """
-  try:
-    with open(path, "rb") as file:
-      data = file.read(_LARGEST + 1)
-  except OSError as error:
-    raise errors.UserError(
-      f"cannot read {os.fspath(path)}: {error.strerror or error}"
-    ) from error
+  with files.opened(path) as file:
+    data = file.read(_LARGEST + 1)
   words = data.decode("iso-8859-1").split()
   wrong = [word for word in words if not re.fullmatch(r"[\w-]{1,40}", word)]
   if len(data) > _LARGEST or wrong or not words:

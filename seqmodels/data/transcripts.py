@@ -1,6 +1,7 @@
 """What the lines of a form say: the corrected part of its transcript."""
 
 import collections
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from seqmodels import errors
@@ -44,9 +45,9 @@ def form_of(line: str) -> tuple[str, int]:
     UserError: this is no line's name.
   """
   form, _, number = line.rpartition("-")
-  if not form or not (number.isascii() and number.isdigit()):
+  if not form or not re.fullmatch(r"[0-9]{1,6}", number):
     raise errors.UserError(
-      f"{line!r} is no line of the database, whose lines are called like "
+      f"{line[:80]!r} is no line of the database, whose lines are called like "
       "a01-000u-01"
     )
   return form, int(number)

@@ -240,7 +240,7 @@ class Vocabulary:
     """
     try:
       symbols = json.loads(text)["symbols"]
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
       raise errors.UserError(
         f"this is no stored vocabulary ({error}); expected JSON with a list "
         'under "symbols"'

@@ -75,32 +75,6 @@ def write_json(
   write_text(path, json.dumps(value, indent=indent, ensure_ascii=False) + "\n")
 
 
-def read_json(path: str | os.PathLike) -> dict[str, Any]:
-  """The JSON object in a file of a run folder.
-
-  Raises:
-    errors.UserError: it cannot be read, or holds something else.
-
-  >>> import tempfile
-  >>> path = pathlib.Path(tempfile.mkdtemp()) / "results.json"
-  >>> write_json(path, {"finished": True})
-  >>> read_json(path)
-  {'finished': True}
-  """
-  try:
-    value = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
-  except (OSError, ValueError, RecursionError) as error:
-    raise errors.UserError(
-      f"{path} cannot be read as JSON ({error}); restore it or choose another "
-      "--workdir"
-    ) from None
-  if not isinstance(value, dict):
-    raise errors.UserError(
-      f"{path} holds no JSON object; restore it or choose another --workdir"
-    )
-  return value
-
-
 @contextlib.contextmanager
 def writer(path: str | os.PathLike) -> Iterator[BinaryIO]:
   """A binary file that takes the name `path` when the block ends well.

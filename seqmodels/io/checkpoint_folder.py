@@ -96,7 +96,12 @@ def load(
   leaves = {name: record.leaves[name] for name in names}
   arrays, stored = {}, {}
   for name, leaf in leaves.items():
-    shape, dtype = checkpoint_arrays.storage(leaf)
+    try:
+      shape, dtype = checkpoint_arrays.storage(leaf)
+    except (TypeError, ValueError) as error:
+      raise checkpoint_record.CorruptError(
+        f"{name} is of no kind that can be stored ({error})"
+      ) from error
     if 0 in shape:
       arrays[name] = np.empty(shape, dtype)
     else:
@@ -217,8 +222,9 @@ def _load_arrays(
       loaded = ocp.load(folder, _nest(stored))
     return {name: _at(loaded, name) for name in stored}
   except Exception as error:  # orbax and tensorstore raise any of a dozen
+    # They tell of all that they were asked, by the thousand characters.
     raise checkpoint_record.CorruptError(
-      f"orbax cannot read it ({error})"
+      f"orbax cannot read it ({error!s:.200})"
     ) from error
 
 

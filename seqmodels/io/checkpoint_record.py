@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from seqmodels import errors
-from seqmodels.io import checkpoint_arrays
+from seqmodels.io import checkpoint_arrays, json_file
 
 FORMAT = 1
 NAME = "checkpoint.json"
@@ -64,7 +64,7 @@ class Record:
           f"a checkpoint has format {document['format']}; this version reads"
           f" up to {FORMAT}: use the version of the code that wrote it"
         )
-      return cls(
+      record = cls(
         step=document["step"],
         meta=document["meta"],
         leaves={
@@ -79,10 +79,30 @@ class Record:
         },
         prng=document["prng"],
       )
+      record.require_types()
+      return record
     except (ValueError, TypeError, KeyError, AttributeError) as error:
       raise CorruptError(f"{NAME} is unreadable ({error!r})") from error
     except RecursionError as error:
       raise CorruptError(f"{NAME} is nested too deeply") from error
+
+  def require_types(self) -> None:
+    """A right checksum does not make right contents.
+
+    Raises:
+      ValueError: something is not of its type.
+    """
+    good = json_file.is_whole(self.step) and self.step >= 0
+    good &= isinstance(self.meta, dict) and isinstance(self.prng, dict)
+    for leaf in self.leaves.values():
+      good &= all(json_file.is_whole(n) and n >= 0 for n in leaf.shape)
+      good &= isinstance(leaf.dtype, str) and isinstance(leaf.sha256, str)
+      good &= leaf.prng is None or isinstance(leaf.prng, str)
+      good &= isinstance(leaf.weak, bool)
+    for size, digest in self.files.values():
+      good &= json_file.is_whole(size) and isinstance(digest, str)
+    if not good:
+      raise ValueError("a member is of another type")
 
   def _document(self, *, with_files: bool) -> dict[str, Any]:
     document = dataclasses.asdict(self) | {"format": FORMAT}

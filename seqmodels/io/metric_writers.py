@@ -18,11 +18,9 @@ from typing import Any
 import jax
 import tensorboardX
 
-from seqmodels import errors
-from seqmodels.io import atomic
+from seqmodels.io import atomic, json_file
 
 METRICS = "metrics.jsonl"
-_FIELDS = {"step", "split", "name", "value"}
 
 
 class MetricWriter:
@@ -159,16 +157,25 @@ def read(path: str | os.PathLike) -> list[dict[str, Any]]:
   if not path.exists():
     return []
   try:
-    lines = path.read_text(encoding="utf-8").split("\n")
     # What follows the last newline was torn, even where it happens to parse.
-    entries = [json.loads(line) for line in lines[:-1]]
-    if not all(entry.keys() >= _FIELDS for entry in entries):
-      raise ValueError("a line lacks a field")
-    return entries
-  except (ValueError, AttributeError) as error:
-    raise errors.UserError(
-      f"{path} is damaged ({error}); restore it from a copy or remove it"
-    ) from error
+    lines = path.read_bytes().split(b"\n")[:-1]
+    entries = [json.loads(line) for line in lines]
+  except (OSError, ValueError, RecursionError) as error:
+    raise json_file.damaged(path, error) from error
+  for number, entry in enumerate(entries, start=1):
+    if not _is_metric(entry):
+      raise json_file.damaged(path, f"line {number:,} is no metric")
+  return entries
+
+
+def _is_metric(entry: Any) -> bool:
+  return (
+    isinstance(entry, dict)
+    and json_file.is_whole(entry.get("step"))
+    and all(isinstance(entry.get(key), str) for key in ("split", "name"))
+    and "value" in entry
+    and (entry["value"] is None or json_file.is_number(entry["value"]))
+  )
 
 
 def series(

@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from seqmodels.io import atomic
+from seqmodels.io import atomic, json_file
 
 PAGE = "report.md"
 
@@ -88,6 +88,28 @@ def row(
     "reference": None if reference is None else float(reference),
     "reference_source": reference_source or None,
   }
+
+
+def well_formed(rows: Iterable[Any]) -> bool:
+  """Whether tables can be made of rows that come from a file.
+
+  >>> well_formed([]), well_formed([{"name": "lstm"}])
+  (True, False)
+  """
+  return all(map(_is_row, rows))
+
+
+def _is_row(entry: Any) -> bool:
+  words = ("name", "split", "evaluation", "metric", "unit")
+  return (
+    isinstance(entry, dict)
+    and all(isinstance(entry.get(key), str) for key in words)
+    and all(json_file.is_number(entry.get(key)) for key in ("count", "seconds"))
+    and all(
+      key in entry and (entry[key] is None or json_file.is_number(entry[key]))
+      for key in ("value", "reference")
+    )
+  )
 
 
 def console_table(rows: Sequence[Mapping[str, Any]]) -> str:

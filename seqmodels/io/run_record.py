@@ -18,7 +18,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any, TextIO
 
 from seqmodels import errors
-from seqmodels.io import atomic, goodput, processes, provenance
+from seqmodels.io import atomic, goodput, json_file, processes, provenance
 
 CONFIG = "config.json"
 RUN = "run.json"
@@ -109,7 +109,7 @@ def start(
           atomic.sweep(folder)
         resumed = _settle(workdir, settings, free)
         if finished(workdir):
-          return resumed, atomic.read_json(workdir / RESULTS)
+          return resumed, json_file.read(workdir / RESULTS, rows=list)
         account = held.enter_context(
           _session(workdir, settings, command, source, age)
         )
@@ -142,11 +142,15 @@ def canonical(config: Mapping[str, Any]) -> dict[str, Any]:
   return plain
 
 
-def read_config(workdir: pathlib.Path) -> dict[str, Any]:
+def read_config(workdir: pathlib.Path, **members: type) -> dict[str, Any]:
   """The settings of an earlier run.
 
+  Args:
+    workdir: its folder.
+    members: as of `json_file.read`.
+
   Raises:
-    UserError: the folder is no run folder.
+    UserError: the folder is no run folder, or its settings are damaged.
   """
   if not (workdir / CONFIG).is_file():
     reason = f"has no {CONFIG}" if workdir.is_dir() else "does not exist"
@@ -154,7 +158,7 @@ def read_config(workdir: pathlib.Path) -> dict[str, Any]:
       f"{workdir} is no run folder: it {reason}; give the --workdir of an "
       "earlier run"
     )
-  return atomic.read_json(workdir / CONFIG)
+  return json_file.read(workdir / CONFIG, **members)
 
 
 def finished(workdir: pathlib.Path) -> bool:
@@ -198,10 +202,10 @@ def _session(
     **provenance.facts(source),
   }
   if path.exists():
-    run = atomic.read_json(path)
+    run = json_file.read(path, resumes=list)
     if session["diff"] and session["diff"] == run.get("diff"):
       session["diff"] = "that of the first start"  # or many would fill a disk
-    run.setdefault("resumes", []).append(session)
+    run["resumes"].append(session)
   else:
     run = {"seed": config.get("seed"), **session, "resumes": []}
   begun = time.monotonic()
@@ -283,7 +287,7 @@ def _settle(
 ) -> bool:
   """Makes the folder this run's own; whether it had begun before."""
   if (workdir / CONFIG).exists() and not _bare(workdir):
-    _agree(workdir, atomic.read_json(workdir / CONFIG), settings, free)
+    _agree(workdir, json_file.read(workdir / CONFIG), settings, free)
     return True
   _refuse_remains(workdir)
   (workdir / RUN).unlink(missing_ok=True)

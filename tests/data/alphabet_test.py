@@ -49,6 +49,24 @@ def test_characters_without_an_id_are_named_with_their_places():
   assert "\n" not in message
 
 
+@pytest.mark.parametrize(
+  ("symbols", "other", "collapsed"),
+  [
+    (("a", "bc"), None, ""),
+    (("a", 1), None, ""),
+    (("a", "a"), None, ""),
+    (("a",), 0, ""),
+    (("a",), None, "x"),
+    (("a",), 1, "x"),
+    (("a",), -1, "x"),
+    (("a",), "0", "x"),
+  ],
+)
+def test_what_is_no_alphabet_is_refused(symbols, other, collapsed):
+  with pytest.raises(ValueError):
+    alphabets.Alphabet(symbols, other, collapsed)
+
+
 def test_many_characters_without_an_id_are_not_all_listed():
   with pytest.raises(errors.UserError, match="and 92 more") as caught:
     GRAVES.encode("".join(map(chr, range(0x400, 0x464))))

@@ -8,6 +8,7 @@ import pathlib
 import struct
 import subprocess
 import sys
+import tracemalloc
 import zipfile
 
 import numpy as np
@@ -307,3 +308,45 @@ def test_a_whole_file_is_never_in_memory(tmp_path, folder):
   assert kept < 16 * MB
   # The file's own pages come on top: the kernel's to take back.
   assert everything < size + 16 * MB
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_what_unpacks_without_bounds_is_not_begun_with(
+  tmp_path, folder, small, method
+):
+  """A few hundred bytes of these would become as many megabytes at once."""
+  bomb = zipped(("enwik8", bytes(16 << 20)), method=method)
+  assert len(bomb) < 20_000
+  (folder / "enwik8.zip").write_bytes(bomb)
+  tracemalloc.start()
+  try:
+    with pytest.raises(errors.UserError, match="compressed in a way"):
+      load(tmp_path)
+    assert tracemalloc.get_traced_memory()[1] < 8 << 20
+  finally:
+    tracemalloc.stop()
+
+
+@pytest.mark.usefixtures("small")
+def test_an_archive_that_lists_members_without_end_is_refused(tmp_path, folder):
+  many = zipped(*((f"{'x' * 999}{i}", b"") for i in range(1_200)))
+  (folder / "enwik8.zip").write_bytes(many)
+  with pytest.raises(errors.UserError, match="its directory is too large"):
+    load(tmp_path)
+
+
+@pytest.mark.usefixtures("small")
+def test_a_member_whose_name_is_no_text_is_refused(tmp_path, folder):
+  data = zipped(("enwik\u00e9", CONTENT)).replace(
+    "\u00e9".encode(), b"\xff\xff"
+  )
+  (folder / "enwik8.zip").write_bytes(data)
+  with pytest.raises(errors.UserError, match="is no readable zip archive"):
+    load(tmp_path)
+
+
+@pytest.mark.usefixtures("small")
+def test_a_pipe_in_place_of_the_archive_is_not_waited_for(tmp_path, folder):
+  os.mkfifo(folder / "enwik8.zip")
+  with pytest.raises(errors.UserError, match="is no regular file"):
+    load(tmp_path)

@@ -16,6 +16,15 @@ def test_sha256_is_that_of_the_whole_content(tmp_path):
   assert files.sha256(tmp_path / "file") == hashlib.sha256(data).hexdigest()
 
 
+def test_a_pipe_is_not_waited_for_and_a_folder_is_no_file(tmp_path):
+  os.mkfifo(tmp_path / "pipe")
+  for path in (tmp_path / "pipe", tmp_path):
+    with pytest.raises(errors.UserError, match="it is no regular file"):
+      files.opened(path)
+  with pytest.raises(errors.UserError, match="none: No such"):
+    files.sha256(tmp_path / "none")
+
+
 def test_bytes_are_mapped_not_loaded(tmp_path):
   (tmp_path / "file").write_bytes(b"abc")
   data = files.bytes_of(tmp_path / "file")

@@ -1,5 +1,7 @@
 """The database: packed or not, parsed or kept, and the real one."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -68,6 +70,14 @@ def test_packed_and_unpacked_are_the_same(tiny_iamondb, tmp_path):
   assert other.progress[-1][0] == other.progress[-1][1]
   # The cache of the packed one is of other files.
   assert len(other.warnings) == 1
+
+
+def test_names_of_files_that_are_no_text_are_no_reason_to_stop(
+  tiny_iamondb, tmp_path
+):
+  folder = tiny_iamondb(tmp_path, packed=False) / "iamondb" / "ascii"
+  (folder / os.fsdecode(b"caf\xe9.bin")).write_bytes(b"not wanted")
+  assert len(iam_ondb.read(tmp_path).splits["trainset"]) == 4
 
 
 @pytest.mark.parametrize("packed", [True, False])

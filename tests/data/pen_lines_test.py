@@ -93,6 +93,23 @@ def test_scaling_is_over_points_in_double_precision():
   np.testing.assert_array_equal(scaling.deviation, [1, 2])
 
 
+@pytest.mark.parametrize(
+  ("mean", "deviation"),
+  [
+    ([0.0], [1.0, 1.0]),
+    ([0.0, 0.0], [1.0, 1.0, 1.0]),
+    ([0.0, float("nan")], [1.0, 1.0]),
+    ([0.0, 0.0], [1.0, 0.0]),
+    ([0.0, 0.0], [1.0, -1.0]),
+    ([0.0, 0.0], [1.0, float("inf")]),
+    ([1e99, 0.0], [1.0, 1.0]),
+  ],
+)
+def test_numbers_that_scale_nothing_are_refused(mean, deviation):
+  with pytest.raises(ValueError, match="means"):
+    Scaling.of(mean, deviation)
+
+
 def test_ink_that_does_not_vary_has_no_scaling():
   lines = PenLines.of([np.ones((3, 3))], ["a"], [""])
   with pytest.raises(errors.UserError, match="both must be above 0"):

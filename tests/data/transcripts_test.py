@@ -21,7 +21,9 @@ def test_a_transcript_has_the_part_once(data):
     transcripts.lines_of(data)
 
 
-@pytest.mark.parametrize("name", ["a01", "-01", "a01-000u", "a01-x", "a-\xb2"])
+@pytest.mark.parametrize(
+  "name", ["a01", "-01", "a01-000u", "a01-x", "a-\xb2", "a-" + "1" * 5_000]
+)
 def test_names_that_are_no_lines_are_refused(name):
   with pytest.raises(errors.UserError, match="is no line of the database"):
     transcripts.form_of(name)

@@ -81,3 +81,30 @@ def test_later_format_is_a_user_error(record, monkeypatch):
   assert json.loads(text)["format"] == 2
   with pytest.raises(errors.UserError, match=r"format 2.*reads up to 1"):
     checkpoint_record.Record.from_json(text)
+
+
+@pytest.mark.parametrize(
+  "change",
+  [
+    {"step": "3"},
+    {"step": -1},
+    {"step": True},
+    {"meta": []},
+    {"prng": None},
+    {"files": {"a": ["12", "ef"]}},
+    {"files": {"a": [12, 0]}},
+    *(
+      {"leaves": {"w": {"shape": [2], "dtype": "int8", "sha256": "", **leaf}}}
+      for leaf in (
+        {"shape": [-2]}, {"shape": ["2"]}, {"shape": "2"}, {"dtype": 0},
+        {"sha256": None}, {"prng": 5}, {"weak": "no"},
+      )
+    ),
+  ],
+)  # fmt: skip
+def test_a_right_checksum_does_not_make_right_members(record, change):
+  document = {**json.loads(record.to_json()), **change}
+  del document["sha256"]
+  document["sha256"] = checkpoint_record._sha256_json(document)
+  with pytest.raises(checkpoint_record.CorruptError, match="unreadable"):
+    checkpoint_record.Record.from_json(json.dumps(document))

@@ -1,6 +1,7 @@
 """What networks make of the same text: part of the study `ngram`."""
 
 import math
+import os
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -103,7 +104,7 @@ def add(
 def _read(study: fundamentals.Study, folder: str) -> run_folders.Run:
   named = f"config.settings.beside names {folder}"
   try:
-    run = run_folders.read(pathlib.Path(folder).expanduser())
+    run = run_folders.read(pathlib.Path(os.path.expanduser(folder)))
   except errors.UserError as error:
     raise errors.UserError(
       f"{named}: {error}; give the run folder of a language model"
@@ -124,7 +125,7 @@ def _read(study: fundamentals.Study, folder: str) -> run_folders.Run:
 
 
 def _place(path: str) -> pathlib.Path:
-  return pathlib.Path(path).expanduser().resolve()
+  return pathlib.Path(os.path.expanduser(path)).resolve()
 
 
 def _scores(run: run_folders.Run) -> list[report.Row]:

@@ -1,5 +1,6 @@
 """Given continuations of a prefix, scored by n-grams and by a network."""
 
+import os
 import pathlib
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -49,7 +50,7 @@ def given(settings: Any) -> Given:
     place = "config.settings.continuations"
   else:
     place = settings.continuations_file
-    path = pathlib.Path(place).expanduser()
+    path = pathlib.Path(os.path.expanduser(place))
     try:
       lines = path.read_bytes().decode("utf-8").splitlines()
     except OSError as error:
@@ -100,7 +101,7 @@ def networks(settings: Any) -> list[Reader]:
   if not settings.restore:
     return []
   trained = earlier_runs.reload(settings.restore)
-  folder = pathlib.Path(settings.restore).expanduser().resolve().name
+  folder = pathlib.Path(os.path.expanduser(settings.restore)).resolve().name
   return [
     Reader(
       f"network {folder} (step {trained.step:,})",

@@ -57,7 +57,9 @@ for devices, shards in ((8, 2), (8, 1), (4, 1), (2, 1), (1, 1)):
     return after, np.asarray(metrics.nats).tolist()
   after, fresh[name] = go_on(create(shardings))
   sizes[name] = {
-    "rows": sorted({s.data.shape[0] for s in after.carry[0].h.addressable_shards}),
+    "rows": sorted({
+      s.data.shape[0] for s in after.carry[0].h.addressable_shards
+    }),
     "kernel": sorted({
       s.data.shape
       for tree in (after.params, after.opt_state[1][0].mu)

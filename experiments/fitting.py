@@ -159,6 +159,9 @@ def train(
     start, memory, tally = starting_point(setup, saved)
     first = int(start.step)
     _announce(setup, first)
+    if processes.several():
+      processes.meet()
+      sharding.connect(setup.mesh)
     train_steps = step.make_train_steps(
       task.model,
       setup.optimizer,

@@ -36,6 +36,8 @@ import jax
 from seqmodels import errors
 from seqmodels.io import interruption, metric_writers, report
 
+DISTRIBUTED = True
+
 
 def run(config, workdir, data_dir):
   if config.mood == "crash":
@@ -175,21 +177,19 @@ def free_port():
     return probe.getsockname()[1]
 
 
-def test_of_two_processes_one_writes_and_both_end(here):
+def start_two(here, *arguments):
   common = {
     "JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{free_port()}",
     "JAX_NUM_PROCESSES": "2",
   }
-  processes = [
-    start(
-      here,
-      "--config=page.py:smoke",
-      "--distributed",
-      JAX_PROCESS_ID=str(index),
-      **common,
-    )
-    for index in range(2)
+  return [
+    start(here, "--distributed", *arguments, JAX_PROCESS_ID=str(n), **common)
+    for n in range(2)
   ]
+
+
+def test_of_two_processes_one_writes_and_both_end(here):
+  processes = start_two(here, "--config=page.py:smoke")
   ends = [process.communicate(timeout=250) for process in processes]
   assert [process.returncode for process in processes] == [0, 0], ends
   assert "counting" in ends[0][0]
@@ -197,3 +197,53 @@ def test_of_two_processes_one_writes_and_both_end(here):
   record = read(here / "runs" / "page-smoke" / "run.json")
   assert record["processes"] == 2
   assert record["resumes"] == []
+
+
+def test_a_signal_to_the_second_process_stops_both_at_one_step(here):
+  command = (
+    *("--config=page.py", "--workdir=w"),
+    *("--config.mood=slow", "--config.goal=1000"),
+  )
+  first, second = start_two(here, *command)
+  assert second.stdout.readline() == "step 1\n"
+  second.send_signal(signal.SIGTERM)
+  ends = [process.communicate(timeout=250) for process in (first, second)]
+  assert [first.returncode, second.returncode] == [143, 143], ends
+  for _, err in ends:
+    assert "the state is saved, the same command resumes" in err.splitlines()[-1]
+  reached = [int((here / "w" / f"count{n}").read_text()) for n in ("", 1)]
+  assert reached[0] == reached[1] < 1000
+  record = read(here / "w" / "run.json")
+  assert record["outcome"] == "interrupted by SIGTERM"
+
+
+def test_processes_that_never_meet_give_up_with_a_sentence(here):
+  code = (
+    "from experiments import machine; machine.join(patience=3)"
+  )
+  done = subprocess.run(
+    [sys.executable, "-c", code],
+    cwd=PROJECT,
+    env={
+      **os.environ,
+      "JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{free_port()}",
+      "JAX_NUM_PROCESSES": "2",
+      "JAX_PROCESS_ID": "1",
+    },
+    capture_output=True,
+    text=True,
+    timeout=250,
+    check=False,
+  )
+  assert done.returncode == 3
+  assert "did not all meet within 3 seconds at 127.0.0.1:" in done.stderr
+  assert done.stderr.count("\n") == 1
+
+
+def test_what_one_process_does_alone_refuses_to_be_distributed(here):
+  path = here / "outside" / "counting.py"
+  path.write_text(EXPERIMENT.replace("DISTRIBUTED = True", ""))
+  processes = start_two(here, "--config=page.py:smoke")
+  ends = [process.communicate(timeout=250) for process in processes]
+  assert processes[0].returncode == 2, ends
+  assert "outside.counting is one process's work, here are 2" in ends[0][1]

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -131,10 +131,12 @@ def _copy(name: str, leaf: Any) -> Any:
       return jax.device_put(leaf, leaf.sharding, may_alias=False)
     # Each process may hold a part only. One leaf at a time is whole on the
     # devices, which may have no room for more.
-    spread = jax.jit(jnp.copy, out_shardings=_replicated(leaf.sharding))(leaf)
-    whole = spread.addressable_data(0)
-    small = _is_key(leaf) or leaf.weak_type
-    return whole if small else np.asarray(whole)
+    if _is_key(leaf):
+      data = _gathered(jax.random.key_data, leaf)
+      impl = str(jax.random.key_impl(leaf))
+      return jax.random.wrap_key_data(jnp.asarray(data), impl=impl)
+    whole = _gathered(jnp.copy, leaf)
+    return whole if leaf.weak_type else np.asarray(whole)
   array = np.array(leaf, order="C")
   if array.dtype.kind in "OUSMm" or array.dtype.names:
     raise TypeError(
@@ -142,6 +144,13 @@ def _copy(name: str, leaf: Any) -> Any:
       " and random keys only"
     )
   return array
+
+
+def _gathered(compute: Callable[[Any], Any], leaf: jax.Array) -> jax.Array:
+  everywhere = _replicated(leaf.sharding)
+  found = jax.jit(compute, out_shardings=everywhere)(leaf)
+  local: jax.Array = found.addressable_data(0)
+  return local
 
 
 def _rebuild_leaf(like: Any, array: np.ndarray, saved: Description) -> Any:

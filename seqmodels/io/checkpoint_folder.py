@@ -20,6 +20,7 @@ from typing import Any
 
 import jax
 import numpy as np
+import orbax.checkpoint as orbax
 from orbax.checkpoint import v1 as ocp
 
 from seqmodels.io import (
@@ -202,14 +203,33 @@ def _save_arrays(folder: pathlib.Path, arrays: dict[str, np.ndarray]) -> None:
   # has better work than to try: half the time for a tenth more disk.
   context.memory_options.deepcopy_host_arrays = False
   context.array_options.saving.use_compression = False
+  save = ocp.save if jax.process_count() == 1 else _save_alone
   try:
     with context:
-      ocp.save(folder, _nest(stored))
+      save(folder, _nest(stored))
   except ValueError as error:
     code = re.search(r"os_error_code='(\d+)'", str(error))
     if not code:
       raise
     raise OSError(int(code[1]), os.strerror(int(code[1]))) from error
+
+
+def _save_alone(folder: pathlib.Path, tree: dict[str, Any]) -> None:
+  """As `ocp.save`, which would have all processes agree on the folder first."""
+  here = jax.process_index()
+  alone = orbax.options.MultiprocessingOptions(
+    primary_host=here,
+    active_processes={here},
+    barrier_sync_key_prefix=f"process{here}",
+  )
+  handler = orbax.CompositeCheckpointHandler(
+    state=orbax.PyTreeCheckpointHandler(
+      use_compression=False, multiprocessing_options=alone
+    ),
+    composite_options=orbax.CompositeOptions(multiprocessing_options=alone),
+  )
+  with orbax.Checkpointer(handler, multiprocessing_options=alone) as writer:
+    writer.save(folder, orbax.args.Composite(state=orbax.args.PyTreeSave(tree)))
 
 
 def _load_arrays(

@@ -8,9 +8,11 @@ recurrent network can afford: a product divided over devices would have to talk
 at every position of the sequence.
 """
 
+import functools
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
@@ -136,6 +138,23 @@ def whole(tree: Tree) -> Tree:
     return jax.device_put(gather(leaf).addressable_data(0), here)
 
   return jax.tree.map(one, tree)
+
+
+def connect(mesh: Mesh) -> None:
+  """Has all devices of a mesh talk once, along each of its axes and all.
+
+  Processes that first do so in a training step come to it when they have
+  compiled it, which may lie further apart than they wait for each other then.
+  """
+  ones = jax.jit(
+    lambda: jnp.ones(mesh.devices.shape, jnp.int32),
+    out_shardings=NamedSharding(mesh, PartitionSpec(*AXES)),
+  )()
+  for axes in ((0,), (1,), (0, 1)):
+    add = jax.jit(
+      functools.partial(jnp.sum, axis=axes), out_shardings=everywhere(mesh)
+    )
+    add(ones).block_until_ready()
 
 
 def gathering(

@@ -118,6 +118,10 @@ def test_kept_programs_compute_the_same_bits(tmp_path):
 @pytest.mark.parametrize(
   ("variables", "words"),
   [
+    (
+      {"JAX_COORDINATOR_ADDRESS": "node1"},
+      "JAX_COORDINATOR_ADDRESS is 'node1'; it must be host:port",
+    ),
     ({"JAX_NUM_PROCESSES": "two"}, "JAX_NUM_PROCESSES is 'two'; it must be"),
     ({"JAX_NUM_PROCESSES": "0"}, "JAX_NUM_PROCESSES is '0'; it must be"),
     ({"JAX_PROCESS_ID": "-1"}, "JAX_PROCESS_ID is '-1'; it must be"),
@@ -127,7 +131,7 @@ def test_kept_programs_compute_the_same_bits(tmp_path):
     ),
   ],
 )
-def test_numbers_of_processes_that_cannot_be_are_refused(
+def test_processes_that_cannot_be_are_refused(
   monkeypatch, variables, words
 ):
   for name, value in variables.items():

@@ -2,16 +2,14 @@
 
 import pathlib
 import sys
-from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-import optax
 from jax.sharding import Mesh
 from ml_collections import config_dict
 
-from experiments import assembly, course, timed_training
+from experiments import timed_training, training_setup
 from seqmodels import errors, trees
 from seqmodels.io import (
   checkpoints,
@@ -24,8 +22,6 @@ from seqmodels.io import report as reports
 from seqmodels.regularization import adaptive_weight_noise
 from seqmodels.training import (
   loop,
-  objective,
-  regularizers,
   sharding,
   state,
   step,
@@ -41,119 +37,14 @@ class Fitted(NamedTuple):
   posterior: adaptive_weight_noise.Posterior | None  # at the end, if there is
 
 
-class Validation(NamedTuple):
-  """A score on the validation split."""
-
-  loss: float  # nats a position: what is compared from one to the next
-  figures: Mapping[str, float]  # by metric
-  note: str  # what it was scored on
-
-
-class Task(NamedTuple):
-  """What is trained, on what, and how it is told of.
-
-  Attributes:
-    model: with `init(key)` and `initial_carry(batch)`.
-    losses: what a step minimises.
-    course: the training data as a plan of steps.
-    positions: scored in one pass over the training data.
-    named: metric of a report on training, and its value of (nats, positions).
-    speed: what goes by in a second, such as "tokens".
-    identity: what weights must have been trained on, kept with each of them.
-    check: refuses a checkpoint whose identity is another, by its (record,
-      folder).
-    restored: the weights that `config.restore` names, given their shapes.
-    validate: `(weights, check) -> Validation`; `check` is called now and then.
-    facts: lines that say what is about to begin; the model's parameters are
-      counted here.
-    name: of the model.
-  """
-
-  model: Any
-  losses: objective.Losses
-  course: course.Course
-  positions: int
-  named: tuple[str, Callable[[float, int], float]]
-  speed: str
-  identity: Mapping[str, str]
-  check: Callable[[Mapping[str, Any], pathlib.Path], None]
-  restored: Callable[[Any], Any]
-  validate: Callable[[Any, Callable[[], None]], Validation]
-  facts: tuple[str, str]  # of the data, of a step
-  name: str
-
-
-class Setup(NamedTuple):
-  """All parts of a training that its settings decide."""
-
-  config: config_dict.ConfigDict
-  workdir: pathlib.Path
-  task: Task
-  regularizer: regularizers.Regularizer
-  optimizer: optax.GradientTransformation
-  mesh: Mesh
-
-  def fresh(self, shardings: Any = None) -> state.TrainState:
-    """The state before the first step."""
-    return state.create(
-      self.task.model,
-      self.optimizer,
-      batch=self.config.training.batch,
-      seed=self.config.seed,
-      wrap=self.regularizer.wrap,
-      shardings=shardings,
-    )
-
-  @property
-  def shapes(self) -> state.TrainState:
-    """Names, shapes and dtypes of a state, without its memory."""
-    return jax.eval_shape(self.fresh)
-
-  @property
-  def shardings(self) -> Any:
-    """Where each array of a state lies."""
-    return sharding.state_shardings(self.mesh, self.shapes)
-
-  @property
-  def weights(self) -> Any:
-    """Names, shapes and dtypes of the weights that are evaluated."""
-    return jax.eval_shape(self.regularizer.weights, self.shapes.params)
-
-
-def prepare(
-  config: config_dict.ConfigDict, workdir: pathlib.Path, task: Task
-) -> Setup:
-  """The parts of a training, nothing of it begun."""
-  return Setup(
-    config,
-    workdir,
-    task,
-    assembly.build_regularizer(config, task.positions),
-    assembly.build_optimizer(config, task.course.plan.total),
-    mesh_of(config),
-  )
-
-
-def mesh_of(config: config_dict.ConfigDict) -> Mesh:
-  """The devices that `config.training` is spread over.
-
-  Raises:
-    UserError: it does not spread evenly.
-  """
-  training = config.training
-  return sharding.device_mesh(
-    training.batch, model_shards=training.model_shards
-  )
-
-
 def train(
   config: config_dict.ConfigDict,
   workdir: pathlib.Path,
-  task: Task,
+  task: training_setup.Task,
   signals: interruption.Interruption,
 ) -> Fitted:
   """Trains from the newest checkpoint, a named run, or from scratch."""
-  setup = prepare(config, workdir, task)
+  setup = training_setup.prepare(config, workdir, task)
   plan = task.course.plan
   with checkpoints.Checkpoints(workdir / "checkpoints") as saved:
     start, memory, tally = starting_point(setup, saved)
@@ -215,7 +106,7 @@ class Tally:
 
 
 def starting_point(
-  setup: Setup, saved: checkpoints.Checkpoints
+  setup: training_setup.Setup, saved: checkpoints.Checkpoints
 ) -> tuple[state.TrainState, stopping.Stopping, Tally]:
   """Own checkpoint first, then the run named by `restore`, then scratch."""
   shardings = setup.shardings
@@ -245,7 +136,7 @@ def starting_point(
   return fresh, memory, tally
 
 
-def _restored(setup: Setup) -> Any:
+def _restored(setup: training_setup.Setup) -> Any:
   """The weights of the run that `config.restore` names."""
   found: list[Any] = []
 
@@ -268,7 +159,7 @@ def _save(
   now: state.TrainState,
   memory: stopping.Stopping,
   tally: Tally,
-  task: Task,
+  task: training_setup.Task,
 ) -> None:
   recorded = memory._asdict()
   if recorded["best"] == float("inf"):
@@ -285,7 +176,7 @@ def _save(
 
 
 def callbacks_of(
-  setup: Setup,
+  setup: training_setup.Setup,
   tally: Tally,
   saved: checkpoints.Checkpoints,
   metrics: metric_writers.MetricWriter,
@@ -341,7 +232,7 @@ def callbacks_of(
   def scored(trained: Any, at: int) -> float | None:
     weights = sharding.whole(regularizer.weights(trained))
     try:
-      found = Validation(
+      found = training_setup.Validation(
         *processes.from_first(lambda: task.validate(weights, signals.check))
       )
     except errors.Interrupted as error:
@@ -373,7 +264,7 @@ def callbacks_of(
   )
 
 
-def _announce(setup: Setup, first: int) -> None:
+def _announce(setup: training_setup.Setup, first: int) -> None:
   """What is about to happen, before the first compilation's silence."""
   if not processes.is_first():
     return

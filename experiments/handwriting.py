@@ -10,6 +10,7 @@ from experiments import (
   pen_pages,
   pen_scoring,
   pen_task,
+  training_setup,
 )
 from seqmodels.io import interruption, processes, report
 
@@ -35,7 +36,7 @@ def run(
     UserError, RunError: see `seqmodels.errors`.
   """
   with interruption.Interruption() as signals:
-    fitting.mesh_of(config)
+    training_setup.mesh_of(config)
     data = pen_assembly.load(config, data_dir, signals)
     network = pen_assembly.build_network(config, data.alphabet.size)
     task = pen_task.task(config, data, network)

@@ -15,6 +15,7 @@ from experiments import (
   sampled_text,
   scoring,
   text_task,
+  training_setup,
 )
 from seqmodels.io import interruption, processes
 from seqmodels.io import report as reports
@@ -45,7 +46,7 @@ def run(
   with interruption.Interruption() as signals:
     tokens = assembly.load_tokens(config, data_dir)
     course.plan(config, tokens)  # what it refuses leaves no trace
-    fitting.mesh_of(config)
+    training_setup.mesh_of(config)
     network = assembly.build_predictor(config, tokens.vocabulary.size)
     processes.from_first(lambda: assembly.settle_data(workdir, tokens))
     task = text_task.task(config, tokens, network)

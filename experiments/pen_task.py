@@ -1,11 +1,11 @@
-"""Handwriting as something to be trained: `fitting.Task` of lines of ink."""
+"""Handwriting as something to be trained: a `Task` of lines of ink."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from ml_collections import config_dict
 
-from experiments import course, fitting, pen_assembly, pen_runs
+from experiments import course, pen_assembly, pen_runs, training_setup
 from seqmodels.data import handwriting as handwritings
 from seqmodels.data import pen_batches, pen_chunks, pen_lines
 from seqmodels.evaluation import handwriting as evaluation
@@ -21,7 +21,7 @@ def task(
   config: config_dict.ConfigDict,
   data: handwritings.Handwriting,
   network: pen_network.PenNetwork,
-) -> fitting.Task:
+) -> training_setup.Task:
   """A network that learns to move a pen.
 
   Args:
@@ -35,11 +35,13 @@ def task(
   pen = pen_assembly.pen_of(data)
   stream = _stream(config, data, network)
 
-  def validate(weights: Any, check: Callable[[], None]) -> fitting.Validation:
+  def validate(
+    weights: Any, check: Callable[[], None]
+  ) -> training_setup.Validation:
     found = evaluate(
       config, data, network, weights, "valid", callback=lambda done: check()
     )
-    return fitting.Validation(
+    return training_setup.Validation(
       found.nats_per_point,
       {
         "nats_per_sequence": found.nats_per_sequence,
@@ -53,7 +55,7 @@ def task(
     f"{name} {len(lines):,} lines of {len(lines.points):,} points"
     for name, lines in data.splits.items()
   )
-  return fitting.Task(
+  return training_setup.Task(
     model=network,
     losses=pen_objective.of_points,
     course=course.laid_out(config, stream),

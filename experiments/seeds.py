@@ -16,7 +16,13 @@ import jax
 from ml_collections import config_dict
 
 import experiments
-from experiments import assembly, fitting, text_task, timed_training
+from experiments import (
+  assembly,
+  fitting,
+  text_task,
+  timed_training,
+  training_setup,
+)
 from seqmodels import errors, trees
 from seqmodels.io import (
   checkpoints,
@@ -159,7 +165,7 @@ def train_together(
     tokens = assembly.load_tokens(config, data_dir)
     network = assembly.build_predictor(config, tokens.vocabulary.size)
     setups = [
-      fitting.prepare(c, folder, text_task.task(c, tokens, network))
+      training_setup.prepare(c, folder, text_task.task(c, tokens, network))
       for c, folder in members
     ]
     weights = trees.count_parameters(setups[0].weights)

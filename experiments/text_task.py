@@ -1,11 +1,11 @@
-"""Language modelling as something to be trained: `fitting.Task` of a corpus."""
+"""Language modelling as something to be trained: a `Task` of a corpus."""
 
 from collections.abc import Callable
 from typing import Any
 
 from ml_collections import config_dict
 
-from experiments import assembly, course, earlier_runs, fitting, phases
+from experiments import assembly, course, earlier_runs, phases, training_setup
 from seqmodels.data import corpus
 from seqmodels.evaluation import static
 from seqmodels.models import predictor as predictors
@@ -16,7 +16,7 @@ def task(
   config: config_dict.ConfigDict,
   tokens: corpus.Tokens,
   network: predictors.Predictor,
-) -> fitting.Task:
+) -> training_setup.Task:
   """A network that learns to predict a corpus.
 
   Args:
@@ -40,7 +40,9 @@ def task(
   def score(nats: float, count: int) -> float:
     return phases.score(unit.metric, nats, count)
 
-  def validate(weights: Any, check: Callable[[], None]) -> fitting.Validation:
+  def validate(
+    weights: Any, check: Callable[[], None]
+  ) -> training_setup.Validation:
     found = static.evaluate(
       network,
       weights,
@@ -48,7 +50,7 @@ def task(
       streams=settings.validation_streams,
       callback=lambda done, total: check(),
     )
-    return fitting.Validation(
+    return training_setup.Validation(
       found.nats_per_symbol,
       {
         unit.metric: score(found.nats, found.count),
@@ -60,7 +62,7 @@ def task(
   sizes = ", ".join(
     f"{name} {len(ids):,}" for name, ids in tokens.splits.items()
   )
-  return fitting.Task(
+  return training_setup.Task(
     model=network,
     losses=objective.of_symbols,
     course=course.plan(config, tokens),

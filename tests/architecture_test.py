@@ -71,7 +71,7 @@ ONLY_IN = {
   "fsspec": ["data/download"],
   "aiohttp": ["data/download"],
   "defusedxml": ["data/ink_xml"],
-  "orbax": ["io/checkpoint*"],
+  "orbax": ["io/checkpoint*", "io/processes"],
   "matplotlib": ["io/canvas"],
 }
 

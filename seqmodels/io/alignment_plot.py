@@ -1,7 +1,6 @@
 """Where in the text the window looks while the pen writes."""
 
 import numpy as np
-from matplotlib import colors
 
 from seqmodels import errors
 from seqmodels.io import canvas, ink_plot
@@ -75,7 +74,7 @@ def alignment(
       aspect="auto",
       cmap="magma",
       # By the root: when the window moves on, it is many times as bright.
-      norm=colors.PowerNorm(0.5, vmin=0, vmax=float(phi.max()) or 1.0),
+      norm=canvas.by_root(float(phi.max()) or 1.0),
       interpolation="nearest",
     )
     axes.set_yticks(range(len(names)), names, fontsize=7, parse_math=False)

@@ -14,9 +14,11 @@ in the run folder has medians, quartiles, ratios and memory:
  - the same of the network of handwriting prediction, in points of ink;
  - dynamic evaluation with momentum, one stream.
 
-The peers are `flax.linen.RNN(OptimizedLSTMCell)`, `torch.nn.LSTM` (install it
-with `pip install -e '.[bench]'`; where it is missing its rows are, too), and on
-an NVIDIA GPU cuDNN through `jax.experimental.rnn`. They have no peepholes, so
+The peers are `flax.linen.RNN(OptimizedLSTMCell)`; of a layer also
+`flax.nnx.RNN(OptimizedLSTMCell)` and the plain scan that Keras' JAX backend
+runs; `torch.nn.LSTM` (install it with `pip install -e '.[bench]'`; where it is
+missing its rows are, too); and on an NVIDIA GPU cuDNN through
+`jax.experimental.rnn`. They have no peepholes, so
 ours is compared without; with peepholes it has a row of its own.
 
 A ratio is how many times faster ours is than the peer in the row's name. Run it
@@ -38,7 +40,7 @@ def get_config(arg: str = "") -> config_dict.ConfigDict:
     {
       "experiment": "benchmark",
       "seed": 0,
-      "peers": ("flax", "torch", "cudnn"),
+      "peers": ("flax", "nnx", "scan", "torch", "cudnn"),
       "precisions": ("float32", "bfloat16"),
       # Rounds of a contest: at least so many, and for so many seconds.
       "repeats": 10,

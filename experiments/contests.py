@@ -11,7 +11,9 @@ from experiments import (
   cudnn_peer,
   flax_peer,
   layer_work,
+  nnx_peer,
   pen_contest,
+  scan_peer,
   text_work,
   torch_peer,
 )
@@ -20,8 +22,16 @@ from seqmodels.models import predictor as predictors
 
 PEERS = {
   "flax": flax_peer.NAME,
+  "nnx": nnx_peer.NAME,
+  "scan": scan_peer.NAME,
   "torch": torch_peer.NAME,
   "cudnn": cudnn_peer.NAME,
+}
+# Those written in JAX: a layer over a task, in any precision.
+LAYERS: dict[str, Callable[..., layer_work.Layer]] = {
+  "flax": flax_peer.layer,
+  "nnx": nnx_peer.layer,
+  "scan": scan_peer.layer,
 }
 PEEPHOLES = contest.PEEPHOLES
 Setting = contest.Setting
@@ -172,11 +182,8 @@ def every(
 
 def layers(shared: Setting, given: layer_work.Task) -> list[Made]:
   """Every library's layer in every precision, over one task."""
-  makers: dict[str, Callable[..., layer_work.Layer]] = {
-    contest.OURS: layer_work.ours
-  }
-  if "flax" in shared.peers:
-    makers[flax_peer.NAME] = flax_peer.layer
+  makers = {contest.OURS: layer_work.ours}
+  makers |= {PEERS[n]: LAYERS[n] for n in shared.peers if n in LAYERS}
   made = []
   for precision in shared.precisions:
     dtype = layer_work.operands(precision)

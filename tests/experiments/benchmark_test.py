@@ -19,8 +19,10 @@ from experiments import (
   cudnn_peer,
   flax_peer,
   layer_work,
+  nnx_peer,
   pen_contest,
   resident_memory,
+  scan_peer,
   text_work,
   timing,
   torch_peer,
@@ -89,8 +91,15 @@ def assert_same(found, expected, tolerance):
     (flax_peer.layer, 1e-6),
     (lambda task: flax_peer.layer(task, dtype=jnp.bfloat16), 2e-2),
     (lambda task: flax_peer.layer(task, chunk=2), 1e-6),
+    (nnx_peer.layer, 1e-6),
+    (lambda task: nnx_peer.layer(task, dtype=jnp.bfloat16), 2e-2),
+    (scan_peer.layer, 1e-6),
+    (lambda task: scan_peer.layer(task, dtype=jnp.bfloat16), 2e-2),
   ],
-  ids=["ours", "bfloat16", "chunks", "flax", "flax-bfloat16", "flax-chunks"],
+  ids=[
+    *("ours", "bfloat16", "chunks", "flax", "flax-bfloat16", "flax-chunks"),
+    *("nnx", "nnx-bfloat16", "scan", "scan-bfloat16"),
+  ],
 )
 def test_a_layer_gives_the_outputs_and_gradients_of_a_plain_scan(
   make, tolerance, given, expected

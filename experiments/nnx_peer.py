@@ -1,8 +1,8 @@
 """Flax's newer LSTM, `flax.nnx.RNN(OptimizedLSTMCell)`, as a peer.
 
-Used functionally: the module is split once into graph, weights and the rest, and
-merged again inside the compiled function. In bfloat16 weights and inputs are
-cast before the loop, as in `flax_peer`.
+Used functionally: the module is split once into graph, weights and the rest,
+and merged again inside the compiled function. In bfloat16 weights and inputs
+are cast before the loop, as in `flax_peer`.
 """
 
 from typing import Any

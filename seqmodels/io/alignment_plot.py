@@ -73,8 +73,8 @@ def alignment(
       extent=(0, len(phi), len(names) - 0.5, -0.5),
       aspect="auto",
       cmap="magma",
-      vmin=0,
-      vmax=float(phi.max()) or 1.0,
+      # By the root: when the window moves on, it is many times as bright.
+      norm=canvas.by_root(float(phi.max()) or 1.0),
       interpolation="nearest",
     )
     axes.set_yticks(range(len(names)), names, fontsize=7, parse_math=False)

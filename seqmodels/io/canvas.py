@@ -154,3 +154,10 @@ def label(name: str) -> str:
   ('bits per character', 'perplexity')
   """
   return LABELS.get(name, name.replace("_", " "))
+
+
+def by_root(most: float) -> Any:
+  """Colours from 0 to `most` by the square root, so that faint values show."""
+  from matplotlib import colors
+
+  return colors.PowerNorm(0.5, vmin=0, vmax=most)

@@ -38,7 +38,7 @@ _KINDS = {
   bool: "true or false",
   int: "a whole number",
   float: "a number",
-  tuple: "a comma-separated list",
+  tuple: "a comma-separated list, or one in quotes: \"('a', 'b')\"",
 }
 
 

@@ -40,8 +40,10 @@ def broken(text: str, width: int) -> list[str]:
     )
   lines: list[str] = []
   for paragraph in re.split(r"\n\s*\n", text.strip()):
-    lines += textwrap.wrap(
+    wrapped = textwrap.wrap(
       " ".join(paragraph.split()), width, break_on_hyphens=False
     )
+    # Before a word that it cuts, textwrap leaves a space that fills the line.
+    lines += [line.rstrip() for line in wrapped]
     lines.append("")
   return lines[:-1]

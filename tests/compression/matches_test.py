@@ -18,6 +18,7 @@ def test_a_match_predicts_what_came_before_in_any_stream(alone):
   assert found[-20:].mean() < 4.6  # One of two streams costs next to nothing.
 
 
+@pytest.mark.usefixtures("optimized")
 def test_a_match_never_reads_what_is_not_written_yet(alone):
   expert = matches.create(least=2, bits=8, size=256)
   # Equal streams: each candidate is where the other one stands this moment.

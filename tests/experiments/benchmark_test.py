@@ -222,7 +222,7 @@ def test_a_peer_that_computes_something_else_is_not_timed(part, monkeypatch):
     found = found._replace(**{part: 1.001 * getattr(found, part)})
     return made._replace(answer=lambda: found)
 
-  monkeypatch.setattr(flax_peer, "layer", wrong)
+  monkeypatch.setitem(contests.LAYERS, "flax", wrong)
   with pytest.raises(errors.RunError, match=r"lies 0\.001 from ours"):
     agreement.check(contests.Setting(0, ("float32",), ("flax",)))
 

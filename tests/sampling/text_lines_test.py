@@ -1,7 +1,7 @@
 """Texts in lines: nothing lost, nothing too long."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from seqmodels import errors
@@ -12,6 +12,7 @@ TEXTS = st.text("ab -.\n\t", min_size=1, max_size=80).filter(str.strip)
 
 @settings(deadline=None)
 @given(text=TEXTS, width=st.integers(1, 30))
+@example(text="aaaaa aaa", width=2)
 def test_every_character_is_kept_and_no_line_is_too_long(text, width):
   lines = text_lines.broken(text, width)
   assert "".join("".join(lines).split()) == "".join(text.split())

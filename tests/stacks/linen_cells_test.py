@@ -100,6 +100,7 @@ def test_carries_have_the_form_of_flax(name):
   assert h.shape == (BATCH, FEATURES)
 
 
+@pytest.mark.usefixtures("optimized")
 @pytest.mark.parametrize("name", SHELLS)
 def test_in_rnn_they_are_the_fused_sequence(name):
   shell, cell = SHELLS[name]

@@ -24,7 +24,7 @@ from typing import Any
 import jax
 from ml_collections import config_dict
 
-from configs import common, handwriting_prediction, handwriting_synthesis
+from configs import common, handwriting_synthesis
 from configs import compression as compression_page
 from experiments import exit_codes, killed_runs
 from seqmodels import errors
@@ -58,15 +58,13 @@ def noise() -> config_dict.ConfigDict:
 def ink() -> config_dict.ConfigDict:
   """A network that writes a text with a made-up pen."""
   config = handwriting_synthesis.get_config("quickstart,smoke")
-  return _pen(config)
-
-
-def strokes() -> config_dict.ConfigDict:
-  """A network that predicts a made-up pen, over whole lines."""
-  config = handwriting_prediction.get_config("quickstart,smoke")
-  config.training.points = 0
+  config.data.limit = 8
+  config.training.update(
+    epochs=100.0, max_steps=48, checkpoint_every=4, evaluations_per_epoch=1
+  )
   config.regularization.weight_noise = 0.05
-  return _pen(config)
+  config.sample.update(biases=(0.5,), statistics=0)
+  return config
 
 
 def compression() -> config_dict.ConfigDict:
@@ -80,7 +78,6 @@ TRAININGS: dict[str, Callable[[], config_dict.ConfigDict]] = {
   "text": text,
   "noise": noise,
   "ink": ink,
-  "strokes": strokes,
   "compression": compression,
 }
 
@@ -94,15 +91,6 @@ def _small(config: config_dict.ConfigDict) -> config_dict.ConfigDict:
   )  # fmt: skip
   config.evaluation.update(train_symbols=500)
   config.baselines.update(ngram_order=3, compressors=False)
-  return config
-
-
-def _pen(config: config_dict.ConfigDict) -> config_dict.ConfigDict:
-  config.data.limit = 8
-  config.training.update(
-    epochs=100.0, max_steps=48, checkpoint_every=4, evaluations_per_epoch=1
-  )
-  config.sample.update(biases=(0.5,), statistics=0)
   return config
 
 

@@ -1,5 +1,6 @@
 """Files read with bounds and written whole or not at all."""
 
+import errno
 import hashlib
 import io
 import mmap
@@ -132,6 +133,7 @@ def write_pieces(path: str | os.PathLike[str], data: Iterable[bytes]) -> None:
     data: its pieces in order; if giving them raises, nothing is left of them.
 
   Raises:
+    RunError: the disk is full.
     UserError: the folder cannot be made or written to.
   """
   target = pathlib.Path(path)
@@ -139,7 +141,7 @@ def write_pieces(path: str | os.PathLike[str], data: Iterable[bytes]) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     # The same folder: a rename is atomic only within one file system.
     handle, temporary = tempfile.mkstemp(
-      dir=target.parent, prefix=f".{target.name}."
+      dir=target.parent, prefix=".incomplete-"
     )
     try:
       with os.fdopen(handle, "wb") as file:
@@ -154,7 +156,8 @@ def write_pieces(path: str | os.PathLike[str], data: Iterable[bytes]) -> None:
       os.unlink(temporary)
       raise
   except OSError as error:
-    raise errors.UserError(
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    raise (errors.RunError if full else errors.UserError)(
       f"cannot write {target}: {error.strerror or error}; free space or choose "
       "a folder you may write to"
     ) from error

@@ -32,6 +32,7 @@ from seqmodels.io import (
 INCOMPLETE = ".incomplete"
 REPLACED = ".replaced"
 REMOVED = ".removed"
+_ATTEMPTS = 3  # to save, where a clock jumped
 
 
 def write(
@@ -53,12 +54,9 @@ def write(
   record = checkpoint_record.Record(step, meta, descriptions, {}, prng)
   if _holds(folder, record.fingerprint):
     return
-  staging = folder.with_name(folder.name + INCOMPLETE)
   try:
     with atomic.refusals(folder):
-      remove_tree(staging)
-      _save_arrays(staging, arrays)
-      _commit(staging, folder, record)
+      _commit(_stage(folder, arrays), folder, record)
   except BaseException:
     with contextlib.suppress(OSError):
       clean(folder)
@@ -194,6 +192,22 @@ def _commit(
   os.rename(staging, folder)
   atomic.sync_folder(folder.parent)
   remove_tree(replaced)
+
+
+def _stage(folder: pathlib.Path, arrays: dict[str, np.ndarray]) -> pathlib.Path:
+  """Saves arrays beside `folder`, under the name that is returned."""
+  for attempt in range(_ATTEMPTS):
+    staging = folder.with_name(f"{folder.name}{INCOMPLETE}{attempt or ''}")
+    remove_tree(staging)
+    try:
+      _save_arrays(staging, arrays)
+    except TimeoutError:
+      # Orbax goes by the clock on the wall: a jump looks like a long wait.
+      if attempt + 1 == _ATTEMPTS:
+        raise
+    else:
+      break
+  return staging
 
 
 def _save_arrays(folder: pathlib.Path, arrays: dict[str, np.ndarray]) -> None:

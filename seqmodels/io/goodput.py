@@ -23,9 +23,12 @@ from seqmodels.io import progress
 
 # In the order in which they are told; what a run is for comes first.
 PRODUCTIVE = ("steps", "evaluation")
-ACTIVITIES = (
+WORK = (
   *PRODUCTIVE,
   "lost",  # steps and evaluations done again, because a kill lost them
+)
+ACTIVITIES = (
+  *WORK,
   "compilation",
   "data",  # the device waited for segments
   "saving",  # blocked by it: most of a save is written in the background
@@ -106,7 +109,7 @@ class Ledger:
     """Begins a block."""
     with self._lock:
       self._charge()
-      if activity in PRODUCTIVE:
+      if activity in WORK:
         self._blocks[0][0] = "other"
       self._blocks.append([activity, 0.0])
 
@@ -187,7 +190,7 @@ def line(starts: Sequence[Mapping[str, float]]) -> str:
   """
   total = {n: sum(s.get(n, 0.0) for s in starts) for n in ACTIVITIES}
   whole = sum(total.values())
-  if not any(total[name] for name in (*PRODUCTIVE, "lost")):
+  if not any(total[name] for name in WORK):
     return ""
 
   def told(names: Iterable[str]) -> str:
@@ -195,8 +198,10 @@ def line(starts: Sequence[Mapping[str, float]]) -> str:
     return ", ".join(f"{n} {s}" for n, s in shares.items() if s != "0.0%")
 
   share = 100 * sum(total[name] for name in PRODUCTIVE) / whole
+  said = f"time: {share:.1f}% productive"
+  parts = told(PRODUCTIVE)
+  said += f" ({parts})" if parts else ""
   rest = told(name for name in ACTIVITIES if name not in PRODUCTIVE)
-  said = f"time: {share:.1f}% productive ({told(PRODUCTIVE)})"
   said += f", {rest}" if rest else ""
   said += f" of {progress.duration(whole)}"
   return said + (f" in {len(starts)} starts" if len(starts) > 1 else "")

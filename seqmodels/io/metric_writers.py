@@ -16,7 +16,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import jax
-import tensorboardX
+from tensorboardX import event_file_writer, summary
+from tensorboardX.proto import event_pb2
 
 from seqmodels.io import atomic, json_file
 
@@ -62,6 +63,7 @@ class MetricWriter:
     """
     self._path = pathlib.Path(workdir) / METRICS
     self._events: Any = None
+    # Made by the first metric: a start without one leaves no file behind.
     self._new_events: Callable[[], Any] | None = None
     self._file: io.FileIO | None = None
     self.reached: dict[str, int] = {}
@@ -80,15 +82,8 @@ class MetricWriter:
       # No buffer: a failed write must not come back when the file is closed.
       self._file = io.FileIO(self._path, "ab")
     if tensorboard:
-      # Event files are named by second and host: two within a second would
-      # share one name, and one of them would lose its points.
-      # Made by the first metric: a start without one leaves no file behind.
-      self._new_events = functools.partial(
-        tensorboardX.SummaryWriter,
-        str(workdir),
-        purge_step=step + 1 if step >= 0 else None,
-        filename_suffix=f".{time.time_ns()}",
-      )
+      purge = step + 1 if step >= 0 else None
+      self._new_events = functools.partial(_events, self._path.parent, purge)
 
   def write(
     self,
@@ -129,7 +124,8 @@ class MetricWriter:
       if self._new_events is not None and math.isfinite(value):
         if self._events is None:
           self._events = self._new_events()
-        self._events.add_scalar(f"{split}/{name}", value, step)
+        scalar = summary.scalar(f"{split}/{name}", value)
+        self._events.write_event(_event(step=int(step), summary=scalar))
 
   def close(self) -> None:
     """Finishes the files."""
@@ -190,6 +186,30 @@ def series(
     and entry["value"] is not None
   ]
   return [step for step, _ in found], [value for _, value in found]
+
+
+def _events(folder: pathlib.Path, purge: int | None) -> Any:
+  """A new file of TensorBoard events.
+
+  Written without tensorboardX's thread and queue: set back by a month, the
+  clock ends that thread, and whoever then closes the queue waits for ever.
+
+  Args:
+    folder: where it is made.
+    purge: TensorBoard forgets what earlier files have from this step on.
+  """
+  # Event files are named by second and host: two within a second would share
+  # one name, and one of them would lose its points.
+  suffix = f".{time.time_ns()}"
+  events = event_file_writer.EventsWriter(str(folder / "events"), suffix)
+  if purge is not None:
+    start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+    events.write_event(_event(step=purge, session_log=start))
+  return events
+
+
+def _event(**content: Any) -> Any:
+  return event_pb2.Event(wall_time=time.time(), **content)
 
 
 def _line(entry: Mapping[str, Any]) -> str:

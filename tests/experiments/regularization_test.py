@@ -10,14 +10,6 @@ from configs import checks
 from experiments import exit_codes
 from seqmodels import errors
 
-DROPOUT = {
-  "dropout_embedding": 0.1,
-  "dropout_input": 0.2,
-  "dropout_hidden": 0.2,
-  "dropout_output": 0.2,
-  "drop_connect": 0.2,
-}
-
 
 def logged(metrics, folder, name):
   return [e["value"] for e in metrics(folder) if e["name"] == name]
@@ -86,41 +78,6 @@ def test_the_first_evaluation_of_a_restored_posterior_is_the_old_weights(
     "adaptive",
   )["rows"]
   assert [r["value"] for r in after] == [r["value"] for r in before]
-
-
-def test_a_run_with_all_noise_repeats_and_resumes_bit_for_bit(
-  small, run, tmp_path, metrics, monkeypatch
-):
-  from seqmodels.io import interruption
-
-  def config(**more):
-    made = small(model__features=(8, 8), regularization__adaptive=0.05, **more)
-    made.regularization.update(DROPOUT)
-    return made
-
-  straight = run(config(), "straight")["rows"]
-  asked = []
-
-  def requested(self):
-    asked.append(1)
-    return len(asked) == 6
-
-  monkeypatch.setattr(
-    interruption.Interruption, "requested", property(requested)
-  )
-  monkeypatch.setattr(
-    interruption.Interruption,
-    "check",
-    lambda self: (
-      (_ for _ in ()).throw(errors.Interrupted(15)) if len(asked) == 6 else None
-    ),
-  )
-  with pytest.raises(errors.Interrupted):
-    run(config(), "stopped")
-  monkeypatch.undo()
-  resumed = run(config(), "stopped")["rows"]
-  assert [r["value"] for r in resumed] == [r["value"] for r in straight]
-  assert metrics(tmp_path / "stopped") == metrics(tmp_path / "straight")
 
 
 def test_a_stage_of_another_network_is_refused(small, run, tmp_path, capsys):

@@ -1,4 +1,8 @@
-"""SIGTERM in every phase: exit code 143, nothing half done, no bit lost."""
+"""SIGTERM in every phase: exit code 143, nothing half done, no bit lost.
+
+Compressing and writing with a pen are stopped in compression_test and
+handwriting_test.
+"""
 
 import os
 import signal
@@ -6,7 +10,6 @@ import signal
 import pytest
 
 import experiments
-from configs import compression as compression_page
 from experiments import (
   assembly,
   baselines,
@@ -16,7 +19,6 @@ from experiments import (
   resumable_dynamic,
   sampled_text,
 )
-from seqmodels.compression import codec
 from seqmodels.data import streams
 from seqmodels.evaluation import search, static
 from seqmodels.io import checkpoint_folder, checkpoints
@@ -103,25 +105,6 @@ def test_a_sample_is_stopped_and_drawn_again(
   )
   assert not (tmp_path / "sample" / "samples").exists()
   assert run(config, "sample")["finished"]
-
-
-def test_a_compression_is_stopped_and_gone_on_with(tmp_path, signalled):
-  source = tmp_path / "input"
-  source.write_bytes(b"to be or not to be, that is the question\n" * 20)
-
-  def pack(name):
-    config = compression_page.get_config("compress,fast,smoke")
-    config.update(input=str(source), baselines=False, words=0)
-    config.output = str(tmp_path / f"{name}.seq")
-    return experiments.run(config, tmp_path / name, tmp_path)
-
-  pack("straight")
-  for name in ("encode", "decode"):
-    signalled(lambda: pack("stopped"), codec, name, 2)
-    assert not (tmp_path / "stopped.seq").exists()
-  pack("stopped")
-  packed = [tmp_path / f"{name}.seq" for name in ("straight", "stopped")]
-  assert packed[0].read_bytes() == packed[1].read_bytes()
 
 
 def test_a_signal_before_the_run_began_stops_it(

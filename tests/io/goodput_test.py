@@ -180,8 +180,11 @@ def test_a_trace_that_fails_leaves_its_activity():
 def test_a_run_without_work_has_no_line():
   assert goodput.line([{"startup": 3.0, "other": 1.0}]) == ""
   assert goodput.line([{}, {}]) == ""
-  assert "0.0% productive (), lost 50.0%" in goodput.line(
-    [{"lost": 1.0, "startup": 1.0}]
+
+
+def test_a_run_that_only_did_lost_work_again_says_so():
+  assert goodput.line([{"lost": 1.0, "startup": 1.0}]) == (
+    "time: 0.0% productive, lost 50.0%, startup 50.0% of 2s"
   )
 
 

@@ -210,7 +210,9 @@ def test_a_signal_to_the_second_process_stops_both_at_one_step(here):
   ends = [process.communicate(timeout=250) for process in (first, second)]
   assert [first.returncode, second.returncode] == [143, 143], ends
   for _, err in ends:
-    assert "the state is saved, the same command resumes" in err.splitlines()[-1]
+    assert (
+      "the state is saved, the same command resumes" in err.splitlines()[-1]
+    )
   reached = [int((here / "w" / f"count{n}").read_text()) for n in ("", 1)]
   assert reached[0] == reached[1] < 1000
   record = read(here / "w" / "run.json")
@@ -218,9 +220,7 @@ def test_a_signal_to_the_second_process_stops_both_at_one_step(here):
 
 
 def test_processes_that_never_meet_give_up_with_a_sentence(here):
-  code = (
-    "from experiments import machine; machine.join(patience=3)"
-  )
+  code = "from experiments import machine; machine.join(patience=3)"
   done = subprocess.run(
     [sys.executable, "-c", code],
     cwd=PROJECT,

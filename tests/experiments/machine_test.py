@@ -131,9 +131,7 @@ def test_kept_programs_compute_the_same_bits(tmp_path):
     ),
   ],
 )
-def test_processes_that_cannot_be_are_refused(
-  monkeypatch, variables, words
-):
+def test_processes_that_cannot_be_are_refused(monkeypatch, variables, words):
   for name, value in variables.items():
     monkeypatch.setenv(name, value)
   with pytest.raises(errors.UserError) as caught:

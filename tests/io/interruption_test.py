@@ -21,6 +21,13 @@ def test_signal_raises_the_flag_and_check_names_it(number):
   assert caught.value.signum == number
 
 
+def test_a_signal_that_another_process_was_told_of_raises_the_flag():
+  with interruption.Interruption() as stop:
+    stop.receive(signal.SIGTERM)
+    with pytest.raises(errors.Interrupted, match="interrupted by SIGTERM"):
+      stop.check()
+
+
 def test_second_ctrl_c_does_not_wait():
   with interruption.Interruption() as stop:
     signal.raise_signal(signal.SIGINT)

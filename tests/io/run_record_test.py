@@ -131,6 +131,19 @@ def test_other_settings_are_refused_with_the_differences(tmp_path):
   assert read(tmp_path, run_record.CONFIG)["seed"] == 4
 
 
+def test_a_resumed_run_may_change_what_is_free(tmp_path):
+  with run_record.start(tmp_path, config=CONFIG):
+    work(tmp_path)
+  other = {"seed": 5, "model": {"features": (8, 8), "cell": "lstm"}}
+  with run_record.start(tmp_path, config=other, free=["seed"]) as record:
+    assert record.resumed
+  with (
+    pytest.raises(errors.UserError, match="seed was 4, now 5"),
+    run_record.start(tmp_path, config=other, free=["see", "model"]),
+  ):
+    pass
+
+
 def test_true_and_one_are_different_settings():
   assert run_record.differing({"a": True}, {"a": 1}) == ["a was true, now 1"]
   assert run_record.differing({"a": 1}, {"a": 1}) == []

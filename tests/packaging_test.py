@@ -13,7 +13,7 @@ from packaging import markers, requirements, utils, version
 
 PROJECT = pathlib.Path(__file__).resolve().parent.parent
 STANDARD = __import__("sys").stdlib_module_names
-OURS = {"seqmodels", "experiments", "configs", "main"}
+OURS = {"seqmodels", "experiments", "configs", "main", "tests"}
 
 # Where a module's name does not lead to its distribution's.
 DISTRIBUTIONS = {

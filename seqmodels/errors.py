@@ -51,7 +51,10 @@ class Interrupted(Exception):
 
 def _one_line(text: str) -> str:
   if not text.isprintable():
-    text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    text = "".join(
+      c if c.isprintable() else " " if c.isspace() else ascii(c)[1:-1]
+      for c in text
+    )
   if len(text) > LONGEST:
     half = LONGEST // 2 - 5
     text = f"{text[:half]} [...] {text[-half:]}"

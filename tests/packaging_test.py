@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import json
 import pathlib
 import re
 import tomllib
@@ -248,6 +249,16 @@ def test_a_commit_is_checked_as_continuous_integration_checks():
   assert "repo: http" not in hooks
 
 
+def script(name):
+  """A program of continuous integration, as a module."""
+  spec = importlib.util.spec_from_file_location(
+    name, PROJECT / ".ci" / f"{name}.py"
+  )
+  found = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(found)
+  return found
+
+
 REPORT = """<?xml version="1.0" encoding="utf-8"?>
 <testsuites><testsuite name="pytest">
 <testcase classname="tests.data.one_test" name="test_passes"/>
@@ -268,14 +279,44 @@ REPORT = """<?xml version="1.0" encoding="utf-8"?>
   ],
 )
 def test_only_skips_for_want_of_data_are_counted(tmp_path, reason, tests):
-  spec = importlib.util.spec_from_file_location(
-    "skipped", PROJECT / ".ci" / "skipped.py"
-  )
-  skipped = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(skipped)
+  skipped = script("skipped")
   report = tmp_path / "tests.xml"
   report.write_text(REPORT.format(reason=reason), encoding="utf-8")
   assert skipped.for_want_of_data(str(report)) == tests
+
+
+UNKNOWN = {"name": "flax", "skip_reason": "not found on PyPI"}
+FINE = {"name": "numpy", "version": "2.4.6", "vulns": []}
+BAD = {
+  "name": "aiohttp",
+  "version": "3.14.5",
+  "vulns": [{"id": "PYSEC-1", "fix_versions": ["3.14.6"]}, {"id": "PYSEC-2"}],
+}
+
+
+@pytest.mark.parametrize(
+  ("packages", "said", "found"),
+  [
+    (None, "not audited: pip-audit or its service is out of reach", []),
+    ([UNKNOWN], "not audited: the index answers for none of 1 packages", []),
+    ([UNKNOWN, FINE], "audited 1 of 2 packages", []),
+    (
+      [UNKNOWN, FINE, BAD],
+      "audited 2 of 3 packages",
+      [
+        "aiohttp 3.14.5: PYSEC-1, mended in 3.14.6",
+        "aiohttp 3.14.5: PYSEC-2, mended in no version yet",
+      ],
+    ),
+  ],
+)
+def test_an_audit_says_of_how_many_packages_it_heard(
+  tmp_path, packages, said, found
+):
+  report = tmp_path / "audit.json"
+  if packages is not None:
+    report.write_text(json.dumps({"dependencies": packages, "fixes": []}))
+  assert script("advisories").told(str(report)) == ([said], found)
 
 
 def test_the_fixture_of_real_data_skips_with_the_sign_that_is_looked_for():

@@ -6,7 +6,6 @@ import functools
 import hashlib
 import json
 import os
-import pathlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal, NoReturn
 
@@ -21,6 +20,9 @@ UNKNOWN = "<unk>"
 PADDING = "<pad>"
 BEGIN = "<bos>"
 END = "<eos>"
+
+# A million words of the longest kind take a third of it.
+_LARGEST = 1 << 26
 
 
 @dataclasses.dataclass(frozen=True)
@@ -263,13 +265,12 @@ class Vocabulary:
     Raises:
       UserError: the file is missing or holds something else.
     """
+    with files.opened(path) as file:
+      data = file.read(_LARGEST + 1)
     try:
-      return cls.from_json(pathlib.Path(path).read_text("ascii"))
-    except OSError as error:
-      raise errors.UserError(
-        f"cannot read the vocabulary {os.fspath(path)}: "
-        f"{error.strerror or error}"
-      ) from error
+      if len(data) > _LARGEST:
+        raise errors.UserError(f"it has more than {_LARGEST:,} bytes")
+      return cls.from_json(data.decode("ascii"))
     except (UnicodeDecodeError, errors.UserError) as error:
       raise errors.UserError(
         f"{os.fspath(path)} holds no vocabulary: {error}"

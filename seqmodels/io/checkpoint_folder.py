@@ -15,6 +15,7 @@ import os
 import pathlib
 import re
 import shutil
+import stat
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -27,6 +28,7 @@ from seqmodels.io import (
   atomic,
   checkpoint_arrays,
   checkpoint_record,
+  json_file,
 )
 
 INCOMPLETE = ".incomplete"
@@ -71,6 +73,10 @@ def read_record(folder: pathlib.Path) -> checkpoint_record.Record:
   """
   path = folder / checkpoint_record.NAME
   try:
+    status = path.stat()
+    # Opening a pipe would wait for somebody to write.
+    if not stat.S_ISREG(status.st_mode) or status.st_size > json_file.LARGEST:
+      raise ValueError("it is no regular file, or too large")
     text = path.read_text(encoding="utf-8")
   except (OSError, ValueError) as error:
     raise checkpoint_record.CorruptError(

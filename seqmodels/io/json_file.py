@@ -14,8 +14,8 @@ from typing import Any
 from seqmodels import errors
 from seqmodels.io import atomic
 
-# The scores along 90 million bytes, segment by segment, take a tenth of it.
-LARGEST = 1 << 26
+# The scores of a million segments take a third of it.
+LARGEST = 1 << 27
 _SEAL = "sha256"
 _KINDS = {dict: "object", list: "list", int: "whole number", str: "text"}
 

@@ -152,6 +152,8 @@ def read(path: str | os.PathLike) -> list[dict[str, Any]]:
   path = pathlib.Path(path)
   if not path.exists():
     return []
+  if not path.is_file():  # a pipe would be waited for
+    raise json_file.damaged(path, "it is no regular file")
   try:
     # What follows the last newline was torn, even where it happens to parse.
     lines = path.read_bytes().split(b"\n")[:-1]

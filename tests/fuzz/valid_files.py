@@ -21,6 +21,7 @@ from seqmodels.data import alphabet, pen_cache, pen_lines, vocabulary
 from seqmodels.io import (
   atomic,
   checkpoints,
+  json_file,
   metric_writers,
   report,
   run_record,
@@ -36,7 +37,7 @@ STEP = 3
 
 
 def fill(world: pathlib.Path) -> None:
-  """Writes a valid file for every row into a folder."""
+  """Writes a valid file for every parser into a folder."""
   (world / "text.txt").write_text(TEXT, encoding="utf-8")
   with zipfile.ZipFile(world / "enwik8.zip", "w", 8) as archive:
     archive.writestr("enwik8", TEXT)
@@ -63,7 +64,9 @@ def fill(world: pathlib.Path) -> None:
   spelled = b"".join(words.respell(io.BytesIO(text), spelling))
   (world / "spelled").write_bytes(spelled)
   (world / "prefix.txt").write_text("the cat\nsat\nran away\n")
-  atomic.write_json(world / "benchmark.json", {"one": {"seconds": [1.0, 2.0]}})
+  json_file.write_sealed(
+    world / "benchmark.json", {"one": {"seconds": [1.0, 2.0]}}
+  )
   _text_run(world / "run")
   _pen_run(world / "pen")
   shutil.copytree(world / "run", world / "stopped")

@@ -130,3 +130,10 @@ def test_kill_at_any_moment_leaves_a_whole_checkpoint(tmp_path):
         assert all(entry.isdecimal() for entry in entries)
     shutil.rmtree(folder)
   assert {("point", 1, 1), ("point", 2, 2), ("point", 2, 3)} <= found
+
+
+def test_a_pipe_in_place_of_a_record_is_not_waited_for(tmp_path):
+  (tmp_path / "3").mkdir()
+  os.mkfifo(tmp_path / "3" / checkpoint_record.NAME)
+  with pytest.raises(checkpoint_record.CorruptError, match="no regular file"):
+    checkpoint_folder.read_record(tmp_path / "3")

@@ -185,3 +185,9 @@ def test_a_full_disk_is_one_sentence(tmp_path):
   assert len(content(tmp_path)) == 1000
   kept = metric_writers.read(tmp_path / metric_writers.METRICS)
   assert [entry["step"] for entry in kept] == list(range(len(kept)))
+
+
+def test_a_pipe_in_place_of_the_file_is_not_waited_for(tmp_path):
+  os.mkfifo(tmp_path / metric_writers.METRICS)
+  with pytest.raises(errors.UserError, match="it is no regular file"):
+    metric_writers.MetricWriter(tmp_path, tensorboard=False)

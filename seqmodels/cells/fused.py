@@ -98,10 +98,6 @@ def _recurrence(gates: Gates, dtype: products.Dtype) -> recurrence.Recurrence:
     kernel, extra = weights
     return cast(kernel), extra
 
-  def ready_backward(weights: Any) -> Any:
-    kernel, extra = weights
-    return cast(kernel.T), extra
-
   def forward(weights: Any, net_x: jax.Array, carry: Carry) -> Any:
     kernel, extra = weights
     net_h = products.dot(carry.h, kernel, dtype)
@@ -110,11 +106,11 @@ def _recurrence(gates: Gates, dtype: products.Dtype) -> recurrence.Recurrence:
   def backward(
     weights: Any, saved: Any, before: Carry, after: Carry, d_after: Carry
   ) -> Any:
-    transposed, extra = weights
+    kernel, extra = weights
     d_net_x, d_net_h, d_before, kept = gates.backward(
       extra, saved, before, after, d_after
     )
-    through = products.dot(d_net_h, transposed, dtype)
+    through = products.source_gradient(d_net_h, kernel, dtype)
     d_before = d_before._replace(h=d_before.h + through)
     # Where both are one, one of them is stored.
     return d_net_x, d_before, (None if d_net_x is d_net_h else d_net_h, kept)
@@ -135,6 +131,4 @@ def _recurrence(gates: Gates, dtype: products.Dtype) -> recurrence.Recurrence:
     d_extra = gates.extra_gradient(extra, saved, d_net_h, rest, before, after)
     return d_kernel.astype(kernel.dtype), d_extra
 
-  return recurrence.Recurrence(
-    ready, ready_backward, forward, backward, gradient
-  )
+  return recurrence.Recurrence(ready, forward, backward, gradient)

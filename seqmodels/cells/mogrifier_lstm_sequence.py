@@ -85,12 +85,6 @@ def _recurrence(
     kernels = (params.kernel, params.recurrent_kernel)
     return cast(chains), cast(kernels), params.bias, params.peephole
 
-  def ready_backward(params: Params) -> Any:
-    chains = [_chain(params, number) for number in range(params.rounds)]
-    kernels = (params.kernel, params.recurrent_kernel)
-    turned = jax.tree.map(jnp.transpose, (chains, kernels))
-    return (*cast(turned), params.peephole)
-
   def forward(weights: Any, x: jax.Array, carry: Carry) -> Any:
     chains, (kernel, recurrent_kernel), bias, peephole = weights
     first, h = x, carry.h
@@ -113,13 +107,13 @@ def _recurrence(
   def backward(
     weights: Any, saved: Any, before: Carry, after: Carry, d_after: Carry
   ) -> Any:
-    chains, (kernel, recurrent_kernel), peephole = weights
+    chains, (kernel, recurrent_kernel), _, peephole = weights
     first, factors, _, inner = saved
     d_net, _, d_before, _ = gates.backward(
       peephole, inner, before, after, d_after
     )
-    d_x = products.dot(d_net, kernel, dtype)
-    d_h = products.dot(d_net, recurrent_kernel, dtype)
+    d_x = products.source_gradient(d_net, kernel, dtype)
+    d_h = products.source_gradient(d_net, recurrent_kernel, dtype)
     sources = _sources(first, before.h, factors)
     d_nets = []
     for number in reversed(range(len(chains))):
@@ -131,8 +125,8 @@ def _recurrence(
       chain = chains[number]
       d_first = d_last
       if len(chain) == 2:
-        d_first = products.dot(d_last, chain[1], dtype)
-      d_source = products.dot(d_first, chain[0], dtype)
+        d_first = products.source_gradient(d_last, chain[1], dtype)
+      d_source = products.source_gradient(d_first, chain[0], dtype)
       if query:
         d_x, d_h = d_x * factor, d_h + d_source
       else:
@@ -187,9 +181,7 @@ def _recurrence(
       lambda like, part: part.astype(like.dtype), params, found
     )
 
-  return recurrence.Recurrence(
-    ready, ready_backward, forward, backward, gradient
-  )
+  return recurrence.Recurrence(ready, forward, backward, gradient)
 
 
 def _sources(

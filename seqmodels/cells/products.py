@@ -24,10 +24,28 @@ def dot(a: jax.Array, b: jax.Array, dtype: Dtype = None) -> jax.Array:
 
   No derivative of its own: for code that already is one.
   """
-  accumulator = jnp.promote_types(jnp.result_type(a, b), jnp.float32)
-  if dtype is not None:
-    a, b = a.astype(dtype), b.astype(dtype)
-  return jnp.matmul(a, b, preferred_element_type=accumulator)
+  found = _contract(a, b, (a.ndim - 1,), (0,), dtype)
+  return found if dtype is None else _apart(found)
+
+
+def source_gradient(
+  d_net: jax.Array, kernel: jax.Array, dtype: Dtype = None
+) -> jax.Array:
+  """The gradient of what a matrix was multiplied with, [..., D].
+
+  Args:
+    d_net: [..., F], the derivative of what came out.
+    kernel: [D, F].
+    dtype: dtype of the operands.
+
+  >>> source_gradient(jnp.ones((2, 5, 3)), jnp.ones((4, 3))).shape
+  (2, 5, 4)
+  """
+  flat = d_net.reshape(-1, d_net.shape[-1])
+  # The matrix on the left, where it needs no packing: on a CPU up to 1.3 times
+  # faster in float32, and twice in bfloat16, than with the rows there.
+  turned = _apart(_contract(kernel, flat, (1,), (1,), dtype))
+  return _apart(turned.T).reshape(*d_net.shape[:-1], kernel.shape[0])
 
 
 def weight_gradient(
@@ -40,8 +58,36 @@ def weight_gradient(
     d_net: [..., F], the derivative of what came out.
     dtype: dtype of the operands.
   """
-  rows = source.reshape(-1, source.shape[-1]).T
-  return dot(rows, d_net.reshape(-1, d_net.shape[-1]), dtype)
+  if dtype is None:
+    rows = source.reshape(-1, source.shape[-1]).T
+    return dot(rows, d_net.reshape(-1, d_net.shape[-1]))
+  # With the rows' axes merged XLA would multiply in float32 on a CPU.
+  leading = tuple(range(source.ndim - 1))
+  return _apart(_contract(source, d_net, leading, leading, dtype))
+
+
+def _contract(
+  a: jax.Array,
+  b: jax.Array,
+  axes_a: tuple[int, ...],
+  axes_b: tuple[int, ...],
+  dtype: Dtype,
+) -> jax.Array:
+  accumulator = jnp.promote_types(jnp.result_type(a, b), jnp.float32)
+  if dtype is not None:
+    a, b = a.astype(dtype), b.astype(dtype)
+  return jax.lax.dot_general(
+    a, b, ((axes_a, axes_b), ((), ())), preferred_element_type=accumulator
+  )
+
+
+def _apart(product: jax.Array) -> jax.Array:
+  # XLA merges a transpose of a product into it. On a CPU that undoes the order
+  # chosen above; and of some forms so made it has no bfloat16 product at all
+  # ("Unsupported element type for DotThunk").
+  return jax.lax.platform_dependent(
+    product, cpu=jax.lax.optimization_barrier, default=lambda kept: kept
+  )
 
 
 def matmul(x: jax.Array, kernel: jax.Array, dtype: Dtype = None) -> jax.Array:
@@ -74,10 +120,9 @@ def _matmul_backward(
   cotangent: jax.Array,
 ) -> tuple[jax.Array, jax.Array]:
   x, kernel = residuals
-  rows = x.reshape(-1, x.shape[-1])
-  flat = cotangent.reshape(-1, cotangent.shape[-1])
-  dx = dot(flat, kernel.T, dtype).reshape(x.shape)
-  return dx.astype(x.dtype), dot(rows.T, flat, dtype).astype(kernel.dtype)
+  d_x = source_gradient(cotangent, kernel, dtype)
+  d_kernel = weight_gradient(x, cotangent, dtype)
+  return d_x.astype(x.dtype), d_kernel.astype(kernel.dtype)
 
 
 _matmul.defvjp(_matmul_forward, _matmul_backward)
@@ -110,14 +155,13 @@ def _lookup_backward(
 ) -> tuple[jax.Array, None]:
   kernel, ids = residuals
   symbols = kernel.shape[0]
-  flat, ids = cotangent.reshape(-1, cotangent.shape[-1]), ids.reshape(-1)
   if symbols <= ONE_HOT_LIMIT:
-    hot = jax.nn.one_hot(ids, symbols, dtype=flat.dtype)
-    gradient = dot(hot.T, flat, dtype)
+    hot = jax.nn.one_hot(ids, symbols, dtype=cotangent.dtype)
+    gradient = weight_gradient(hot, cotangent, dtype)
   else:
     inside = jnp.where(ids < 0, symbols, ids)
-    gradient = jnp.zeros(kernel.shape, flat.dtype)
-    gradient = gradient.at[inside].add(flat, mode="drop")
+    gradient = jnp.zeros(kernel.shape, cotangent.dtype)
+    gradient = gradient.at[inside].add(cotangent, mode="drop")
   return gradient.astype(kernel.dtype), None
 
 

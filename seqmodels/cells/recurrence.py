@@ -31,9 +31,8 @@ class Recurrence(NamedTuple):
   """A cell's arithmetic, one step of [B, ...], hashable.
 
   Attributes:
-    ready: weights -> what the forward loop reads of them: casts belong here,
-      since inside the loop they would be paid at every step.
-    ready_backward: the same for the backward loop; transposes belong here.
+    ready: weights -> what the loops read of them: casts belong here, since
+      inside a loop they would be paid at every step.
     forward: `(ready, x, carry) -> (carry, saved)`.
     backward: `(ready, saved, before, after, d_after) -> (d_x, d_before, kept)`:
       derivatives of the step's input and of the carry it started from, and
@@ -43,7 +42,6 @@ class Recurrence(NamedTuple):
   """
 
   ready: Callable[[Weights], Any]
-  ready_backward: Callable[[Weights], Any]
   forward: Callable[[Any, Any, Carry], tuple[Carry, Any]]
   backward: Callable[..., tuple[Any, Carry, Any]]
   gradient: Callable[..., Weights]
@@ -169,7 +167,7 @@ def _run_backward(
   weights, carry, reset_carry, schedule, carries, saved = residuals
   d_last, d_outputs = cotangents
   before = _carries_before(options, carries, carry, reset_carry, schedule)
-  ready = options.recurrence.ready_backward(weights)
+  ready = options.recurrence.ready(weights)
 
   def body(state: Any, inputs: Any) -> tuple[Any, Any]:
     d_carry, d_source = state

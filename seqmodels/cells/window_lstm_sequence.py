@@ -100,11 +100,6 @@ def _recurrence(
     kernels = (cast(params.recurrent_kernel), cast(params.window_kernel))
     return kernels, params.window_bias, params.peephole, characters
 
-  def ready_backward(weights: Any) -> Any:
-    params, characters = weights
-    kernels = (cast(params.recurrent_kernel.T), cast(params.window_kernel.T))
-    return kernels, params.peephole, characters
-
   def forward(weights: Any, net_x: jax.Array, carry: Carry) -> Any:
     (kernel, window_kernel), window_bias, peephole, characters = weights
     net_h = products.dot(carry.h, kernel, dtype)
@@ -127,7 +122,7 @@ def _recurrence(
   def backward(
     weights: Any, saved: Any, before: Carry, after: Carry, d_after: Carry
   ) -> Any:
-    (kernel, window_kernel), peephole, characters = weights
+    (kernel, window_kernel), _, peephole, characters = weights
     gated, alpha, beta, moved = saved
     features = after.c.shape[-1]
     d_h, d_w = d_after.h[:, :features], d_after.h[:, features:]
@@ -142,7 +137,7 @@ def _recurrence(
     d_kappa = d_after.kappa - 2.0 * beta * jnp.sum(share * away, axis=-1)
     d_moved = moved * d_kappa
     d_window = jnp.concatenate([d_alpha, d_beta, d_moved], axis=-1)
-    d_h = d_h + products.dot(d_window, window_kernel, dtype)
+    d_h = d_h + products.source_gradient(d_window, window_kernel, dtype)
     d_net, _, d_inner, _ = gates.backward(
       peephole,
       gated,
@@ -151,7 +146,9 @@ def _recurrence(
       lstm.LSTMCarry(c=d_after.c, h=d_h),
     )
     d_before = Carry(
-      c=d_inner.c, h=products.dot(d_net, kernel, dtype), kappa=d_kappa
+      c=d_inner.c,
+      h=products.source_gradient(d_net, kernel, dtype),
+      kappa=d_kappa,
     )
     return d_net, d_before, d_window
 
@@ -180,6 +177,4 @@ def _recurrence(
     # The text is given, not learned.
     return found, jnp.zeros_like(characters)
 
-  return recurrence.Recurrence(
-    ready, ready_backward, forward, backward, gradient
-  )
+  return recurrence.Recurrence(ready, forward, backward, gradient)

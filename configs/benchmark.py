@@ -27,11 +27,11 @@ the names that their settings bear here:
 
 The peers are `flax.linen.RNN(OptimizedLSTMCell)`, in sampling its cell in a
 compiled scan; of a layer also `flax.nnx.RNN(OptimizedLSTMCell)` and the plain
-scan that Keras' JAX backend runs; `torch.nn.LSTM`, in sampling its cell
-too (install them with `pip install -e '.[bench]'`; where PyTorch is missing
-its rows are, too); and on an NVIDIA GPU cuDNN through `jax.experimental.rnn`.
-They have no peepholes, so ours is compared without; with peepholes it has a row
-of its own. Compression has no peer: other compressors stand beside it for scale.
+scan that Keras' JAX backend runs; `torch.nn.LSTM`, in sampling its cell, too
+(install it with `pip install -e '.[bench]'`; where it is missing its rows are,
+too); and on an NVIDIA GPU cuDNN through `jax.experimental.rnn`. They have no
+peepholes, so ours is compared without; with peepholes it has a row of its own.
+Compression has no peer: other compressors stand beside it for scale.
 
 A ratio is how many times faster ours is than the peer in the row's name. Run it
 on an idle machine: nine minutes on two CPU cores. A run that was stopped goes

@@ -34,7 +34,10 @@ _PATIENCE = {"repeats": checks.whole(1), "seconds": checks.number(least=0)}
 RULES = {
   **_PATIENCE,
   "warmup": checks.whole(1),
-  "contests": checks.several(checks.one_of(*contests.KINDS), empty=True),
+  "contests": checks.Rule(
+    lambda value: set(contests.named(value)) <= set(contests.KINDS),
+    "a comma-separated list of some of " + ", ".join(contests.KINDS),
+  ),
   "peers": checks.several(checks.one_of(*peers.NAMES), empty=True),
   "precisions": checks.several(checks.one_of("float32", "bfloat16")),
   "products.width": checks.whole(1),

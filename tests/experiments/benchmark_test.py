@@ -621,7 +621,8 @@ def test_contests_are_chosen_by_name(tmp_path, monkeypatch):
     }  # fmt: skip
 
   monkeypatch.setattr(contest, "hold", hold)
-  config = small(contests=("scaling", "products"), peers=())
+  # As `--config.contests=scaling,products` comes.
+  config = small(contests=("scaling,products",), peers=())
   benchmark.run(config, tmp_path, tmp_path)
   assert held == ["product"] * 2 + ["forward+backward"] * 3
   kept = json_file.read_sealed(tmp_path / "benchmark.json")

@@ -77,7 +77,7 @@ RULES = {
   },
   **{
     f"{kind}.{name}": rule
-    for kind in ("compression", "scaling")
+    for kind in ("products", "compression", "scaling")
     for name, rule in _PATIENCE.items()
   },
 }

@@ -24,8 +24,13 @@ def every(
   config: config_dict.ConfigDict, shared: contest.Setting
 ) -> Iterator[contest.Ready]:
   """The large product, and those of every layer's loop."""
-  width = config.products.width
-  yield LARGE, functools.partial(product, shared, 1, width, width, width)
+  given = config.products
+  patience = contest.Patience(given.repeats, given.seconds)
+  width = given.width
+  yield (
+    LARGE,
+    functools.partial(product, shared, patience, 1, width, width, width),
+  )
   for text in config.layer.shapes:
     size = layer_contests.shape(text)
     yield (
@@ -33,6 +38,7 @@ def every(
       functools.partial(
         product,
         shared,
+        patience,
         size.steps,
         size.batch,
         size.features,
@@ -42,7 +48,12 @@ def every(
 
 
 def product(
-  shared: contest.Setting, times: int, rows: int, inner: int, columns: int
+  shared: contest.Setting,
+  patience: contest.Patience,
+  times: int,
+  rows: int,
+  inner: int,
+  columns: int,
 ) -> contest.Contest:
   """[rows, inner] by [inner, columns], so many times, one after another."""
   keys = jax.random.split(jax.random.key(shared.seed))
@@ -61,6 +72,7 @@ def product(
     tokens=operations,
     entries=entries,
     unit="FLOP/s",
+    patience=patience,
   )
 
 

@@ -202,8 +202,9 @@ def _agreement(differences: Sequence[Sequence[Any]]) -> str:
     [
       "On tiny shapes, before anything was timed: the largest difference from "
       "ours in float32, relative to the largest value of its array. Of a "
-      "layer, outputs and all gradients; of training and dynamic evaluation, "
-      "the losses of segments that follow updates.",
+      "layer or stack, outputs and all gradients; of training and dynamic "
+      "evaluation, the losses of segments that follow updates; of sampling, "
+      "the logits after given symbols.",
       report.table(
         ["", "precision", "largest difference"],
         [[name, kind, f"{worst:.1e}"] for name, kind, worst in differences],

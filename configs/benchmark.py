@@ -4,26 +4,38 @@
 
 No data are needed. Every library does the same work on the same random numbers,
 in turn, many times, after it was checked that they compute the same; the page
-in the run folder has medians, quartiles, ratios and memory:
+in the run folder has medians, quartiles, ratios and memory. The contests, by
+the names that their settings bear here:
 
- - one LSTM layer, forward and forward+backward, D = H;
- - the same layer keeping everything for the backward pass or recomputing it
-   chunk by chunk;
- - training steps with Adam, gradient norm clipped at 1: of a character network
-   with one-hot inputs, and of a word network with an embedding;
- - the same of the network of handwriting prediction, in points of ink;
- - dynamic evaluation with momentum, one stream.
+ - `products`: large matrix products, and those of a layer's loop alone; the
+   rate of the large ones is what a layer's share is taken of;
+ - `layer`: one LSTM layer, forward and forward+backward, D = H;
+ - `storage`: the same layer keeping everything for the backward pass or
+   recomputing it chunk by chunk;
+ - `training`: steps of a character network with one-hot inputs, with Adam, the
+   gradient's norm clipped at 1; `words`: of a word network with an embedding;
+   `ink`: of the network of handwriting prediction, in points;
+ - `dynamic`: dynamic evaluation with momentum, one stream;
+ - `sampling`: text drawn from the character network at temperature 1, one text
+   or several at a time;
+ - `compression`: bytes of the embedded corpus coded and decoded by presets of
+   `configs/compression.py`, words as they are spelled;
+ - `scaling`: forward+backward of stacks of layers in float32, as steps,
+   streams, width and depth grow one at a time: time and memory, in a figure.
 
-The peers are `flax.linen.RNN(OptimizedLSTMCell)`; of a layer also
-`flax.nnx.RNN(OptimizedLSTMCell)` and the plain scan that Keras' JAX backend
-runs; `torch.nn.LSTM` (install it with `pip install -e '.[bench]'`; where it is
-missing its rows are, too); and on an NVIDIA GPU cuDNN through
-`jax.experimental.rnn`. They have no peepholes, so
-ours is compared without; with peepholes it has a row of its own.
+`--config.contests=products,layer` holds these alone; by default all are held.
+
+The peers are `flax.linen.RNN(OptimizedLSTMCell)`, in sampling its cell in a
+compiled scan; of a layer also `flax.nnx.RNN(OptimizedLSTMCell)` and the plain
+scan that Keras' JAX backend runs; `torch.nn.LSTM`, in sampling its cell, too
+(install it with `pip install -e '.[bench]'`; where it is missing its rows are,
+too); and on an NVIDIA GPU cuDNN through `jax.experimental.rnn`. They have no
+peepholes, so ours is compared without; with peepholes it has a row of its own.
+Compression has no peer: other compressors stand beside it for scale.
 
 A ratio is how many times faster ours is than the peer in the row's name. Run it
-on an idle machine: nine minutes on two CPU cores. A run that was stopped goes
-on with the contests that it had not finished.
+on an idle machine: a quarter of an hour on two CPU cores. A run that was
+stopped goes on with the contests that it had not finished.
 
 Variants: `smoke` (tiny shapes in seconds; its numbers mean nothing).
 """
@@ -40,12 +52,16 @@ def get_config(arg: str = "") -> config_dict.ConfigDict:
     {
       "experiment": "benchmark",
       "seed": 0,
+      # Kinds of contests, which have the names of the groups below; (): all.
+      "contests": (),
       "peers": ("flax", "nnx", "scan", "torch", "cudnn"),
       "precisions": ("float32", "bfloat16"),
       # Rounds of a contest: at least so many, and for so many seconds.
       "repeats": 10,
       "seconds": 8.0,
       "warmup": 2,
+      # Of the large product's square matrices.
+      "products": {"width": 2048, "repeats": 10, "seconds": 3.0},
       # Steps x streams x width.
       "layer": {
         "shapes": ("100x1x1000", "100x8x700", "100x32x1000", "100x64x650")
@@ -85,6 +101,26 @@ def get_config(arg: str = "") -> config_dict.ConfigDict:
         "learning_rate": 1e-4,
         "momentum": 0.9,
       },
+      # `batches` of texts of so many `symbols`.
+      "sampling": {"batches": (1, 32), "symbols": 100},
+      # A coder is slow: it has rounds of its own.
+      "compression": {
+        "bytes": 20_000,
+        "presets": ("fast", "default"),
+        "repeats": 3,
+        "seconds": 0.0,
+      },
+      # Steps x streams x width x layers, and what each of them becomes while
+      # the others stay.
+      "scaling": {
+        "base": "50x16x512x1",
+        "steps": (25, 50, 100, 200, 400),
+        "batches": (1, 4, 16, 64, 256),
+        "units": (128, 256, 512, 1024, 2048),
+        "layers": (1, 2, 3, 5, 7),
+        "repeats": 5,
+        "seconds": 1.0,
+      },
     }
   )
   if "smoke" in variants:
@@ -96,4 +132,9 @@ def get_config(arg: str = "") -> config_dict.ConfigDict:
     config.words.update(symbols=7, units=6, embedding=3, batch=2, segment=4)
     config.ink.update(layers=2, units=6, components=2, batch=2, points=4)
     config.dynamic.update(segments=(2,), symbols=4)
+    config.products.update(width=16, repeats=2, seconds=0.0)
+    config.sampling.update(batches=(2,), symbols=3)
+    config.compression.update(bytes=300, presets=("smoke",), repeats=1)
+    config.scaling.update(base="3x2x4x1", steps=(), batches=(), repeats=1)
+    config.scaling.update(units=(8,), layers=(2,), seconds=0.0)
   return config

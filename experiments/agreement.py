@@ -1,12 +1,21 @@
 """Before anything is timed: do all libraries compute the same?"""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import jax
 import numpy as np
 
-from experiments import contest, contests, layer_work
+from experiments import (
+  contest,
+  layer_contests,
+  layer_work,
+  samplers,
+  scaling,
+  stack_work,
+  text_contests,
+  text_work,
+)
 from seqmodels import errors
 
 # Largest difference, relative to the largest value of an array. On a GPU
@@ -14,8 +23,8 @@ from seqmodels import errors
 TOLERANCES = {"float32": 1e-4, "bfloat16": 5e-2}
 TF32_TOLERANCE = 1e-2
 
-SHAPE = contests.Shape(steps=7, batch=3, features=8)
-SIZES = contests.Sizes(symbols=5, units=8, batch=3, length=6, segments=4)
+SHAPE = layer_contests.Shape(steps=7, batch=3, features=8)
+SIZES = text_contests.Sizes(symbols=5, units=8, batch=3, length=6, segments=4)
 
 
 class Difference(NamedTuple):
@@ -26,17 +35,25 @@ class Difference(NamedTuple):
   largest: float
 
 
-def check(shared: contests.Setting) -> list[Difference]:
-  """Compares outputs, gradients and losses on tiny shapes.
+def check(
+  shared: contest.Setting, kinds: Sequence[str] = ()
+) -> list[Difference]:
+  """Compares outputs, gradients, losses and logits on tiny shapes.
 
-  A layer's outputs, the gradients of its weights and of its inputs; the losses
-  of several segments of training and of dynamic evaluation, each but the first
-  behind an update.
+  A layer's outputs, the gradients of its weights and of its inputs, and those
+  of a stack; the losses of several segments of training and of dynamic
+  evaluation, each but the first behind an update; the logits that follow given
+  symbols in sampling.
+
+  Args:
+    shared: whom to compare.
+    kinds: of contests, whose work is compared; all where none is named.
 
   Raises:
     RunError: some library computes something else.
   """
-  found = [*_layers(shared), *_learners(shared)]
+  compare = dict.fromkeys(CHECKS[k] for k in kinds or CHECKS if k in CHECKS)
+  found = [one for differences in compare for one in differences(shared)]
   for name, precision, largest in found:
     allowed = tolerance(precision)
     if not largest <= allowed:
@@ -65,31 +82,95 @@ def distance(found: np.ndarray, expected: np.ndarray) -> float:
   return float(largest / np.max(np.abs(expected)))
 
 
-def _layers(shared: contests.Setting) -> Iterator[Difference]:
+def _layers(shared: contest.Setting) -> Iterator[Difference]:
   given = layer_work.task(*SHAPE, seed=shared.seed)
-  expected = jax.tree.leaves(layer_work.ours(given).answer())
-  for one in contests.layers(shared, given):
-    found = jax.tree.leaves(one.layer.answer())
-    parts = [distance(*pair) for pair in zip(found, expected, strict=True)]
+  expected = layer_work.ours(given).answer()
+  for one in layer_contests.made(shared, given):
     name = ", ".join(filter(None, (one.maker, one.note, one.precision)))
-    yield Difference(f"layer, {name}", one.precision, max(parts))
+    yield Difference(
+      f"layer, {name}", one.precision, _furthest(one.layer.answer(), expected)
+    )
 
 
-def _learners(shared: contests.Setting) -> Iterator[Difference]:
-  # Ours in float32 is what all are compared with, asked for or not.
-  both = shared._replace(
-    precisions=tuple(dict.fromkeys(("float32", *shared.precisions)))
+def _stacks(shared: contest.Setting) -> Iterator[Difference]:
+  given = stack_work.task(*SHAPE, 3, seed=shared.seed)
+  made = scaling.stacks(shared, given)
+  expected = made[contest.OURS].answer()
+  for maker, one in made.items():
+    yield Difference(
+      f"stack, {maker}, {scaling.PRECISION}",
+      scaling.PRECISION,
+      _furthest(one.answer(), expected),
+    )
+
+
+def _furthest(found: layer_work.Answer, expected: layer_work.Answer) -> float:
+  pairs = zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True)
+  return max(distance(*pair) for pair in pairs)
+
+
+def _training(shared: contest.Setting) -> Iterator[Difference]:
+  yield from _losses(
+    text_contests.training(
+      _with_float32(shared), SIZES, rate=0.05, clip_norm=1.0
+    )
   )
-  for held in (
-    contests.training(both, SIZES, rate=0.05, clip_norm=1.0),
-    contests.dynamic(shared, SIZES._replace(batch=1), rate=0.05, momentum=0.9),
-  ):
-    plain = [entry for entry in held.entries if not entry.kind]
-    losses = {entry.name: entry.run() for entry in plain}
-    expected = losses[f"{contest.OURS}, float32"]
-    for entry in plain:
-      yield Difference(
-        f"{held.work}, {entry.name}",
-        entry.precision,
-        distance(losses[entry.name], expected),
-      )
+
+
+def _dynamic(shared: contest.Setting) -> Iterator[Difference]:
+  sizes = SIZES._replace(batch=1)
+  yield from _losses(
+    text_contests.dynamic(shared, sizes, rate=0.05, momentum=0.9)
+  )
+
+
+def _losses(held: contest.Contest) -> Iterator[Difference]:
+  plain = [entry for entry in held.entries if not entry.kind]
+  losses = [(entry, entry.run()) for entry in plain]
+  yield from _compared(held.work, losses)
+
+
+def _sampling(shared: contest.Setting) -> Iterator[Difference]:
+  ids = text_work.text(
+    1, SIZES.length, SIZES.batch, SIZES.symbols, seed=shared.seed
+  ).inputs[0]
+  # What a sampler reads before anything else.
+  ids[0] = samplers.NULL
+  yield from _compared(
+    "sampling",
+    [
+      (entry, sampler.logits(ids))
+      for entry, sampler in text_contests.drawn(_with_float32(shared), SIZES)
+      if not entry.kind
+    ],
+  )
+
+
+def _compared(
+  work: str, answers: Sequence[tuple[contest.Entry, np.ndarray]]
+) -> Iterator[Difference]:
+  """Everyone's answer beside ours in float32."""
+  by_name = {entry.name: answer for entry, answer in answers}
+  expected = by_name[f"{contest.OURS}, float32"]
+  for entry, answer in answers:
+    yield Difference(
+      f"{work}, {entry.name}", entry.precision, distance(answer, expected)
+    )
+
+
+def _with_float32(shared: contest.Setting) -> contest.Setting:
+  """Ours in float32 is what all are compared with, asked for or not."""
+  precisions = dict.fromkeys(("float32", *shared.precisions))
+  return shared._replace(precisions=tuple(precisions))
+
+
+# What is compared before contests of a kind; ink is a training like the others.
+CHECKS: Mapping[str, Callable[[contest.Setting], Iterator[Difference]]] = {
+  "layer": _layers,
+  "storage": _layers,
+  "training": _training,
+  "words": _training,
+  "dynamic": _dynamic,
+  "sampling": _sampling,
+  "scaling": _stacks,
+}

@@ -14,18 +14,33 @@ from typing import Any
 from ml_collections import config_dict
 
 from configs import checks
-from experiments import agreement, contest, contests, speed_page
+from experiments import (
+  agreement,
+  codec_contest,
+  contest,
+  contests,
+  peers,
+  product_contests,
+  scaling,
+  speed_page,
+)
 from seqmodels import errors
 from seqmodels.io import interruption, json_file, progress, report
 
 KEPT = "benchmark.json"
 
+_PATIENCE = {"repeats": checks.whole(1), "seconds": checks.number(least=0)}
+
 RULES = {
-  "repeats": checks.whole(1),
-  "seconds": checks.number(least=0),
+  **_PATIENCE,
   "warmup": checks.whole(1),
-  "peers": checks.several(checks.one_of(*contests.PEERS), empty=True),
+  "contests": checks.Rule(
+    lambda value: set(contests.named(value)) <= set(contests.KINDS),
+    "a comma-separated list of some of " + ", ".join(contests.KINDS),
+  ),
+  "peers": checks.several(checks.one_of(*peers.NAMES), empty=True),
   "precisions": checks.several(checks.one_of("float32", "bfloat16")),
+  "products.width": checks.whole(1),
   "storage.chunk": checks.whole(1),
   "model.symbols": checks.whole(2),
   "model.units": checks.whole(1),
@@ -47,6 +62,24 @@ RULES = {
   },
   "dynamic.segments": checks.several(checks.whole(1), empty=True),
   "dynamic.symbols": checks.whole(1),
+  "sampling.batches": checks.several(checks.whole(1), empty=True),
+  "sampling.symbols": checks.whole(1),
+  "compression.bytes": checks.whole(1),
+  "compression.presets": checks.several(
+    checks.one_of(*codec_contest.PRESETS), empty=True
+  ),
+  "scaling.base": checks.Rule(
+    scaling.is_point, "steps, batch, width and layers such as '50x16x512x1'"
+  ),
+  **{
+    f"scaling.{name}": checks.several(checks.whole(1), empty=True)
+    for name in ("steps", "batches", "units", "layers")
+  },
+  **{
+    f"{kind}.{name}": rule
+    for kind in ("products", "compression", "scaling")
+    for name, rule in _PATIENCE.items()
+  },
 }
 
 
@@ -61,7 +94,8 @@ def run(
     data_dir: unused: the data are random.
 
   Returns:
-    Tokens a second of everyone, and the ratios of ours to the peers.
+    Tokens a second of everyone, the ratios of ours to the peers, and the
+    share of the machine's products that a layer reaches.
 
   Raises:
     UserError: bad settings.
@@ -69,7 +103,7 @@ def run(
   """
   del data_dir
   checks.validate(config, RULES)
-  shared, absent = contests.setting(config)
+  shared, absent = peers.setting(config)
   todo = dict(contests.every(config, shared))
   for line in absent:
     print(f"left out: {line}", file=sys.stderr)
@@ -77,7 +111,8 @@ def run(
     kept = Kept(workdir / KEPT)
 
     def agree() -> dict[str, Any]:
-      found = [list(one) for one in agreement.check(shared)]
+      kinds = contests.chosen(config)
+      found = [list(one) for one in agreement.check(shared, kinds)]
       return {"absent": absent, "differences": found}
 
     agreed = kept.get("agreement", agree)
@@ -86,16 +121,19 @@ def run(
         f"the benchmark in {workdir} was begun with other peers at hand, "
         f"lacking {agreed['absent']}, now {absent}; choose another --workdir"
       )
-    records = []
+    records: dict[str, contest.Record] = {}
     with progress.Progress(len(todo), "benchmark", unit="contest") as bar:
       for done, (key, ready) in enumerate(todo.items(), start=1):
         signals.check()
         hold = functools.partial(_held, ready, config, signals)
-        records.append(kept.get(key, hold))
+        records[key] = kept.get(key, hold)
         bar.update(done)
     signals.check()
-  speed_page.write(workdir, records, agreed)
-  return [row for record in records for row in contest.rows(record)]
+  rates = product_contests.rates(records)
+  speed_page.write(workdir, config, records, agreed, rates)
+  return [
+    row for record in records.values() for row in contest.rows(record, rates)
+  ]
 
 
 class Kept:
@@ -122,8 +160,7 @@ def _held(
 ) -> contest.Record:
   found = contest.hold(
     ready(),
-    repeats=config.repeats,
-    seconds=config.seconds,
+    patience=contest.Patience(config.repeats, config.seconds),
     warmup=config.warmup,
     seed=config.seed,
     check=signals.check,

@@ -4,7 +4,7 @@ What is kept of a contest is plain data (`Record`), from which rows, tables and
 figures are made, so that an interrupted benchmark goes on where it stopped.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from experiments import resident_memory, timing
@@ -15,6 +15,8 @@ Record = dict[str, Any]
 OURS = "ours"
 SPLIT = "random"  # of the data: no corpus is read
 PEEPHOLES = "peepholes"
+PRODUCTS = "this machine's large products"
+TOKENS = "tokens/s"
 
 
 class Setting(NamedTuple):
@@ -22,7 +24,14 @@ class Setting(NamedTuple):
 
   seed: int
   precisions: Sequence[str]
-  peers: Sequence[str]  # keys of `contests.PEERS` that can be measured here
+  peers: Sequence[str]  # keys of `peers.NAMES` that can be measured here
+
+
+class Patience(NamedTuple):
+  """How long a contest goes on: see `timing.race`."""
+
+  repeats: int
+  seconds: float
 
 
 class Entry(NamedTuple):
@@ -30,12 +39,12 @@ class Entry(NamedTuple):
 
   Attributes:
     maker: `OURS`, or the peer's name.
-    precision: of its products: "float32" or "bfloat16".
+    precision: of its products: "float32" or "bfloat16"; "" without any.
     run: does the work once and returns when it is done.
     temporary: bytes that XLA sets aside for it; None for other libraries.
     kind: what sets the work apart, such as a storage policy. A peer is
       compared with ours of the same precision and kind.
-    note: a peer's mode, where it has several.
+    note: its mode, where it has several.
   """
 
   maker: str
@@ -57,10 +66,14 @@ class Contest(NamedTuple):
 
   Attributes:
     title: what is computed, with its shape.
-    work: "forward", "forward+backward", "training" or "dynamic".
-    tokens: steps of all sequences in one run.
+    work: what is done to it, such as "forward+backward" or "training".
+    tokens: steps of all sequences in one run, or what `unit` counts.
     entries: the contestants.
     resident: measure how far each raises the process's memory, too.
+    unit: of speeds.
+    operations: additions and multiplications of the products in one run, as
+      the model has them, whoever does more; 0 where they are not counted.
+    patience: for this contest alone; None for that of all.
   """
 
   title: str
@@ -68,13 +81,19 @@ class Contest(NamedTuple):
   tokens: int
   entries: Sequence[Entry]
   resident: bool = False
+  unit: str = TOKENS
+  operations: int = 0
+  patience: Patience | None = None
+
+
+# What readies a contest, by the key under which a run folder keeps it.
+Ready = tuple[str, Callable[[], Contest]]
 
 
 def hold(
   contest: Contest,
   *,
-  repeats: int,
-  seconds: float,
+  patience: Patience,
   warmup: int,
   seed: int,
   check: Callable[[], None] = lambda: None,
@@ -83,12 +102,12 @@ def hold(
 
   Args:
     contest: to hold.
-    repeats: see `timing.race`, as for the next four.
-    seconds: how long to go on.
+    patience: of contests that have none of their own.
     warmup: untimed runs.
     seed: of the order.
     check: called between runs.
   """
+  repeats, seconds = contest.patience or patience
   times = timing.race(
     {entry.name: entry.run for entry in contest.entries},
     repeats=repeats,
@@ -118,6 +137,8 @@ def hold(
     "title": contest.title,
     "work": contest.work,
     "tokens": contest.tokens,
+    "unit": contest.unit,
+    "operations": contest.operations,
     "entries": entries,
   }
 
@@ -142,17 +163,46 @@ def ratios(record: Record) -> Iterator[tuple[Record, Record, timing.Spread]]:
       yield ours, entry, timing.ratio(entry["seconds"], ours["seconds"])
 
 
-def rows(record: Record) -> list[report.Row]:
-  """Tokens a second of every entry, then the ratios to the peers."""
+def share(
+  record: Record, entry: Record, rates: Mapping[str, float]
+) -> float | None:
+  """The part of the machine's rate of products that an entry reaches.
+
+  Args:
+    record: of a contest.
+    entry: one of its.
+    rates: operations a second by precision, as they were measured.
+
+  Returns:
+    None where operations are not counted or the rate was not measured.
+  """
+  # Records of earlier releases count none.
+  operations = record.get("operations", 0)
+  rate = rates.get(entry["precision"])
+  if not operations or rate is None:
+    return None
+  return operations / timing.spread(entry["seconds"]).middle / rate
+
+
+def rows(record: Record, rates: Mapping[str, float]) -> list[report.Row]:
+  """Tokens a second of every entry, the ratios to the peers, the shares.
+
+  Args:
+    record: of a contest.
+    rates: see `share`.
+  """
   heading = f"{record['title']}, {record['work']}"
 
-  def row(name: str, metric: str, value: float, entry: Record) -> report.Row:
+  def row(
+    name: str, metric: str, value: float, entry: Record, unit: str | None = None
+  ) -> report.Row:
     return report.row(
       f"{heading}: {name}",
       split=SPLIT,
       evaluation=record["work"],
       metric=metric,
       value=value,
+      unit=unit,
       count=record["tokens"] * len(entry["seconds"]),
       seconds=sum(entry["seconds"]),
     )
@@ -160,10 +210,16 @@ def rows(record: Record) -> list[report.Row]:
   found = []
   for entry in record["entries"]:
     speed = record["tokens"] / timing.spread(entry["seconds"]).middle
-    found.append(row(entry["name"], "tokens_per_second", speed, entry))
+    unit = record.get("unit", TOKENS)
+    found.append(row(entry["name"], "tokens_per_second", speed, entry, unit))
   for ours, peer, faster in ratios(record):
     name = f"{ours['name']} over {peer_name(peer)}"
     found.append(row(name, "speed_ratio", faster.middle, ours))
+  for entry in record["entries"]:
+    reached = share(record, entry, rates)
+    if reached is not None:
+      name = f"{entry['name']} over {PRODUCTS}"
+      found.append(row(name, "speed_ratio", reached, entry))
   return found
 
 

@@ -28,7 +28,7 @@ class Answer(NamedTuple):
   """What a layer makes of it, in our layout and float32."""
 
   outputs: np.ndarray  # [T, B, H]
-  d_params: lstm.LSTMParams
+  d_params: Any  # like the weights of the task
   d_xs: np.ndarray  # [T, B, H]
 
 
@@ -80,7 +80,7 @@ def compiled(
   params: Any,
   xs: jax.Array,
   cotangent: jax.Array,
-  to_ours: Callable[[Any], lstm.LSTMParams],
+  to_ours: Callable[[Any], Any],
   *,
   batch_first: bool = False,
 ) -> Layer:
@@ -139,3 +139,27 @@ def temporary_bytes(program: Any) -> int | None:
 def operands(precision: str) -> products.Dtype:
   """The dtype that our functions take for "float32" or "bfloat16"."""
   return None if precision == "float32" else jnp.dtype(precision)
+
+
+def operations_of(rows: int, inner: int, columns: int) -> int:
+  """Additions and multiplications of one matrix product.
+
+  >>> operations_of(2, 3, 4)
+  48
+  """
+  return 2 * rows * inner * columns
+
+
+def operations(
+  steps: int, batch: int, features: int, *, layers: int = 1, backward: bool
+) -> int:
+  """Those of all products of LSTM layers with D = H.
+
+  A gradient takes two more products of the same size for each of the forward
+  pass: one for the weights, one for what entered.
+
+  >>> operations(1, 1, 1, backward=False), operations(1, 1, 1, backward=True)
+  (16, 48)
+  """
+  forward = operations_of(steps * batch, 2 * features, 4 * features)
+  return layers * forward * (3 if backward else 1)

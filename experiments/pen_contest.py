@@ -1,5 +1,8 @@
 """The contest of handwriting prediction: whole training steps on ink."""
 
+import functools
+from collections.abc import Iterator
+
 import numpy as np
 from ml_collections import config_dict
 
@@ -8,6 +11,13 @@ from seqmodels.cells import products
 from seqmodels.data import pen_batches
 from seqmodels.models import handwriting, pen_network
 from seqmodels.training import pen_objective
+
+
+def every(
+  config: config_dict.ConfigDict, shared: contest.Setting
+) -> Iterator[contest.Ready]:
+  """The one contest there is."""
+  yield "training ink", functools.partial(training, config, shared)
 
 
 def training(

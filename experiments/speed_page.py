@@ -1,10 +1,19 @@
 """The page of a benchmark: an overview, the figure, a table each contest."""
 
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from experiments import contest, timing, torch_peer
+from ml_collections import config_dict
+
+from experiments import (
+  contest,
+  product_contests,
+  scaling_page,
+  speed_cells,
+  timing,
+  torch_peer,
+)
 from seqmodels.io import provenance, report, speed_plot
 
 FIGURE = "figures/speed.png"
@@ -28,24 +37,39 @@ peak, results included, whatever library; known on Linux only, and of no use
 on a GPU."""
 
 
+_PRODUCTS = """\
+What this machine makes of matrix products alone: of large ones, and of those in
+a layer's loop, [B, H] by [H, 4H] step after step. A layer's share is its own
+products' operations (2 T B (D + H) 4H forward, three times that with gradients,
+whatever is computed again) a second over the large products' of its precision.
+GFLOP/s, with quartiles:"""
+
+
 def write(
   workdir: pathlib.Path,
-  records: Sequence[contest.Record],
+  config: config_dict.ConfigDict,
+  records: Mapping[str, contest.Record],
   agreed: Mapping[str, Any],
+  rates: Mapping[str, float],
 ) -> None:
-  """Draws the figure and writes report.md.
+  """Draws the figures and writes report.md.
 
   Args:
     workdir: the run folder.
-    records: of all contests.
+    config: the benchmark's.
+    records: of all contests, by key.
     agreed: what was compared before, and what was left out.
+    rates: operations a second of large products, by precision.
   """
+  grown = scaling_page.keys(config)
+  single = [record for key, record in records.items() if key not in grown]
+  raced = [one for one in single if one["work"] != product_contests.WORK]
   groups = [
     (
       f"{record['title']}\n{record['work']}",
       [(_column(peer), *faster) for _, peer, faster in contest.ratios(record)],
     )
-    for record in records
+    for record in raced
   ]
   groups = [group for group in groups if group[1]]
   parts = ["# Speed against other libraries", _INTRODUCTION]
@@ -54,12 +78,19 @@ def write(
     speed_plot.ratios(
       groups, workdir / FIGURE, title="Speed of ours over its peers"
     )
-    parts += ["## Ratios", _overview(records)]
+    parts += ["## Ratios", _overview(raced)]
     parts.append(f"![ratios with their quartiles]({FIGURE})")
-  parts += ["## Times and memory", _MEMORY]
-  for record in records:
-    parts += [f"### {record['title']}, {record['work']}", _table(record)]
-  parts += ["## Agreement", _agreement(agreed["differences"])]
+  if len(raced) < len(single):
+    products = [one for one in single if one not in raced]
+    parts += ["## Matrix products", _PRODUCTS, _products(products)]
+  parts += scaling_page.section(workdir, config, records)
+  if raced:
+    parts += ["## Times and memory", _MEMORY]
+  for record in raced:
+    parts += [f"### {record['title']}, {record['work']}"]
+    parts += [_table(record, rates)]
+  if agreed["differences"]:
+    parts += ["## Agreement", _agreement(agreed["differences"])]
   report.write(workdir, "\n\n".join(parts) + "\n")
 
 
@@ -89,8 +120,9 @@ def _overview(records: Sequence[contest.Record]) -> str:
       work = record["work"] + (f", {ours['kind']}" if ours["kind"] else "")
       column = _column(peer)
       columns[column] = None
-      lines.setdefault((record["title"], work), {})[column] = _ratio(faster)
-  return _markdown(
+      line = lines.setdefault((record["title"], work), {})
+      line[column] = speed_cells.ratio(faster)
+  return report.table(
     ["", "work", *columns],
     [
       [*key, *(cells.get(column, "") for column in columns)]
@@ -99,32 +131,70 @@ def _overview(records: Sequence[contest.Record]) -> str:
   )
 
 
-def _table(record: contest.Record) -> str:
+def _products(records: Sequence[contest.Record]) -> str:
+  """One line a shape, one column a precision."""
+  found = [
+    {
+      entry["precision"]: speed_cells.spread(
+        timing.spread(
+          [record["tokens"] / 1e9 / value for value in entry["seconds"]]
+        )
+      )
+      for entry in record["entries"]
+    }
+    for record in records
+  ]
+  return report.table(
+    ["", *found[0]],
+    [
+      [record["title"], *cells.values()]
+      for record, cells in zip(records, found, strict=True)
+    ],
+  )
+
+
+def _table(record: contest.Record, rates: Mapping[str, float]) -> str:
   faster = {
-    peer["name"]: _ratio(found) for _, peer, found in contest.ratios(record)
+    peer["name"]: speed_cells.ratio(found)
+    for _, peer, found in contest.ratios(record)
   }
-  entries = record["entries"]
-  head = ["", "milliseconds", "tokens/s", "ours is faster by", "rounds"]
-  memory = {"temporary": "XLA, MB", "resident": "process, MB"}
-  memory = {
-    key: words
-    for key, words in memory.items()
-    if any(entry[key] is not None for entry in entries)
+  operations = record.get("operations", 0)
+  # Each column: its head, and its cell of an entry, None where it has none.
+  columns: dict[str, Callable[[contest.Record], str | None]] = {
+    "": lambda entry: entry["name"],
+    "milliseconds": lambda entry: speed_cells.milliseconds(_took(entry)),
+    record.get("unit", contest.TOKENS): lambda entry: report.figure(
+      record["tokens"] / _took(entry).middle
+    ),
+    "ours is faster by": lambda entry: (
+      faster.get(entry["name"], "") if faster else None
+    ),
+    "rounds": lambda entry: str(len(entry["seconds"])),
+    "GFLOP/s": lambda entry: (
+      report.figure(operations / 1e9 / _took(entry).middle)
+      if operations
+      else None
+    ),
+    "of large products": lambda entry: speed_cells.share(
+      contest.share(record, entry, rates)
+    ),
+    "XLA, MB": lambda entry: speed_cells.megabytes(entry["temporary"]),
+    "process, MB": lambda entry: speed_cells.megabytes(entry["resident"]),
   }
-  body = []
-  for entry in entries:
-    took = timing.spread(entry["seconds"])
-    body.append(
-      [
-        entry["name"],
-        _spread(timing.Spread(*(1e3 * value for value in took))),
-        report.figure(record["tokens"] / took.middle),
-        faster.get(entry["name"], ""),
-        str(len(entry["seconds"])),
-        *(_megabytes(entry[key]) for key in memory),
-      ]
-    )
-  return _markdown([*head, *memory.values()], body)
+  filled = {
+    head: [cell(entry) for entry in record["entries"]]
+    for head, cell in columns.items()
+  }
+  filled = {
+    head: ["n/a" if cell is None else cell for cell in cells]
+    for head, cells in filled.items()
+    if any(cell is not None for cell in cells)
+  }
+  return report.table(list(filled), list(zip(*filled.values(), strict=True)))
+
+
+def _took(entry: contest.Record) -> timing.Spread:
+  return timing.spread(entry["seconds"])
 
 
 def _agreement(differences: Sequence[Sequence[Any]]) -> str:
@@ -132,9 +202,10 @@ def _agreement(differences: Sequence[Sequence[Any]]) -> str:
     [
       "On tiny shapes, before anything was timed: the largest difference from "
       "ours in float32, relative to the largest value of its array. Of a "
-      "layer, outputs and all gradients; of training and dynamic evaluation, "
-      "the losses of segments that follow updates.",
-      _markdown(
+      "layer or stack, outputs and all gradients; of training and dynamic "
+      "evaluation, the losses of segments that follow updates; of sampling, "
+      "the logits after given symbols.",
+      report.table(
         ["", "precision", "largest difference"],
         [[name, kind, f"{worst:.1e}"] for name, kind, worst in differences],
       ),
@@ -144,22 +215,3 @@ def _agreement(differences: Sequence[Sequence[Any]]) -> str:
 
 def _column(entry: contest.Record) -> str:
   return f"{contest.peer_name(entry)}, {entry['precision']}"
-
-
-def _ratio(found: timing.Spread) -> str:
-  low, middle, high = (f"{value:.2f}" for value in found)
-  return f"{middle} ({low} to {high})"
-
-
-def _spread(found: timing.Spread) -> str:
-  low, middle, high = (report.figure(value) for value in found)
-  return f"{middle} ({low} to {high})"
-
-
-def _megabytes(count: int | None) -> str:
-  return "n/a" if count is None else f"{count / 1e6:,.1f}"
-
-
-def _markdown(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
-  lines = [head, ["---"] * len(head), *body]
-  return "\n".join("| " + " | ".join(line) + " |" for line in lines)

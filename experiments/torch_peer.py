@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments import layer_work
+from experiments import layer_work, stack_work
 from seqmodels.cells import torch_weights
 
 NAME = "torch.nn.LSTM"
@@ -76,17 +76,24 @@ def autocast(on: bool) -> Any:
   return module().autocast(device(), dtype=module().bfloat16)
 
 
-def lstm(params: Any) -> Any:
-  """`torch.nn.LSTM` with our weights, its second bias fixed at zero.
+def lstm(*params: Any) -> Any:
+  """`torch.nn.LSTM` with our weights, its second biases fixed at zero.
 
   Two biases that both learn would be updated twice as fast as our one.
+
+  Args:
+    params: our weights without peepholes, one a layer.
   """
   torch = module()
-  width, features = params.kernel.shape[0], params.recurrent_kernel.shape[0]
-  found = torch.nn.LSTM(width, features)
-  state = torch_weights.lstm_to_torch(params)
+  width = params[0].kernel.shape[0]
+  features = params[0].recurrent_kernel.shape[0]
+  found = torch.nn.LSTM(width, features, len(params))
+  state: dict[str, Any] = {}
+  for index, layer in enumerate(params):
+    state |= torch_weights.lstm_to_torch(layer, layer=index)
   found.load_state_dict({key: tensor(value) for key, value in state.items()})
-  found.bias_hh_l0.requires_grad_(False)
+  for index in range(len(params)):
+    getattr(found, f"bias_hh_l{index}").requires_grad_(False)
   return found.to(device())
 
 
@@ -97,16 +104,40 @@ def layer(given: layer_work.Task, *, mode: str = "") -> layer_work.Layer:
     given: the task, without peepholes.
     mode: "" for float32; "autocast" or "cast", see above.
   """
+  whole = stack(
+    stack_work.Task((given.params,), given.xs, given.cotangent), mode=mode
+  )
+
+  def answer() -> layer_work.Answer:
+    found = whole.answer()
+    return found._replace(d_params=found.d_params[0])
+
+  return whole._replace(answer=answer)
+
+
+def stack(given: stack_work.Task, *, mode: str = "") -> layer_work.Layer:
+  """Layers over a task, each reading the one below.
+
+  Args:
+    given: the task, without peepholes.
+    mode: as of `layer`.
+
+  Returns:
+    Functions whose gradients of weights are a tuple, one a layer.
+  """
   torch = module()
-  net, xs = lstm(given.params), tensor(given.xs)
+  net, xs = lstm(*given.params), tensor(given.xs)
   cotangent = tensor(given.cotangent)
   if mode:
     cotangent = cotangent.bfloat16()
   if mode == "cast":
     net, xs = net.bfloat16(), xs.bfloat16()
   xs.requires_grad_()
-  names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0")
-  weights = [getattr(net, name) for name in names]
+  weights = {
+    name: weight
+    for name, weight in net.named_parameters()
+    if weight.requires_grad
+  }
 
   def forward() -> Any:
     net.eval()  # nothing is kept for a backward pass
@@ -119,7 +150,7 @@ def layer(given: layer_work.Task, *, mode: str = "") -> layer_work.Layer:
     net.train()
     with autocast(mode == "autocast"):
       outputs, _ = net(xs)
-    gradients = torch.autograd.grad(outputs, [xs, *weights], cotangent)
+    gradients = torch.autograd.grad(outputs, [xs, *weights.values()], cotangent)
     wait()
     return outputs, gradients
 
@@ -128,11 +159,13 @@ def layer(given: layer_work.Task, *, mode: str = "") -> layer_work.Layer:
     outputs, d_xs, *d_weights = (
       value.detach().float().cpu().numpy() for value in (outputs, *gradients)
     )
-    state = dict(zip(names, d_weights, strict=True))
-    d_params = torch_weights.lstm_from_torch(
-      {**state, "bias_hh_l0": np.zeros_like(state["bias_ih_l0"])}
-    )
-    return layer_work.Answer(outputs, jax.tree.map(np.asarray, d_params), d_xs)
+    state = dict(zip(weights, d_weights, strict=True))
+    d_params = []
+    for index in range(len(given.params)):
+      state[f"bias_hh_l{index}"] = np.zeros_like(state[f"bias_ih_l{index}"])
+      read = torch_weights.lstm_from_torch(state, layer=index)
+      d_params.append(jax.tree.map(np.asarray, read))
+    return layer_work.Answer(outputs, tuple(d_params), d_xs)
 
   return layer_work.Layer(forward, backward, answer, lambda: None)
 

@@ -9,6 +9,7 @@ from seqmodels.io import canvas
 # The label of a series, and a ratio's lower quartile, median, upper quartile.
 Point = tuple[str, float, float, float]
 
+_MARKS = "os^D"  # another when the colours are used up
 _TICKS = (0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 7, 10, 15, 20, 30, 50, 100)
 
 
@@ -25,7 +26,7 @@ def ratios(
 
   Args:
     groups: from the top down: what was done, and its points. Points of one
-      label have one colour throughout; one group may have several of them.
+      label have one colour and mark throughout; one group may have several.
     path: the PNG to write.
     title: above the figure.
 
@@ -43,7 +44,8 @@ def ratios(
     canvas.clean(axes)
     axes.set_title(title, fontsize=11)
     axes.axvline(1, color=canvas.GREY, lw=1.2)
-    for label in labels:
+    for number, label in enumerate(labels):
+      turn, colour = divmod(number, len(canvas.COLOURS))
       places, found = [], []
       for line, (_, points) in enumerate(groups):
         for place, point in enumerate(points):
@@ -55,10 +57,10 @@ def ratios(
         middle,
         places,
         xerr=(middle - low, high - middle),
-        fmt="o",
+        fmt=_MARKS[turn % len(_MARKS)],
         ms=4.5,
         lw=1.5,
-        color=canvas.COLOURS[labels.index(label) % len(canvas.COLOURS)],
+        color=canvas.COLOURS[colour],
         label=label,
       )
     axes.set_xscale("log")

@@ -56,6 +56,18 @@ def test_whiskers_end_at_the_quartiles(drawn, tmp_path):
   assert segment[:, 0].tolist() == pytest.approx([1.5, 1.8])
 
 
+def test_more_labels_than_colours_are_told_apart_by_their_marks(
+  drawn, tmp_path
+):
+  points = [(f"peer {number}", 1.0, 1.1, 1.2) for number in range(13)]
+  speed_plot.ratios([("layer", points)], tmp_path / "speed.png")
+  [axes] = drawn
+  looks = {
+    (bars[0].get_color(), bars[0].get_marker()) for bars in axes.containers
+  }
+  assert len(looks) == 13
+
+
 @pytest.mark.parametrize(
   "groups", [[], [("a", [])], [("a", [("b", 0.0, 1.0, 2.0)])]]
 )

@@ -65,18 +65,18 @@ def operations(lines):
 
 
 @pytest.mark.parametrize("name", ["lstm", "gru", "elman"])
-def test_each_loop_has_one_product_a_step_and_no_transpose(name):
+def test_each_loop_has_one_product_a_step_and_never_moves_the_kernel(name):
   bodies = loop_bodies(compiled_text(cells.get(name)))
   assert len(bodies) == 2  # one forward, one backward
   for lines in bodies:
     names = operations(lines)
     # The recurrent product; a library call would be named as one.
     assert names.count("dot") + names.count("custom-call") == 1
-    assert "transpose" not in names
-    # A transpose in disguise: a copy of the whole recurrent kernel.
+    # Nor is the kernel transposed, or copied, which may be the same: what the
+    # backward product gives is turned instead, and that is small.
     width = len(cells.get(name).gates) * FEATURES
     for line in lines:
-      if " copy(" in line:
+      if " copy(" in line or " transpose(" in line:
         assert f"[{FEATURES},{width}]" not in line
         assert f"[{width},{FEATURES}]" not in line
 

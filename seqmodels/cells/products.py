@@ -26,10 +26,6 @@ def dot(a: jax.Array, b: jax.Array, dtype: Dtype = None) -> jax.Array:
   """
   if dtype is None:
     return _contract(a, b, (a.ndim - 1,), (0,), dtype)
-  if a.ndim > 1 and a.size == a.shape[-1]:
-    # Of a single row XLA makes a column on a CPU, and has no bfloat16 product
-    # of that form either: it would cast the matrix at every step.
-    return dot(jnp.concatenate([a, a]), b, dtype)[:1]
   return _apart(_contract(a, b, (a.ndim - 1,), (0,), dtype))
 
 

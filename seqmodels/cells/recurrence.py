@@ -149,7 +149,13 @@ def _scan_forward(
     kept = after if save else after._replace(**dict.fromkeys(_state(after)))
     return after, (kept, saved if save else None)
 
-  return jax.lax.scan(body, carry, (xs, *schedule), reverse=options.reverse)
+  steps = (xs, *schedule)
+  if jax.tree.leaves(xs)[0].shape[0] == 1:
+    # A sampler's step. In a loop around it, XLA would take a loop of one step
+    # apart too late to cast bfloat16 weights outside of its own.
+    carry, kept = body(carry, jax.tree.map(lambda leaf: leaf[0], steps))
+    return carry, jax.tree.map(lambda leaf: leaf[None], kept)
+  return jax.lax.scan(body, carry, steps, reverse=options.reverse)
 
 
 def _state(carry: Carry) -> list[str]:

@@ -31,6 +31,8 @@ from seqmodels import errors
 from seqmodels.io import atomic, goodput, metric_writers, report
 
 PAGE = "faults.md"
+# Of one training, so that those that are soon started get no more than others.
+_MOST = 10
 # What there must be none of.
 _FAULTS = ("failed starts", "torn checkpoints", "differing files")
 
@@ -113,7 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
   while campaign.kills < given.kills:
     for name in given.trainings:
       if campaign.kills < given.kills:
-        campaign.train(name, given.kills - campaign.kills)
+        campaign.train(name, min(_MOST, given.kills - campaign.kills))
         print(campaign.table(), flush=True)
         atomic.write_text(campaign.folder / PAGE, campaign.table() + "\n")
   return 1 if campaign.lost else 0

@@ -31,6 +31,8 @@ from seqmodels import errors
 from seqmodels.io import atomic, goodput, metric_writers, report
 
 PAGE = "faults.md"
+# Of one training, so that those that are soon started get no more than others.
+_MOST = 10
 # What there must be none of.
 _FAULTS = ("failed starts", "torn checkpoints", "differing files")
 
@@ -113,9 +115,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
   while campaign.kills < given.kills:
     for name in given.trainings:
       if campaign.kills < given.kills:
-        campaign.train(name, given.kills - campaign.kills)
+        campaign.train(name, min(_MOST, given.kills - campaign.kills))
         print(campaign.table(), flush=True)
-  atomic.write_text(campaign.folder / PAGE, campaign.table() + "\n")
+        atomic.write_text(campaign.folder / PAGE, campaign.table() + "\n")
   return 1 if campaign.lost else 0
 
 
@@ -166,7 +168,9 @@ class Campaign:
     ending, killed = None, 0
     left: set[pathlib.Path] = set()  # half done by the kills so far
     while ending is None or ending.code < 0:
-      kill = self._moment(straight) if killed < most else None
+      # A start that goes on has less to do.
+      share = 0.5 if killed else 1.0
+      kill = self._moment(straight, share) if killed < most else None
       ending = self._start(name, workdir, kill)
       if ending.code < 0:
         killed += 1
@@ -219,14 +223,16 @@ class Campaign:
       config.output = str(workdir / "compressed.seq")
     return killed_runs.start(config, workdir, self.folder / f"{name}.log", kill)
 
-  def _moment(self, straight: killed_runs.Ending) -> killed_runs.Kill:
+  def _moment(
+    self, straight: killed_runs.Ending, share: float
+  ) -> killed_runs.Kill:
+    """Within that share of what a training in peace takes."""
     if self._generator.random() < 0.5:
       return killed_runs.Kill(
-        seconds=self._generator.uniform(0.05, 1.0) * straight.seconds
+        seconds=self._generator.uniform(0.05, share) * straight.seconds
       )
-    return killed_runs.Kill(
-      change=self._generator.randint(1, max(straight.changes, 1))
-    )
+    changes = max(int(share * straight.changes), 1)
+    return killed_runs.Kill(change=self._generator.randint(1, changes))
 
   def _count_kill(
     self,

@@ -67,8 +67,9 @@ def told(folder):
 
 run = json.loads((pathlib.Path(sys.argv[1]) / "run.json").read_text())
 starts = [run, *run["resumes"]]
-for start in starts:
-  print(f"{start['processes']} processes, {start['outcome']}")
+counts = [start["processes"] for start in starts]
+print(f"starts of {counts} processes, in the end {run['outcome']}")
+assert set(counts) == {2}, "the tasks did not find each other"
 (lines, rows), (expected, expected_rows) = map(told, sys.argv[1:])
 assert len(starts) > 1, "the job was not interrupted"
 assert lines == expected, "metrics differ"

@@ -4,7 +4,7 @@ The folder is orbax's own (`ocp.load(folder)` opens it) with `checkpoint.json`
 beside orbax's files. That record is written last and holds the step, the
 caller's metadata, shape, dtype and SHA-256 of every leaf and of every file, and
 a SHA-256 of itself. The whole appears under its name by one rename. Nothing is
-pickled. This is the only module that knows orbax.
+pickled. This is the only module that knows what orbax writes.
 """
 
 import contextlib

@@ -217,6 +217,10 @@ class Checkpoints:
   def _run(self, write: Callable[[], None]) -> None:
     """Writes and deletes what is no longer kept, in the background thread."""
     write()
+    self._prune()
+
+  def _prune(self) -> None:
+    """Deletes what newer checkpoints have made needless."""
     latest = self.latest_steps[-self._keep :]
     checkpoint_area.keep(self._latest, latest)
     # The newest best, and the one that was best at each state kept, so that
@@ -262,6 +266,8 @@ class Checkpoints:
       if found is None:
         return None
       checkpoint_area.set_aside(area, found.corrupt)
+      if area == self._latest:
+        self._prune()  # A kill may have come between a write and this.
       arrays.update(found.arrays)
       return found.record.to_json()
 

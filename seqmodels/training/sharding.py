@@ -77,8 +77,8 @@ def shares(mesh: Mesh, tree: Tree) -> Tree:
 
   >>> mesh = device_mesh(1, devices=jax.devices()[:1])
   >>> found = shares(mesh, {"kernel": np.zeros((2, 4)), "bias": np.zeros(4)})
-  >>> found["kernel"].spec, found["bias"].spec
-  (PartitionSpec(None, 'model'), PartitionSpec())
+  >>> tuple(found["kernel"].spec), tuple(found["bias"].spec)
+  ((None, 'model'), ())
   """
 
   def one(leaf: Any) -> NamedSharding:

@@ -1,5 +1,6 @@
 """What happens to files: accidents, and malice that knows about checksums."""
 
+import copy
 import gzip
 import hashlib
 import io
@@ -108,7 +109,7 @@ def rewritten(draw: Any, seeds: list[bytes]) -> bytes:
     elif odd == "rename" and isinstance(holder, dict):
       holder[f"{key}é"] = holder.pop(key)
     else:
-      holder[key] = odd
+      holder[key] = copy.deepcopy(odd)  # which the next may damage in turn
   return json.dumps(value).encode()
 
 

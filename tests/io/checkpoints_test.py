@@ -12,7 +12,7 @@ import pytest
 from orbax.checkpoint import v1 as ocp
 
 from seqmodels import errors
-from seqmodels.io import checkpoints
+from seqmodels.io import checkpoint_area, checkpoints
 
 
 class State(NamedTuple):
@@ -356,6 +356,23 @@ def test_best_of_every_kept_state_is_kept(tmp_path):
     ([3, 6], [2, 5, 7]),
     ([6, 8], [5, 7]),
   ]
+
+
+def test_what_a_kill_kept_from_deletion_is_deleted_by_the_next_start(
+  tmp_path, monkeypatch
+):
+  params = create().params
+  with monkeypatch.context() as patch:
+    patch.setattr(checkpoint_area, "keep", lambda *arguments: None)
+    with checkpoints.Checkpoints(tmp_path, keep=2) as saved:
+      for step in range(1, 5):
+        saved.save_best(step, params, {})
+        saved.save(step, create(), {})
+  with checkpoints.Checkpoints(tmp_path, keep=2) as saved:
+    assert saved.latest_steps == saved.best_steps == [1, 2, 3, 4]
+    assert saved.restore_latest(create()).step == 4
+    assert saved.latest_steps == saved.best_steps == [3, 4]
+    assert saved.restore_best(params).step == 4
 
 
 def test_best_of_a_lost_future_is_discarded(tmp_path):

@@ -50,10 +50,11 @@ def elman_sequence(
   (5, 2, 4)
   """
   xs = unrolling.blank_padding(xs, lengths)
-  net_x = projection.project(params.kernel, xs, bias=params.bias, dtype=dtype)
+  net_x = projection.project(params.kernel, xs, dtype=dtype)
   return fused.run(
     gates(activation, gradient_clip),
     net_x,
+    params.bias,
     params.recurrent_kernel,
     None,
     carry,

@@ -39,6 +39,7 @@ class Gates(NamedTuple):
 def run(
   gates: Gates,
   net_x: jax.Array,
+  bias: jax.Array | None,
   recurrent_kernel: jax.Array,
   extra: Any,
   carry: Carry,
@@ -53,7 +54,9 @@ def run(
 
   Args:
     gates: the cell's arithmetic.
-    net_x: [T, B, F], the projected input with its bias.
+    net_x: [T, B, F], the projected input.
+    bias: [F], to be added to it, within the loop, where it costs no pass over
+      all steps of its own.
     recurrent_kernel: [H, F].
     extra: the cell's other weights.
     carry: the state before the first step.
@@ -68,7 +71,7 @@ def run(
   """
   return recurrence.run(
     _recurrence(gates, dtype),
-    (recurrent_kernel, extra),
+    (recurrent_kernel, bias, extra),
     net_x,
     carry,
     reset=reset,
@@ -95,18 +98,20 @@ def _recurrence(gates: Gates, dtype: products.Dtype) -> recurrence.Recurrence:
     return kernel if dtype is None else kernel.astype(dtype)
 
   def ready(weights: Any) -> Any:
-    kernel, extra = weights
-    return cast(kernel), extra
+    kernel, bias, extra = weights
+    return cast(kernel), bias, extra
 
   def forward(weights: Any, net_x: jax.Array, carry: Carry) -> Any:
-    kernel, extra = weights
+    kernel, bias, extra = weights
+    if bias is not None:
+      net_x = net_x + bias[None]
     net_h = products.dot(carry.h, kernel, dtype)
     return gates.forward(extra, net_x, net_h, carry)
 
   def backward(
     weights: Any, saved: Any, before: Carry, after: Carry, d_after: Carry
   ) -> Any:
-    kernel, extra = weights
+    kernel, _, extra = weights
     d_net_x, d_net_h, d_before, kept = gates.backward(
       extra, saved, before, after, d_after
     )
@@ -123,12 +128,15 @@ def _recurrence(gates: Gates, dtype: products.Dtype) -> recurrence.Recurrence:
     before: Carry,
     after: Carry,
   ) -> Any:
-    kernel, extra = weights
+    kernel, bias, extra = weights
     d_net_h, rest = kept
     if d_net_h is None:
       d_net_h = d_net_x
     d_kernel = products.weight_gradient(before.h, d_net_h, dtype)
+    d_bias = None
+    if bias is not None:
+      d_bias = jnp.sum(d_net_x, axis=(0, 1)).astype(bias.dtype)
     d_extra = gates.extra_gradient(extra, saved, d_net_h, rest, before, after)
-    return d_kernel.astype(kernel.dtype), d_extra
+    return d_kernel.astype(kernel.dtype), d_bias, d_extra
 
   return recurrence.Recurrence(ready, forward, backward, gradient)

@@ -52,10 +52,11 @@ def gru_sequence(
   (5, 2, 4)
   """
   xs = unrolling.blank_padding(xs, lengths)
-  net_x = projection.project(params.kernel, xs, bias=params.bias, dtype=dtype)
+  net_x = projection.project(params.kernel, xs, dtype=dtype)
   return fused.run(
     gates(gradient_clip),
     net_x,
+    params.bias,
     params.recurrent_kernel,
     params.recurrent_bias,
     carry,

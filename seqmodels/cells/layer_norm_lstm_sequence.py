@@ -49,6 +49,7 @@ def layer_norm_lstm_sequence(
   return fused.run(
     gates(gradient_clip),
     projection.project(params.kernel, xs, dtype=dtype),
+    None,
     params.recurrent_kernel,
     Extra(*params[2:]),
     carry,

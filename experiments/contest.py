@@ -17,6 +17,12 @@ SPLIT = "random"  # of the data: no corpus is read
 PEEPHOLES = "peepholes"
 PRODUCTS = "this machine's large products"
 TOKENS = "tokens/s"
+BEST = "at its best"
+SPEEDS = {
+  TOKENS: "tokens_per_second",
+  "bytes/s": "bytes_per_second",
+  "FLOP/s": "operations_per_second",
+}
 
 
 class Setting(NamedTuple):
@@ -156,11 +162,29 @@ def counterpart(record: Record, entry: Record) -> Record | None:
 
 
 def ratios(record: Record) -> Iterator[tuple[Record, Record, timing.Spread]]:
-  """Ours, the peer, and how many times faster ours is, for every pair."""
+  """Ours, the peer, and how many times faster ours is, for every pair.
+
+  Where precisions were raced, a last pair for each peer is the fastest of ours
+  against its fastest, whatever the precision and mode of either.
+  """
   for entry in record["entries"]:
     ours = counterpart(record, entry)
     if ours is not None:
       yield ours, entry, timing.ratio(entry["seconds"], ours["seconds"])
+  if len({entry["precision"] for entry in record["entries"]}) < 2:
+    return
+  raced: dict[tuple[str, str], list[Record]] = {}
+  for entry in record["entries"]:
+    raced.setdefault((entry["maker"], entry["kind"]), []).append(entry)
+  fastest = {
+    key: min(entries, key=lambda entry: timing.spread(entry["seconds"]).middle)
+    for key, entries in raced.items()
+  }
+  for (maker, kind), entry in fastest.items():
+    ours = fastest.get((OURS, kind))
+    if maker != OURS and ours is not None:
+      best = {**entry, "name": "", "note": BEST, "precision": "any precision"}
+      yield ours, best, timing.ratio(entry["seconds"], ours["seconds"])
 
 
 def share(
@@ -193,16 +217,13 @@ def rows(record: Record, rates: Mapping[str, float]) -> list[report.Row]:
   """
   heading = f"{record['title']}, {record['work']}"
 
-  def row(
-    name: str, metric: str, value: float, entry: Record, unit: str | None = None
-  ) -> report.Row:
+  def row(name: str, metric: str, value: float, entry: Record) -> report.Row:
     return report.row(
       f"{heading}: {name}",
       split=SPLIT,
       evaluation=record["work"],
       metric=metric,
       value=value,
-      unit=unit,
       count=record["tokens"] * len(entry["seconds"]),
       seconds=sum(entry["seconds"]),
     )
@@ -210,16 +231,16 @@ def rows(record: Record, rates: Mapping[str, float]) -> list[report.Row]:
   found = []
   for entry in record["entries"]:
     speed = record["tokens"] / timing.spread(entry["seconds"]).middle
-    unit = record.get("unit", TOKENS)
-    found.append(row(entry["name"], "tokens_per_second", speed, entry, unit))
+    metric = SPEEDS[record.get("unit", TOKENS)]
+    found.append(row(entry["name"], metric, speed, entry))
   for ours, peer, faster in ratios(record):
     name = f"{ours['name']} over {peer_name(peer)}"
     found.append(row(name, "speed_ratio", faster.middle, ours))
   for entry in record["entries"]:
     reached = share(record, entry, rates)
     if reached is not None:
-      name = f"{entry['name']} over {PRODUCTS}"
-      found.append(row(name, "speed_ratio", reached, entry))
+      name = f"{entry['name']} of {PRODUCTS}"
+      found.append(row(name, "share_of_products", reached, entry))
   return found
 
 

@@ -15,6 +15,7 @@ import collections
 import pathlib
 import random
 import shutil
+import signal
 import sys
 import time
 import warnings
@@ -165,14 +166,16 @@ class Campaign:
     expected, straight = self._straight[name]
     workdir = self._fresh(name)
     counts["trainings"] += 1
-    ending, killed = None, 0
+    ending, struck, killed = None, False, 0
     left: set[pathlib.Path] = set()  # half done by the kills so far
-    while ending is None or ending.code < 0:
+    while ending is None or struck:
       # A start that goes on has less to do.
       share = 0.5 if killed else 1.0
       kill = self._moment(straight, share) if killed < most else None
       ending = self._start(name, workdir, kill)
-      if ending.code < 0:
+      # Any other end by a signal is a failure of the run's own.
+      struck = kill is not None and ending.code == -signal.SIGKILL
+      if struck:
         killed += 1
         self._count_kill(counts, workdir, ending)
         found = set(killed_runs.leftovers(workdir))

@@ -177,6 +177,8 @@ def train_together(
       for _, folder in members
     ]
     common = set.intersection(*(set(saved.latest_steps) for saved in areas))
+    if not common and any(saved.latest_steps for saved in areas):
+      return  # each goes on alone, from where it stands
     for saved in areas:
       saved.rewind(max(common, default=-1))
     for setup, saved in zip(setups, areas, strict=True):

@@ -7,8 +7,9 @@
 # Copies the last commit to every host, installs it there and starts the same
 # command on all; they find each other by themselves. Run again after a
 # preemption, once the slice is back, it resumes. For that --workdir has to
-# outlast the slice and be seen by its first host (a disk or a mounted bucket),
-# and the data must lie in the --data_dir of every host or be downloaded there.
+# outlast the slice and be seen by its first host (a shared disk; in a mounted
+# bucket the folders of checkpoints cannot be renamed), and the data must lie in
+# the --data_dir of every host or be downloaded there.
 #
 # PYTHON names the hosts' interpreter, 3.11 or newer; python3 by default.
 set -euo pipefail
@@ -28,4 +29,4 @@ tpu ssh "$TPU" --command="mkdir -p seqmodels &&
   tar -xzf seqmodels.tar.gz -C seqmodels && cd seqmodels &&
   $python -m pip install --quiet -e '.[tpu]'"
 tpu ssh "$TPU" --command="cd seqmodels &&
-  exec $python main.py --distributed$(printf ' %q' "$@")"
+  exec $python main.py --distributed${*:+$(printf ' %q' "$@")}"

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from seqmodels.cells import products, recurrence
+from seqmodels.cells import products, projection, recurrence
 
 Carry = Any  # a NamedTuple whose field `h` [B, H] is the output
 
@@ -104,7 +104,7 @@ def _recurrence(gates: Gates, dtype: products.Dtype) -> recurrence.Recurrence:
   def forward(weights: Any, net_x: jax.Array, carry: Carry) -> Any:
     kernel, bias, extra = weights
     if bias is not None:
-      net_x = net_x + bias[None]
+      net_x = net_x + projection.along_last(bias, net_x.ndim)
     net_h = products.dot(carry.h, kernel, dtype)
     return gates.forward(extra, net_x, net_h, carry)
 
@@ -135,7 +135,8 @@ def _recurrence(gates: Gates, dtype: products.Dtype) -> recurrence.Recurrence:
     d_kernel = products.weight_gradient(before.h, d_net_h, dtype)
     d_bias = None
     if bias is not None:
-      d_bias = jnp.sum(d_net_x, axis=(0, 1)).astype(bias.dtype)
+      leading = tuple(range(d_net_x.ndim - 1))
+      d_bias = jnp.sum(d_net_x, axis=leading).astype(bias.dtype)
     d_extra = gates.extra_gradient(extra, saved, d_net_h, rest, before, after)
     return d_kernel.astype(kernel.dtype), d_bias, d_extra
 

@@ -28,7 +28,10 @@ METRICS = {
   "compressed_bytes": "bytes",
   "tokens_per_second": "tokens/s",
   "points_per_second": "points/s",
+  "bytes_per_second": "bytes/s",
+  "operations_per_second": "FLOP/s",
   "speed_ratio": "ratio",
+  "share_of_products": "1",
 }
 
 

@@ -412,9 +412,13 @@ def test_a_ratio_is_taken_round_by_round_against_ours_of_the_same_kind():
     ("tokens_per_second", 2.5),
     ("tokens_per_second", pytest.approx(10 / 3)),
     ("speed_ratio", 2.0),
+    ("speed_ratio", 1.5),
   ]
-  assert rows[-1]["name"] == "layer, forward: ours, float32 over peer (mode)"
-  assert (rows[-1]["count"], rows[-1]["seconds"]) == (30, 7.0)
+  assert rows[-2]["name"] == "layer, forward: ours, float32 over peer (mode)"
+  assert (rows[-2]["count"], rows[-2]["seconds"]) == (30, 7.0)
+  assert (
+    rows[-1]["name"] == "layer, forward: ours, float32 over peer (at its best)"
+  )
 
 
 def test_a_share_is_of_the_large_products_in_the_same_precision():

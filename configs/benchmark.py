@@ -34,7 +34,7 @@ peepholes, so ours is compared without; with peepholes it has a row of its own.
 Compression has no peer: other compressors stand beside it for scale.
 
 A ratio is how many times faster ours is than the peer in the row's name. Run it
-on an idle machine: a quarter of an hour on two CPU cores. A run that was
+on an idle machine: twenty minutes on two CPU cores. A run that was
 stopped goes on with the contests that it had not finished.
 
 Variants: `smoke` (tiny shapes in seconds; its numbers mean nothing).

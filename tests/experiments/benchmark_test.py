@@ -449,8 +449,8 @@ def test_a_share_is_of_the_large_products_in_the_same_precision():
     if row["name"].endswith("products")
   ]
   assert [row["value"] for row in shares] == [0.5, 0.5]
-  assert {row["metric"] for row in shares} == {"speed_ratio"}
-  assert "ours over this machine's large products" in shares[0]["name"]
+  assert {row["metric"] for row in shares} == {"share_of_products"}
+  assert "ours of this machine's large products" in shares[0]["name"]
   assert product_contests.rates({}) == {}
   assert len(contest.rows(record, {})) == 2
 

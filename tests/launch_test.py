@@ -54,8 +54,8 @@ def test_slurm_requeues_what_was_preempted_only(launch, status, requeued):
   assert code == status
   first, *rest = calls.splitlines()
   assert first == (
-    "srun --kill-on-bad-exit=1 python3.11 main.py --distributed "
-    "--config=a.py --workdir=with space"
+    "srun --kill-on-bad-exit=1 --cpus-per-task=1 python3.11 main.py "
+    "--distributed --config=a.py --workdir=with space"
   )
   assert rest == (["scontrol requeue 7"] if requeued else [])
 

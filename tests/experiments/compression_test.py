@@ -116,7 +116,8 @@ def test_rows_say_sizes_and_who_predicted(pack, tmp_path):
   assert ("network, alone (code length)", "bits_per_byte") in rows
   # Header and checks are most of a file as small as this.
   ideal = rows["mixture (code length)", "bits_per_byte"] * len(TEXT) / 8
-  assert 40 < packed.stat().st_size - ideal < 200
+  # The preset dictionary, which never changes, knows another model number.
+  assert 40 < packed.stat().st_size - ideal < 220
   report = (tmp_path / "a-pack" / "report.md").read_text()
   assert f"{packed.stat().st_size - ideal:+,.0f} (" in report
   for name in ("along_file", "experts"):

@@ -51,7 +51,10 @@ def test_every_metric_of_the_results_has_a_unit():
     "compressed_bytes",
     "tokens_per_second",
     "points_per_second",
+    "bytes_per_second",
+    "operations_per_second",
     "speed_ratio",
+    "share_of_products",
   }
   assert all(report.METRICS.values())
 

@@ -25,7 +25,13 @@ from experiments import (
   speed_page,
 )
 from seqmodels import errors
-from seqmodels.io import interruption, json_file, progress, report
+from seqmodels.io import (
+  interruption,
+  json_file,
+  progress,
+  provenance,
+  report,
+)
 
 KEPT = "benchmark.json"
 
@@ -34,10 +40,7 @@ _PATIENCE = {"repeats": checks.whole(1), "seconds": checks.number(least=0)}
 RULES = {
   **_PATIENCE,
   "warmup": checks.whole(1),
-  "contests": checks.Rule(
-    lambda value: set(contests.named(value)) <= set(contests.KINDS),
-    "a comma-separated list of some of " + ", ".join(contests.KINDS),
-  ),
+  "contests": checks.several(checks.one_of(*contests.KINDS), empty=True),
   "peers": checks.several(checks.one_of(*peers.NAMES), empty=True),
   "precisions": checks.several(checks.one_of("float32", "bfloat16")),
   "products.width": checks.whole(1),
@@ -105,6 +108,7 @@ def run(
   checks.validate(config, RULES)
   shared, absent = peers.setting(config)
   todo = dict(contests.every(config, shared))
+  versions = provenance.facts()["versions"]
   for line in absent:
     print(f"left out: {line}", file=sys.stderr)
   with interruption.Interruption() as signals:
@@ -113,9 +117,15 @@ def run(
     def agree() -> dict[str, Any]:
       kinds = contests.chosen(config)
       found = [list(one) for one in agreement.check(shared, kinds)]
-      return {"absent": absent, "differences": found}
+      return {"absent": absent, "versions": versions, "differences": found}
 
     agreed = kept.get("agreement", agree)
+    # Of earlier releases, which kept none, the contests are others, too.
+    if agreed.get("versions") != versions:
+      raise errors.UserError(
+        f"the benchmark in {workdir} was begun with other versions of its "
+        "libraries; choose another --workdir"
+      )
     if agreed["absent"] != absent:
       raise errors.UserError(
         f"the benchmark in {workdir} was begun with other peers at hand, "

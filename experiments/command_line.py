@@ -11,6 +11,7 @@ A page is looked for from the current folder first, then from the project's,
 so the commands of the README work from anywhere.
 """
 
+import ast
 import difflib
 import importlib.util
 import os
@@ -38,7 +39,7 @@ _KINDS = {
   bool: "true or false",
   int: "a whole number",
   float: "a number",
-  tuple: "a comma-separated list, or one in quotes: \"('a', 'b')\"",
+  tuple: "a comma-separated list",
 }
 
 
@@ -80,6 +81,7 @@ def parse(
     print(_usage(page, name))
     raise SystemExit(0)
   _check_overrides(rest[1:], config)
+  rest = _lists_of_texts(rest, config)
   flags.DEFINE_string("workdir", "", "run folder", flag_values)
   flags.DEFINE_string("data_dir", "", "data folder", flag_values)
   flags.DEFINE_bool("distributed", False, "several processes", flag_values)
@@ -202,6 +204,32 @@ def _check_overrides(
     raise errors.UserError(
       f"unknown config key {key!r}{_key_hint(key, list(known))}"
     )
+
+
+def _lists_of_texts(
+  arguments: Sequence[str], config: config_dict.ConfigDict
+) -> list[str]:
+  """Splits `a,b` where a list is meant; ml_collections would see one text."""
+  lists = {key for key, value in checks.flatten(config) if type(value) is tuple}
+
+  def written(text: str) -> str:
+    try:
+      ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+      return repr(tuple(text.split(","))) if text else text
+    return text
+
+  found, waiting = [], False
+  for argument in arguments:
+    flag, equals, text = argument.partition("=")
+    match = _OVERRIDE.fullmatch(flag)
+    if waiting:
+      argument, waiting = written(argument), False
+    elif match and match[1] in lists:
+      waiting = not equals
+      argument = f"{flag}={written(text)}" if equals else flag
+    found.append(argument)
+  return found
 
 
 def _key_hint(key: str, known: list[str]) -> str:

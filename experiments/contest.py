@@ -200,12 +200,10 @@ def share(
   Returns:
     None where operations are not counted or the rate was not measured.
   """
-  # Records of earlier releases count none.
-  operations = record.get("operations", 0)
   rate = rates.get(entry["precision"])
-  if not operations or rate is None:
+  if not record["operations"] or rate is None:
     return None
-  return operations / timing.spread(entry["seconds"]).middle / rate
+  return record["operations"] / timing.spread(entry["seconds"]).middle / rate
 
 
 def rows(record: Record, rates: Mapping[str, float]) -> list[report.Row]:
@@ -231,7 +229,7 @@ def rows(record: Record, rates: Mapping[str, float]) -> list[report.Row]:
   found = []
   for entry in record["entries"]:
     speed = record["tokens"] / timing.spread(entry["seconds"]).middle
-    metric = SPEEDS[record.get("unit", TOKENS)]
+    metric = SPEEDS[record["unit"]]
     found.append(row(entry["name"], metric, speed, entry))
   for ours, peer, faster in ratios(record):
     name = f"{ours['name']} over {peer_name(peer)}"

@@ -1,6 +1,6 @@
 """The contests of the benchmark by kind; a kind's settings bear its name."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 
 from ml_collections import config_dict
 
@@ -32,22 +32,13 @@ KINDS: dict[str, Maker] = {
 }
 
 
-def named(value: Iterable[str]) -> list[str]:
-  """The names in a setting: of the command line `a,b` comes as one member.
-
-  >>> named(("layer,words", "ink"))
-  ['layer', 'words', 'ink']
-  """
-  return [name for member in value for name in str(member).split(",")]
-
-
 def chosen(config: config_dict.ConfigDict) -> list[str]:
   """The kinds that are held, in the table's order; all where none is named.
 
   >>> chosen(config_dict.ConfigDict({"contests": ("words", "layer")}))
   ['layer', 'words']
   """
-  wanted = named(config.contests) or KINDS
+  wanted = config.contests or KINDS
   return [kind for kind in KINDS if kind in wanted]
 
 

@@ -158,12 +158,12 @@ def _table(record: contest.Record, rates: Mapping[str, float]) -> str:
     peer["name"]: speed_cells.ratio(found)
     for _, peer, found in contest.ratios(record)
   }
-  operations = record.get("operations", 0)
+  operations = record["operations"]
   # Each column: its head, and its cell of an entry, None where it has none.
   columns: dict[str, Callable[[contest.Record], str | None]] = {
     "": lambda entry: entry["name"],
     "milliseconds": lambda entry: speed_cells.milliseconds(_took(entry)),
-    record.get("unit", contest.TOKENS): lambda entry: report.figure(
+    record["unit"]: lambda entry: report.figure(
       record["tokens"] / _took(entry).middle
     ),
     "ours is faster by": lambda entry: (

@@ -2,10 +2,10 @@
 # A SLURM of this one machine, to try job scripts on before a cluster sees them:
 #
 #   sudo apt-get install slurm-wlm munge
-#   sudo launch/one_machine_slurm.sh start /var/tmp/slurm
-#   export SLURM_CONF=/var/tmp/slurm/slurm.conf
+#   sudo launch/one_machine_slurm.sh start runs/slurm
+#   export SLURM_CONF=$PWD/runs/slurm/slurm.conf
 #   sinfo
-#   sudo launch/one_machine_slurm.sh stop /var/tmp/slurm
+#   sudo launch/one_machine_slurm.sh stop runs/slurm
 #
 # Its two partitions share all cores: a job in `urgent` preempts those in
 # `normal`, which get SIGTERM, 60 seconds, SIGKILL, and their place in the queue

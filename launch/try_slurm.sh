@@ -4,7 +4,7 @@
 # the queue, go on and finish; a second job is left in peace. The two must end
 # with the same losses and rows, bit for bit. Five minutes on two cores:
 #
-#   sudo --preserve-env=PATH,PYTHON launch/try_slurm.sh /var/tmp/slurm-trial
+#   sudo --preserve-env=PATH,PYTHON launch/try_slurm.sh runs/slurm-trial
 #
 # Needs slurm-wlm and munge (see one_machine_slurm.sh), and an empty folder.
 set -euo pipefail

@@ -24,9 +24,8 @@ def dot(a: jax.Array, b: jax.Array, dtype: Dtype = None) -> jax.Array:
 
   No derivative of its own: for code that already is one.
   """
-  if dtype is None:
-    return _contract(a, b, (a.ndim - 1,), (0,), dtype)
-  return _apart(_contract(a, b, (a.ndim - 1,), (0,), dtype))
+  found = _contract(a, b, (a.ndim - 1,), (0,), dtype)
+  return found if dtype is None else _apart(found)
 
 
 def source_gradient(

@@ -36,7 +36,7 @@ from experiments import (
 )
 from seqmodels import errors
 from seqmodels.cells import lstm, unroll
-from seqmodels.io import json_file
+from seqmodels.io import json_file, provenance
 
 FLAX = flax_peer.NAME
 TORCH = torch_peer.NAME
@@ -398,6 +398,8 @@ def test_a_ratio_is_taken_round_by_round_against_ours_of_the_same_kind():
     "title": "layer",
     "work": "forward",
     "tokens": 10,
+    "unit": contest.TOKENS,
+    "operations": 0,
     "entries": [
       entry("ours", [1.0, 2.0, 4.0], name="ours, float32"),
       entry("ours", [9.0] * 3, name="ours, peepholes", kind="peepholes"),
@@ -437,6 +439,7 @@ def test_a_share_is_of_the_large_products_in_the_same_precision():
     "title": "layer",
     "work": "forward",
     "tokens": 10,
+    "unit": contest.TOKENS,
     "operations": 300,
     "entries": [
       entry("ours", [2.0, 3.0, 4.0]),
@@ -624,18 +627,22 @@ def test_contests_are_chosen_by_name(tmp_path, monkeypatch):
     held.append(one.work)
     return {
       "title": one.title, "work": one.work, "tokens": one.tokens,
+      "unit": one.unit, "operations": one.operations,
       "entries": [entry("ours", [1.0])],
     }  # fmt: skip
 
   monkeypatch.setattr(contest, "hold", hold)
-  # As `--config.contests=scaling,products` comes.
-  config = small(contests=("scaling,products",), peers=())
+  config = small(contests=("scaling", "products"), peers=())
   benchmark.run(config, tmp_path, tmp_path)
   assert held == ["product"] * 2 + ["forward+backward"] * 3
   kept = json_file.read_sealed(tmp_path / "benchmark.json")
   assert [found[0] for found in kept["agreement"]["differences"]] == [
     "stack, ours, float32"
   ]
+  kept["agreement"]["versions"]["jax"] = "0.0"
+  json_file.write_sealed(tmp_path / "benchmark.json", kept)
+  with pytest.raises(errors.UserError, match="other versions of its libraries"):
+    benchmark.run(config, tmp_path, tmp_path)
 
 
 def test_what_was_measured_is_not_measured_again(smoke, monkeypatch):
@@ -657,6 +664,8 @@ def test_a_stopped_benchmark_goes_on_with_the_next_contest(
       "title": one.title,
       "work": one.work,
       "tokens": one.tokens,
+      "unit": one.unit,
+      "operations": one.operations,
       "entries": [entry("ours", [1.0])],
     }
 
@@ -698,6 +707,7 @@ def test_without_torch_its_rows_are_missing_and_the_page_says_so(
     contest, "hold",
     lambda one, **_: {
       "title": one.title, "work": one.work, "tokens": one.tokens,
+      "unit": one.unit, "operations": one.operations,
       "entries": [entry(each.maker, [1.0]) for each in one.entries],
     },
   )  # fmt: skip
@@ -712,9 +722,12 @@ def test_without_torch_its_rows_are_missing_and_the_page_says_so(
 
 def test_other_peers_at_hand_on_resuming_are_refused(tmp_path, monkeypatch):
   monkeypatch.setattr(agreement, "check", lambda *given: [])
-  (tmp_path / "benchmark.json").write_text(
-    json.dumps({"agreement": {"absent": ["x: gone"], "differences": []}})
-  )
+  agreed = {
+    "absent": ["x: gone"],
+    "versions": provenance.facts()["versions"],
+    "differences": [],
+  }
+  (tmp_path / "benchmark.json").write_text(json.dumps({"agreement": agreed}))
   with pytest.raises(errors.UserError, match="begun with other peers"):
     benchmark.run(small(), tmp_path, tmp_path)
 

@@ -39,6 +39,30 @@ def refusal(*arguments):
   return str(caught.value)
 
 
+@pytest.mark.parametrize(
+  ("given", "expected"),
+  [
+    ("layer", ("layer",)),
+    ("layer,words", ("layer", "words")),
+    ("2x1x8,3x1x8", ("2x1x8", "3x1x8")),
+    ("2x1x8", ("2x1x8",)),
+    ("('a,b', 'c')", ("a,b", "c")),
+  ],
+)
+def test_texts_in_a_list_need_no_quotes(here, given, expected):
+  (here / "texts.py").write_text(
+    PAGE.replace(
+      "return config",
+      """\
+config.names = ("one", "two")
+  return config""",
+    )
+  )
+  flag = "--config.names"
+  for arguments in ([f"{flag}={given}"], [flag, given]):
+    assert parse("--config=texts.py", *arguments).config.names == expected
+
+
 def test_overrides_reach_the_locked_config(here):
   config = parse(
     "--config=page.py",

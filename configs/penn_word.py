@@ -31,7 +31,8 @@ Variants:
  - `smoke`: the same in seconds, a small net.
 
 What differs from the paper without `paper`:
- - 20 streams of 35 words a step, plain descent whose rate falls along a cosine,
+ - 20 streams of 35 words a step, plain descent whose rate is held for four
+   epochs and halved in each of the seven that follow (Zaremba et al., 2014),
    the gradient's norm clipped, products in bfloat16 (sums and weights in
    float32);
  - the text is one stream whose state crosses sentences;
@@ -73,13 +74,13 @@ def get_config(arg: str = "") -> config_dict.ConfigDict:
   config.data.update(source="ptb", tokenizer="words", partition="mikolov")
   config.model.features = (1000,)
   config.training.update(
-    epochs=4.0,
+    epochs=11.0,
     batch=20,
     segment=35,
     optimizer="sgd",
     momentum=0.0,
     learning_rate=20.0,
-    schedule="cosine",
+    schedule="halving",
     warmup_steps=100,
     clip_norm=0.25,
     steps_per_dispatch=8,
@@ -101,6 +102,7 @@ def get_config(arg: str = "") -> config_dict.ConfigDict:
   config.sample.update(length=200, prime="the company")
   if stage == "weight_noise":
     config.regularization.weight_noise = 0.075
+    config.training.update(epochs=10.0, schedule="cosine")
   if stage == "dropout":
     dropout(config)
   if "paper" in variants:
@@ -143,7 +145,11 @@ def dropout(config: config_dict.ConfigDict) -> None:
     variational=False,
   )
   config.training.update(
-    epochs=18.0, batch=32, evaluations_per_epoch=1, checkpoint_every=160
+    epochs=18.0,
+    batch=32,
+    schedule="cosine",
+    evaluations_per_epoch=1,
+    checkpoint_every=160,
   )
   config.dynamic.update(
     rule="rms",

@@ -72,9 +72,30 @@ def linear(rate: float, *, steps: int, warmup: int) -> optax.ScalarOrSchedule:
   )
 
 
+def halving(rate: float, *, steps: int, warmup: int) -> optax.ScalarOrSchedule:
+  """Zaremba et al. (2014): held for four parts of eleven, then halved each.
+
+  Over eleven epochs that is their schedule for a word network: the full rate
+  for four of them, then half of what it was at the start of each that follows,
+  down to a 128th.
+  """
+  part = max(steps, 1) / 11
+  decay = optax.exponential_decay(
+    rate, part, 0.5, transition_begin=3 * part, staircase=True
+  )
+  if not warmup:
+    return decay
+  rise = optax.linear_schedule(rate / (warmup + 1), rate, warmup)
+  # Joined schedules count from the boundary; the parts are of the whole run.
+  return optax.join_schedules(
+    [rise, lambda count: decay(count + warmup)], [warmup]
+  )
+
+
 SCHEDULES: dict[str, Schedule] = {
   "constant": constant,
   "cosine": cosine,
+  "halving": halving,
   "linear": linear,
 }
 

@@ -74,6 +74,15 @@ def test_schedules_rise_to_the_rate_and_never_pass_it(name):
   assert values[-1] <= expected
 
 
+def test_halving_holds_four_of_eleven_epochs_and_halves_in_each_that_follows():
+  for warmup in (0, 5):
+    schedule = optimizers.halving(8.0, steps=110, warmup=warmup)
+    rates = [float(schedule(step)) for step in range(warmup, 110)]
+    epochs = [8.0] * 4 + [8.0 / 2**n for n in range(1, 8)]
+    expected = np.repeat(epochs, 10)[warmup:]
+    np.testing.assert_allclose(rates, expected, rtol=1e-6)
+
+
 def test_cosine_ends_at_a_hundredth():
   schedule = optimizers.cosine(1.0, steps=100, warmup=0)
   assert float(schedule(100)) == pytest.approx(0.01)

@@ -12,7 +12,7 @@ stroke) and gives, at every point, a density of the next: 20 bivariate Gaussians
 and a Bernoulli. IAM-OnDB, 10,741 lines to train on and 1,438 to validate; there
 is no test split. Table 3, on the validation lines:
 
-| network | regularisation | nats a line | SSE a point |
+| network | regularisation | nats a line | SSE a point (`half_sse`) |
 |---|---|---|---|
 | 1 x 900 | none | -1025.7 | 0.40 |
 | 3 x 400 | none | -1041.0 | 0.41 |
@@ -34,7 +34,9 @@ where the paper makes one). With it, too:
  - steps above a threshold removed, readings interpolated as in `data/ink.py`
    (the paper gives no numbers);
  - the first point of a line is its origin and is not predicted;
- - SSE of the mixture's mean (the paper does not say of what).
+ - `half_sse`, half the squared error of the likeliest component's mean, is
+   compared with the paper's SSE, which does not say what it is (the reasons are
+   in `seqmodels/evaluation/handwriting.py`).
 """
 
 from ml_collections import config_dict
@@ -43,7 +45,7 @@ from configs import common
 
 SOURCE = "Graves 2013, Table 3"
 STAGES = ("plain", "adaptive_weight_noise")
-# Nats a line and SSE, by layers and stage.
+# Nats a line and half SSE, by layers and stage.
 TABLE = {
   (1, "plain"): (-1025.7, 0.40),
   (3, "plain"): (-1041.0, 0.41),
@@ -208,10 +210,10 @@ def refer(
   """Puts the paper's values beside what will be found."""
   key = (len(config.model.features), stage)
   if key in table:
-    nats, sse = table[key]
+    nats, half_sse = table[key]
     with config.unlocked():
       config.reference = config_dict.ConfigDict(
-        {"source": source, "nats_per_sequence": nats, "sse": sse}
+        {"source": source, "nats_per_sequence": nats, "half_sse": half_sse}
       )
 
 

@@ -12,7 +12,7 @@
 The network of handwriting prediction with a soft window on a text between its
 layers: it writes what the text says. Table 4, on the 1,438 validation lines:
 
-| regularisation | nats a line | SSE a point |
+| regularisation | nats a line | SSE a point (`half_sse`) |
 |---|---|---|
 | none | -1096.9 | 0.23 |
 | adaptive weight noise | -1128.2 | 0.23 |

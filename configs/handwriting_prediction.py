@@ -6,6 +6,9 @@
         --config=configs/handwriting_prediction.py:adaptive_weight_noise \\
         --config.restore=runs/prediction --workdir=runs/prediction_adaptive
     python main.py --config=configs/handwriting_prediction.py:quickstart
+    python main.py --config=configs/handwriting_prediction.py \\
+        --config.restore=runs/prediction --config.training.epochs=0 \\
+        --workdir=runs/prediction_again
 
 A deep LSTM with skip connections reads pen movements (x and y offset, end of
 stroke) and gives, at every point, a density of the next: 20 bivariate Gaussians
@@ -20,6 +23,9 @@ is no test split. Table 3, on the validation lines:
 
 The nats are those of a density over standardised offsets, so they are negative,
 and comparable only between codes that standardise alike.
+
+Zero epochs train nothing: the last command scores the best weights of a run,
+finished or interrupted, and draws from them. The variants are those of the run.
 
 Variants: `plain` (3 x 400), `one_layer` (1 x 900), `adaptive_weight_noise`
 (starts from `--config.restore`, ends after a fixed number of epochs), `paper`

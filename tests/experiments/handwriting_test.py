@@ -231,6 +231,32 @@ def test_a_page_made_anew_from_finished_phases_is_the_same_page(
   assert pages[0].read_text() == pages[1].read_text()
 
 
+def test_a_runs_best_weights_are_scored_without_training(
+  synthesis, run, metrics, tmp_path
+):
+  """The run was stopped before its evaluation, and after its last step."""
+  stopped = shutil.copytree(synthesis[0], tmp_path / "stopped")
+  for name in ("results.json", "evaluations.json"):
+    (stopped / name).unlink()
+  config = without_pictures(writing_settings())
+  config.restore, config.training.epochs = str(stopped), 0.0
+  rows = run(config)["rows"]
+  assert "0 epochs" in rows[0]["name"]
+  assert "begun from stopped" in rows[0]["name"]
+  expected = [row["value"] for row in synthesis[1]["rows"]]
+  assert [row["value"] for row in rows] == expected
+  named = {row["metric"]: row["value"] for row in rows}
+  best = min(
+    (
+      entry
+      for entry in metrics(stopped)
+      if entry["name"] == "nats_per_point" and entry["split"] == "valid"
+    ),
+    key=lambda entry: entry["value"],
+  )
+  assert named["nats_per_point"] == best["value"]
+
+
 def test_adaptive_noise_goes_on_from_a_trained_run(
   prediction, run, metrics, tmp_path
 ):

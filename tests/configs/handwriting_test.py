@@ -143,8 +143,18 @@ def test_the_paper_is_trained_to_the_letter(name):
   assert noisy.regularization.adaptive == 0.075
   # Adaptive weight noise ends after a fixed number of epochs.
   assert (training.patience, noisy.training.patience) == (4, 0)
-  noisy.training.patience = 4
-  assert noisy.training == training
+  differing = {key for key in training if training[key] != noisy.training[key]}
+  assert differing == {"patience", "epochs", "evaluations_per_epoch"}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_adaptive_noise_is_trained_shortly_and_validated_often(name):
+  training = settings(name, "adaptive_weight_noise").training
+  assert (training.optimizer, training.schedule) == ("adam", "cosine")
+  assert (training.learning_rate, training.epochs) == (2e-4, 2.0)
+  assert (training.evaluations_per_epoch, training.patience) == (4, 0)
+  # Whole lines, as the squared gradients of a line ask for.
+  assert training.points == 0
 
 
 def test_synthesis_is_prediction_with_a_text():

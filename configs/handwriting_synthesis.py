@@ -8,11 +8,14 @@
     python main.py --config=configs/handwriting_synthesis.py:write \\
         --config.restore=runs/synthesis --config.text="Dear reader" \\
         --config.bias=1.0
+    python main.py --config=configs/handwriting_synthesis.py \\
+        --config.restore=runs/synthesis --config.training.epochs=0 \\
+        --workdir=runs/synthesis_again
 
 The network of handwriting prediction with a soft window on a text between its
 layers: it writes what the text says. Table 4, on the 1,438 validation lines:
 
-| regularisation | nats a line | SSE a point |
+| regularisation | nats a line | SSE a point (`half_sse`) |
 |---|---|---|
 | none | -1096.9 | 0.23 |
 | adaptive weight noise | -1128.2 | 0.23 |
@@ -21,6 +24,9 @@ layers: it writes what the text says. Table 4, on the 1,438 validation lines:
 of `--config.width` characters. `--config.bias` (0 to 10) makes writing more
 regular. `--config.prime=NAME` goes on in the hand of a line of the data set,
 such as `a01-000u-01`.
+
+Zero epochs train nothing: the last command scores the best weights of a run,
+finished or interrupted. The variants are those of the run.
 
 Variants: `plain`, `adaptive_weight_noise`, `paper`, `quickstart` (a synthetic
 pen), `write`, `smoke`. What differs from the paper is told in

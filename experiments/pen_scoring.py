@@ -131,12 +131,19 @@ def _rows(
       if context.data.finest
       else []
     ),
-    row("of the mixture's mean", "sse", totals.sse, totals.points, "sse"),
+    row("of the mixture's mean", "sse", totals.sse, totals.points),
     row(
       "of the likeliest component's mean",
       "sse",
       totals.sse_likeliest,
       totals.points,
+    ),
+    row(
+      "half the squared error of the likeliest component's mean",
+      "half_sse",
+      totals.half_sse,
+      totals.points,
+      "half_sse",
     ),
     row("ends of strokes", "error_rate", wrong, totals.points),
   ]

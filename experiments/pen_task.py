@@ -47,6 +47,7 @@ def task(
         "nats_per_sequence": found.nats_per_sequence,
         "nats_per_point": found.nats_per_point,
         "sse": found.sse,
+        "half_sse": found.half_sse,
       },
       f"{found.lines:,} lines of {found.points:,} points",
     )

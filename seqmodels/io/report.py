@@ -25,6 +25,7 @@ METRICS = {
   "nats_per_sequence": "nats/sequence",
   "nats_per_point": "nats/point",
   "sse": "1",
+  "half_sse": "1",
   "compressed_bytes": "bytes",
   "tokens_per_second": "tokens/s",
   "points_per_second": "points/s",

@@ -31,7 +31,9 @@ def by_position(
 
   The paper does not say what point its squared error is of. The mean of the
   mixture is the best one by that measure, the mean of the likeliest component
-  another reading; the sum is over x and y, in standardised units.
+  another reading; the sum is over x and y, in standardised units. The paper's
+  figures are probably halves of the latter, see
+  `evaluation.handwriting.Totals.half_sse`.
 
   Readings come in whole units, and a density may be as sharp as it likes where
   they repeat. What a score owes to that, `coarse` leaves out.

@@ -121,6 +121,7 @@ def test_means_are_over_lines_and_over_points():
   assert found.nats_per_point == -1.5
   assert found.sse == 0.25
   assert found.sse_likeliest == 0.4
+  assert found.half_sse == 0.2
 
 
 def test_no_line_has_no_mean():
@@ -131,6 +132,7 @@ def test_no_line_has_no_mean():
     assert (found.lines, found.points, found.nats, found.wrong) == (0, 0, 0, 0)
     assert math.isnan(found.nats_per_sequence)
     assert math.isnan(found.sse)
+    assert math.isnan(found.half_sse)
 
 
 def test_points_are_told_as_they_are_scored_and_may_end_it():

@@ -23,7 +23,10 @@ from seqmodels.data import pen_chunks
 from seqmodels.io import report as reports
 
 LINES, KILLED_AT, SIGNALLED_AT = 8, 6, 8  # within the first epoch
-METRICS = ["nats_per_sequence", "nats_per_point", "sse", "sse", "error_rate"]
+METRICS = [
+  *("nats_per_sequence", "nats_per_point", "sse", "sse", "half_sse"),
+  "error_rate",
+]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -106,7 +109,8 @@ def check_rows(results, splits):
     assert np.isfinite(row["value"])
     assert row["count"] > 0
     assert row["unit"] == reports.METRICS[row["metric"]]
-  for line, point in zip(rows[::5], rows[1::5], strict=True):
+  each = len(METRICS)
+  for line, point in zip(rows[::each], rows[1::each], strict=True):
     lines = line["count"] * point["value"] / line["value"]
     assert lines == pytest.approx(round(lines), rel=1e-6)
 
@@ -170,6 +174,7 @@ def test_metrics_have_their_names_and_units(synthesis, metrics):
     ("valid", "nats_per_sequence", "nats/sequence"),
     ("valid", "nats_per_point", "nats/point"),
     ("valid", "sse", "1"),
+    ("valid", "half_sse", "1"),
   }
   steps = [e["step"] for e in entries if e["name"] == "sse"]
   assert steps == list(range(2, 13, 2))
@@ -224,6 +229,32 @@ def test_a_page_made_anew_from_finished_phases_is_the_same_page(
   experiments.run(writing_settings(), again, folder)
   pages = [path / "report.md" for path in (synthesis[0], again)]
   assert pages[0].read_text() == pages[1].read_text()
+
+
+def test_a_runs_best_weights_are_scored_without_training(
+  synthesis, run, metrics, tmp_path
+):
+  """The run was stopped before its evaluation, and after its last step."""
+  stopped = shutil.copytree(synthesis[0], tmp_path / "stopped")
+  for name in ("results.json", "evaluations.json"):
+    (stopped / name).unlink()
+  config = without_pictures(writing_settings())
+  config.restore, config.training.epochs = str(stopped), 0.0
+  rows = run(config)["rows"]
+  assert "0 epochs" in rows[0]["name"]
+  assert "begun from stopped" in rows[0]["name"]
+  expected = [row["value"] for row in synthesis[1]["rows"]]
+  assert [row["value"] for row in rows] == expected
+  named = {row["metric"]: row["value"] for row in rows}
+  best = min(
+    (
+      entry
+      for entry in metrics(stopped)
+      if entry["name"] == "nats_per_point" and entry["split"] == "valid"
+    ),
+    key=lambda entry: entry["value"],
+  )
+  assert named["nats_per_point"] == best["value"]
 
 
 def test_adaptive_noise_goes_on_from_a_trained_run(

@@ -28,6 +28,7 @@ def write_run(folder, config, nats=None):
         ("", "nats_per_sequence", nats),
         ("; of the mixture's mean", "sse", 0.2),
         ("; of the likeliest component's mean", "sse", 0.9),
+        ("; half of it", "half_sse", 0.45),
       )
     ]  # fmt: skip
     (folder / "results.json").write_text(json.dumps({"rows": rows}))
@@ -56,7 +57,7 @@ def test_each_line_holds_the_papers_figures_and_the_best_run(tmp_path):
     ]
   )
   assert found["prediction, 3 x 400", "plain"][:5] == [
-    "-1041", "-1,050", "0.41", "0.200", "better",
+    "-1041", "-1,050", "0.41", "0.450", "better",
   ]  # fmt: skip
   assert found["prediction, 3 x 400", "plain"][5:] == [
     "net", "n/a", "2 h 0 min", "abcdef0",

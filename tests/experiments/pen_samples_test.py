@@ -180,24 +180,32 @@ def test_the_heatmap_is_in_the_units_of_the_board(prediction, monkeypatch):
 
 
 def test_rows_hold_the_papers_figures_where_they_apply(prediction, monkeypatch):
-  papers = {"source": "a table", "nats_per_sequence": -5.0, "sse": 0.5}
+  papers = {"source": "a table", "nats_per_sequence": -5.0, "half_sse": 0.5}
   monkeypatch.setattr(
     pen_scoring,
     "published",
     lambda config, split: papers if split == "valid" else {},
   )
   prediction.config.evaluation.train_lines = 2
+  rows = pen_scoring.rows(
+    prediction._replace(data=prediction.data._replace(unit=1.0))
+  )
   found = [
     (row["split"], row["metric"], row["reference"])
-    for row in pen_scoring.rows(
-      prediction._replace(data=prediction.data._replace(unit=1.0))
-    )
+    for row in rows
     if row["reference"] is not None
   ]
   assert found == [
     ("valid", "nats_per_sequence", -5.0),
-    ("valid", "sse", 0.5),
+    ("valid", "half_sse", 0.5),
   ]
+  # The half is of the likeliest component's mean, not of the mixture's.
+  *_, likeliest, half, _ = rows
+  assert likeliest["name"].endswith("; of the likeliest component's mean")
+  assert half["name"].endswith(
+    "; half the squared error of the likeliest component's mean"
+  )
+  assert half["value"] == likeliest["value"] / 2
 
 
 def test_a_row_tells_what_is_finer_than_the_readings(prediction):

@@ -48,6 +48,7 @@ def test_every_metric_of_the_results_has_a_unit():
     "nats_per_sequence",
     "nats_per_point",
     "sse",
+    "half_sse",
     "compressed_bytes",
     "tokens_per_second",
     "points_per_second",

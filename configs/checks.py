@@ -161,10 +161,11 @@ RULES: dict[str, Rule] = {
   "dynamic.search_segments": several(whole(1)),
   "dynamic.search_together": whole(1),
   "dynamic.statistics_streams": whole(1),
-  "dynamic.statistics_segments": whole(1),
+  "dynamic.statistics_segments": whole(0),
   "dynamic.search_symbols": whole(0),
   "dynamic.search_rates": several(number(above=0)),
   "dynamic.search_decays": several(number(least=0)),
+  "dynamic.search_epsilons": several(number(above=0)),
   "baselines.ngram_order": whole(0),
   "sample.length": whole(0),
   # Handwriting.

@@ -162,20 +162,26 @@ def base() -> config_dict.ConfigDict:
         "learning_rate": 1e-2,
         "momentum": 0.0,
         "decay": 0.0,
-        "epsilon": 1e-5,
+        "epsilon": 2e-5,
         "segment": 20,
         "search": False,
         # Validation symbols that the search scores; 0 takes all of them.
         "search_symbols": 20_000,
+        # Rates and decays of the rule "rms" are for segments of 20 and scale
+        # with the length, as Krause et al. do; those of "sgd" do not.
         "search_rates": (3e-3, 1e-2, 3e-2),
         "search_momenta": (0.0,),  # of the rule "sgd"
-        "search_decays": (1e-3, 1e-2),  # of the rule "rms"
+        "search_decays": (1e-2, 3e-2),  # of the rule "rms", as the next
+        "search_epsilons": (2e-5, 1e-4),
         "search_segments": (20,),
         # Settings evaluated side by side, each with its own weights.
         "search_together": 1,
-        # Training segments behind the statistics of the rule "rms".
+        # Streams of the pass over the training set that the rule "rms" takes
+        # its statistics from, in segments as trained on.
         "statistics_streams": 16,
-        "statistics_segments": 50,
+        # 0: the whole set. The first so many segments alone are for a quick
+        # look: they lack most rare symbols, whose steps come out too large.
+        "statistics_segments": 0,
       },
       "baselines": {
         # Kneser-Ney n-grams over the same symbols; 0 leaves them out.

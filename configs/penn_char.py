@@ -159,8 +159,10 @@ def dropout(config: config_dict.ConfigDict) -> None:
   )
   config.dynamic.update(
     rule="rms",
-    search_rates=(5e-5, 1e-4, 1.5e-4),
-    search_decays=(1e-2, 3e-2),
+    # 24 settings of 500 updates each: half of the test evaluation.
+    search_symbols=10_000,
+    # Every character is frequent: the best rate is lower than that of words.
+    search_rates=(5e-5, 1e-4, 2e-4, 4e-4),
+    search_decays=(1e-2, 3e-2, 6e-2),
     search_segments=(20,),
-    epsilon=2e-5,
   )

@@ -233,6 +233,7 @@ def chunks(
   streams_count: int,
   length: int,
   symbols: int = 0,
+  segments: int = 0,
 ) -> chunked.Chunks:
   """A whole split as chunks of segments [K, T, B], for an evaluation.
 
@@ -244,6 +245,7 @@ def chunks(
     streams_count: B.
     length: T.
     symbols: only the first so many; 0 takes all.
+    segments: K; 0 takes about `CHUNK_SYMBOLS` of each stream.
   """
   ids = split(tokens, split_name)
   stream = streams.SequentialStream(
@@ -252,4 +254,4 @@ def chunks(
     length=length,
     sentence_end=tokens.sentence_end,
   )
-  return chunked.Chunks.of(stream, max(1, CHUNK_SYMBOLS // length))
+  return chunked.Chunks.of(stream, segments or max(1, CHUNK_SYMBOLS // length))

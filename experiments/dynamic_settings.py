@@ -2,14 +2,43 @@
 
 import functools
 import math
+import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments import assembly, phases
-from seqmodels.evaluation import dynamic_rules, gradient_statistics, search
+from experiments import assembly, phases, resumable_dynamic
+from seqmodels.evaluation import dynamic_rules, search
 from seqmodels.io import atomic, plots
+
+
+class Varied(NamedTuple):
+  """A setting of a rule that a search varies.
+
+  Attributes:
+    values: where `config.dynamic` lists what to try.
+    per: the segment length that the list is for; values for other lengths are
+      in proportion, as Krause et al. (2017) scale them. 0: for any length.
+  """
+
+  values: str
+  per: int = 0
+
+
+# By rule and setting. The loss of `sgd` is a sum over the segment and grows
+# with it; that of `rms` is a mean, so its step and pull have to.
+VARIED: Mapping[str, Mapping[str, Varied]] = {
+  "sgd": {
+    "learning_rate": Varied("search_rates"),
+    "momentum": Varied("search_momenta"),
+  },
+  "rms": {
+    "learning_rate": Varied("search_rates", per=20),
+    "decay": Varied("search_decays", per=20),
+    "epsilon": Varied("search_epsilons"),
+  },
+}
 
 
 def as_given(context: phases.Context) -> dict[str, Any]:
@@ -27,11 +56,13 @@ def searched(context: phases.Context) -> dict[str, Any]:
   """Settings of dynamic evaluation, searched on the validation split.
 
   Returns:
-    `rows`, one a setting after the static one, and `best`, the settings to use.
+    `rows`, one a setting after the static one; `best`, the settings to use; and
+    `helps`, whether they did better than static evaluation where they were
+    chosen (without a search nobody knows, so they may).
   """
   given = context.config.dynamic
   if not given.search:
-    return {"rows": [], "best": as_given(context)}
+    return {"rows": [], "best": as_given(context), "helps": True}
 
   rows: list[dict[str, Any]] = []
   for segment in given.search_segments:
@@ -47,13 +78,33 @@ def searched(context: phases.Context) -> dict[str, Any]:
   ]
   best = search.winner(numbers)
   names = ("rule", "segment", *dynamic_rules.RULES[given.rule].defaults)
-  found = {"rows": rows, "best": {name: best[name] for name in names}}
+  static = numbers[0]
+  found = {
+    "rows": rows,
+    "best": {name: best[name] for name in names},
+    "helps": best["nats"] < static["nats"],
+  }
+  if not found["helps"]:
+    print(
+      f"warning: none of the {len(rows) - 1} settings searched is better than "
+      f"static evaluation: {static['bits_per_symbol']:.4f} bits a symbol "
+      f"static, {best['bits_per_symbol']:.4f} at best with "
+      f"{describe(found['best'])}; try other learning rates",
+      file=sys.stderr,
+      flush=True,
+    )
   atomic.write_json(context.workdir / "dynamic_search.json", found)
-  varied = ("learning_rate", "decay" if given.rule == "rms" else "momentum")
+  # The figure draws a line for each value of the second setting that varies,
+  # and takes the others at their best.
+  several = [
+    name
+    for name in ("segment", *reversed(VARIED[given.rule]))
+    if len({row[name] for row in numbers[1:]}) > 1
+  ]
   plots.dynamic_search(
     numbers,
     context.workdir / "figures" / "dynamic_search.png",
-    settings=("learning_rate", "segment", varied[1]),
+    settings=list(dict.fromkeys(("learning_rate", *several))),
   )
   return found
 
@@ -61,12 +112,6 @@ def searched(context: phases.Context) -> dict[str, Any]:
 def _searched(context: phases.Context, segment: int) -> dict[str, Any]:
   """Every setting on the first validation symbols, cut into such segments."""
   given = context.config.dynamic
-  grid: dict[str, Any] = {"learning_rate": tuple(given.search_rates)}
-  if given.rule == "rms":
-    grid["decay"] = tuple(given.search_decays)
-    grid["epsilon"] = (given.epsilon,)
-  else:
-    grid["momentum"] = tuple(given.search_momenta)
   pieces = assembly.chunks(
     context.tokens,
     "valid",
@@ -79,12 +124,32 @@ def _searched(context: phases.Context, segment: int) -> dict[str, Any]:
     context.params,
     pieces,
     given.rule,
-    grid,
+    grid(given, segment),
     statistics=statistics(context, given.rule),
     together=given.search_together,
     callback=phases.watch(context, f"search, segments of {segment}", segment),
   )
   return {"rows": [_finite(row) for row in found.rows]}
+
+
+def grid(given: Mapping[str, Any], segment: int) -> dict[str, list[float]]:
+  """Values to try by setting, for segments of one length.
+
+  Args:
+    given: `config.dynamic`.
+    segment: symbols a segment.
+
+  >>> grid({"rule": "rms", "search_rates": (4e-4,), "search_decays": (0.02,),
+  ...       "search_epsilons": (2e-5, 1e-4)}, 5)
+  {'learning_rate': [0.0001], 'decay': [0.005], 'epsilon': [2e-05, 0.0001]}
+  """
+  return {
+    name: [
+      value * segment / varied.per if varied.per else value
+      for value in given[varied.values]
+    ]
+    for name, varied in VARIED[given["rule"]].items()
+  }
 
 
 def make_rule(context: phases.Context, chosen: Mapping[str, Any]) -> Any:
@@ -99,24 +164,10 @@ def make_rule(context: phases.Context, chosen: Mapping[str, Any]) -> Any:
 
 
 def statistics(context: phases.Context, rule: str) -> Any:
-  """Root mean squares of training gradients, for the rule `rms` alone."""
+  """What the rule `rms` has to know of the training set; None for others."""
   if rule != "rms":
     return None
-  given = context.config.dynamic
-  length = context.config.training.segment
-  pieces = assembly.chunks(
-    context.tokens,
-    "train",
-    streams_count=given.statistics_streams,
-    length=length,
-    symbols=given.statistics_segments * given.statistics_streams * length,
-  )
-  return gradient_statistics.measure(
-    context.predictor,
-    context.params,
-    pieces,
-    streams=given.statistics_streams,
-  )
+  return resumable_dynamic.statistics(context)
 
 
 def _finite(row: Mapping[str, Any]) -> dict[str, Any]:

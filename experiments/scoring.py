@@ -36,7 +36,8 @@ def static_and_dynamic(
     rows += rows_of(context, split, "static", found)
     curves[split] = {"static": found}
   if context.config.dynamic.rule:
-    chosen = dynamic_settings.searched(context)["best"]
+    searched = dynamic_settings.searched(context)
+    chosen = searched["best"]
     # The validation split chose the settings and the weights: learning from
     # it once more would tell nothing new, and takes as long as the test.
     split = splits[-1]
@@ -45,6 +46,8 @@ def static_and_dynamic(
     if split == "valid" and context.config.dynamic.search:
       symbols = context.config.dynamic.search_symbols
       note += f", chosen on the first {symbols:,} of these symbols"
+    if not searched["helps"]:
+      note += ", no better than static evaluation in the search"
     rows += rows_of(context, split, "dynamic", found, note=note)
     curves[split]["dynamic"] = found
   return rows, curves

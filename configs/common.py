@@ -118,7 +118,15 @@ def base() -> config_dict.ConfigDict:
         # Global norm of the gradient; 0 does not clip.
         "clip_norm": 0.0,
         "steps_per_dispatch": 8,
-        # Evaluations without a new best before training stops; 0 never stops.
+        # Share of the training, its end, over which the weights are averaged;
+        # evaluation takes the average. 0 does not average.
+        "average": 0.0,
+        # What the kept weights are chosen by: least nats on the "validation"
+        # split (restored weights are a candidate), least "description_length"
+        # of the training data (adaptive weight noise), or the "last".
+        "select": "validation",
+        # Evaluations without a new best before training stops, restored weights
+        # not counted; 0 never stops.
         "patience": 0,
         "evaluations_per_epoch": 1,
         "checkpoint_every": 500,
@@ -134,6 +142,9 @@ def base() -> config_dict.ConfigDict:
         "weight_noise": 0.0,
         # The same at the start, where each weight's own is learned; 0 does not.
         "adaptive": 0.0,
+        # Weight of the complexity in the description length; the author's code
+        # calls it mdlWeight.
+        "complexity": 1.0,
         # Squares of single streams' gradients: estimated by random "signs", or
         # "exact" for a backward pass a stream.
         "squares": "signs",

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 import optax
 from ml_collections import config_dict
 
@@ -182,6 +183,21 @@ def build_optimizer(
     steps=steps,
     warmup_steps=training.warmup_steps,
     clip_norm=training.clip_norm,
+    average=training.average,
+  )
+
+
+def learning_rates(config: config_dict.ConfigDict, steps: int) -> np.ndarray:
+  """The learning rate of each of `steps` updates."""
+  training = config.training
+  return optimizers.learning_rates(
+    optimizers.build_schedule(
+      training.schedule,
+      training.learning_rate,
+      steps=steps,
+      warmup_steps=training.warmup_steps,
+    ),
+    steps=steps,
   )
 
 
@@ -195,7 +211,8 @@ def build_regularizer(
     symbols: of the training split.
 
   Raises:
-    UserError: both kinds of weight noise at once, or a bad deviation.
+    UserError: both kinds of weight noise at once, a bad deviation, or weights
+      chosen by a description length that there is not.
   """
   chosen = config.regularization
   if chosen.weight_noise and chosen.adaptive:
@@ -206,7 +223,16 @@ def build_regularizer(
     )
   if chosen.adaptive:
     return regularizers.adaptive(
-      chosen.adaptive, symbols=symbols, squares=chosen.squares
+      chosen.adaptive,
+      symbols=symbols,
+      squares=chosen.squares,
+      complexity=chosen.complexity,
+    )
+  if config.training.select == "description_length":
+    raise errors.UserError(
+      "config.training.select is 'description_length', which only adaptive "
+      "weight noise has; set config.regularization.adaptive, to 0.075 for one, "
+      "or select by 'validation'"
     )
   if chosen.weight_noise:
     return regularizers.noisy(chosen.weight_noise)

@@ -55,6 +55,8 @@ def laid_out(config: config_dict.ConfigDict, stream: Stream) -> Course:
     evaluate=dispatch * -(-part // dispatch),
     checkpoint=training.checkpoint_every,
     patience=training.patience,
+    # Restored weights are the first candidate for the best.
+    initial=bool(config.restore),
   )
   return Course(stream, plan)
 

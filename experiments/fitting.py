@@ -1,7 +1,9 @@
 """Trains what the settings name: from scratch, or from an earlier run."""
 
+import math
 import pathlib
 import sys
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -9,7 +11,7 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import config_dict
 
-from experiments import timed_training, training_setup
+from experiments import assembly, timed_training, training_setup
 from seqmodels import errors, trees
 from seqmodels.io import (
   checkpoints,
@@ -32,9 +34,18 @@ from seqmodels.training import (
 class Fitted(NamedTuple):
   """What training leaves to the phases after it."""
 
-  params: Any  # the weights of the best validation score
+  params: Any  # the weights that `training.select` chose
   step: int  # of these weights
   posterior: adaptive_weight_noise.Posterior | None  # at the end, if there is
+
+
+# What is compared from one evaluation to the next, the lower the better: of the
+# step, the loss on the validation split and the description length.
+SELECT: dict[str, Callable[[int, float, float], float]] = {
+  "validation": lambda step, loss, length: loss,
+  "description_length": lambda step, loss, length: length,
+  "last": lambda step, loss, length: -float(step),
+}
 
 
 def train(
@@ -62,7 +73,8 @@ def train(
       shardings=(setup.shardings, sharding.everywhere(setup.mesh)),
     )
     bar = progress.Progress(plan.total, "train", done=first, symbols=task.speed)
-    with metric_writers.MetricWriter(workdir, step=first or -1) as metrics, bar:
+    kept = recorded(start, memory)
+    with metric_writers.MetricWriter(workdir, step=kept) as metrics, bar:
       outcome = timed_training.fit(
         start,
         memory,
@@ -75,19 +87,24 @@ def train(
     if outcome.interrupted:
       signals.check()
     best = saved.restore_best(setup.weights)
-  last = outcome.state.params
+  last = outcome.state.evaluated
   charged = isinstance(last, adaptive_weight_noise.Posterior)
-  kept = sharding.whole(last) if charged else None
-  if not outcome.stopping.best_step:  # no step was taken, or none was finite
+  posterior = sharding.whole(last) if charged else None
+  if outcome.stopping.best_step < 0:  # nothing was evaluated, or finite
     weights = sharding.whole(setup.regularizer.weights(last))
-    return Fitted(weights, int(outcome.state.step), kept)
+    return Fitted(weights, int(outcome.state.step), posterior)
   if best is None or best.step != outcome.stopping.best_step:
     raise errors.RunError(
       f"the best parameters, of step {outcome.stopping.best_step:,}, are "
       f"missing or corrupt in {workdir / 'checkpoints' / 'best'}; restore that "
       "folder from a copy or train in a new --workdir"
     )
-  return Fitted(sharding.whole(best.tree), best.step, kept)
+  return Fitted(sharding.whole(best.tree), best.step, posterior)
+
+
+def recorded(now: state.TrainState, memory: stopping.Stopping) -> int:
+  """The step up to which metrics belong to the run; -1 before there are any."""
+  return int(now.step) or memory.evaluated_step
 
 
 class Tally:
@@ -186,6 +203,7 @@ def callbacks_of(
   """What the loop calls back: data in, metrics and checkpoints out."""
   task, regularizer = setup.task, setup.regularizer
   metric, score = task.named
+  rates = assembly.learning_rates(setup.config, task.course.plan.total)
 
   def told(done: loop.Report) -> None:
     tally.add(done.nats, done.scored)
@@ -197,6 +215,7 @@ def callbacks_of(
       {
         metric: found,
         "gradient_norm": done.gradient_norm,
+        "learning_rate": rates[done.step - 1],
         speed: done.scored / done.seconds,
       },
       unit={
@@ -208,26 +227,28 @@ def callbacks_of(
       done.step, {metric: found}, symbols=done.scored, seconds=done.seconds
     )
 
-  def charged(trained: Any, at: int) -> None:
+  def charged(trained: Any, at: int) -> float:
     """The description length of the training data, where weights are charged.
 
     The error is that of the noisy passes since the last evaluation, as nats of
-    one whole pass.
+    one whole pass; infinite where there was none.
     """
     if regularizer.complexity is None or not tally.scored:
-      return
+      return math.inf
     complexity = float(jax.jit(regularizer.complexity)(trained))
     error = tally.nats / tally.scored * task.positions
+    length = error + setup.config.regularization.complexity * complexity
     lengths = {
       "error_nats": error,
       "complexity_nats": complexity,
-      "description_length": error + complexity,
+      "description_length": length,
     }
     metrics.write(at, "train", lengths, unit=dict.fromkeys(lengths, "nats"))
     bar.say(
-      f"step {at:,}: description length {error + complexity:,.0f} nats "
+      f"step {at:,}: description length {length:,.0f} nats "
       f"({error:,.0f} error, {complexity:,.0f} complexity)"
     )
+    return length
 
   def scored(trained: Any, at: int) -> float | None:
     weights = sharding.whole(regularizer.weights(trained))
@@ -238,7 +259,7 @@ def callbacks_of(
     except errors.Interrupted as error:
       signals.receive(error.signum)
       return None
-    charged(trained, at)
+    length = charged(trained, at)
     tally.clear()
     metrics.write(
       at,
@@ -248,7 +269,7 @@ def callbacks_of(
     )
     told = ", ".join(f"{n} {value:.4f}" for n, value in found.figures.items())
     bar.say(f"step {at:,}: valid {told}, {found.note}")
-    return found.loss
+    return SELECT[setup.config.training.select](at, found.loss, length)
 
   return loop.Callbacks(
     segments=lambda start, count: sharding.place_segments(

@@ -32,7 +32,8 @@ def write(
     rows,
     introduction=(
       f"Trained on {context.tokens.provenance['source']}; the weights of step "
-      f"{context.step:,}, the best on the validation split, are evaluated."
+      f"{context.step:,}, {phases.selected(context.config)}, "
+      "are evaluated."
     ),
     facts={
       "parameters": f"{trees.count_parameters(context.params):,}",

@@ -6,7 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from experiments import pen_assembly, pen_samples, pen_scoring, pen_task
+from experiments import (
+  pen_assembly,
+  pen_samples,
+  pen_scoring,
+  pen_task,
+  phases,
+)
 from seqmodels import trees
 from seqmodels.evaluation import pen_trace
 from seqmodels.io import (
@@ -53,7 +59,8 @@ def write(context: pen_assembly.Context, rows: Sequence[report.Row]) -> None:
     rows,
     introduction=(
       f"Trained on {context.data.provenance['source']}; the weights of step "
-      f"{context.step:,}, the best on the validation lines, are evaluated. "
+      f"{context.step:,}, {phases.selected(context.config)}, "
+      "are evaluated. "
       "Nats are of densities over standardised offsets."
     ),
     facts={

@@ -18,6 +18,13 @@ from seqmodels.models import predictor as predictors
 
 PHASES = "evaluations.json"
 
+# Which weights are evaluated, by `config.training.select`.
+SELECTED = {
+  "validation": "the best on the validation split",
+  "description_length": "of the shortest description length",
+  "last": "of the last step",
+}
+
 
 class Context(NamedTuple):
   """What every phase needs."""
@@ -106,8 +113,12 @@ def model_name(config: config_dict.ConfigDict) -> str:
 
 
 def noise_names(config: config_dict.ConfigDict) -> list[str]:
-  """What is switched on of `config.regularization`, in words."""
+  """What is switched on of noise and of averaging, in words.
+
+  Weights that validation did not choose say so.
+  """
   chosen = config.get("regularization") or {}
+  training = config.training
   named = {
     "weight_noise": "weight noise",
     "adaptive": "adaptive weight noise from",
@@ -117,11 +128,25 @@ def noise_names(config: config_dict.ConfigDict) -> list[str]:
     "dropout_hidden": "hidden dropout",
     "dropout_output": "output dropout",
   }
-  return [
+  names = [
     f"{words} {chosen[key]:g}"
     for key, words in named.items()
     if chosen.get(key)
   ]
+  weight = chosen.get("complexity", 1.0)
+  if chosen.get("adaptive") and weight != 1.0:
+    names.append(f"complexity times {weight:g}")
+  average = training.get("average")
+  if average:
+    names.append(f"weights averaged over the last {average:.0%}")
+  if training.get("select", "validation") != "validation":
+    names.append(f"weights {selected(config)}")
+  return names
+
+
+def selected(config: config_dict.ConfigDict) -> str:
+  """Which weights of a run are evaluated, in words."""
+  return SELECTED[config.training.get("select", "validation")]
 
 
 def data_note(context: Context) -> str:

@@ -112,14 +112,21 @@ class Run(NamedTuple):
     None before the second: the first may have come early, at the run's end.
     """
     steps, _ = metric_writers.series(self.metrics, "valid", self.metric)
+    steps = [step for step in steps if step]  # restored weights come at 0
     often = self.config["training"]["evaluations_per_epoch"]
     return float(steps[0] * often) if len(steps) > 1 else None
 
   def best_epoch(self) -> float | None:
     """Epochs up to the weights that are evaluated."""
-    steps, values = metric_writers.series(self.metrics, "valid", self.metric)
+    select = self.config["training"].get("select", "validation")
+    compared = ("valid", self.metric)
+    if select == "description_length":
+      compared = ("train", select)
+    steps, values = metric_writers.series(self.metrics, *compared)
     each = self.steps_per_epoch()
-    return steps[int(np.argmin(values))] / each if each and steps else None
+    if not each or not steps:
+      return None
+    return (steps[-1] if select == "last" else steps[np.argmin(values)]) / each
 
   def learning(self) -> report_plots.Learning | None:
     """Its curves by epoch, if it was validated often enough to tell epochs."""

@@ -193,7 +193,9 @@ def train_together(
       state, memory, tally = fitting.starting_point(setup, saved)
       first = int(state.step)
       metrics = stack.enter_context(
-        metric_writers.MetricWriter(setup.workdir, step=first or -1)
+        metric_writers.MetricWriter(
+          setup.workdir, step=fitting.recorded(state, memory)
+        )
       )
       bar = stack.enter_context(
         progress.Progress(

@@ -79,7 +79,7 @@ def accounted(
     goodput.turn_to("lost" if again else "steps")
 
   def evaluate(params: Any, at: int) -> float | None:
-    again = at <= reached.get("valid", 0)
+    again = at <= reached.get("valid", -1)
     with goodput.spending("lost" if again else "evaluation"):
       return callbacks.evaluate(params, at)
 

@@ -100,12 +100,12 @@ def fit(
     if waiting:
       now = alone()
       for n in waiting:
-        value = callbacks[n].evaluate(now[n].params, step)
+        value = callbacks[n].evaluate(now[n].evaluated, step)
         if value is None:  # interrupted: this one and the rest come later
           break
         stopping[n] = stopping[n].update(value, step=step)
         if stopping[n].best_step == step:
-          callbacks[n].improved(now[n].params, step)
+          callbacks[n].improved(now[n].evaluated, step)
       save()
       saved = step
       clock.restart()

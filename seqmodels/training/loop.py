@@ -27,6 +27,7 @@ class Plan(NamedTuple):
   evaluate: int  # between evaluations on the validation split
   checkpoint: int  # between checkpoints
   patience: int = 0  # evaluations without gain before stopping; 0 never stops
+  initial: bool = False  # evaluate before the first step as well
 
   def next_boundary(self, step: int) -> int:
     """Where the dispatch that starts at `step` ends."""
@@ -34,8 +35,10 @@ class Plan(NamedTuple):
     return min(*ends, self.total)
 
   def evaluates(self, step: int) -> bool:
-    """Whether validation is due after `step` steps."""
-    return step > 0 and (step % self.evaluate == 0 or step == self.total)
+    """Whether an evaluation is due after `step` steps."""
+    if step == 0:
+      return self.initial
+    return step % self.evaluate == 0 or step == self.total
 
 
 def _after(step: int, every: int) -> int:
@@ -58,7 +61,7 @@ class Callbacks(NamedTuple):
 
   segments: Callable[[int, int], Any]  # (start, count) -> segments on device
   report: Callable[[Report], None]
-  # (params, step) -> validation nats a symbol, or None when interrupted
+  # (params, step) -> a number, the lower the better; None when interrupted
   evaluate: Callable[[Any, int], float | None]
   improved: Callable[[Any, int], None]  # (params, step): keep as the best
   checkpoint: Callable[[states.TrainState, stoppings.Stopping], None]
@@ -101,11 +104,11 @@ def fit(
   while True:
     if plan.evaluates(step) and stopping.evaluated_step != step:
       _drain(pending, callbacks, clock)
-      value = callbacks.evaluate(state.params, step)
+      value = callbacks.evaluate(state.evaluated, step)
       if value is not None:
         stopping = stopping.update(value, step=step)
         if stopping.best_step == step:
-          callbacks.improved(state.params, step)
+          callbacks.improved(state.evaluated, step)
       # An evaluation cut short is saved as not done, and done on resumption.
       callbacks.checkpoint(state, stopping)
       saved = step

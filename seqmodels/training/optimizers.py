@@ -1,7 +1,11 @@
 """Optimisers as optax chains, each a row of one table."""
 
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 import optax
 
 from seqmodels import errors
@@ -100,6 +104,92 @@ SCHEDULES: dict[str, Schedule] = {
 }
 
 
+def build_schedule(
+  name: str, learning_rate: float, *, steps: int, warmup_steps: int
+) -> optax.ScalarOrSchedule:
+  """The named schedule; arguments as of `build`.
+
+  Raises:
+    UserError: for an unknown name.
+  """
+  if name not in SCHEDULES:
+    hint = errors.closest(name, SCHEDULES)
+    raise errors.UserError(f"no schedule is called {name!r}{hint}")
+  return SCHEDULES[name](learning_rate, steps=steps, warmup=warmup_steps)
+
+
+def learning_rates(
+  schedule: optax.ScalarOrSchedule, *, steps: int
+) -> np.ndarray:
+  """The learning rate of each update of a run, [steps].
+
+  Computed at once: one at a time, a rate would wait for the device.
+
+  Args:
+    schedule: a rate, or a function of the number of updates before.
+    steps: length of the run in updates.
+
+  >>> learning_rates(linear(1.0, steps=10, warmup=3), steps=4)
+  array([0.25, 0.5 , 0.75, 1.  ], dtype=float32)
+  """
+  rates = schedule(jnp.arange(steps)) if callable(schedule) else schedule
+  return np.broadcast_to(np.asarray(rates, np.float32), (steps,))
+
+
+class Averaged(NamedTuple):
+  """State of an optimiser of `averaged`."""
+
+  inner: optax.OptState
+  steps: jax.Array  # int32, updates so far
+  average: Any  # of the parameters, like them
+
+
+def averaged(rule: Optimizer, *, start: int) -> Optimizer:
+  """An optimiser that keeps the mean of the parameters after its updates.
+
+  The mean is uniform over the updates after the first `start` (Polyak and
+  Juditsky, 1992). With w_t the parameters after update t,
+
+      a_t = a_{t-1} + (w_t - a_{t-1}) / max(t - start, 1)
+
+  so that the average is the parameters themselves up to update `start + 1`.
+  What is trained is the same as without it.
+
+  Args:
+    rule: the optimiser.
+    start: updates before the first that counts.
+
+  >>> rule = averaged(optax.sgd(1.0), start=1)
+  >>> params = jnp.float32(0.0)
+  >>> state = rule.init(params)
+  >>> for _ in range(3):
+  ...   updates, state = rule.update(jnp.float32(-1.0), state, params)
+  ...   params = optax.apply_updates(params, updates)
+  >>> float(params), float(state.average)  # 3, and the mean of 2 and 3
+  (3.0, 2.5)
+  """
+
+  def init(params: optax.Params) -> Averaged:
+    # A copy: donated buffers must not be shared.
+    return Averaged(
+      rule.init(params), jnp.int32(0), jax.tree.map(jnp.copy, params)
+    )
+
+  def update(
+    updates: optax.Updates, state: Any, params: Any = None
+  ) -> tuple[optax.Updates, Averaged]:
+    updates, inner = rule.update(updates, state.inner, params)
+    steps = state.steps + 1
+    average = optax.incremental_update(
+      optax.apply_updates(params, updates),
+      state.average,
+      1.0 / jnp.maximum(steps - start, 1),
+    )
+    return updates, Averaged(inner, steps, average)
+
+  return optax.GradientTransformation(init, update)
+
+
 def build(
   name: str,
   *,
@@ -109,6 +199,7 @@ def build(
   steps: int = 1,
   warmup_steps: int = 0,
   clip_norm: float = 0.0,
+  average: float = 0.0,
 ) -> Optimizer:
   """A chain: clip the gradient's norm, then the named rule.
 
@@ -120,6 +211,8 @@ def build(
     steps: length of the run in updates, for the schedules that end.
     warmup_steps: updates over which the rate rises from near zero.
     clip_norm: bound on the norm of the whole gradient; 0 clips nothing.
+    average: last share of the run over which the weights are averaged
+      (`averaged`); 0 keeps no average.
 
   Raises:
     UserError: for an unknown name.
@@ -130,11 +223,12 @@ def build(
   if name not in OPTIMIZERS:
     hint = errors.closest(name, OPTIMIZERS)
     raise errors.UserError(f"no optimizer is called {name!r}{hint}")
-  if schedule not in SCHEDULES:
-    hint = errors.closest(schedule, SCHEDULES)
-    raise errors.UserError(f"no schedule is called {schedule!r}{hint}")
-  rate = SCHEDULES[schedule](learning_rate, steps=steps, warmup=warmup_steps)
+  rate = build_schedule(
+    schedule, learning_rate, steps=steps, warmup_steps=warmup_steps
+  )
   rule = OPTIMIZERS[name](rate, momentum=momentum)
-  if not clip_norm:
-    return rule
-  return optax.chain(optax.clip_by_global_norm(clip_norm), rule)
+  if clip_norm:
+    rule = optax.chain(optax.clip_by_global_norm(clip_norm), rule)
+  if average:
+    rule = averaged(rule, start=steps - round(average * steps))
+  return rule

@@ -135,7 +135,11 @@ SQUARES: dict[str, Squares] = {"exact": exact_squares, "signs": signed_squares}
 
 
 def adaptive(
-  deviation: float, *, symbols: int, squares: str = "signs"
+  deviation: float,
+  *,
+  symbols: int,
+  squares: str = "signs",
+  complexity: float = 1.0,
 ) -> Regularizer:
   """Adaptive weight noise: learns a mean and a variance for every weight.
 
@@ -148,6 +152,9 @@ def adaptive(
     symbols: scored symbols in one pass over the training data.
     squares: how the squares of single streams' gradients are summed, a name
       in `SQUARES`.
+    complexity: weight of the complexity beside the nats of the data; 1 gives
+      the description length, 0 leaves the noise alone with the data. RNNLIB,
+      the author's code, calls it `mdlWeight`.
   """
   weight_noise.check_deviation(deviation)
   summed = SQUARES[squares]
@@ -161,7 +168,10 @@ def adaptive(
     draw = adaptive_weight_noise.sample(posterior, draw_key)
     total, squared, outcome = summed(objective, draw, sign_key)
     found = adaptive_weight_noise.gradient(
-      posterior, total, squared, share=objective.scored / symbols
+      posterior,
+      total,
+      squared,
+      share=complexity * objective.scored / symbols,
     )
     return jax.tree.map(lambda leaf: leaf * objective.scale, found), outcome
 

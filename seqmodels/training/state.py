@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from seqmodels.training import optimizers
+
 
 class TrainState(NamedTuple):
   """A value: saved, restored, donated and compared as one tree.
@@ -20,6 +22,13 @@ class TrainState(NamedTuple):
   opt_state: optax.OptState
   carry: Any  # of every stream of the batch, at the edge of the last segment
   key: jax.Array
+
+  @property
+  def evaluated(self) -> Any:
+    """What to evaluate: the average of `params`, where one is kept."""
+    if isinstance(self.opt_state, optimizers.Averaged):
+      return self.opt_state.average
+    return self.params
 
 
 def create(

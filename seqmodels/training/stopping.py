@@ -1,4 +1,4 @@
-"""Early stopping: the best validation value so far, and patience."""
+"""Early stopping: the best value so far, and patience."""
 
 import math
 from typing import NamedTuple
@@ -11,10 +11,10 @@ class Stopping(NamedTuple):
   Stopping(best=2.0, best_step=1, worse=1, evaluated_step=2)
   """
 
-  best: float = math.inf  # lowest validation nats a symbol
-  best_step: int = 0
+  best: float = math.inf  # the lowest value
+  best_step: int = -1  # -1: none yet
   worse: int = 0  # evaluations since the best
-  evaluated_step: int = 0  # the last evaluation
+  evaluated_step: int = -1  # the last evaluation; -1: none yet
 
   def update(self, value: float, *, step: int) -> "Stopping":
     """After an evaluation that gave `value` at `step`."""
@@ -23,5 +23,9 @@ class Stopping(NamedTuple):
     return self._replace(worse=self.worse + 1, evaluated_step=step)
 
   def exhausted(self, patience: int) -> bool:
-    """Whether `patience` evaluations in a row brought nothing; 0 never is."""
-    return patience > 0 and self.worse >= patience
+    """Whether `patience` evaluations in a row brought nothing; 0 never is.
+
+    While the weights that training started from are the best (step 0), patience
+    does not run: an optimiser without its moments first makes them worse.
+    """
+    return patience > 0 and self.best_step != 0 and self.worse >= patience

@@ -23,11 +23,13 @@ KINDS = {
     "model__peepholes": False,
     "regularization__adaptive": 0.05,
     "regularization__squares": "exact",
+    "training__average": 0.75,
   },
   "windows in random order, fixed weight noise": {
     "training__sampling": "random",
     "training__optimizer": "rmsprop_graves",
     "regularization__weight_noise": 0.05,
+    "training__average": 0.75,
   },
   "sentences, dropout": {
     "data__sentences": True,

@@ -151,6 +151,28 @@ def test_random_sampling_and_sentences_train_too(small, run):
     assert all(np.isfinite(row["value"]) for row in rows)
 
 
+def test_the_learning_rate_of_the_last_step_is_logged(
+  small, run, tmp_path, metrics
+):
+  config = small(training__schedule="cosine", training__warmup_steps=3)
+  run(config)
+  rate = config.training.learning_rate
+  found = [
+    (e["step"], e["value"])
+    for e in metrics(tmp_path / "run")
+    if e["name"] == "learning_rate"
+  ]
+  assert len(found) >= 12
+  for step, value in found:
+    done = step - 1  # updates before
+    # From rate / 4 up to step 3, then half a cosine to rate / 100 at step 24.
+    rising = rate * (1 / 4 + 3 / 4 * done / 3)
+    turn = 0.5 * (1 + math.cos(math.pi * (done - 3) / (24 - 3)))
+    falling = rate * (0.99 * turn + 0.01)
+    expected = rising if done < 3 else falling
+    assert value == pytest.approx(expected, rel=1e-5)
+
+
 def test_early_stopping_keeps_the_best_weights(small, run, tmp_path, metrics):
   config = small(
     training__patience=2,

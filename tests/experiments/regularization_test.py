@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from configs import checks
-from experiments import exit_codes
+from experiments import exit_codes, fitting, killed_runs
 from seqmodels import errors
+from seqmodels.evaluation import static
+from seqmodels.io import checkpoints
 
 
 def logged(metrics, folder, name):
@@ -78,6 +80,138 @@ def test_the_first_evaluation_of_a_restored_posterior_is_the_old_weights(
     "adaptive",
   )["rows"]
   assert [r["value"] for r in after] == [r["value"] for r in before]
+
+
+def best_step(folder):
+  return checkpoints.read_meta(folder)[0]
+
+
+@pytest.mark.parametrize(
+  "noise",
+  [
+    {"regularization__weight_noise": 0.05},
+    {"regularization__adaptive": 0.05},
+    {"regularization__dropout_output": 0.2, "training__average": 0.5},
+  ],
+)
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_a_stage_never_ends_below_where_it_began(
+  small, run, tmp_path, metrics, noise, seeds
+):
+  before = run(small(), "plain")["rows"]
+  ruin = {"training__optimizer": "sgd", "training__learning_rate": 100.0}
+  after = run(
+    small(restore=str(tmp_path / "plain"), seeds=seeds, **ruin, **noise), "next"
+  )["rows"]
+  folder = tmp_path / "next"
+  folder = folder / "seed-0" if seeds > 1 else folder
+  assert [r["value"] for r in after] == [r["value"] for r in before]
+  assert best_step(folder) == 0
+  valid = [e for e in metrics(folder) if e["split"] == "valid"]
+  first = [e["value"] for e in valid if e["step"] == 0]
+  assert len(first) == 2  # bits and errors
+  assert first[0] < min(
+    e["value"] for e in valid if e["step"] and e["name"] == valid[0]["name"]
+  )
+
+
+@pytest.mark.parametrize(
+  ("owner", "name", "call"),
+  [
+    (static, "evaluate", 1),  # in the evaluation of step 0
+    (checkpoints.Checkpoints, "save_best", 1),
+    (checkpoints.Checkpoints, "save", 2),  # of step 0, evaluated
+    (checkpoints.Checkpoints, "save", 3),
+    (checkpoints.Checkpoints, "save_best", 2),
+  ],
+)
+def test_a_kill_around_the_first_evaluation_costs_no_bit(
+  small, run, tmp_path, monkeypatch, owner, name, call
+):
+  run(small(), "plain")
+  config = small(
+    restore=str(tmp_path / "plain"),
+    regularization__adaptive=0.05,
+    training__average=0.9,
+  )
+  run(config, "straight")
+  calls, real = [], getattr(owner, name)
+
+  def killed(*arguments, **options):
+    calls.append(name)
+    if len(calls) == call:
+      raise KeyboardInterrupt
+    return real(*arguments, **options)
+
+  monkeypatch.setattr(owner, name, killed)
+  with pytest.raises(KeyboardInterrupt):
+    run(config, "killed")
+  monkeypatch.undo()
+  run(config, "killed")
+  straight, resumed = (
+    killed_runs.content(tmp_path / each) for each in ("straight", "killed")
+  )
+  assert resumed == straight
+  steps = [e["step"] for e in straight["metrics.jsonl"]]
+  assert steps.count(0) == 2
+
+
+def test_kept_weights_are_those_that_were_asked_for(
+  small, run, tmp_path, metrics
+):
+  noisy = {"regularization__adaptive": 0.1, "training__learning_rate": 0.02}
+  steps = {}
+  for select, words in (
+    ("validation", ""),
+    ("description_length", "weights of the shortest description length"),
+    ("last", "weights of the last step"),
+  ):
+    rows = run(small(**noisy, training__select=select), select)["rows"]
+    assert all(words in row["name"] for row in rows)
+    assert words in (tmp_path / select / "report.md").read_text()
+    steps[select] = best_step(tmp_path / select)
+  entries = metrics(tmp_path / "last")  # the same in all three
+
+  def least(split, name):
+    found = [e for e in entries if (e["split"], e["name"]) == (split, name)]
+    return min(found, key=lambda entry: entry["value"])["step"]
+
+  assert steps == {
+    "validation": least("valid", "bits_per_character"),
+    "description_length": least("train", "description_length"),
+    "last": 24,
+  }
+
+
+def test_complexity_is_weighted_in_the_description_length(
+  small, run, tmp_path, metrics
+):
+  ends = {}
+  for weight in (1.0, 0.0):
+    rows = run(
+      small(
+        regularization__adaptive=0.1,
+        regularization__complexity=weight,
+        training__learning_rate=0.02,
+      ),
+      f"{weight}",
+    )["rows"]
+    said = "complexity times 0" in rows[0]["name"]
+    assert said == (weight == 0.0)
+    found = [
+      logged(metrics, tmp_path / f"{weight}", name)
+      for name in ("description_length", "error_nats", "complexity_nats")
+    ]
+    length, error, complexity = np.array(found)
+    np.testing.assert_allclose(length, error + weight * complexity)
+    ends[weight] = complexity[-1]
+  assert ends[1.0] < ends[0.0]  # what costs nothing is not saved
+
+
+def test_a_description_length_needs_adaptive_noise(small, run):
+  with pytest.raises(errors.UserError, match="only adaptive weight noise has"):
+    run(small(training__select="description_length"))
+  assert set(fitting.SELECT) == {"validation", "description_length", "last"}
 
 
 def test_a_stage_of_another_network_is_refused(small, run, tmp_path, capsys):

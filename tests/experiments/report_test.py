@@ -344,3 +344,31 @@ def test_the_published_table_agrees_with_the_pages():
         (line.perplexity if words else line.bits, line.error_rate)
         for line in lines
       ] == [static, dynamic]
+
+
+@pytest.mark.parametrize(
+  ("select", "epochs"),
+  [("validation", "0.0"), ("description_length", "1.0"), ("last", "1.5")],
+)
+def test_epochs_are_those_of_the_kept_weights_of_a_restored_run(
+  tmp_path, select, epochs
+):
+  config = penn_char.get_config("weight_noise")
+  config.restore = "elsewhere/gone"
+  config.training.select = select
+  folder = write_run(tmp_path / "runs" / "a", config, scores(1.35, 1.26, 1.23))
+  values = {"valid": (1.3, 1.6, 1.5, 1.4), "train": (None, 9.0, 7.0, 8.0)}
+  names = {"valid": "bits_per_character", "train": "description_length"}
+  (folder / "metrics.jsonl").write_text(
+    "".join(
+      json.dumps(
+        {"step": 100 * n, "split": split, "name": names[split], "value": v,
+         "unit": ""}
+      ) + "\n"
+      for split, curve in values.items()
+      for n, v in enumerate(curve)
+    )
+  )  # fmt: skip
+  page, _ = make_page(tmp_path / "runs", tmp_path)
+  line = cells(page, "characters", "weight noise", "no")
+  assert line[10] == f"{epochs} (and those of gone, unknown)"

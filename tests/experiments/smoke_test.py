@@ -20,6 +20,7 @@ LANGUAGE = {
     "plain,smoke",
     "weight_noise,smoke",
     "adaptive_weight_noise,smoke",
+    "adaptive_weight_noise,minimum,smoke",
     "paper,smoke",
     "dropout,smoke",
   ),

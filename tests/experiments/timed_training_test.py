@@ -47,7 +47,7 @@ class Flying:
 def trained(monkeypatch):
   """The seconds of a loop, by how long its device takes for a step."""
 
-  def go(seconds, *, start=0, reached=None):
+  def go(seconds, *, start=0, reached=None, plan=PLAN):
     world = Simulated()
     monkeypatch.setattr(time, "perf_counter", lambda: world.now)
     ones = np.ones(1)
@@ -67,7 +67,7 @@ def trained(monkeypatch):
       state.TrainState(np.int32(start), None, None, None, None),
       stopping.Stopping(),
       steps,
-      PLAN,
+      plan,
       loop.Callbacks(
         segments=lambda first, count: world.pass_by(BUILD),
         report=lambda done: None,
@@ -94,6 +94,15 @@ def test_data_that_the_device_waits_for_are_told(trained):
   found = trained(0.5)
   assert found["data"] == 6 * BUILD
   assert found["steps"] == 2 * 0.5  # those before an evaluation are waited for
+
+
+def test_an_evaluation_before_the_first_step_is_lost_the_second_time_only(
+  trained,
+):
+  plan = PLAN._replace(initial=True)
+  assert trained(10.0, plan=plan)["evaluation"] == 3 * EVALUATE
+  again = trained(10.0, plan=plan, reached={"valid": 0})
+  assert (again["lost"], again["evaluation"]) == (EVALUATE, 2 * EVALUATE)
 
 
 def test_what_is_done_again_is_lost(trained):

@@ -78,7 +78,8 @@ def test_complexity_gradient_is_what_autodiff_gives(posterior):
   )
 
 
-def test_linear_gaussian_case_has_the_gradient_of_its_closed_form():
+@pytest.mark.parametrize("weight", [1.0, 0.1])
+def test_linear_gaussian_case_has_the_gradient_of_its_closed_form(weight):
   """y = w x + unit noise: the expected error is known, so is its gradient.
 
       E_w[sum_n (y_n - w x_n)^2 / 2] = sum_n [(y_n - mu x_n)^2 + s^2 x_n^2] / 2
@@ -97,7 +98,7 @@ def test_linear_gaussian_case_has_the_gradient_of_its_closed_form():
     error = np.sum((ys - xs @ mean) ** 2 + xs**2 @ variance) / 2
     m = mean.mean()
     v = np.mean(variance + (mean - m) ** 2)
-    return error + kl(mean, variance, m, v)
+    return error + weight * kl(mean, variance, m, v)
 
   nodes, weights = np.polynomial.hermite_e.hermegauss(7)
   weights = weights / weights.sum()
@@ -110,7 +111,7 @@ def test_linear_gaussian_case_has_the_gradient_of_its_closed_form():
     for sign in (1.0, -1.0):
       squares = (sign * xs) ** 2  # of gradients on the model's own y
       part = noise.gradient(
-        posterior, gradients.sum(0), squares.sum(0), share=1.0
+        posterior, gradients.sum(0), squares.sum(0), share=weight
       )
       found += p * q / 2 * np.array([part.mean, part.log_variance])
 

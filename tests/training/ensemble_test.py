@@ -59,9 +59,15 @@ def trial(parts, seed, log, stop_at=None):
   )
 
 
-@pytest.mark.parametrize("deviation", [0.0, 0.1])
-def test_each_member_is_the_run_alone(parts, deviation):
-  network, optimizer, _ = parts
+@pytest.mark.parametrize(
+  ("deviation", "average"), [(0.0, 0.0), (0.1, 0.0), (0.1, 0.6)]
+)
+def test_each_member_is_the_run_alone(parts, deviation, average):
+  network, _, stream = parts
+  optimizer = optimizers.build(
+    "adam", learning_rate=0.01, steps=PLAN.total, average=average
+  )
+  parts = (network, optimizer, stream)
   rule = regularizers.noisy(deviation)
   logs = [[], [], []]
   members = [trial(parts, seed, log) for seed, log in enumerate(logs)]
@@ -86,6 +92,9 @@ def test_each_member_is_the_run_alone(parts, deviation):
       expected.state.params,
     )
     assert outcome.stopping.best_step == expected.stopping.best_step
+    assert outcome.stopping.best == pytest.approx(
+      expected.stopping.best, rel=1e-4
+    )
     assert int(outcome.state.step) == PLAN.total
     kinds = [entry[:2] for entry in alone]
     # Reports come a dispatch later in a loop of one, so order is by kind.
@@ -141,7 +150,7 @@ def test_an_evaluation_cut_short_is_made_up_for_by_the_rest_alone(parts):
   stopped = ensemble.fit(
     [member(seed, log) for seed, log in enumerate(logs)], steps, plan
   )
-  assert [out.stopping.evaluated_step for out in stopped] == [4, 0]
+  assert [out.stopping.evaluated_step for out in stopped] == [4, -1]
   cut[0] = False
   ensemble.fit(
     [member(seed, log, stopped[seed]) for seed, log in enumerate(logs)],

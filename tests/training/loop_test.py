@@ -6,16 +6,17 @@ import pytest
 
 from seqmodels import errors
 from seqmodels.data import streams
-from seqmodels.training import loop, step, stopping
+from seqmodels.training import loop, optimizers, state, step, stopping
 
 
 class Recorder:
-  """Callbacks that keep what they are told; checkpoints are host copies."""
+  """Callbacks that keep what they are told; checkpoints are copies."""
 
   def __init__(self, stream, *, values=(), stop_at=None):
     self.stream, self.values = stream, dict(values)
     self.stop_at, self.step = stop_at, 0
     self.reports, self.evaluated, self.best, self.saved = [], [], [], []
+    self.weights = {}  # that were evaluated, by step
 
   def callbacks(self):
     def segments(start, count):
@@ -23,7 +24,7 @@ class Recorder:
       return self.stream.segments(start, count)
 
     def evaluate(params, at):
-      del params
+      self.weights[at] = copy(params)
       self.evaluated.append(at)
       return self.values.get(at, 1.0)
 
@@ -116,7 +117,7 @@ def test_an_interrupted_evaluation_is_done_on_resumption(
   at, saved, memory = first.saved[-1]
   assert outcome.interrupted
   assert at == 6
-  assert memory.evaluated_step == 0
+  assert memory.evaluated_step == -1
   second = Recorder(stream)
   fit(saved, train_steps, second, memory=memory)
   assert second.evaluated == [6, 12, 18, 20]
@@ -169,3 +170,83 @@ def test_training_on_a_regular_text_learns_it(network, optimizer, fresh):
   first, last = recorder.reports[0], recorder.reports[-1]
   assert first.nats / first.scored > 1.5
   assert last.nats / last.scored < 0.2
+
+
+def test_restored_weights_are_the_first_candidate(fresh, train_steps, stream):
+  plan = PLAN._replace(initial=True)
+  recorder = Recorder(stream, values={0: 0.5})
+  outcome = fit(fresh(), train_steps, recorder, plan)
+  assert recorder.evaluated == [0, 6, 12, 18, 20]
+  assert recorder.best == [0]
+  assert outcome.stopping == stopping.Stopping(0.5, 0, 4, 20)
+  at, saved, memory = recorder.saved[0]
+  assert (at, memory.evaluated_step) == (0, 0)
+  again = Recorder(stream)
+  fit(saved, train_steps, again, plan, memory)
+  assert again.evaluated == [6, 12, 18, 20]
+
+
+def test_an_interrupted_first_evaluation_is_done_on_resumption(
+  fresh, train_steps, stream, same_bits
+):
+  plan = PLAN._replace(initial=True)
+  straight = fit(fresh(), train_steps, Recorder(stream), plan)
+  first = Recorder(stream, values={0: None}, stop_at=0)
+  assert fit(fresh(), train_steps, first, plan).interrupted
+  at, saved, memory = first.saved[-1]
+  assert (at, memory) == (0, stopping.Stopping())
+  second = Recorder(stream)
+  resumed = fit(saved, train_steps, second, plan, memory)
+  assert second.evaluated == [0, 6, 12, 18, 20]
+  same_bits(straight.state, resumed.state)
+
+
+@pytest.fixture(scope="module")
+def averaging():
+  """The optimiser of `conftest`, averaging over the last 8 of 20 steps."""
+  return optimizers.build(
+    "adam", learning_rate=0.01, clip_norm=1.0, steps=20, average=0.4
+  )
+
+
+def test_evaluation_sees_the_running_mean_and_training_does_not(
+  network, averaging, fresh, train_steps, stream, same_bits
+):
+  steps, weights = step.make_train_steps(network, averaging), {}
+
+  def recording(now, segments):
+    now, metrics = steps(now, segments)
+    weights[int(now.step)] = copy(now.params)
+    return now, metrics
+
+  start = fresh()
+  start = start._replace(opt_state=averaging.init(start.params))
+  recorder = Recorder(stream)
+  each = loop.Plan(total=20, dispatch=1, evaluate=2, checkpoint=5)
+  outcome = fit(start, recording, recorder, each)
+  plain = fit(fresh(), train_steps, Recorder(stream), each)
+  same_bits(outcome.state.params, plain.state.params)
+  assert recorder.evaluated == list(range(2, 21, 2))
+  for at, found in recorder.weights.items():
+    if at <= 13:  # nothing to average yet
+      same_bits(found, weights[at])
+      continue
+    jax.tree.map(
+      lambda leaf, *rest: np.testing.assert_allclose(
+        leaf, np.mean(np.array(rest, np.float64), axis=0), rtol=1e-6, atol=1e-7
+      ),
+      found,
+      *(weights[n] for n in range(13, at + 1)),
+    )
+  assert {at for at, _, _ in recorder.saved} >= {12, 14, 16}
+  for _, saved, memory in recorder.saved:
+    again = fit(saved, steps, Recorder(stream), each, memory)
+    same_bits(outcome.state, again.state)
+
+
+def test_the_average_has_memory_of_its_own(network, averaging):
+  made = state.create(network, averaging, batch=2, seed=0)
+  for one, other in zip(
+    jax.tree.leaves(made.params), jax.tree.leaves(made.evaluated), strict=True
+  ):
+    assert one.unsafe_buffer_pointer() != other.unsafe_buffer_pointer()

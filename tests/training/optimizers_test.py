@@ -99,3 +99,50 @@ def test_cosine_ends_at_a_hundredth():
 def test_unknown_names_are_answered_with_the_closest(settings, hint):
   with pytest.raises(errors.UserError, match=hint):
     optimizers.build(**settings, learning_rate=1.0)
+
+
+def trajectory(optimizer, gradients):
+  """Parameters after each update, and the states, from zeros in float32."""
+  params = np.zeros(3, np.float32)
+  state, found, states = optimizer.init(params), [], []
+  for gradient in gradients.astype(np.float32):
+    updates, state = optimizer.update(gradient, state, params)
+    params = np.asarray(optax.apply_updates(params, updates))
+    found.append(params)
+    states.append(state)
+  return np.array(found), states
+
+
+@pytest.mark.parametrize("name", optimizers.OPTIMIZERS)
+@pytest.mark.parametrize("share", [0.3, 1.0])
+def test_averaging_is_the_mean_of_the_last_weights_and_moves_none(name, share):
+  gradients = np.random.default_rng(3).normal(size=(40, 3))
+  settings = {"learning_rate": 0.1, "clip_norm": 0.5, "steps": 40}
+  expected, _ = trajectory(optimizers.build(name, **settings), gradients)
+  found, states = trajectory(
+    optimizers.build(name, **settings, average=share), gradients
+  )
+  np.testing.assert_array_equal(found, expected)
+  start = 40 - round(share * 40)
+  for count, state in enumerate(states, start=1):
+    last = expected[min(start, count - 1) : count].astype(np.float64)
+    np.testing.assert_allclose(
+      state.average, np.mean(last, axis=0), rtol=1e-6, atol=1e-6
+    )
+    if len(last) == 1:
+      np.testing.assert_array_equal(state.average, last[0])
+
+
+@pytest.mark.parametrize("name", optimizers.SCHEDULES)
+def test_learning_rates_are_those_of_the_updates(name):
+  settings = {"steps": 20, "warmup_steps": 4}
+  found = optimizers.learning_rates(
+    optimizers.build_schedule(name, 0.5, **settings), steps=20
+  )
+  descent = optimizers.build(
+    "sgd", learning_rate=0.5, momentum=0.0, schedule=name, **settings
+  )
+  params, _ = trajectory(descent, np.ones((20, 3)))
+  np.testing.assert_allclose(
+    found, -np.diff(params[:, 0], prepend=0.0), rtol=1e-4
+  )

@@ -109,13 +109,22 @@ def test_signed_squares_average_to_the_exact_ones(
   close(estimates[0][2], outcome, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("reduction", ["mean", "sum"])
-@pytest.mark.parametrize("squares", ["exact", "signs"])
+@pytest.mark.parametrize(
+  ("squares", "reduction", "weight"),
+  [
+    ("exact", "mean", 1.0),
+    ("exact", "sum", 0.1),
+    ("signs", "mean", 0.1),
+    ("signs", "sum", 1.0),
+  ],
+)
 def test_adaptive_gradient_is_the_formula(
-  objective, params, reduction, squares
+  objective, params, squares, reduction, weight
 ):
   objective = objective._replace(reduction=reduction)
-  rule = regularizers.adaptive(0.1, symbols=100, squares=squares)
+  rule = regularizers.adaptive(
+    0.1, symbols=100, squares=squares, complexity=weight
+  )
   posterior = rule.wrap(params)
   key = jax.random.key(5)
   found, _ = rule.gradient(objective, posterior, key)
@@ -124,17 +133,18 @@ def test_adaptive_gradient_is_the_formula(
   total, squared, _ = regularizers.SQUARES[squares](objective, draw, sign_key)
   scored = int(np.sum(objective.segment.mask))
   scale = 1 / scored if reduction == "mean" else 1.0
+  share = weight * scored / 100
   cost = adaptive_weight_noise.complexity_gradient(posterior)
   close(
     found.mean,
-    jax.tree.map(lambda g, c: scale * (g + scored / 100 * c), total, cost.mean),
+    jax.tree.map(lambda g, c: scale * (g + share * c), total, cost.mean),
     rtol=1e-5,
     atol=1e-6,
   )
   close(
     found.log_variance,
     jax.tree.map(
-      lambda s, c: scale * (0.5 * 0.01 * s + scored / 100 * c),
+      lambda s, c: scale * (0.5 * 0.01 * s + share * c),
       squared,
       cost.log_variance,
     ),

@@ -23,7 +23,9 @@ from seqmodels.training import optimizers, regularizers, sharding, state, step
 network = language_model.as_predictor(
   language_model.LanguageModel(vocabulary_size=7, features=(6,))
 )
-optimizer = optimizers.build("adam", learning_rate=0.01, clip_norm=1.0)
+optimizer = optimizers.build(
+  "adam", learning_rate=0.01, clip_norm=1.0, steps=22, average=0.75
+)
 tokens = np.random.default_rng(0).integers(7, size=900)
 stream = streams.SequentialStream(tokens, batch=16, length=5)
 
@@ -36,7 +38,7 @@ def numbers(tree):
   return [np.asarray(leaf).tolist() for leaf in jax.tree.leaves(tree)]
 
 shapes = jax.eval_shape(create)
-fresh, resumed, params, sizes = {}, {}, {}, {}
+fresh, resumed, averages, params, sizes = {}, {}, {}, {}, {}
 saved = {}
 for devices, shards in ((8, 2), (8, 1), (4, 1), (2, 1), (1, 1)):
   name = f"{devices // shards}x{shards}"
@@ -62,7 +64,9 @@ for devices, shards in ((8, 2), (8, 1), (4, 1), (2, 1), (1, 1)):
     }),
     "kernel": sorted({
       s.data.shape
-      for tree in (after.params, after.opt_state[1][0].mu)
+      for tree in (
+        after.params, after.evaluated, after.opt_state.inner[1][0].mu
+      )
       for s in tree["stack"]["layer_0"]["kernel"].addressable_shards
     }),
   }
@@ -80,8 +84,12 @@ for devices, shards in ((8, 2), (8, 1), (4, 1), (2, 1), (1, 1)):
       leaf.sharding == where for leaf, where in
       zip(jax.tree.leaves(start), jax.tree.leaves(shardings))
     )
-    resumed[f"{source} to {name}"] = go_on(start)[1]
-print(json.dumps([fresh, resumed, sizes]))
+    way = f"{source} to {name}"
+    end, resumed[way] = go_on(start)
+    averages[way] = np.concatenate(
+      [np.ravel(leaf) for leaf in jax.tree.leaves(end.evaluated)]
+    ).tolist()
+print(json.dumps([fresh, resumed, averages, sizes]))
 """
 
 
@@ -94,7 +102,7 @@ def eight(simulated_devices, tmp_path_factory):
 
 
 def test_losses_are_those_of_one_device_on_any_mesh(eight):
-  fresh, _, _ = eight
+  fresh, _, _, _ = eight
   one = fresh["1x1"]
   assert len(one) == 11
   assert one[-1] < one[0]
@@ -104,15 +112,18 @@ def test_losses_are_those_of_one_device_on_any_mesh(eight):
 
 
 def test_saved_on_eight_devices_a_run_goes_on_anywhere(eight):
-  _, resumed, _ = eight
+  _, resumed, averages, _ = eight
   one = resumed["8x1 to 1x1"]
   assert len(resumed) == 2 * 5 - 1
   for way, losses in resumed.items():
     np.testing.assert_allclose(losses, one, rtol=BOUND, err_msg=way)
+    np.testing.assert_allclose(
+      averages[way], averages["8x1 to 1x1"], atol=BOUND, err_msg=way
+    )
 
 
 def test_each_device_holds_its_share_only(eight):
-  _, _, sizes = eight
+  *_, sizes = eight
   assert sizes["1x1"] == {"rows": [16], "kernel": [[7, 24]]}
   assert sizes["8x1"] == {"rows": [2], "kernel": [[7, 24]]}
   assert sizes["4x2"] == {"rows": [2], "kernel": [[7, 12]]}

@@ -23,3 +23,13 @@ def test_nan_is_never_the_best():
   memory = stopping.Stopping().update(math.nan, step=1)
   assert memory.best == math.inf
   assert memory.worse == 1
+
+
+def test_patience_does_not_run_while_the_start_is_the_best():
+  memory = stopping.Stopping().update(1.0, step=0)
+  for step in range(1, 5):
+    memory = memory.update(1.1, step=step)
+  assert memory == stopping.Stopping(1.0, 0, 4, 4)
+  assert not memory.exhausted(2)
+  memory = memory.update(0.9, step=5).update(0.95, step=6)
+  assert memory.exhausted(1)

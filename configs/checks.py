@@ -119,6 +119,7 @@ RULES: dict[str, Rule] = {
   "model.features": several(whole(1)),
   "model.gradient_clip": number(least=0),
   "model.forget_bias": between(-1e4, 1e4),
+  "model.cell_clip": number(least=0),
   "model.embedding": whole(0),
   "model.rounds": whole(0),
   "model.rank": whole(0),

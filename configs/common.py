@@ -90,6 +90,8 @@ def base() -> config_dict.ConfigDict:
         # Bound of the pre-activations' derivatives; 0 leaves them alone.
         "gradient_clip": 1.0,
         "forget_bias": 1.0,
+        # Of the LSTMs: bound of |c|, the cell state; 0 leaves it alone.
+        "cell_clip": 0.0,
         # Of the mogrifier_lstm: rounds of gating, rank of their matrices (0:
         # full).
         "rounds": 5,

@@ -130,6 +130,8 @@ def base() -> config_dict.ConfigDict:
         "window": 10,
         "peepholes": True,
         "forget_bias": 1.0,
+        # Bound of |c|, the cell state; 0 leaves it alone.
+        "cell_clip": 0.0,
         # Bounds on derivatives: of LSTM net inputs, of the outputs; 0: none.
         "gradient_clip": 10.0,
         "output_clip": 100.0,

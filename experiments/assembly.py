@@ -16,6 +16,7 @@ from ml_collections import config_dict
 from seqmodels import errors
 from seqmodels.cells import cell as cells
 from seqmodels.data import chunked, corpus, recoded, streams, vocabulary
+from seqmodels.evaluation import constant_cells
 from seqmodels.io import atomic, json_file
 from seqmodels.models import language_model, noise, predictor
 from seqmodels.training import optimizers, regularizers
@@ -281,3 +282,13 @@ def chunks(
     sentence_end=tokens.sentence_end,
   )
   return chunked.Chunks.of(stream, segments or max(1, CHUNK_SYMBOLS // length))
+
+
+def watched(tokens: corpus.Tokens, split_name: str) -> streams.Segment:
+  """The part of a split in which cells are watched (`constant_cells`)."""
+  return streams.SequentialStream(
+    split(tokens, split_name),
+    batch=constant_cells.STREAMS,
+    length=constant_cells.POSITIONS,
+    sentence_end=tokens.sentence_end,
+  ).segment(0)

@@ -177,7 +177,7 @@ def restore_weights(
 # Settings that change what weights of equal shapes mean.
 _NETWORK = (
   *("cell", "features", "peepholes", "input_skips", "output_skips"),
-  *("embedding", "tied", "rounds", "rank"),
+  *("embedding", "tied", "rounds", "rank", "cell_clip"),
 )
 
 

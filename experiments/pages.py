@@ -4,7 +4,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments import assembly, phases, posterior
+from experiments import assembly, phases, posterior, scoring
 from seqmodels import trees
 from seqmodels.io import atomic, metric_writers, plots, report, running_plot
 
@@ -39,6 +39,7 @@ def write(
       "parameters": f"{trees.count_parameters(context.params):,}",
       "symbols": f"{context.tokens.vocabulary.size:,}",
       "data": context.tokens.provenance["note"],
+      **scoring.cell_facts(context),
     },
     figures=figures,
     sample=sample,

@@ -124,6 +124,7 @@ def build_network(
       options={
         "peepholes": model.peepholes,
         "forget_bias": model.forget_bias,
+        "cell_clip": model.get("cell_clip", 0.0),
       },
       gradient_clip=model.gradient_clip or None,
       output_clip=model.output_clip or None,

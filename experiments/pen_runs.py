@@ -86,7 +86,9 @@ def restore_weights(
 
 
 # Settings that change what weights of equal shapes mean.
-_NETWORK = ("network", "features", "components", "window", "peepholes")
+_NETWORK = (
+  *("network", "features", "components", "window", "peepholes", "cell_clip"),
+)
 
 
 def check(

@@ -13,6 +13,7 @@ from ml_collections import config_dict
 
 from seqmodels import units
 from seqmodels.data import corpus
+from seqmodels.evaluation import totals
 from seqmodels.io import goodput, interruption, json_file, progress
 from seqmodels.models import predictor as predictors
 
@@ -107,6 +108,8 @@ def model_name(config: config_dict.ConfigDict) -> str:
   for kind in ("input", "output") if len(widths) > 1 else ():
     if not model[f"{kind}_skips"]:
       name += f", no {kind} skips"
+  if "lstm" in model.cell and model.get("cell_clip"):
+    name += f", |c| <= {model.cell_clip:g}"
   if model.get("embedding"):
     name += f", {'tied ' if model.tied else ''}embedding {model.embedding}"
   return name
@@ -169,6 +172,18 @@ def score(metric: str, nats: float, count: int) -> float:
   if metric == "perplexity":
     return units.perplexity(nats, count)
   return units.bits_per_symbol(nats, count)
+
+
+def lost_note(scores: totals.Scores) -> str:
+  """Of streams that are lost, as of `Scores.lost_streams`; "" without any."""
+  lost = scores.lost_streams()
+  if not lost:
+    return ""
+  worst = max(lost, key=lambda stream: lost[stream])
+  return (
+    f"; WARNING: {len(lost)} of the streams scored more than 1 bit a symbol "
+    f"above the median, stream {worst} {lost[worst]:.2f} bits"
+  )
 
 
 def watch(

@@ -161,6 +161,7 @@ def papers_training(config: Mapping[str, Any]) -> bool:
     and bool(data.get("sentences")) == by_sentences
     and bool(training.get("reset_every")) != by_sentences
     and config["model"]["gradient_clip"] == 1.0
+    and not config["model"].get("cell_clip")
     and not training["max_steps"]
     and training.get("reduction", "mean") == "sum"
     and training["schedule"] == "constant"

@@ -1,5 +1,6 @@
 """Static and dynamic evaluation of a trained network, as result rows."""
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,7 +14,7 @@ from experiments import (
   word_scores,
 )
 from seqmodels import errors
-from seqmodels.evaluation import static, totals
+from seqmodels.evaluation import constant_cells, static, totals
 from seqmodels.io import report
 
 CURVE_POINTS = 400
@@ -107,7 +108,30 @@ def static_phase(
     return _record(scores, count)
 
   part = f", first {symbols}" if symbols else ""
-  return phases.phase(context, f"static {split}{part}", compute)
+  found = phases.phase(context, f"static {split}{part}", compute)
+  if found.get("lost"):
+    print(f"static evaluation, {split}{found['lost']}", file=sys.stderr)
+  return found
+
+
+def cell_facts(context: phases.Context) -> dict[str, str]:
+  """How many cells still work on the last split, in words by name."""
+  split = phases.evaluated_splits(context.tokens)[-1]
+  found = phases.phase(
+    context,
+    f"cells {split}",
+    lambda: constant_cells.measure(
+      context.predictor, context.params, assembly.watched(context.tokens, split)
+    ),
+  )
+  facts = {}
+  if "constant_cells" in found:
+    facts["constant cells"] = f"{found['constant_cells']:.1f}% on {split}"
+  if "largest_cell" in found:
+    facts["largest cell state"] = f"{found['largest_cell']:,.1f}"
+  for name, fact in facts.items():
+    print(f"{name}: {fact}", file=sys.stderr)
+  return facts
 
 
 def dynamic_phase(
@@ -150,6 +174,7 @@ def _record(scores: totals.Scores, expected: int) -> dict[str, Any]:
     "count": found.count,
     "errors": found.errors,
     "seconds": found.seconds,
+    "lost": phases.lost_note(scores),
     "curve_nats": np.add.reduceat(scores.nats, edges, dtype=float).tolist(),
     "curve_counts": np.add.reduceat(scores.counts, edges).tolist(),
   }
@@ -168,6 +193,7 @@ def rows_of(
   streams = context.config.evaluation.streams
   if evaluation == "static" and streams > 1:
     note += f"{'; ' if note else ''}scored in {streams} streams"
+    note += found.get("lost", "")
   name = phases.describe(context) + (f"; {note}" if note else "")
   value = phases.score(unit.metric, found["nats"], found["count"])
   errors_percent = 100.0 * found["errors"] / found["count"]

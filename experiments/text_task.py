@@ -7,7 +7,7 @@ from ml_collections import config_dict
 
 from experiments import assembly, course, earlier_runs, phases, training_setup
 from seqmodels.data import corpus
-from seqmodels.evaluation import static
+from seqmodels.evaluation import constant_cells, static
 from seqmodels.models import predictor as predictors
 from seqmodels.training import objective
 
@@ -36,6 +36,7 @@ def task(
     streams_count=settings.validation_streams,
     length=settings.segment,
   )
+  watched = assembly.watched(tokens, "valid")
 
   def score(nats: float, count: int) -> float:
     return phases.score(unit.metric, nats, count)
@@ -43,20 +44,23 @@ def task(
   def validate(
     weights: Any, check: Callable[[], None]
   ) -> training_setup.Validation:
-    found = static.evaluate(
+    scores = static.score(
       network,
       weights,
       validation,
       streams=settings.validation_streams,
       callback=lambda done, total: check(),
     )
+    found = scores.totals()
     return training_setup.Validation(
       found.nats_per_symbol,
       {
         unit.metric: score(found.nats, found.count),
         "error_rate": 100.0 * found.error_rate,
+        **constant_cells.measure(network, weights, watched),
       },
-      f"{found.count:,} symbols in {settings.validation_streams} streams",
+      f"{found.count:,} symbols in {settings.validation_streams} streams"
+      + phases.lost_note(scores),
     )
 
   sizes = ", ".join(

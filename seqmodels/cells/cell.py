@@ -45,8 +45,7 @@ class Cell(NamedTuple):
       is the form for long ones.
     gates: names of the blocks of `kernel`, `recurrent_kernel` and `bias`, in
       their order; the kernels are [D, len(gates) * H] and [H, len(gates) * H].
-    options: what `get` may bind: a name, and what it becomes as keyword
-      arguments of `init_params`.
+    options: what `get` may bind, by name.
   """
 
   init_params: Callable[..., Any]
@@ -54,7 +53,27 @@ class Cell(NamedTuple):
   step: Callable[..., Any]
   sequence: Callable[..., Any]
   gates: tuple[str, ...]
-  options: Mapping[str, Callable[[Any], dict[str, Any]]]
+  options: Mapping[str, "Option"]
+
+
+class Option(NamedTuple):
+  """A choice that `get` binds to a cell.
+
+  Attributes:
+    arguments: value -> keyword arguments.
+    fields: the functions of the cell that take them.
+  """
+
+  arguments: Callable[[Any], dict[str, Any]]
+  fields: tuple[str, ...]
+
+
+def _of_weights(arguments: Callable[[Any], dict[str, Any]]) -> Option:
+  return Option(arguments, ("init_params",))
+
+
+def _of_steps(arguments: Callable[[Any], dict[str, Any]]) -> Option:
+  return Option(arguments, ("step", "sequence"))
 
 
 def _elman(activation: elman.Activation) -> Cell:
@@ -70,11 +89,12 @@ def _elman(activation: elman.Activation) -> Cell:
   )
 
 
-_LSTM_OPTIONS: dict[str, Callable[[Any], dict[str, Any]]] = {
-  "peepholes": lambda value: {"peepholes": bool(value)},
-  "forget_bias": lambda value: {
-    "bias_init": initializers.forget_bias(float(value))
-  },
+_LSTM_OPTIONS: dict[str, Option] = {
+  "peepholes": _of_weights(lambda value: {"peepholes": bool(value)}),
+  "forget_bias": _of_weights(
+    lambda value: {"bias_init": initializers.forget_bias(float(value))}
+  ),
+  "cell_clip": _of_steps(lambda value: {"cell_clip": float(value) or None}),
 }
 
 CELLS: dict[str, Cell] = {
@@ -102,8 +122,8 @@ CELLS: dict[str, Cell] = {
     gates=("i", "f", "g", "o"),
     options={
       **_LSTM_OPTIONS,
-      "rounds": lambda value: {"rounds": int(value)},
-      "rank": lambda value: {"rank": int(value)},
+      "rounds": _of_weights(lambda value: {"rounds": int(value)}),
+      "rank": _of_weights(lambda value: {"rank": int(value)}),
     },
   ),
   "gru": Cell(
@@ -121,13 +141,14 @@ CELLS: dict[str, Cell] = {
 
 @functools.cache
 def get(name: str, **options: Any) -> Cell:
-  """The cell of that name, with options bound to its `init_params`.
+  """The cell of that name, with options bound to its functions.
 
   Args:
     name: a key of `CELLS`.
     **options: the LSTMs have `peepholes` (bool, by default true for "lstm" and
-      false for the others) and `forget_bias` (float, 1 by default), the
-      Mogrifier `rounds` and `rank`; the other cells have none.
+      false for the others), `forget_bias` (float, 1 by default) and `cell_clip`
+      (float, a bound on |c|, 0 for none), the Mogrifier `rounds` and `rank`;
+      the other cells have none.
 
   Returns:
     A `Cell`; the same object for the same arguments.
@@ -143,12 +164,19 @@ def get(name: str, **options: Any) -> Cell:
   if name not in CELLS:
     raise errors.UserError(f"no cell {name!r}{errors.closest(name, CELLS)}")
   cell = CELLS[name]
-  bound: dict[str, Any] = {}
+  bound: dict[str, dict[str, Any]] = {}
   for option, value in options.items():
     if option not in cell.options:
       hint = errors.closest(option, cell.options) or " (it has none)"
       raise errors.UserError(f"the {name} cell has no option {option!r}{hint}")
-    bound.update(cell.options[option](value))
+    chosen = cell.options[option]
+    for field in chosen.fields:
+      bound.setdefault(field, {}).update(chosen.arguments(value))
   if not bound:
     return cell
-  return cell._replace(init_params=functools.partial(cell.init_params, **bound))
+  return cell._replace(
+    **{
+      field: functools.partial(getattr(cell, field), **arguments)
+      for field, arguments in bound.items()
+    }
+  )

@@ -108,6 +108,7 @@ def step(
   x: projection.Inputs,
   *,
   gradient_clip: float | None = None,
+  cell_clip: float | None = None,
   dtype: products.Dtype = None,
 ) -> tuple[LayerNormLSTMCarry, jax.Array]:
   """One time step.
@@ -117,6 +118,7 @@ def step(
     carry: (c, h), each [B, H].
     x: [B, D], or ids [B], or several such inputs (see `projection.project`).
     gradient_clip: bound on each derivative with respect to a net input.
+    cell_clip: bound on each |c'|, see `lstm.clip_cell`.
     dtype: dtype of the operands of each product; sums stay float32.
 
   Returns:
@@ -142,7 +144,7 @@ def step(
   i = jax.nn.sigmoid(clipping.clip_gradient(net_i, gradient_clip))
   f = jax.nn.sigmoid(clipping.clip_gradient(net_f, gradient_clip))
   g = jnp.tanh(clipping.clip_gradient(net_g, gradient_clip))
-  c = f * carry.c + i * g
+  c = lstm.clip_cell(f * carry.c + i * g, cell_clip)
   if w_co is not None:
     net_o = net_o + w_co * c
   o = jax.nn.sigmoid(clipping.clip_gradient(net_o, gradient_clip))

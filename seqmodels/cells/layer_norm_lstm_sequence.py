@@ -9,7 +9,13 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from seqmodels.cells import fused, layer_norm_lstm, products, projection
+from seqmodels.cells import (
+  fused,
+  layer_norm_lstm,
+  lstm,
+  products,
+  projection,
+)
 from seqmodels.cells import gradient_clip as clipping
 from seqmodels.cells import unroll as unrolling
 
@@ -36,6 +42,7 @@ def layer_norm_lstm_sequence(
   reverse: bool = False,
   reset_carry: Carry | None = None,
   gradient_clip: float | None = None,
+  cell_clip: float | None = None,
   dtype: products.Dtype = None,
 ) -> tuple[Carry, jax.Array]:
   """Runs the layer over time; arguments and results as `lstm_sequence`.
@@ -47,7 +54,7 @@ def layer_norm_lstm_sequence(
   """
   xs = unrolling.blank_padding(xs, lengths)
   return fused.run(
-    gates(gradient_clip),
+    gates(gradient_clip, cell_clip),
     projection.project(params.kernel, xs, dtype=dtype),
     None,
     params.recurrent_kernel,
@@ -62,10 +69,10 @@ def layer_norm_lstm_sequence(
 
 
 @functools.cache
-def gates(gradient_clip: float | None) -> fused.Gates:
-  """The arithmetic for `fused.run`, one object a clip (it is hashed)."""
+def gates(gradient_clip: float | None, cell_clip: float | None) -> fused.Gates:
+  """The arithmetic for `fused.run`, one object a pair (it is hashed)."""
   return fused.Gates(
-    forward=_forward,
+    forward=functools.partial(_forward, cell_clip),
     backward=functools.partial(_backward, gradient_clip),
     extra_gradient=_extra_gradient,
   )
@@ -76,6 +83,7 @@ def _by_gate(net: jax.Array) -> jax.Array:
 
 
 def _forward(
+  cell_clip: float | None,
   extra: Extra,
   net_x: jax.Array,
   net_h: jax.Array,
@@ -90,7 +98,7 @@ def _forward(
     net_i = net_i + peephole[0:1] * carry.c
     net_f = net_f + peephole[1:2] * carry.c
   i, f, g = fused.sigmoid(net_i), fused.sigmoid(net_f), jnp.tanh(net_g)
-  c = f * carry.c + i * g
+  c = lstm.clip_cell(f * carry.c + i * g, cell_clip)
   if peephole is not None:
     net_o = net_o + peephole[2:3] * c
   o = fused.sigmoid(net_o)

@@ -11,6 +11,7 @@ peephole weights are diagonal. Gates stand in the order i, f, g, o everywhere,
 `g` being the candidate inside the tanh of (9).
 """
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -94,12 +95,43 @@ def initial_carry(
   return LSTMCarry(c=jnp.zeros(shape, dtype), h=jnp.zeros(shape, dtype))
 
 
+def clip_cell(c: jax.Array, bound: float | None) -> jax.Array:
+  """The cell state within [-bound, bound], with the derivative of the identity.
+
+  Without a bound, a cell whose input and forget gates are open adds up to 1 a
+  step for as long as its carry is kept. The derivative is straight-through: a
+  cell at its bound still learns to leave it, where the true derivative, 0
+  beyond the bound, would keep it there (TensorFlow's `cell_clip` has that one).
+
+  Args:
+    c: of any shape.
+    bound: above 0; `None` clips nothing.
+
+  >>> jax.value_and_grad(clip_cell)(5.0, 3.0)
+  (Array(3., dtype=float32), Array(1., dtype=float32, weak_type=True))
+  """
+  return c if bound is None else _clipped(c, bound)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
+def _clipped(c: jax.Array, bound: float) -> jax.Array:
+  return jnp.clip(c, -bound, bound)
+
+
+@_clipped.defjvp
+def _straight_through(
+  bound: float, primals: tuple[jax.Array], tangents: tuple[jax.Array]
+) -> tuple[jax.Array, jax.Array]:
+  return _clipped(*primals, bound), tangents[0]
+
+
 def step(
   params: LSTMParams,
   carry: LSTMCarry,
   x: projection.Inputs,
   *,
   gradient_clip: float | None = None,
+  cell_clip: float | None = None,
   dtype: products.Dtype = None,
 ) -> tuple[LSTMCarry, jax.Array]:
   """One time step, equations (7) to (11).
@@ -109,6 +141,7 @@ def step(
     carry: (c, h), each [B, H].
     x: [B, D], or ids [B], or several such inputs (see `projection.project`).
     gradient_clip: bound on each derivative with respect to a net input.
+    cell_clip: bound on each |c'|, see `clip_cell`.
     dtype: dtype of the operands of each product; sums stay float32.
 
   Returns:
@@ -130,7 +163,7 @@ def step(
   i = jax.nn.sigmoid(clipping.clip_gradient(net_i, gradient_clip))
   f = jax.nn.sigmoid(clipping.clip_gradient(net_f, gradient_clip))
   g = jnp.tanh(clipping.clip_gradient(net_g, gradient_clip))
-  c = f * carry.c + i * g
+  c = clip_cell(f * carry.c + i * g, cell_clip)
   if params.peephole is not None:
     net_o = net_o + w_co * c
   o = jax.nn.sigmoid(clipping.clip_gradient(net_o, gradient_clip))

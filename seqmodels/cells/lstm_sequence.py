@@ -25,6 +25,7 @@ def lstm_sequence(
   reverse: bool = False,
   reset_carry: lstm.LSTMCarry | None = None,
   gradient_clip: float | None = None,
+  cell_clip: float | None = None,
   dtype: products.Dtype = None,
 ) -> tuple[lstm.LSTMCarry, jax.Array]:
   """Runs an LSTM over time.
@@ -38,6 +39,7 @@ def lstm_sequence(
     reverse: from the last step to the first.
     reset_carry: what a reset puts in; zeros by default.
     gradient_clip: bound on each derivative with respect to a net input.
+    cell_clip: bound on each |c'|, see `lstm.clip_cell`.
     dtype: dtype of the operands of each product; sums stay float32.
 
   Returns:
@@ -51,7 +53,7 @@ def lstm_sequence(
   xs = unrolling.blank_padding(xs, lengths)
   net_x = projection.project(params.kernel, xs, dtype=dtype)
   return fused.run(
-    gates(gradient_clip),
+    gates(gradient_clip, cell_clip),
     net_x,
     params.bias,
     params.recurrent_kernel,
@@ -66,16 +68,17 @@ def lstm_sequence(
 
 
 @functools.cache
-def gates(gradient_clip: float | None) -> fused.Gates:
-  """The LSTM's arithmetic for `fused.run`, one object a clip (it is hashed)."""
+def gates(gradient_clip: float | None, cell_clip: float | None) -> fused.Gates:
+  """The LSTM's arithmetic for `fused.run`, one object a pair (it is hashed)."""
   return fused.Gates(
-    forward=_forward,
+    forward=functools.partial(_forward, cell_clip),
     backward=functools.partial(_backward, gradient_clip),
     extra_gradient=_peephole_gradient,
   )
 
 
 def _forward(
+  cell_clip: float | None,
   peephole: jax.Array | None,
   net_x: jax.Array,
   net_h: jax.Array,
@@ -86,7 +89,7 @@ def _forward(
     net_i = net_i + peephole[0:1] * carry.c
     net_f = net_f + peephole[1:2] * carry.c
   i, f, g = fused.sigmoid(net_i), fused.sigmoid(net_f), jnp.tanh(net_g)
-  c = f * carry.c + i * g
+  c = lstm.clip_cell(f * carry.c + i * g, cell_clip)
   if peephole is not None:
     net_o = net_o + peephole[2:3] * c
   o = fused.sigmoid(net_o)

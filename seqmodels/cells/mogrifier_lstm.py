@@ -122,6 +122,7 @@ def step(
   x: projection.Inputs,
   *,
   gradient_clip: float | None = None,
+  cell_clip: float | None = None,
   dtype: products.Dtype = None,
 ) -> tuple[MogrifierLSTMCarry, jax.Array]:
   """One time step.
@@ -131,6 +132,7 @@ def step(
     carry: (c, h), each [B, H].
     x: [B, D] or several dense inputs.
     gradient_clip: bound on each derivative with respect to an LSTM net input.
+    cell_clip: bound on each |c'|, see `lstm.clip_cell`.
     dtype: dtype of the operands of each product; sums stay float32.
 
   Returns:
@@ -156,6 +158,7 @@ def step(
     carry._replace(h=h),
     x,
     gradient_clip=gradient_clip,
+    cell_clip=cell_clip,
     dtype=dtype,
   )
 

@@ -36,6 +36,7 @@ def mogrifier_lstm_sequence(
   reverse: bool = False,
   reset_carry: Carry | None = None,
   gradient_clip: float | None = None,
+  cell_clip: float | None = None,
   dtype: products.Dtype = None,
 ) -> tuple[Carry, jax.Array]:
   """Runs the layer over time; arguments and results as `lstm_sequence`.
@@ -47,7 +48,7 @@ def mogrifier_lstm_sequence(
   """
   xs = mogrifier_lstm.dense(unrolling.blank_padding(xs, lengths))
   return recurrence.run(
-    _recurrence(gradient_clip, dtype),
+    _recurrence(gradient_clip, cell_clip, dtype),
     params,
     xs,
     carry,
@@ -69,9 +70,9 @@ def _chain(params: Params, number: int) -> tuple[jax.Array, ...]:
 
 @functools.cache
 def _recurrence(
-  gradient_clip: float | None, dtype: products.Dtype
+  gradient_clip: float | None, cell_clip: float | None, dtype: products.Dtype
 ) -> recurrence.Recurrence:
-  gates = lstm_sequence.gates(gradient_clip)
+  gates = lstm_sequence.gates(gradient_clip, cell_clip)
 
   def cast(tree: Any) -> Any:
     return (

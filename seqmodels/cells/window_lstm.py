@@ -123,6 +123,7 @@ def step(
   characters: jax.Array,
   *,
   gradient_clip: float | None = None,
+  cell_clip: float | None = None,
   dtype: products.Dtype = None,
 ) -> tuple[WindowLSTMCarry, jax.Array]:
   """One time step.
@@ -134,6 +135,7 @@ def step(
     characters: one-hot, [B, U, V], zeros past the end of a row's text.
     gradient_clip: bound on each derivative with respect to the LSTM's net
       inputs; the window's are not clipped.
+    cell_clip: bound on each |c'|, see `lstm.clip_cell`.
     dtype: dtype of the operands of the LSTM's products.
 
   Returns:
@@ -150,6 +152,7 @@ def step(
     lstm.LSTMCarry(c=carry.c, h=carry.h),
     x,
     gradient_clip=gradient_clip,
+    cell_clip=cell_clip,
     dtype=dtype,
   )
   window = soft_window.move(params.window, carry.kappa, h)

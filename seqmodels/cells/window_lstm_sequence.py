@@ -47,6 +47,7 @@ def window_lstm_sequence(
   *,
   reset: jax.Array | None = None,
   gradient_clip: float | None = None,
+  cell_clip: float | None = None,
   dtype: products.Dtype = None,
 ) -> tuple[Carry, jax.Array]:
   """Runs the layer over time.
@@ -59,6 +60,7 @@ def window_lstm_sequence(
     reset: [T, B]; where true the carry is cleared before the step.
     gradient_clip: bound on each derivative with respect to the LSTM's net
       inputs.
+    cell_clip: bound on each |c'|, see `lstm.clip_cell`.
     dtype: dtype of the operands of each product; sums stay float32.
 
   Returns:
@@ -78,7 +80,7 @@ def window_lstm_sequence(
     params.window_bias,
   )
   return recurrence.run(
-    _recurrence(gradient_clip, dtype),
+    _recurrence(gradient_clip, cell_clip, dtype),
     (inner, characters),
     net_x,
     carry,
@@ -88,9 +90,9 @@ def window_lstm_sequence(
 
 @functools.cache
 def _recurrence(
-  gradient_clip: float | None, dtype: products.Dtype
+  gradient_clip: float | None, cell_clip: float | None, dtype: products.Dtype
 ) -> recurrence.Recurrence:
-  gates = lstm_sequence.gates(gradient_clip)
+  gates = lstm_sequence.gates(gradient_clip, cell_clip)
 
   def cast(kernel: jax.Array) -> jax.Array:
     return kernel if dtype is None else kernel.astype(dtype)

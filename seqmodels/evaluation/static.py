@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
 from seqmodels.evaluation import chunks
 from seqmodels.evaluation import totals as totals_lib
@@ -67,15 +69,20 @@ def score(
   streams: int = 1,
   callback: Callable[[int, int | None], None] | None = None,
 ) -> totals_lib.Scores:
-  """Like `evaluate`, segment by segment: the curve behind the totals."""
+  """Like `evaluate`, by segments and by streams: what is behind the totals."""
   start = time.perf_counter()
   # Compiled, because building constants eagerly is a transfer to the device.
   carry = jax.jit(predictor.initial_carry, static_argnums=0)(streams)
   found: list[totals_lib.Scores] = []
   done, total = 0, chunks.count(segments)
   for chunk in chunks.each(segments, streams=streams):
-    carry, sums = _scan(predictor, params, carry, chunk)
-    found.append(totals_lib.Scores(*jax.device_get(sums)))
+    carry, sums, by_stream = _scan(predictor, params, carry, chunk)
+    found.append(
+      totals_lib.Scores(
+        *jax.device_get(sums),
+        by_stream=np.array(jax.device_get(by_stream), np.float64),
+      )
+    )
     done += chunk.segments
     if callback is not None:
       callback(done, total)
@@ -90,13 +97,18 @@ def _scan(
   params: Tree,
   carry: Tree,
   chunk: chunks.Chunk,
-) -> tuple[Tree, tuple[jax.Array, jax.Array, jax.Array]]:
-  """One dispatch: (carry, nats, counts and errors `[K]`)."""
+) -> tuple[Tree, tuple[jax.Array, ...], tuple[jax.Array, ...]]:
+  """One dispatch.
 
-  def segment(
-    carry: Tree, piece: chunks.Chunk
-  ) -> tuple[Tree, tuple[jax.Array, jax.Array, jax.Array]]:
+  Returns:
+    The carry; nats, counts and errors `[K]`; nats and counts `[B]`.
+  """
+
+  def segment(carry: Tree, piece: chunks.Chunk) -> tuple[Tree, Any]:
     carry, logits = predictor.apply(params, carry, piece.inputs, piece.reset)
-    return carry, sequence.nats(logits, piece.targets, piece.mask)
+    losses, _ = sequence.by_position(logits, piece.targets, piece.mask)
+    sums = sequence.nats(logits, piece.targets, piece.mask)
+    return carry, (sums, (jnp.sum(losses, axis=0), jnp.sum(piece.mask, axis=0)))
 
-  return jax.lax.scan(segment, carry, chunk)
+  carry, (sums, by_stream) = jax.lax.scan(segment, carry, chunk)
+  return carry, sums, tuple(jnp.sum(part, axis=0) for part in by_stream)

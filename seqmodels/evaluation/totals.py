@@ -9,6 +9,9 @@ import numpy as np
 
 from seqmodels import units
 
+# Symbols of a stream, at least, for its score to be compared with others.
+FEWEST_OF_STREAM = 100
+
 
 @dataclasses.dataclass(frozen=True)
 class Totals:
@@ -76,6 +79,8 @@ class Scores(NamedTuple):
     counts: int32 `[S]`.
     errors: int32 `[S]`.
     seconds: wall time of all of it.
+    by_stream: float64 `[2, B]`, nats and counts of each stream over all
+      segments, where that is known.
 
   >>> nats, counts = np.float32([1.5, 2.5]), np.int32([2, 3])
   >>> Scores(nats, counts, errors=np.int32([0, 1])).totals()
@@ -86,6 +91,7 @@ class Scores(NamedTuple):
   counts: np.ndarray
   errors: np.ndarray
   seconds: float = 0.0
+  by_stream: np.ndarray | None = None
 
   def totals(self) -> Totals:
     """Their sums, taken in float64."""
@@ -95,6 +101,30 @@ class Scores(NamedTuple):
       errors=int(np.sum(self.errors, dtype=np.int64)),
       seconds=self.seconds,
     )
+
+  def lost_streams(self) -> dict[int, float]:
+    """Streams more than 1 bit a symbol above the median, with their bits.
+
+    All are of one text, so a stream that is so much worse than most shows a
+    state that the network never found its way out of. (One that is as much
+    better is an easy part of the text.) Streams of fewer than
+    `FEWEST_OF_STREAM` symbols differ by chance and are left out.
+
+    >>> by_stream = np.array([[140.0, 2000.0, 150.0], [100, 100, 100]])
+    >>> scores = Scores(*np.zeros((3, 1)), by_stream=by_stream)
+    >>> {n: round(bits, 1) for n, bits in scores.lost_streams().items()}
+    {1: 28.9}
+    """
+    if self.by_stream is None:
+      return {}
+    nats, counts = self.by_stream
+    long = np.flatnonzero(counts >= FEWEST_OF_STREAM)
+    if not long.size:
+      return {}
+    bits = nats[long] / counts[long] / units.LOG2
+    # Not >, so that NaN is lost, too.
+    lost = ~(bits - np.nanmedian(bits) <= 1.0)
+    return dict(zip(long[lost].tolist(), bits[lost].tolist(), strict=True))
 
   @classmethod
   def concatenate(
@@ -114,9 +144,11 @@ class Scores(NamedTuple):
       empty: np.ndarray = np.zeros(0, dtype=dtype)
       return np.concatenate([empty, *(getattr(part, name) for part in parts)])
 
+    known = [part.by_stream for part in parts if part.by_stream is not None]
     return cls(
       joined("nats", np.float32),
       joined("counts", np.int32),
       joined("errors", np.int32),
       seconds,
+      np.sum(known, axis=0) if known else None,
     )

@@ -33,6 +33,8 @@ METRICS = {
   "operations_per_second": "FLOP/s",
   "speed_ratio": "ratio",
   "share_of_products": "1",
+  "constant_cells": "%",
+  "largest_cell": "1",
 }
 
 

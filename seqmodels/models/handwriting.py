@@ -31,7 +31,7 @@ class Handwriting(nn.Module):
     window: K Gaussians of the window.
     features: H of each layer.
     components: M bivariate Gaussians.
-    options: of the LSTMs: `peepholes`, `forget_bias`.
+    options: of the LSTMs: `peepholes`, `forget_bias`, `cell_clip`.
     gradient_clip: bound on each derivative with respect to a net input.
     output_clip: bound on each derivative with respect to an output.
     dtype: dtype of the products' operands; `None` keeps float32.

@@ -31,7 +31,7 @@ class WindowedLayer(nn.Module):
     in_features: D.
     symbols: V, the size of the alphabet.
     window: K Gaussians.
-    options: `peepholes`, `forget_bias`.
+    options: `peepholes`, `forget_bias`, `cell_clip`.
     gradient_clip: bound on each derivative with respect to a net input.
     dtype: dtype of the products' operands.
   """
@@ -60,6 +60,7 @@ class WindowedLayer(nn.Module):
   ) -> tuple[window_lstm.WindowLSTMCarry, jax.Array]:
     """The carry, and [h, w] [T, B, H + V]; see `window_lstm_sequence`."""
     options = dict(self.options or {})
+    cell_clip = float(options.pop("cell_clip", 0.0)) or None
     if "forget_bias" in options:
       bias = float(options.pop("forget_bias"))
       options["bias_init"] = initializers.forget_bias(bias)
@@ -81,6 +82,7 @@ class WindowedLayer(nn.Module):
       characters,
       reset=reset,
       gradient_clip=self.gradient_clip,
+      cell_clip=cell_clip,
       dtype=self.dtype,
     )
 
@@ -93,7 +95,7 @@ class WindowedRecurrent(nn.Module):
     in_features: D.
     symbols: V, the size of the alphabet.
     window: K Gaussians.
-    options: of the LSTMs: `peepholes`, `forget_bias`.
+    options: of the LSTMs: `peepholes`, `forget_bias`, `cell_clip`.
     gradient_clip: bound on each derivative with respect to a net input.
     dtype: dtype of the products' operands.
     dropout_hidden: share of units dropped between layers, where the stack is

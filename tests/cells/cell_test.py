@@ -48,6 +48,29 @@ def test_options_are_bound_and_the_same_cell_is_the_same_object():
   assert cells.get("gru") is cells.CELLS["gru"]
 
 
+def test_a_bound_on_the_cell_is_bound_to_step_and_sequence(filled):
+  free, held = cells.get("lstm"), cells.get("lstm", cell_clip=0.1)
+  assert held.init_params is free.init_params
+  params, carry, xs = filled(
+    lambda: (
+      free.init_params(jax.random.key(0), 2, 3),
+      free.initial_carry((1,), 3),
+      jnp.zeros((4, 1, 2)),
+    )
+  )
+  bound = 0.1
+  for run in ("step", "sequence"):
+    inputs = xs[0] if run == "step" else xs
+    beyond, _ = getattr(free, run)(params, carry, inputs)
+    within, _ = getattr(held, run)(params, carry, inputs)
+    assert jnp.abs(beyond.c).max() > bound
+    assert jnp.abs(within.c).max() == np.float32(bound)
+
+
+def test_a_bound_of_0_is_none():
+  assert cells.get("lstm", cell_clip=0.0).step.keywords == {"cell_clip": None}
+
+
 def test_both_activations_of_the_elman_network_are_in_the_table(filled):
   make = cells.get("elman").init_params
   params = filled(lambda: make(jax.random.key(0), 2, 3))
@@ -66,6 +89,7 @@ def test_both_activations_of_the_elman_network_are_in_the_table(filled):
     ("transformer", {}, r"known: elman, elman_relu, gru, layer_norm_lstm"),
     ("lstm", {"peephole": True}, r"'peephole'.*did you mean 'peepholes'"),
     ("gru", {"forget_bias": 1.0}, r"gru cell has no option 'forget_bias'"),
+    ("gru", {"cell_clip": 3.0}, r"gru cell has no option 'cell_clip'"),
   ],
 )
 def test_a_wrong_name_gets_one_sentence(name, options, message):

@@ -147,6 +147,93 @@ def test_a_step_takes_any_batch_shape(filled):
   np.testing.assert_allclose(carry.c[1, 2], alone.c, rtol=1e-5)
 
 
+@pytest.mark.parametrize("peepholes", [True, False])
+def test_a_clipped_cell_learns_as_if_it_were_not_clipped(peepholes, filled):
+  """Straight-through, against equations 7 to 11 with `stop_gradient`."""
+  bound, batch = 0.3, 2
+
+  def plain(params, carry, xs):
+    def step(carry, x):
+      c, h = carry
+      net = x @ params.kernel + h @ params.recurrent_kernel + params.bias[None]
+      i, f, g, o = jnp.split(net, 4, axis=-1)
+      w = params.peephole if peepholes else jnp.zeros((3, FEATURES))
+      i = jax.nn.sigmoid(i + w[:1] * c)
+      f = jax.nn.sigmoid(f + w[1:2] * c)
+      free = f * c + i * jnp.tanh(g)
+      c = free + jax.lax.stop_gradient(jnp.clip(free, -bound, bound) - free)
+      h = jax.nn.sigmoid(o + w[2:] * c) * jnp.tanh(c)
+      return (c, h), (c, h)
+
+    return jax.lax.scan(step, tuple(carry), xs)
+
+  with jax.enable_x64(True):
+    given = filled(
+      lambda: (
+        lstm.init_params(
+          jax.random.key(0),
+          WIDTH,
+          FEATURES,
+          peepholes=peepholes,
+          param_dtype=jnp.float64,
+        ),
+        lstm.initial_carry((batch,), FEATURES, jnp.float64),
+        jnp.zeros((STEPS, batch, WIDTH), jnp.float64),
+      )
+    )
+
+    def loss(given, run):
+      (_, last), hs = run(*given)
+      return jnp.sum(jnp.sin(3.0 * hs)) + jnp.sum(last**2)
+
+    def reference(*given):
+      carry, (_, hs) = plain(*given)
+      return carry, hs
+
+    want, d_want = jax.value_and_grad(loss)(given, reference)
+    cs = plain(*given)[1][0]
+    assert (jnp.abs(cs) > bound - 1e-12).any(axis=(1, 2)).all()
+    assert (jnp.abs(cs) < bound - 1e-3).any()
+    step = functools.partial(lstm.step, cell_clip=bound)
+    for run in (
+      functools.partial(unroll.unroll, step),
+      functools.partial(lstm_sequence.lstm_sequence, cell_clip=bound),
+    ):
+      found, d_found = jax.value_and_grad(loss)(given, run)
+      np.testing.assert_allclose(found, want, rtol=1e-12)
+      jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12),
+        d_found,
+        d_want,
+      )
+
+
+def test_a_counting_cell_is_held_by_its_bound_for_100_000_steps():
+  steps, bound = 100_000, 3.0
+  # Input, forget and candidate wide open: c' = c + 1 but for the bound.
+  open_gates = lstm.LSTMParams(
+    kernel=jnp.zeros((1, 4)),
+    recurrent_kernel=jnp.zeros((1, 4)),
+    bias=jnp.full(4, 50.0),
+    peephole=jnp.full((3, 1), 1.0),
+  )
+  carry, xs = lstm.initial_carry((1,), 1), jnp.zeros((steps, 1, 1))
+
+  @functools.partial(jax.jit, static_argnames="cell_clip")
+  def run(cell_clip):
+    return lstm_sequence.lstm_sequence(
+      open_gates, carry, xs, cell_clip=cell_clip
+    )
+
+  free, _ = run(None)
+  assert free.c == steps
+  held, hs = run(bound)
+  assert held.c == bound
+  # It never passed the bound: o is 1, so h is tanh(c).
+  assert hs.max() == hs[-1]
+  np.testing.assert_allclose(hs[-1], np.tanh(bound), rtol=1e-6)
+
+
 def test_peepholes_are_never_dropped_in_silence(filled):
   params = filled(lambda: lstm.init_params(jax.random.key(0), 2, 3))
   with pytest.raises(errors.UserError, match="peepholes=False"):

@@ -46,15 +46,17 @@ def setting(peepholes=True):
   return params, carry, xs, characters
 
 
-def fused(params, carry, xs, characters, clip=None):
+def fused(params, carry, xs, characters, clip=None, cell_clip=None):
   return window_lstm_sequence.window_lstm_sequence(
-    params, carry, xs, characters, gradient_clip=clip
+    params, carry, xs, characters, gradient_clip=clip, cell_clip=cell_clip
   )
 
 
-def oracle(params, carry, xs, characters, clip=None):
+def oracle(params, carry, xs, characters, clip=None, cell_clip=None):
   def step(params, carry, x):
-    return window_lstm.step(params, carry, x, characters, gradient_clip=clip)
+    return window_lstm.step(
+      params, carry, x, characters, gradient_clip=clip, cell_clip=cell_clip
+    )
 
   return unroll.unroll(step, params, carry, xs)
 
@@ -87,6 +89,19 @@ def test_values_and_gradients_are_those_of_the_step(peepholes, clip):
     jax.grad(lambda *a: loss(fused, *a), (0, 1, 2))(params, carry, xs),
     jax.grad(lambda *a: loss(oracle, *a), (0, 1, 2))(params, carry, xs),
   )
+
+
+def test_the_state_of_the_cells_is_bounded_straight_through():
+  params, carry, xs, characters = setting()
+  bound = 0.2
+
+  def loss(run, params):
+    last, outputs = run(params, carry, xs, characters, cell_clip=bound)
+    return jnp.sum(jnp.sin(3.0 * outputs)) + jnp.sum(last.c**2), last.c
+
+  found, state = jax.grad(lambda p: loss(fused, p), has_aux=True)(params)
+  assert jnp.max(jnp.abs(state)) == bound
+  close(found, jax.grad(lambda p: loss(oracle, p)[0])(params))
 
 
 def test_gradients_are_those_of_finite_differences():

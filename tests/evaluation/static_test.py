@@ -64,6 +64,17 @@ def test_several_streams_count_every_symbol_and_lose_only_context(
     static.evaluate(elman, params, chunk)
 
 
+def test_every_stream_has_its_own_sum(elman, params, segments, tokens):
+  whole = segments(tokens, 10, streams=4)
+  parts = [tuple(leaf[at : at + 2] for leaf in whole) for at in (0, 2)]
+  nats, counts = static.score(elman, params, parts, streams=4).by_stream
+  for stream in range(4):
+    alone = tuple(leaf[..., stream : stream + 1] for leaf in whole)
+    expected = static.evaluate(elman, params, alone)
+    assert counts[stream] == expected.count
+    assert nats[stream] == pytest.approx(expected.nats, rel=1e-6)
+
+
 def test_resets_clear_the_carry(elman, params, segments, tokens):
   one, other = segments(tokens[:20], 20), segments(tokens[20:50], 30)
   apart = static.evaluate(elman, params, one).merge(

@@ -59,6 +59,35 @@ def test_concatenation_keeps_order_and_adds_time():
   assert totals.Scores.concatenate([]).totals() == totals.Totals()
 
 
+def _by_stream(*bits, count=1_000):
+  nats = np.array(bits) * count * math.log(2)
+  by_stream = np.array([nats, [count] * len(bits)], float)
+  return _scores([0], [0], [0])._replace(by_stream=by_stream)
+
+
+def test_a_stream_a_bit_above_the_median_is_lost_and_no_other():
+  lost = _by_stream(2.0, 2.9, 3.2, 1.1, 2.1, 0.9, 47.7).lost_streams()
+  assert lost == {2: pytest.approx(3.2), 6: pytest.approx(47.7)}
+
+
+def test_a_stream_without_a_number_is_lost():
+  assert list(_by_stream(2.0, math.nan, 2.1).lost_streams()) == [1]
+
+
+def test_no_stream_is_lost_where_all_are_alike_or_short_or_unknown():
+  assert _by_stream(2.0, 2.5, 1.5).lost_streams() == {}
+  assert _by_stream(2.0, 2.0, 9.0, count=99).lost_streams() == {}
+  assert _scores([1], [1], [0]).lost_streams() == {}
+
+
+def test_parts_of_streams_are_added_up():
+  # Lost in the second stretch alone: 2.0 bits and 6.0 are 4.0 in all.
+  first, second = _by_stream(2.0, 2.0, 2.0), _by_stream(2.0, 2.0, 6.0)
+  joined = totals.Scores.concatenate([first, second])
+  assert joined.by_stream[1].tolist() == [2_000] * 3
+  assert joined.lost_streams() == {2: pytest.approx(4.0)}
+
+
 def test_divergence_is_seen():
   assert totals.Totals(nats=1.0, count=1).finite
   assert not totals.Totals(nats=math.nan, count=1).finite

@@ -87,13 +87,13 @@ def test_seeds_over_whole_sentences_run(small, run):
 def test_a_signal_in_the_last_evaluation_stops_all_seeds(
   small, run, monkeypatch
 ):
-  real = static.evaluate
+  real = static.score
 
-  def evaluate(*arguments, **options):
+  def score(*arguments, **options):
     signal.raise_signal(signal.SIGTERM)
     return real(*arguments, **options)
 
-  monkeypatch.setattr(static, "evaluate", evaluate)
+  monkeypatch.setattr(static, "score", score)
   config = small(seeds=2)
   config.training.evaluations_per_epoch = 1
   with pytest.raises(errors.Interrupted):

@@ -2,6 +2,7 @@
 
 import functools
 
+import flax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -201,6 +202,15 @@ def test_a_mask_is_one_a_sequence_or_one_a_step(params, variational):
   _, outputs = from_zero(stack, params, XS, TEXT, jax.random.key(3))
   zero = np.concatenate([hs == 0 for hs in outputs], axis=-1)
   assert np.array_equal(zero.any(axis=0), zero.all(axis=0)) == variational
+
+
+def test_the_cell_state_is_bounded_in_every_layer(params, plain):
+  bound = 0.1
+  options = flax.core.freeze({"cell_clip": bound})
+  carry, _ = from_zero(make(options=options), params, XS, TEXT)
+  for held, free in zip(carry, plain[0], strict=True):
+    assert np.abs(free.c).max() > bound
+    assert np.abs(held.c).max() == np.float32(bound)
 
 
 def test_derivatives_are_clipped_in_every_layer(params):

@@ -1,0 +1,123 @@
+"""The share of cells with a constant output, on cells made by hand."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from seqmodels.cells import cell as cells
+from seqmodels.cells import lstm
+from seqmodels.data import streams
+from seqmodels.evaluation import constant_cells
+from seqmodels.models import language_model
+from seqmodels.models import predictor as predictors
+
+WIDE = 50.0  # the net input of a gate that is open
+
+
+def made_by_hand(cell_clip=0.0):
+  """Cells over symbols 0 and 1: a counter, one that is shut, one that works."""
+  cell = cells.get("lstm", cell_clip=cell_clip)
+  # Rows: i, f, g, o. The last cell writes its symbol afresh at every step.
+  bias = np.array(
+    [
+      [WIDE, -WIDE, WIDE],
+      [WIDE, -WIDE, -WIDE],
+      [WIDE, 0.0, 0.0],
+      [0.0, WIDE, WIDE],
+    ]
+  )
+  kernel = np.zeros((2, 4, 3))
+  kernel[:, 2, 2] = [-1.0, 1.0]
+  params = lstm.LSTMParams(
+    kernel=jnp.asarray(kernel.reshape(2, 12), jnp.float32),
+    recurrent_kernel=jnp.zeros((3, 12)),
+    bias=jnp.asarray(bias.reshape(12), jnp.float32),
+    # The counter shuts its output where it has counted far.
+    peephole=jnp.zeros((3, 3)).at[2, 0].set(-1.0),
+  )
+
+  def apply(params, carry, inputs, reset):
+    carry, hs = cell.sequence(params, carry[0], inputs, reset=reset)
+    return (carry,), hs
+
+  return predictors.Predictor(
+    apply=apply,
+    initial_carry=lambda batch: (cell.initial_carry((batch,), 3),),
+    init=lambda key: params,
+    vocabulary_size=3,
+  ), params
+
+
+def text(steps=1_000, rows=2):
+  ids = np.random.default_rng(0).integers(0, 2, steps * rows)
+  return streams.SequentialStream(ids, batch=rows, length=steps).segment(0)
+
+
+def test_a_counter_and_a_shut_cell_are_constant_and_a_working_one_is_not():
+  network, params = made_by_hand()
+  found = constant_cells.measure(network, params, text())
+  assert found["constant_cells"] == pytest.approx(200.0 / 3.0)
+  assert found["largest_cell"] == 1_000.0
+
+
+def test_a_bound_shows_in_the_largest_state():
+  network, params = made_by_hand(cell_clip=3.0)
+  assert constant_cells.measure(network, params, text())["largest_cell"] == 3.0
+
+
+def test_constant_in_some_streams_counts_for_those():
+  network, params = made_by_hand()
+  segment = text()
+  # The second stream repeats one symbol, so no cell of it changes.
+  segment.inputs[:, 1] = 1
+  found = constant_cells.measure(network, params, segment)
+  assert found["constant_cells"] == pytest.approx(500.0 / 6.0)
+
+
+def test_the_way_to_a_constant_does_not_count():
+  network, params = made_by_hand()
+  segment = text()
+  segment.inputs[500:] = 1
+  found = constant_cells.measure(network, params, segment)
+  assert found["constant_cells"] == 100.0
+
+
+def test_steps_past_the_end_of_a_stream_are_left_out():
+  network, params = made_by_hand()
+  whole = text(300)
+  longer = [np.concatenate([leaf, np.zeros_like(leaf)]) for leaf in whole]
+  assert constant_cells.measure(
+    network, params, longer
+  ) == constant_cells.measure(network, params, whole)
+
+
+def test_a_text_that_is_too_short_tells_nothing():
+  network, params = made_by_hand()
+  fewest = constant_cells.FEWEST
+  assert constant_cells.measure(network, params, text(fewest - 1)) == {}
+  assert constant_cells.measure(network, params, text(fewest))
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "elman"])
+def test_all_layers_of_a_language_model_are_watched(cell):
+  network = language_model.as_predictor(
+    language_model.LanguageModel(vocabulary_size=2, features=(5, 3), cell=cell)
+  )
+  params = network.init(jax.random.key(0))
+  found = constant_cells.measure(network, params, text(200))
+  assert found["constant_cells"] == 0.0
+  assert ("largest_cell" in found) == (cell == "lstm")
+  silent = jax.tree.map(jnp.zeros_like, params)
+  found = constant_cells.measure(network, silent, text(200))
+  assert found["constant_cells"] == 100.0
+
+
+def test_a_model_without_cells_has_none():
+  bigram = predictors.Predictor(
+    apply=lambda params, carry, inputs, reset: (carry, params[inputs]),
+    initial_carry=lambda batch: (),
+    init=lambda key: None,
+    vocabulary_size=2,
+  )
+  assert constant_cells.measure(bigram, jnp.zeros((2, 2)), text()) == {}

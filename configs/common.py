@@ -90,6 +90,9 @@ def base() -> config_dict.ConfigDict:
         # Bound of the pre-activations' derivatives; 0 leaves them alone.
         "gradient_clip": 1.0,
         "forget_bias": 1.0,
+        # Recurrent weights at the start: "uniform", or "orthogonal" for each
+        # gate.
+        "recurrent_init": "uniform",
         # Of the mogrifier_lstm: rounds of gating, rank of their matrices (0:
         # full).
         "rounds": 5,
@@ -147,6 +150,10 @@ def base() -> config_dict.ConfigDict:
         "dropout_output": 0.0,
         # One mask a segment; otherwise one a step.
         "variational": True,
+        # Zoneout: share of the cell state's units, and of the outputs', that
+        # keep their value of the step before.
+        "zoneout_cell": 0.0,
+        "zoneout_state": 0.0,
       },
       "evaluation": {
         "streams": 1,

@@ -10,7 +10,8 @@ A cell is four pure functions, with params and carry as NamedTuples of arrays
              gradient_clip, dtype)                               -> carry, hs
 
 `sequence` equals `unroll.unroll(step, ...)` in values and gradients. Time comes
-first ([T, B, ...]) and inputs are whatever `projection.project` reads.
+first ([T, B, ...]) and inputs are whatever `projection.project` reads. Some
+LSTMs' `sequence` also takes `zoneout` (see `cells.zoneout`).
 """
 
 import functools
@@ -47,6 +48,7 @@ class Cell(NamedTuple):
       their order; the kernels are [D, len(gates) * H] and [H, len(gates) * H].
     options: what `get` may bind: a name, and what it becomes as keyword
       arguments of `init_params`.
+    zoneout: whether `sequence` takes `zoneout`.
   """
 
   init_params: Callable[..., Any]
@@ -55,6 +57,14 @@ class Cell(NamedTuple):
   sequence: Callable[..., Any]
   gates: tuple[str, ...]
   options: Mapping[str, Callable[[Any], dict[str, Any]]]
+  zoneout: bool = False
+
+
+_OPTIONS: dict[str, Callable[[Any], dict[str, Any]]] = {
+  "recurrent_init": lambda value: {
+    "recurrent_kernel_init": initializers.recurrent(value)
+  },
+}
 
 
 def _elman(activation: elman.Activation) -> Cell:
@@ -66,11 +76,12 @@ def _elman(activation: elman.Activation) -> Cell:
       elman_sequence.elman_sequence, activation=activation
     ),
     gates=("h",),
-    options={},
+    options=_OPTIONS,
   )
 
 
 _LSTM_OPTIONS: dict[str, Callable[[Any], dict[str, Any]]] = {
+  **_OPTIONS,
   "peepholes": lambda value: {"peepholes": bool(value)},
   "forget_bias": lambda value: {
     "bias_init": initializers.forget_bias(float(value))
@@ -85,6 +96,7 @@ CELLS: dict[str, Cell] = {
     sequence=lstm_sequence.lstm_sequence,
     gates=("i", "f", "g", "o"),
     options=_LSTM_OPTIONS,
+    zoneout=True,
   ),
   "layer_norm_lstm": Cell(
     init_params=layer_norm_lstm.init_params,
@@ -93,6 +105,7 @@ CELLS: dict[str, Cell] = {
     sequence=layer_norm_lstm_sequence.layer_norm_lstm_sequence,
     gates=("i", "f", "g", "o"),
     options=_LSTM_OPTIONS,
+    zoneout=True,
   ),
   "mogrifier_lstm": Cell(
     init_params=mogrifier_lstm.init_params,
@@ -112,7 +125,7 @@ CELLS: dict[str, Cell] = {
     step=gru.step,
     sequence=gru_sequence.gru_sequence,
     gates=("r", "z", "n"),
-    options={},
+    options=_OPTIONS,
   ),
   "elman": _elman("tanh"),
   "elman_relu": _elman("relu"),
@@ -125,9 +138,10 @@ def get(name: str, **options: Any) -> Cell:
 
   Args:
     name: a key of `CELLS`.
-    **options: the LSTMs have `peepholes` (bool, by default true for "lstm" and
-      false for the others) and `forget_bias` (float, 1 by default), the
-      Mogrifier `rounds` and `rank`; the other cells have none.
+    **options: all have `recurrent_init` (a key of `initializers.RECURRENT`,
+      "uniform" by default), the LSTMs `peepholes` (bool, by default true for
+      "lstm" and false for the others) and `forget_bias` (float, 1 by default),
+      the Mogrifier `rounds` and `rank`.
 
   Returns:
     A `Cell`; the same object for the same arguments.
@@ -146,7 +160,7 @@ def get(name: str, **options: Any) -> Cell:
   bound: dict[str, Any] = {}
   for option, value in options.items():
     if option not in cell.options:
-      hint = errors.closest(option, cell.options) or " (it has none)"
+      hint = errors.closest(option, cell.options)
       raise errors.UserError(f"the {name} cell has no option {option!r}{hint}")
     bound.update(cell.options[option](value))
   if not bound:

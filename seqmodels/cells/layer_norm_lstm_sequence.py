@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from seqmodels.cells import fused, layer_norm_lstm, products, projection
 from seqmodels.cells import gradient_clip as clipping
 from seqmodels.cells import unroll as unrolling
+from seqmodels.cells import zoneout as zoning
 
 Carry = layer_norm_lstm.LayerNormLSTMCarry
 
@@ -35,6 +36,7 @@ def layer_norm_lstm_sequence(
   lengths: jax.Array | None = None,
   reverse: bool = False,
   reset_carry: Carry | None = None,
+  zoneout: zoning.Kept | None = None,
   gradient_clip: float | None = None,
   dtype: products.Dtype = None,
 ) -> tuple[Carry, jax.Array]:
@@ -57,6 +59,7 @@ def layer_norm_lstm_sequence(
     lengths=lengths,
     reverse=reverse,
     reset_carry=reset_carry,
+    zoneout=zoneout,
     dtype=dtype,
   )
 

@@ -22,6 +22,7 @@ LANGUAGE = {
     "adaptive_weight_noise,smoke",
     "paper,smoke",
     "dropout,smoke",
+    "zoneout,smoke",
   ),
   "penn_word": (
     "plain,smoke",

@@ -72,7 +72,8 @@ def run(
   Returns:
     The last carry, and the outputs [T, B, H].
   """
-  cell, xs = _recurrence(gates, dtype), net_x
+  cell = _recurrence(gates, dtype)
+  xs: Any = net_x
   if jax.tree.leaves(zoneout):
     cell, xs = zoning.around(cell), (net_x, zoneout)
   return recurrence.run(

@@ -70,7 +70,7 @@ class Rates(NamedTuple):
       shape: [T, B, H].
 
     >>> Rates(cell=0.5).draw(jax.random.key(0), (1, 1, 4))
-    Kept(cell=Array([[[False, False,  True, False]]], dtype=bool), state=None)
+    Kept(cell=Array([[[False, False,  True,  True]]], dtype=bool), state=None)
     """
     keys = jax.random.split(key, 2)
     return Kept(

@@ -130,7 +130,7 @@ class DeepRecurrent(nn.Module):
   def _dropped(self, hs: jax.Array, rate: float) -> jax.Array:
     return dropped(self, hs, rate, variational=self.variational)
 
-  def _kept(self, shape: tuple[int, int, int]) -> zoning.Kept | None:
+  def _kept(self, shape: tuple[int, ...]) -> zoning.Kept | None:
     if not any(self.zoneout):
       return None
     if self.has_rng("dropout"):

@@ -92,6 +92,9 @@ def base() -> config_dict.ConfigDict:
         "forget_bias": 1.0,
         # Of the LSTMs: bound of |c|, the cell state; 0 leaves it alone.
         "cell_clip": 0.0,
+        # Recurrent weights at the start: "uniform", or "orthogonal" for each
+        # gate.
+        "recurrent_init": "uniform",
         # Of the mogrifier_lstm: rounds of gating, rank of their matrices (0:
         # full).
         "rounds": 5,
@@ -160,6 +163,10 @@ def base() -> config_dict.ConfigDict:
         "dropout_output": 0.0,
         # One mask a segment; otherwise one a step.
         "variational": True,
+        # Zoneout: share of the cell state's units, and of the outputs', that
+        # keep their value of the step before.
+        "zoneout_cell": 0.0,
+        "zoneout_state": 0.0,
       },
       "evaluation": {
         "streams": 1,

@@ -155,6 +155,8 @@ def build_noise(config: config_dict.ConfigDict) -> noise.Noise:
     output=chosen.dropout_output,
     drop_connect=chosen.drop_connect,
     variational=chosen.variational,
+    zoneout_cell=chosen.get("zoneout_cell", 0.0),
+    zoneout_state=chosen.get("zoneout_state", 0.0),
   )
 
 

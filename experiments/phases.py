@@ -130,6 +130,8 @@ def noise_names(config: config_dict.ConfigDict) -> list[str]:
     "dropout_input": "input dropout",
     "dropout_hidden": "hidden dropout",
     "dropout_output": "output dropout",
+    "zoneout_cell": "cell zoneout",
+    "zoneout_state": "state zoneout",
   }
   names = [
     f"{words} {chosen[key]:g}"

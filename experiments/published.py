@@ -91,7 +91,7 @@ def regularisation(config: Mapping[str, Any]) -> str:
     name
     for name, value in chosen.items()
     if name in ("weight_noise", "adaptive", "drop_connect")
-    or name.startswith("dropout")
+    or name.startswith(("dropout", "zoneout"))
     if value
   }
   if any(

@@ -10,7 +10,8 @@ A cell is four pure functions, with params and carry as NamedTuples of arrays
              gradient_clip, dtype)                               -> carry, hs
 
 `sequence` equals `unroll.unroll(step, ...)` in values and gradients. Time comes
-first ([T, B, ...]) and inputs are whatever `projection.project` reads.
+first ([T, B, ...]) and inputs are whatever `projection.project` reads. Some
+LSTMs' `sequence` also takes `zoneout` (see `cells.zoneout`).
 """
 
 import functools
@@ -46,6 +47,7 @@ class Cell(NamedTuple):
     gates: names of the blocks of `kernel`, `recurrent_kernel` and `bias`, in
       their order; the kernels are [D, len(gates) * H] and [H, len(gates) * H].
     options: what `get` may bind, by name.
+    zoneout: whether `sequence` takes `zoneout`.
   """
 
   init_params: Callable[..., Any]
@@ -54,6 +56,7 @@ class Cell(NamedTuple):
   sequence: Callable[..., Any]
   gates: tuple[str, ...]
   options: Mapping[str, "Option"]
+  zoneout: bool = False
 
 
 class Option(NamedTuple):
@@ -76,6 +79,13 @@ def _of_steps(arguments: Callable[[Any], dict[str, Any]]) -> Option:
   return Option(arguments, ("step", "sequence"))
 
 
+_OPTIONS: dict[str, Option] = {
+  "recurrent_init": _of_weights(
+    lambda value: {"recurrent_kernel_init": initializers.recurrent(value)}
+  ),
+}
+
+
 def _elman(activation: elman.Activation) -> Cell:
   return Cell(
     init_params=elman.init_params,
@@ -85,11 +95,12 @@ def _elman(activation: elman.Activation) -> Cell:
       elman_sequence.elman_sequence, activation=activation
     ),
     gates=("h",),
-    options={},
+    options=_OPTIONS,
   )
 
 
 _LSTM_OPTIONS: dict[str, Option] = {
+  **_OPTIONS,
   "peepholes": _of_weights(lambda value: {"peepholes": bool(value)}),
   "forget_bias": _of_weights(
     lambda value: {"bias_init": initializers.forget_bias(float(value))}
@@ -105,6 +116,7 @@ CELLS: dict[str, Cell] = {
     sequence=lstm_sequence.lstm_sequence,
     gates=("i", "f", "g", "o"),
     options=_LSTM_OPTIONS,
+    zoneout=True,
   ),
   "layer_norm_lstm": Cell(
     init_params=layer_norm_lstm.init_params,
@@ -113,6 +125,7 @@ CELLS: dict[str, Cell] = {
     sequence=layer_norm_lstm_sequence.layer_norm_lstm_sequence,
     gates=("i", "f", "g", "o"),
     options=_LSTM_OPTIONS,
+    zoneout=True,
   ),
   "mogrifier_lstm": Cell(
     init_params=mogrifier_lstm.init_params,
@@ -132,7 +145,7 @@ CELLS: dict[str, Cell] = {
     step=gru.step,
     sequence=gru_sequence.gru_sequence,
     gates=("r", "z", "n"),
-    options={},
+    options=_OPTIONS,
   ),
   "elman": _elman("tanh"),
   "elman_relu": _elman("relu"),
@@ -145,10 +158,11 @@ def get(name: str, **options: Any) -> Cell:
 
   Args:
     name: a key of `CELLS`.
-    **options: the LSTMs have `peepholes` (bool, by default true for "lstm" and
-      false for the others), `forget_bias` (float, 1 by default) and `cell_clip`
-      (float, a bound on |c|, 0 for none), the Mogrifier `rounds` and `rank`;
-      the other cells have none.
+    **options: all have `recurrent_init` (a key of `initializers.RECURRENT`,
+      "uniform" by default), the LSTMs `peepholes` (bool, by default true for
+      "lstm" and false for the others), `forget_bias` (float, 1 by default) and
+      `cell_clip` (float, a bound on |c|, 0 for none), the Mogrifier `rounds`
+      and `rank`.
 
   Returns:
     A `Cell`; the same object for the same arguments.
@@ -167,7 +181,7 @@ def get(name: str, **options: Any) -> Cell:
   bound: dict[str, dict[str, Any]] = {}
   for option, value in options.items():
     if option not in cell.options:
-      hint = errors.closest(option, cell.options) or " (it has none)"
+      hint = errors.closest(option, cell.options)
       raise errors.UserError(f"the {name} cell has no option {option!r}{hint}")
     chosen = cell.options[option]
     for field in chosen.fields:

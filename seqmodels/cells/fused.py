@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from seqmodels.cells import products, projection, recurrence
+from seqmodels.cells import zoneout as zoning
 
 Carry = Any  # a NamedTuple whose field `h` [B, H] is the output
 
@@ -48,6 +49,7 @@ def run(
   lengths: jax.Array | None = None,
   reverse: bool = False,
   reset_carry: Carry | None = None,
+  zoneout: zoning.Kept | None = None,
   dtype: products.Dtype = None,
 ) -> tuple[Carry, jax.Array]:
   """Values and gradients of `unroll.unroll` over the cell that `gates` is of.
@@ -64,15 +66,20 @@ def run(
     lengths: [B].
     reverse: from the last step to the first.
     reset_carry: what a reset puts in.
+    zoneout: what each unit of an LSTM keeps of the step before.
     dtype: dtype of the operands of each product; `None` keeps them.
 
   Returns:
     The last carry, and the outputs [T, B, H].
   """
+  cell = _recurrence(gates, dtype)
+  xs: Any = net_x
+  if jax.tree.leaves(zoneout):
+    cell, xs = zoning.around(cell), (net_x, zoneout)
   return recurrence.run(
-    _recurrence(gates, dtype),
+    cell,
     (recurrent_kernel, bias, extra),
-    net_x,
+    xs,
     carry,
     reset=reset,
     lengths=lengths,

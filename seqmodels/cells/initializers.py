@@ -12,6 +12,8 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from seqmodels import errors
+
 Initializer = Callable[..., jax.Array]
 
 
@@ -35,6 +37,44 @@ def uniform(bound: float) -> Initializer:
 def recurrent_uniform(features: int) -> Initializer:
   """Uniform on +-1/sqrt(features), the habit of most LSTM codes."""
   return uniform(1.0 / math.sqrt(features))
+
+
+def orthogonal_gates(
+  key: jax.Array,
+  shape: tuple[int, ...],
+  dtype: jax.typing.DTypeLike = jnp.float32,
+) -> jax.Array:
+  """A recurrent kernel whose blocks [H, H], one a gate, are orthogonal.
+
+  >>> kernel = orthogonal_gates(jax.random.key(0), (3, 12))
+  >>> (kernel[:, 3:6].T @ kernel[:, 3:6]).round(4).diagonal()
+  Array([1., 1., 1.], dtype=float32)
+  """
+  features, width = shape
+  init = jax.nn.initializers.orthogonal()
+  keys = jax.random.split(key, width // features)
+  blocks = [init(block, (features, features), dtype) for block in keys]
+  return jnp.concatenate(blocks, axis=1)
+
+
+# None leaves each cell its own default.
+RECURRENT: dict[str, Initializer | None] = {
+  "uniform": None,
+  "orthogonal": orthogonal_gates,
+}
+
+
+def recurrent(name: str) -> Initializer | None:
+  """The initializer of recurrent kernels of that name.
+
+  Raises:
+    UserError: no such name in `RECURRENT`.
+  """
+  if name not in RECURRENT:
+    raise errors.UserError(
+      f"no initializer {name!r}{errors.closest(name, RECURRENT)}"
+    )
+  return RECURRENT[name]
 
 
 def forget_bias(value: float, *, gate: int = 1, gates: int = 4) -> Initializer:

@@ -18,6 +18,7 @@ from seqmodels.cells import (
 )
 from seqmodels.cells import gradient_clip as clipping
 from seqmodels.cells import unroll as unrolling
+from seqmodels.cells import zoneout as zoning
 
 Carry = layer_norm_lstm.LayerNormLSTMCarry
 
@@ -41,6 +42,7 @@ def layer_norm_lstm_sequence(
   lengths: jax.Array | None = None,
   reverse: bool = False,
   reset_carry: Carry | None = None,
+  zoneout: zoning.Kept | None = None,
   gradient_clip: float | None = None,
   cell_clip: float | None = None,
   dtype: products.Dtype = None,
@@ -64,6 +66,7 @@ def layer_norm_lstm_sequence(
     lengths=lengths,
     reverse=reverse,
     reset_carry=reset_carry,
+    zoneout=zoneout,
     dtype=dtype,
   )
 

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from seqmodels.cells import fused, lstm, products, projection
 from seqmodels.cells import gradient_clip as clipping
 from seqmodels.cells import unroll as unrolling
+from seqmodels.cells import zoneout as zoning
 
 
 def lstm_sequence(
@@ -24,6 +25,7 @@ def lstm_sequence(
   lengths: jax.Array | None = None,
   reverse: bool = False,
   reset_carry: lstm.LSTMCarry | None = None,
+  zoneout: zoning.Kept | None = None,
   gradient_clip: float | None = None,
   cell_clip: float | None = None,
   dtype: products.Dtype = None,
@@ -38,6 +40,7 @@ def lstm_sequence(
     lengths: [B]; steps past a row's length leave its carry and yield zeros.
     reverse: from the last step to the first.
     reset_carry: what a reset puts in; zeros by default.
+    zoneout: what each unit keeps of the step before; None for no zoneout.
     gradient_clip: bound on each derivative with respect to a net input.
     cell_clip: bound on each |c'|, see `lstm.clip_cell`.
     dtype: dtype of the operands of each product; sums stay float32.
@@ -63,6 +66,7 @@ def lstm_sequence(
     lengths=lengths,
     reverse=reverse,
     reset_carry=reset_carry,
+    zoneout=zoneout,
     dtype=dtype,
   )
 

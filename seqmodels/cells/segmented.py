@@ -26,7 +26,7 @@ def checkpointed(sequence: Sequence, chunk: int) -> Sequence:
 
   Args:
     sequence: `(params, carry, xs, *, reset, lengths, reverse, reset_carry,
-      **others) -> (carry, hs)`, such as a cell's `sequence`, or
+      zoneout, **others) -> (carry, hs)`, such as a cell's `sequence`, or
       `functools.partial(unroll.unroll, step)`.
     chunk: steps a chunk; the last one may be shorter.
 
@@ -56,6 +56,7 @@ def checkpointed(sequence: Sequence, chunk: int) -> Sequence:
     lengths: jax.Array | None = None,
     reverse: bool = False,
     reset_carry: Carry | None = None,
+    zoneout: Any = None,
     **others: Any,
   ) -> tuple[Carry, jax.Array]:
     steps = jax.tree.leaves(xs)[0].shape[0]
@@ -63,8 +64,10 @@ def checkpointed(sequence: Sequence, chunk: int) -> Sequence:
 
     def one(carry: Carry, piece: Any) -> tuple[Carry, jax.Array]:
       # Weights are closed over: constants of the scan, kept once.
-      start, xs, reset = piece
+      start, xs, reset, zoneout = piece
       left = None if lengths is None else lengths - start
+      # Only LSTMs have the argument.
+      zoned = {} if zoneout is None else {"zoneout": zoneout}
       return sequence(
         params,
         carry,
@@ -73,13 +76,15 @@ def checkpointed(sequence: Sequence, chunk: int) -> Sequence:
         lengths=left,
         reverse=reverse,
         reset_carry=reset_carry,
+        **zoned,
         **others,
       )
 
     def many(carry: Carry) -> tuple[Carry, jax.Array]:
       starts = jnp.arange(0, whole, chunk)
       pieces = jax.tree.map(
-        lambda x: x[:whole].reshape(-1, chunk, *x.shape[1:]), (xs, reset)
+        lambda x: x[:whole].reshape(-1, chunk, *x.shape[1:]),
+        (xs, reset, zoneout),
       )
       # A scan's body is compiled apart, so nothing can merge the two forwards.
       body = jax.checkpoint(one, prevent_cse=False)
@@ -87,7 +92,7 @@ def checkpointed(sequence: Sequence, chunk: int) -> Sequence:
       return carry, hs.reshape(whole, *hs.shape[2:])
 
     def rest(carry: Carry) -> tuple[Carry, jax.Array]:
-      piece = jax.tree.map(lambda x: x[whole:], (xs, reset))
+      piece = jax.tree.map(lambda x: x[whole:], (xs, reset, zoneout))
       return jax.checkpoint(one)(carry, (jnp.asarray(whole), *piece))
 
     if whole == 0:

@@ -34,11 +34,12 @@ class LanguageModel(nn.Module):
     embedding: E, the width of an embedding; 0 feeds one-hot vectors.
     tied: the softmax's weights are the embedding's; a projection stands
       between where the stack's outputs are not E wide.
-    noise: what training drops; without a `dropout` key nothing is.
+    noise: what training drops; without a `dropout` key nothing is, and
+      zoneout takes its expectation.
 
   Raises:
-    UserError: tied without an embedding, a rate outside [0, 1), or dropout
-      between layers where there is one.
+    UserError: tied without an embedding, a rate outside [0, 1), dropout
+      between layers where there is one, or zoneout of a cell without it.
 
   Example: the Penn Treebank character network of the paper.
   >>> model = LanguageModel(vocabulary_size=49, features=(1000,))
@@ -63,7 +64,7 @@ class LanguageModel(nn.Module):
   def __post_init__(self) -> None:
     """Refuses what cannot be built."""
     super().__post_init__()
-    self.noise.check(len(self.features))
+    self.noise.check(len(self.features), self.cell)
     if self.tied and not self.embedding:
       raise errors.UserError(
         "a tied softmax shares the weights of an embedding, but the "
@@ -84,6 +85,7 @@ class LanguageModel(nn.Module):
       dropout_hidden=self.noise.hidden,
       dropout_output=self.noise.output,
       variational=self.noise.variational,
+      zoneout=self.noise.zoneout,
       name="stack",
       parent=None,
     )

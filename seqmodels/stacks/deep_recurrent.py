@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from seqmodels.cells import products, projection
+from seqmodels.cells import zoneout as zoning
 from seqmodels.regularization import dropout
 from seqmodels.stacks import recurrent_layer
 
@@ -37,6 +38,8 @@ class DeepRecurrent(nn.Module):
       applied with a `dropout` key; without one nothing is dropped.
     dropout_output: the same of what the head reads.
     variational: one mask a sequence, not one a step.
+    zoneout: rates of all layers; masks are drawn with a `dropout` key, without
+      one the expectation is taken.
 
   Example: the outputs that a head reads, one a layer.
   >>> stack = DeepRecurrent(features=(4, 4), in_features=9)
@@ -59,6 +62,7 @@ class DeepRecurrent(nn.Module):
   dropout_hidden: float = 0.0
   dropout_output: float = 0.0
   variational: bool = True
+  zoneout: zoning.Rates = zoning.Rates()
 
   def _layer(self, index: int) -> recurrent_layer.RecurrentLayer:
     width = self.in_features if index == 0 or self.input_skips else 0
@@ -111,7 +115,12 @@ class DeepRecurrent(nn.Module):
       if index:
         feeds.append(self._dropped(outputs[-1], self.dropout_hidden))
       layer = self._layer(index).clone(parent=self)
-      after, hs = layer(tuple(feeds), initial_carry=carry[index], reset=reset)
+      after, hs = layer(
+        tuple(feeds),
+        initial_carry=carry[index],
+        reset=reset,
+        zoneout=self._kept((*inputs.shape[:2], self.features[index])),
+      )
       carries.append(after)
       outputs.append(hs)
     read = outputs if self.output_skips else outputs[-1:]
@@ -120,6 +129,13 @@ class DeepRecurrent(nn.Module):
 
   def _dropped(self, hs: jax.Array, rate: float) -> jax.Array:
     return dropped(self, hs, rate, variational=self.variational)
+
+  def _kept(self, shape: tuple[int, ...]) -> zoning.Kept | None:
+    if not any(self.zoneout):
+      return None
+    if self.has_rng("dropout"):
+      return self.zoneout.draw(self.make_rng("dropout"), shape)
+    return self.zoneout.expected(shape[0])
 
 
 def dropped(

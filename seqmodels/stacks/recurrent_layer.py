@@ -1,5 +1,6 @@
 """One recurrent layer as a Flax module: a fused kernel and its weights."""
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 
 from seqmodels.cells import cell as cells
 from seqmodels.cells import initializers, projection, segmented
+from seqmodels.cells import zoneout as zoning
 
 
 class RecurrentLayer(nn.Module):
@@ -71,6 +73,7 @@ class RecurrentLayer(nn.Module):
     init_key: jax.Array | None = None,
     seq_lengths: jax.Array | None = None,
     reset: jax.Array | None = None,
+    zoneout: zoning.Kept | None = None,
     return_carry: bool | None = None,
     time_major: bool | None = None,
     reverse: bool | None = None,
@@ -85,6 +88,8 @@ class RecurrentLayer(nn.Module):
       seq_lengths: [B]; steps past a row's length leave its carry and yield
         zeros.
       reset: booleans shaped like ids; where true the carry is cleared first.
+      zoneout: what each unit keeps of the step before, time first; of cells
+        that have it alone.
       return_carry: overrides the attribute, as do the next three.
       time_major: time before batch.
       reverse: from the last step to the first.
@@ -109,6 +114,8 @@ class RecurrentLayer(nn.Module):
     sequence = cell.sequence
     if self.chunk:
       sequence = segmented.checkpointed(sequence, self.chunk)
+    if zoneout is not None:
+      sequence = functools.partial(sequence, zoneout=zoneout)
     carry, outputs = sequence(
       params,
       initial_carry,

@@ -5,6 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from seqmodels import errors
+from seqmodels.cells import cell as cells
 from seqmodels.cells import initializers
 
 
@@ -28,6 +30,27 @@ def test_forget_bias_fills_one_block(gate, gates):
   blocks = np.split(np.asarray(init(None, (gates * 4,))), gates)
   for index, block in enumerate(blocks):
     assert (block == (1.5 if index == gate else 0.0)).all()
+
+
+def test_each_gate_of_an_orthogonal_kernel_is_orthogonal_and_its_own():
+  kernel = initializers.orthogonal_gates(jax.random.key(0), (20, 60))
+  gates = np.split(np.asarray(kernel), 3, axis=1)
+  for gate in gates:
+    np.testing.assert_allclose(gate @ gate.T, np.eye(20), atol=1e-5)
+  assert np.abs(gates[0] - gates[1]).max() > 0.1
+
+
+@pytest.mark.parametrize("name", cells.CELLS)
+def test_every_cell_takes_an_initializer_of_recurrent_kernels(name):
+  def kernel(**options):
+    init = cells.get(name, **options).init_params
+    return np.asarray(init(jax.random.key(0), 2, 5).recurrent_kernel)
+
+  np.testing.assert_array_equal(kernel(recurrent_init="uniform"), kernel())
+  gate = kernel(recurrent_init="orthogonal")[:, -5:]
+  np.testing.assert_allclose(gate @ gate.T, np.eye(5), atol=1e-5)
+  with pytest.raises(errors.UserError, match="did you mean 'orthogonal'"):
+    cells.get(name, recurrent_init="orthogonl")
 
 
 def test_normal_has_the_deviation_asked_for():

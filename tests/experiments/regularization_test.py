@@ -273,6 +273,8 @@ def test_two_kinds_of_weight_noise_at_once_are_refused(small, run):
     ("dropout_output", -0.1),
     ("dropout_embedding", 1.0),
     ("drop_connect", 1.0),
+    ("zoneout_cell", 1.0),
+    ("zoneout_state", -0.1),
   ],
 )
 def test_what_is_no_level_of_noise_is_refused(small, key, value):

@@ -23,6 +23,7 @@ LANGUAGE = {
     "adaptive_weight_noise,minimum,smoke",
     "paper,smoke",
     "dropout,smoke",
+    "zoneout,smoke",
   ),
   "penn_word": (
     "plain,smoke",

@@ -1,12 +1,17 @@
 """Embedding, tied softmax and what training drops of the language model."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from seqmodels import errors, trees
+from seqmodels.cells import lstm, unroll, zoneout
+from seqmodels.evaluation import dynamic, dynamic_rules, static
 from seqmodels.models import language_model, noise
+from seqmodels.sampling import text
 
 NOISE = noise.Noise(
   embedding=0.3, input=0.3, hidden=0.3, output=0.3, drop_connect=0.3
@@ -67,6 +72,85 @@ def test_dropped_units_average_out():
   keys = jax.random.split(jax.random.key(1), 4_000)
   mean = jnp.mean(jax.vmap(lambda key: scores(network, params, key))(keys), 0)
   np.testing.assert_allclose(mean, scores(network, params), atol=0.03)
+
+
+def zoned(rates=(0.5, 0.2), **settings):
+  rates = {"zoneout_cell": rates[0], "zoneout_state": rates[1]}
+  return make(noise=noise.Noise(**rates), **settings)
+
+
+def test_evaluation_takes_the_expectation_of_zoneout():
+  """Step by step over the layers, with the rates in place of masks."""
+  network = zoned(output_skips=False, input_skips=False)
+  params = network.init(jax.random.key(0))
+  step = zoneout.stepwise(lstm.step)
+  kept = zoneout.Rates(0.5, 0.2).expected(len(IDS))
+  xs = jax.nn.one_hot(IDS, 7)
+  for name in ("layer_0", "layer_1"):
+    weights = lstm.LSTMParams(**params["stack"][name])
+    carry = lstm.initial_carry((3,), 5)
+    xs = unroll.unroll(step, weights, carry, (xs, kept))[1]
+  head = params["head"]
+  expected = xs @ head["kernel"] + head["bias"][None, None]
+  np.testing.assert_allclose(scores(network, params), expected, atol=1e-6)
+  # Symbol by symbol, as a sampler reads, too.
+  carry, logits = network.initial_carry(3), []
+  for ids in IDS:
+    carry, now = network.apply(params, carry, ids[None], ids[None] > 9)
+    logits.append(now[0])
+  np.testing.assert_allclose(jnp.stack(logits), expected, atol=1e-6)
+
+
+def test_zoneout_is_drawn_for_every_layer_step_stream_and_unit():
+  network = zoned((0.5, 0.5), features=(40, 40), output_skips=True)
+  params = network.init(jax.random.key(0))
+  # Whatever a layer does anew it cannot lose, so what it kept is seen.
+  carry = jax.tree.map(lambda x: x + 7.0, network.initial_carry(3))
+  after, _ = network.train_apply(params, carry, IDS[:1], CALM[:1], KEYS[0])
+  masks = [np.asarray(leaf == 7.0) for leaf in jax.tree.leaves(after)]
+  assert len(masks) == 4
+  for mask in masks:
+    assert 0.3 < mask.mean() < 0.7
+    assert not (mask == mask[:1]).all()
+  for one, other in itertools.combinations(masks, 2):
+    assert 0.3 < (one == other).mean() < 0.7
+
+
+def test_only_training_draws_what_is_kept():
+  def refuse(*_):
+    raise AssertionError("noise outside of training")
+
+  network = zoned()
+  params = network.init(jax.random.key(0))
+  calm = network._replace(noisy=refuse)
+  segments = (IDS[None], IDS[None] % 7, IDS[None] >= 0, CALM[None])
+  rule = dynamic_rules.make("sgd", params, {"learning_rate": 0.1})
+  static.evaluate(calm, params, segments, streams=3)
+  dynamic.evaluate(calm, params, segments, rule, streams=3)
+  text.sample(calm, params, KEYS[0], length=3)
+  with pytest.raises(AssertionError, match="outside of training"):
+    scores(calm, params, KEYS[0])
+
+
+def test_zoneout_is_the_same_where_steps_are_recomputed():
+  params = zoned().init(jax.random.key(0))
+
+  def gradient(chunk):
+    network = zoned(chunk=chunk)
+    return jax.grad(
+      lambda params: jnp.sum(jnp.square(scores(network, params, KEYS[0])))
+    )(params)
+
+  pairs = zip(*map(jax.tree.leaves, (gradient(0), gradient(4))), strict=True)
+  for whole, recomputed in pairs:
+    np.testing.assert_allclose(recomputed, whole, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("cell", ["gru", "elman", "mogrifier_lstm"])
+def test_zoneout_of_a_cell_without_it_is_refused(cell):
+  sentence = f"the {cell} cell has no zoneout; use lstm or layer_norm_lstm"
+  with pytest.raises(errors.UserError, match=sentence):
+    zoned(cell=cell)
 
 
 def test_a_tied_softmax_is_the_embedding_read_backwards():
@@ -144,3 +228,5 @@ def test_a_tied_softmax_without_an_embedding_is_refused():
 def test_a_rate_that_leaves_nothing_is_refused(rate):
   with pytest.raises(errors.UserError, match="below 1"):
     make(noise=noise.Noise(hidden=rate))
+  with pytest.raises(errors.UserError, match="below 1"):
+    zoned((rate, 0.0))

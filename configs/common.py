@@ -104,7 +104,7 @@ def base() -> config_dict.ConfigDict:
         "segment": 100,
         # "sequential": contiguous streams, the carry crosses segments;
         # "random": shuffled windows, each from a fresh carry; "sentences":
-        # whole lines, padded to multiples of `segment`.
+        # whole lines, minibatches of like length; `segment` does not matter.
         "sampling": "sequential",
         # Rotate the streams by a random offset every epoch.
         "random_offset": False,

@@ -118,9 +118,7 @@ def get_config(arg: str = "") -> config_dict.ConfigDict:
   if "paper" in variants:
     common.paper(config, momentum=0.99)
     config.data.sentences = True
-    config.training.update(
-      sampling="sentences", segment=50, epochs=PAPERS_EPOCHS[stage]
-    )
+    config.training.update(sampling="sentences", epochs=PAPERS_EPOCHS[stage])
   if stage == "dropout":
     dropout(config)
   if stage in TABLE:

@@ -106,9 +106,7 @@ def get_config(arg: str = "") -> config_dict.ConfigDict:
   if "paper" in variants:
     common.paper(config, momentum=0.99)
     config.data.sentences = True
-    config.training.update(
-      sampling="sentences", segment=20, epochs=PAPERS_EPOCHS[stage]
-    )
+    config.training.update(sampling="sentences", epochs=PAPERS_EPOCHS[stage])
   if stage in TABLE:
     static, rate = TABLE[stage]
     with config.unlocked():

@@ -228,6 +228,29 @@ def paper(config: config_dict.ConfigDict, *, momentum: float) -> None:
   )
 
 
+def sentences(
+  config: config_dict.ConfigDict,
+  *,
+  batch: int,
+  learning_rate: float,
+  momentum: float,
+) -> None:
+  """The paper's training of text, with several sentences a step.
+
+  Args:
+    config: changed in place.
+    batch: sentences a step.
+    learning_rate: of the gradient of their summed nats.
+    momentum: of plain descent.
+  """
+  paper(config, momentum=momentum)
+  config.dtype = "bfloat16"
+  config.data.sentences = True
+  config.training.update(
+    sampling="sentences", batch=batch, learning_rate=learning_rate
+  )
+
+
 def exclusive(variants: Sequence[str], names: Sequence[str]) -> None:
   """Refuses variants that contradict each other.
 

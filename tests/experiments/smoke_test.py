@@ -21,11 +21,13 @@ LANGUAGE = {
     "weight_noise,smoke",
     "adaptive_weight_noise,smoke",
     "paper,smoke",
+    "sentences,smoke",
     "dropout,smoke",
   ),
   "penn_word": (
     "plain,smoke",
     "weight_noise,paper,smoke",
+    "sentences,smoke",
     "dropout,smoke",
   ),
   "enwik8": ("graves,smoke",),

@@ -109,7 +109,7 @@ def base() -> config_dict.ConfigDict:
         "segment": 100,
         # "sequential": contiguous streams, the carry crosses segments;
         # "random": shuffled windows, each from a fresh carry; "sentences":
-        # whole lines, padded to multiples of `segment`.
+        # whole lines, minibatches of like length; `segment` does not matter.
         "sampling": "sequential",
         # Rotate the streams by a random offset every epoch.
         "random_offset": False,
@@ -251,6 +251,29 @@ def paper(config: config_dict.ConfigDict, *, momentum: float) -> None:
     schedule="constant",
     warmup_steps=0,
     clip_norm=0.0,
+  )
+
+
+def sentences(
+  config: config_dict.ConfigDict,
+  *,
+  batch: int,
+  learning_rate: float,
+  momentum: float,
+) -> None:
+  """The paper's training of text, with several sentences a step.
+
+  Args:
+    config: changed in place.
+    batch: sentences a step.
+    learning_rate: of the gradient of their summed nats.
+    momentum: of plain descent.
+  """
+  paper(config, momentum=momentum)
+  config.dtype = "bfloat16"
+  config.data.sentences = True
+  config.training.update(
+    sampling="sentences", batch=batch, learning_rate=learning_rate
   )
 
 

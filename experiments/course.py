@@ -95,8 +95,8 @@ def _sentences(config: config_dict.ConfigDict, tokens: corpus.Tokens) -> Stream:
   return sentences.Sentences(
     assembly.split(tokens, "train"),
     batch=config.training.batch,
-    length=config.training.segment,
     end=tokens.sentence_end,
+    dispatch=config.training.steps_per_dispatch,
     seed=config.seed,
   )
 

@@ -82,19 +82,25 @@ def phase(
 def describe(context: Context) -> str:
   """The model in a few words; where the data are a prefix, it says so."""
   config = context.config
-  training = config.training
   lines = ", each line from the null vector" if config.data.sentences else ""
   parts = [
     model_name(config),
     f"{context.tokens.vocabulary.size:,} symbols",
     *noise_names(config),
-    f"{training.optimizer}, {training.batch} streams of "
-    f"{training.segment}{lines}",
+    f"{config.training.optimizer}, {minibatch(config)}{lines}",
     f"{config.dtype} products",
   ]
   if config.restore:
     parts.append(f"begun from {pathlib.Path(config.restore).name}")
   return ", ".join(parts) + data_note(context)
+
+
+def minibatch(config: config_dict.ConfigDict) -> str:
+  """What a step learns from, as in "32 streams of 50" or "8 sentences"."""
+  training = config.training
+  if training.sampling == "sentences":
+    return f"{training.batch} sentence{'s' if training.batch > 1 else ''}"
+  return f"{training.batch} streams of {training.segment}"
 
 
 def model_name(config: config_dict.ConfigDict) -> str:

@@ -21,8 +21,8 @@ def recipe(run: run_folders.Run) -> str:
   else:
     parts.append(
       f"not the paper's training: {training.optimizer} "
-      f"{training.learning_rate:g}, {training.batch} streams of "
-      f"{training.segment}, {config.dtype} products"
+      f"{training.learning_rate:g}, {phases.minibatch(config)}, "
+      f"{config.dtype} products"
     )
   if config.restore:
     parts.append(f"begun from {pathlib.Path(config.restore).name}")

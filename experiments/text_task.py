@@ -28,7 +28,7 @@ def task(
     UserError: settings of the training data that contradict each other.
   """
   unit = assembly.UNITS[config.data.tokenizer]
-  settings, training = config.evaluation, config.training
+  settings = config.evaluation
   symbols = tokens.vocabulary
   validation = assembly.chunks(
     tokens,
@@ -84,7 +84,7 @@ def task(
     facts=(
       f"{tokens.provenance['source']}, {sizes}; {symbols.size:,} symbols to "
       "choose from",
-      f"{training.batch} x {training.segment} symbols",
+      phases.minibatch(config),
     ),
     name=phases.model_name(config),
   )

@@ -72,7 +72,9 @@ def run(
   Returns:
     The last carry, and the outputs [T, B, H].
   """
-  cell = _recurrence(gates, dtype)
+  steps, rows = net_x.shape[:2]
+  turn = products.pays_to_turn(recurrent_kernel, steps, rows, dtype)
+  cell = _recurrence(gates, dtype, turn)
   xs: Any = net_x
   if jax.tree.leaves(zoneout):
     cell, xs = zoning.around(cell), (net_x, zoneout)
@@ -100,25 +102,32 @@ def sigmoid(x: jax.Array) -> jax.Array:
 
 
 @functools.cache
-def _recurrence(gates: Gates, dtype: products.Dtype) -> recurrence.Recurrence:
+def _recurrence(
+  gates: Gates, dtype: products.Dtype, turn: bool
+) -> recurrence.Recurrence:
   def cast(kernel: jax.Array) -> jax.Array:
     return kernel if dtype is None else kernel.astype(dtype)
 
   def ready(weights: Any) -> Any:
     kernel, bias, extra = weights
-    return cast(kernel), bias, extra
+    kernel = cast(kernel)
+    turned = products.turned(kernel) if turn else None
+    return kernel, turned, bias, extra
 
   def forward(weights: Any, net_x: jax.Array, carry: Carry) -> Any:
-    kernel, bias, extra = weights
+    kernel, turned, bias, extra = weights
     if bias is not None:
       net_x = net_x + projection.along_last(bias, net_x.ndim)
-    net_h = products.dot(carry.h, kernel, dtype)
+    if turned is None:
+      net_h = products.dot(carry.h, kernel, dtype)
+    else:
+      net_h = products.turned_dot(carry.h, turned, dtype)
     return gates.forward(extra, net_x, net_h, carry)
 
   def backward(
     weights: Any, saved: Any, before: Carry, after: Carry, d_after: Carry
   ) -> Any:
-    kernel, _, extra = weights
+    kernel, _, _, extra = weights
     d_net_x, d_net_h, d_before, kept = gates.backward(
       extra, saved, before, after, d_after
     )

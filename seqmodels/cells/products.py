@@ -19,6 +19,11 @@ Dtype = Any
 ONE_HOT_LIMIT = 512
 
 
+# From this many multiplications in all steps of a loop, quicker products make
+# up for the transposed copy of its matrix that they need (`turned_dot`).
+TURNED_LIMIT = 2**29
+
+
 def dot(a: jax.Array, b: jax.Array, dtype: Dtype = None) -> jax.Array:
   """a b with operands in `dtype`, accumulated in float32 or wider.
 
@@ -26,6 +31,42 @@ def dot(a: jax.Array, b: jax.Array, dtype: Dtype = None) -> jax.Array:
   """
   found = _contract(a, b, (a.ndim - 1,), (0,), dtype)
   return found if dtype is None else _apart(found)
+
+
+def turned(kernel: jax.Array) -> jax.Array:
+  """The transpose [F, D] of `kernel` [D, F], for `turned_dot`."""
+  return _apart(kernel.T)
+
+
+def pays_to_turn(
+  kernel: jax.Array, steps: int, rows: int, dtype: Dtype
+) -> bool:
+  """Whether a loop of products takes less time with `turned_dot`.
+
+  Args:
+    kernel: [D, F].
+    steps: products in the loop.
+    rows: of each.
+    dtype: dtype of the operands.
+  """
+  if rows == 1 and dtype is None:
+    return False  # limited by memory either way
+  return steps * max(rows, 2) * kernel.size >= TURNED_LIMIT
+
+
+def turned_dot(
+  a: jax.Array, kernel: jax.Array, dtype: Dtype = None
+) -> jax.Array:
+  """`dot(a, kernel.T)` with the matrix on the left, [..., D] by [F, D].
+
+  On a CPU, for 4 to 32 rows and a kernel of 1000 by 4000, it takes 0.4 to 0.6
+  times as long as `dot`: the matrix on the left needs no packing. No derivative
+  of its own.
+
+  >>> turned_dot(jnp.ones((2, 3)), jnp.ones((5, 3))).shape
+  (2, 5)
+  """
+  return source_gradient(a, kernel, dtype)
 
 
 def source_gradient(
@@ -42,10 +83,16 @@ def source_gradient(
   (2, 5, 4)
   """
   flat = d_net.reshape(-1, d_net.shape[-1])
+  rows = len(flat)
+  if rows == 1 and dtype is not None:
+    # In bfloat16, XLA's product of a matrix and a vector takes twice as long on
+    # a CPU as that of a matrix and two.
+    flat = jnp.repeat(flat, 2, axis=0)
   # The matrix on the left, where it needs no packing: on a CPU up to 1.3 times
   # faster in float32, and twice in bfloat16, than with the rows there.
   turned = _apart(_contract(kernel, flat, (1,), (1,), dtype))
-  return _apart(turned.T).reshape(*d_net.shape[:-1], kernel.shape[0])
+  found = _apart(turned.T)[:rows]
+  return found.reshape(*d_net.shape[:-1], kernel.shape[0])
 
 
 def weight_gradient(

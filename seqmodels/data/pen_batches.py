@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from seqmodels import errors
-from seqmodels.data import padding, pen_segments, streams
+from seqmodels.data import like_length, padding, pen_segments, streams
 from seqmodels.data.alphabet import Alphabet
 from seqmodels.data.pen_lines import PenLines
 from seqmodels.data.pen_segments import PenSegment
@@ -17,13 +17,9 @@ from seqmodels.data.pen_segments import PenSegment
 class PenBatches:
   """B whole lines a step, drawn anew every epoch from lines of like length.
 
-  Lines are padded to one of a few lengths, chosen so that little is added
-  (`padding.lengths`). Those of one padded length are shuffled in every epoch
-  and dealt out to the batches, whose order is shuffled as well. The batches of
-  a dispatch are padded alike, so they are shuffled together: dispatches begin
-  at the multiples of `dispatch`, as the training loop's do, whether or not an
-  epoch ends within one. Lines left over after the last full batch wait for
-  another epoch.
+  `like_length.LikeLength` says which lines a step takes, and what length they
+  are padded to. Lines left over after the last full batch wait for another
+  epoch.
 
   The interface is that of `sentences.Sentences`; segments are pure in (seed,
   step) too.
@@ -57,20 +53,28 @@ class PenBatches:
   host: tuple[int, int] = (0, 1)
 
   def __post_init__(self) -> None:
-    _check_sizes(self.batch, self.multiple, self.shapes)
-    if self.dispatch < 1:
-      raise errors.UserError(
-        f"dispatch is {self.dispatch}; it must be at least 1 step"
-      )
+    _ = self.batches
     streams.host_range(self.batch, *self.host)
     require_lines(self.lines, self.batch)
     # A line that cannot be encoded is refused now, not epochs later.
     _ = self.texts
 
+  @functools.cached_property
+  def batches(self) -> like_length.LikeLength:
+    """Which lines a step takes, those of all hosts."""
+    return like_length.LikeLength(
+      self.lines.lengths,
+      batch=self.batch,
+      dispatch=self.dispatch,
+      multiple=self.multiple,
+      shapes=self.shapes,
+      seed=self.seed,
+    )
+
   @property
   def segments_per_epoch(self) -> int:
     """Full batches of lines."""
-    return len(self.lines) // self.batch
+    return self.batches.batches_per_epoch
 
   @property
   def targets_per_epoch(self) -> int:
@@ -82,13 +86,6 @@ class PenBatches:
     """The ids of each line's transcript, -1 beyond it; int32 [L, U]."""
     return pen_segments.encoded(self.lines, self.alphabet)
 
-  @functools.cached_property
-  def padded(self) -> np.ndarray:
-    """The padded lengths in use, rising, int64 [at most `shapes`]."""
-    return padding.lengths(
-      self.lines.lengths, multiple=self.multiple, shapes=self.shapes
-    )
-
   def segment(self, step: int) -> PenSegment:
     """The minibatch of one step; arrays [T, B of this host, ...].
 
@@ -99,26 +96,13 @@ class PenBatches:
 
   def segments(self, start: int, count: int) -> PenSegment:
     """Minibatches `start` to `start + count`, padded alike; [count, T, ...]."""
-    if start < 0 or count < 1:
-      raise errors.UserError(
-        f"segments({start}, {count}): start must be at least 0 and count at "
-        "least 1"
-      )
-    chosen = np.stack(
-      [self.indices(step) for step in range(start, start + count)]
-    )
+    chosen = self.batches.chosen(start, count)
     # All hosts pad alike: the longest is looked for among all rows.
-    longest = int(self.lines.lengths[chosen].max())
-    steps = int(self.padded[np.searchsorted(self.padded, longest)])
+    steps = self.batches.steps(chosen)
     rows = np.array(streams.host_range(self.batch, *self.host))
     return pen_segments.assembled(
       self.lines, self.texts, chosen[:, rows], steps
     )
-
-  def indices(self, step: int) -> np.ndarray:
-    """The numbers of a step's lines, those of all hosts; int64 [B]."""
-    epoch, place = divmod(step, self.segments_per_epoch)
-    return self._order(epoch)[place]
 
   def host_rows(self, index: int, count: int) -> "PenBatches":
     """The same lines, only those of host `index` of `count`.
@@ -127,44 +111,6 @@ class PenBatches:
       UserError: the rows cannot be shared out evenly.
     """
     return dataclasses.replace(self, host=(index, count))
-
-  def _order(self, epoch: int) -> np.ndarray:
-    """The lines of every batch of an epoch, int64 [batches, B]."""
-    if epoch not in self._orders:
-      # Kept for the epoch in use, and the one before it at the turn.
-      for old in list(self._orders)[:-1]:
-        del self._orders[old]
-      self._orders[epoch] = self._drawn(epoch)
-    return self._orders[epoch]
-
-  @functools.cached_property
-  def _orders(self) -> dict[int, np.ndarray]:
-    return {}
-
-  def _drawn(self, epoch: int) -> np.ndarray:
-    random = streams.generator(self.seed, epoch)
-    batches = self.segments_per_epoch
-    chosen = random.permutation(len(self.lines))[: batches * self.batch]
-    pool = np.searchsorted(self.padded, self.lines.lengths[chosen])
-    # Stable: within a pool the order stays that of the permutation.
-    chosen = chosen[np.argsort(pool, kind="stable")]
-    # The dispatches that this epoch shares with the one before it and with the
-    # next get its middling lengths, so that both halves pad alike.
-    first = epoch * batches
-    head = min(-first % self.dispatch, batches)
-    whole, tail = divmod(batches - head, self.dispatch)
-    sizes = [self.dispatch] * whole
-    sizes[whole // 2 : whole // 2] = [head, tail]
-    groups = np.split(chosen, self.batch * np.cumsum(sizes)[:-1])
-    head_group, tail_group = (groups.pop(whole // 2) for _ in range(2))
-    order = [
-      head_group,
-      *(groups[index] for index in random.permutation(whole)),
-      tail_group,
-    ]
-    return np.concatenate(
-      [random.permutation(group) for group in order]
-    ).reshape(batches, self.batch)
 
 
 def require_lines(lines: PenLines, batch: int) -> None:
@@ -211,7 +157,7 @@ def evaluation(
   Raises:
     UserError: a size below 1, or a transcript that cannot be encoded.
   """
-  _check_sizes(batch, multiple, shapes)
+  like_length.check_sizes(batch=batch, multiple=multiple, shapes=shapes)
   texts = pen_segments.encoded(lines, alphabet)
   order = np.argsort(lines.lengths, kind="stable")
   padded = padding.lengths(lines.lengths, multiple=multiple, shapes=shapes)
@@ -226,13 +172,3 @@ def evaluation(
       yield chosen, pen_segments.assembled(lines, texts, rows, steps)
 
   return batches()
-
-
-def _check_sizes(batch: int, multiple: int, shapes: int) -> None:
-  for name, size in (
-    ("batch", batch),
-    ("multiple", multiple),
-    ("shapes", shapes),
-  ):
-    if size < 1:
-      raise errors.UserError(f"{name} is {size}; it must be at least 1")

@@ -1,5 +1,6 @@
 """How the fused recurrence is compiled: what its loops hold, and what not."""
 
+import functools
 import re
 
 import jax
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from seqmodels.cells import cell as cells
-from seqmodels.cells import fused
+from seqmodels.cells import fused, products, unroll
 
 STEPS, BATCH, WIDTH, FEATURES = 50, 2, 3, 24
 
@@ -64,8 +65,12 @@ def operations(lines):
   ]
 
 
+@pytest.mark.parametrize("limit", [0, products.TURNED_LIMIT])
 @pytest.mark.parametrize("name", ["lstm", "gru", "elman"])
-def test_each_loop_has_one_product_a_step_and_never_moves_the_kernel(name):
+def test_each_loop_has_one_product_a_step_and_never_moves_the_kernel(
+  name, limit, monkeypatch
+):
+  monkeypatch.setattr(products, "TURNED_LIMIT", limit)
   bodies = loop_bodies(compiled_text(cells.get(name)))
   assert len(bodies) == 2  # one forward, one backward
   for lines in bodies:
@@ -79,6 +84,48 @@ def test_each_loop_has_one_product_a_step_and_never_moves_the_kernel(name):
       if " copy(" in line or " transpose(" in line:
         assert f"[{FEATURES},{width}]" not in line
         assert f"[{width},{FEATURES}]" not in line
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("name", ["lstm", "gru", "elman", "layer_norm_lstm"])
+def test_with_its_kernel_turned_a_cell_is_the_same(name, batch, monkeypatch):
+  monkeypatch.setattr(products, "TURNED_LIMIT", 0)
+  cell = cells.get(name)
+  random = np.random.default_rng(0)
+  with jax.enable_x64(True):
+    given = jax.tree.map(
+      lambda leaf: jnp.asarray(random.normal(size=leaf.shape)),
+      (
+        jax.eval_shape(lambda: cell.init_params(jax.random.key(0), 3, 5)),
+        cell.initial_carry((batch,), 5),
+        jnp.zeros((7, batch, 3)),
+      ),
+    )
+    reset = jnp.asarray(random.random((7, batch)) < 0.3)
+
+    def found(run):
+      def loss(*given):
+        last, hs = run(*given, reset=reset)
+        return jnp.sum(jnp.sin(hs)) + jnp.sum(jnp.cos(last.h)), hs
+
+      grad = jax.value_and_grad(loss, argnums=(0, 1, 2), has_aux=True)
+      return jax.tree.leaves(jax.jit(grad)(*given))
+
+    # Turned also with one row, where float32 would not be.
+    turned = functools.partial(cell.sequence, dtype=jnp.float64)
+    oracle = functools.partial(unroll.unroll, cell.step)
+    for have, want in zip(found(turned), found(oracle), strict=True):
+      np.testing.assert_allclose(have, want, rtol=1e-11, atol=1e-12)
+
+
+def test_kernels_are_turned_where_a_loop_is_long_and_wide_enough():
+  wide, narrow = np.zeros((1000, 4000), np.float32), np.zeros((128, 512))
+  assert products.pays_to_turn(wide, 110, 8, None)
+  assert products.pays_to_turn(wide, 50, 4, jnp.bfloat16)
+  # The sampler's step, dynamic evaluation, and what fits a core's cache.
+  assert not products.pays_to_turn(wide, 1, 8, None)
+  assert not products.pays_to_turn(wide, 5000, 1, None)
+  assert not products.pays_to_turn(narrow, 100, 32, None)
 
 
 def test_the_reader_of_compiled_text_sees_a_careless_loop():

@@ -53,6 +53,21 @@ def test_the_null_vector_reads_zeros_and_teaches_nothing():
   assert not gradient.any()
 
 
+@pytest.mark.parametrize("dtype", [None, jnp.bfloat16])
+@pytest.mark.parametrize("shape", [(1, 6), (2, 6), (4, 5, 6)])
+def test_a_product_may_be_turned(shape, dtype):
+  random = np.random.default_rng(0)
+  a = random.normal(size=shape).astype(np.float32)
+  kernel = random.normal(size=(6, 3)).astype(np.float32)
+  turned = jax.jit(
+    lambda a, k: products.turned_dot(a, products.turned(k), dtype)
+  )
+  rounded = [x.astype(dtype or x.dtype).astype(float) for x in (a, kernel)]
+  np.testing.assert_allclose(
+    turned(a, kernel), rounded[0] @ rounded[1], rtol=1e-4, atol=1e-5
+  )
+
+
 def test_bfloat16_operands_are_summed_in_float32():
   # 1001 is no bfloat16 number; 1000 and 1004 are, and such a sum stops at 256.
   half, count = jnp.bfloat16, 1001

@@ -91,8 +91,8 @@ def test_dispatches_pad_little_also_at_the_turn_of_epochs(
     stream.segments(k * dispatch, dispatch).mask for k in range(whole)
   ]
   shapes = {mask.shape[1] for mask in dispatches}
-  assert shapes <= set(stream.padded.tolist())
-  assert len(stream.padded) <= 24
+  assert shapes <= set(stream.batches.padded.tolist())
+  assert len(stream.batches.padded) <= 24
   padding = 1 - sum(m.sum() for m in dispatches) / sum(
     m.size for m in dispatches
   )
@@ -102,10 +102,10 @@ def test_dispatches_pad_little_also_at_the_turn_of_epochs(
 
 def test_padded_lengths_are_multiples_and_no_more_than_asked_for(many):
   stream = PenBatches(many, batch=5, multiple=16, shapes=3)
-  assert len(stream.padded) <= 3
-  assert all(length % 16 == 0 for length in stream.padded)
+  assert len(stream.batches.padded) <= 3
+  assert all(length % 16 == 0 for length in stream.batches.padded)
   found = {stream.segment(step).mask.shape[0] for step in range(100)}
-  assert found <= set(stream.padded.tolist())
+  assert found <= set(stream.batches.padded.tolist())
 
 
 def test_hosts_share_the_rows_and_pad_alike(many):

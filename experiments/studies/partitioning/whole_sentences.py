@@ -32,8 +32,9 @@ def add(
   batch = study.config.settings.batch
   if end is None or np.sum(ids == end) < batch:
     return
+  # One padded length for all, so that long and short ones meet.
   reader = sentences.Sentences(
-    ids, batch=batch, length=1, end=end, seed=study.config.seed
+    ids, batch=batch, end=end, shapes=1, seed=study.config.seed
   )
   lengths = np.diff(np.append(-1, np.flatnonzero(ids == end)))
   orders = {

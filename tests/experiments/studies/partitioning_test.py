@@ -57,7 +57,7 @@ def test_a_padded_minibatch_is_its_lines_one_by_one(tmp_path):
   )
   params = jax.jit(network.init)(jax.random.key(0))
   text = np.array([1, 2, 3, 0, 4, 0, 2, 2, 1, 4, 3, 0])
-  batch = sentences.Sentences(text, batch=3, length=1, end=0).segment(0)
+  batch = sentences.Sentences(text, batch=3, end=0).segment(0)
   assert batch.mask.sum(axis=0).tolist() != [6, 6, 6]
 
   @jax.jit

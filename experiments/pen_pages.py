@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from experiments import pen_assembly, pen_samples, pen_scoring, pen_task
-from seqmodels import trees
+from seqmodels import trees, writing
 from seqmodels.evaluation import pen_trace
 from seqmodels.io import (
   alignment_plot,
@@ -138,7 +138,7 @@ def _samples(context: pen_assembly.Context, path: Any) -> None:
     ]
     drawn = []
     if pairs:
-      drawn = pen_samples.write(
+      drawn = writing.write(
         context.network,
         context.params,
         context.pen,
@@ -172,7 +172,7 @@ def _samples(context: pen_assembly.Context, path: Any) -> None:
     )
 
 
-def _label(sample: pen_samples.Sample) -> str:
+def _label(sample: writing.Sample) -> str:
   text = f"{sample.text}, " if sample.text else ""
   cut = ", cut" if sample.window is not None and not sample.stopped else ""
   return f"{text}bias {sample.bias:g}{cut}"
@@ -180,7 +180,7 @@ def _label(sample: pen_samples.Sample) -> str:
 
 def _beside_real(
   context: pen_assembly.Context,
-  written: Sequence[pen_samples.Sample],
+  written: Sequence[writing.Sample],
 ) -> None:
   """Some validation lines, each above what the network made of it."""
   lines = pen_samples.compared_lines(context)
@@ -201,7 +201,7 @@ def _strokes(found: dict[str, Any]) -> str:
   if found["stopped"] is not None:
     lines += [
       f"In {found['stopped']} of {found['lines']} lines the window stood at "
-      f"{pen_samples.READ:.0%} of the characters or more and then left the "
+      f"{writing.READ:.0%} of the characters or more and then left the "
       "text by itself.",
       "",
     ]

@@ -32,8 +32,8 @@ Variants: `compress` (the default) or `decompress`; of the former
 
 `--config.restore=RUN` (a run folder or a portable file) begins with the weights
 of a network that was trained on bytes, which decompressing then needs as well;
-with `--config.model.learning_rate=0` they stay as they are. Such a network knows
-words by their letters, so words get no codes then.
+with `--config.model.learning_rate=0` they stay as they are. Such a network
+knows words by their letters, so words get no codes then.
 
 What each preset makes of how much in what time is in RESULTS.md.
 """

@@ -112,10 +112,7 @@ def load(
   name = os.fspath(path)
   if not os.path.exists(name) and name in pretrained.COMMANDS:
     path = pretrained.path(name)
-  found: trained.TextModel | trained.HandwritingModel = build(
-    read(path), dtype=dtype
-  )
-  return found
+  return build(read(path), dtype=dtype)
 
 
 def read(path: str | os.PathLike[str], kind: str = "") -> Source:

@@ -63,10 +63,7 @@ class Loaded:
 
   def apply(self, carry: Tree, *inputs: Any) -> tuple[Tree, jax.Array]:
     """The network's `apply` with its own parameters."""
-    found: tuple[Tree, jax.Array] = self.model.apply(
-      self.params, carry, *inputs
-    )
-    return found
+    return self.model.apply(self.params, carry, *inputs)
 
   def rounded(self: Any_, dtype: str) -> Any_:
     """The same model with the parameters that `save` keeps in that dtype."""
@@ -140,14 +137,12 @@ class TextModel(Loaded):
   @property
   def predictor(self) -> predictor.Predictor:
     """The network, by the library's own name for it."""
-    found: predictor.Predictor = self.model
-    return found
+    return self.model
 
   @property
   def vocabulary(self) -> vocabularies.Vocabulary:
     """Its symbols by id."""
-    found: vocabularies.Vocabulary = self.symbols
-    return found
+    return self.symbols
 
   @property
   def tokenizer(self) -> tokenizers.Tokenizer:
@@ -190,13 +185,17 @@ class TextModel(Loaded):
       raise errors.UserError(
         "the text to score is empty; give at least 1 symbol"
       )
+    symbols = self.tokenizer.split(np.frombuffer(data, np.uint8))
+    return self._scored(self.vocabulary.encode(symbols), dynamic, segment)
+
+  def _scored(
+    self,
+    ids: np.ndarray,
+    dynamic: Mapping[str, float] | None = None,
+    segment: int = 20,
+  ) -> totals.Totals:
     stream = streams.SequentialStream(
-      self.vocabulary.encode(
-        self.tokenizer.split(np.frombuffer(data, np.uint8))
-      ),
-      batch=1,
-      length=segment,
-      sentence_end=self.sentence_end,
+      ids, batch=1, length=segment, sentence_end=self.sentence_end
     )
     pieces = chunked.Chunks.of(stream, CHUNK)
     if dynamic is None:
@@ -247,12 +246,15 @@ class TextModel(Loaded):
   def check(self) -> dict[str, float]:
     """Nats and symbols of a fixed sample: what a shipped file must keep.
 
-    Characters that the vocabulary lacks are left out of it.
+    Symbols that the vocabulary lacks are left out of it.
     """
-    text = pretrained.SAMPLE
-    if self.tokenizer.name == "characters":
-      text = "".join(c for c in text if c in self.vocabulary) or "<unk>"
-    found = self.score(text)
+    data = np.frombuffer(pretrained.SAMPLE.encode(), np.uint8)
+    known = [
+      symbol
+      for symbol in self.tokenizer.split(data)
+      if symbol in self.vocabulary or self.vocabulary.unk is not None
+    ]
+    found = self._scored(self.vocabulary.encode(known or self.vocabulary))
     return {"nats": found.nats, "count": found.count}
 
 
@@ -263,14 +265,12 @@ class HandwritingModel(Loaded):
   @property
   def network(self) -> pen_network.PenNetwork:
     """The network, by the library's own name for it."""
-    found: pen_network.PenNetwork = self.model
-    return found
+    return self.model
 
   @property
   def pen(self) -> pens.Pen:
     """Alphabet and scaling."""
-    found: pens.Pen = self.symbols
-    return found
+    return self.symbols
 
   def write(
     self,

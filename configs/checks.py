@@ -191,6 +191,7 @@ RULES: dict[str, Rule] = {
     Rule(lambda value: isinstance(value, str), "a text"), empty=True
   ),
   "sample.statistics": whole(0),
+  "weights": one_of("float32", "bfloat16"),
   "bias": between(0, 10),
   "width": whole(1),
   "points_per_character": whole(1),

@@ -63,7 +63,7 @@ def base() -> config_dict.ConfigDict:
       "seeds": 1,
       # Operands of the matrix products; parameters and sums stay float32.
       "dtype": "float32",
-      # Run folder of an earlier run to start from.
+      # Run folder or portable file of an earlier run to start from.
       "restore": "",
       "data": {
         "source": "embedded",

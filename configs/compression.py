@@ -30,10 +30,10 @@ Variants: `compress` (the default) or `decompress`; of the former
  - `network`: the network alone;
  - `smoke`: tiny.
 
-`--config.restore=RUN` begins with the weights of a network that was trained on
-bytes, which decompressing then needs as well; with
-`--config.model.learning_rate=0` they stay as they are. Such a network knows
-words by their letters, so words get no codes then.
+`--config.restore=RUN` (a run folder or a portable file) begins with the weights
+of a network that was trained on bytes, which decompressing then needs as well;
+with `--config.model.learning_rate=0` they stay as they are. Such a network
+knows words by their letters, so words get no codes then.
 
 What each preset makes of how much in what time is in RESULTS.md.
 """
@@ -60,7 +60,7 @@ def get_config(arg: str = "") -> config_dict.ConfigDict:
       "output": "",
       # Write over an output that exists.
       "overwrite": False,
-      # A run folder whose network to begin with.
+      # A run folder or portable file whose network to begin with.
       "restore": "",
       # Seconds between two saved states.
       "save_every": 300.0,

@@ -3,9 +3,11 @@
     python main.py --config=configs/dynamic_evaluation.py:rms \\
         --config.restore=runs/penn_char --workdir=runs/penn_char_rms
 
-Reloads the run's best weights, searches the rule's settings on the validation
-split, scores validation and test statically and the test dynamically. The run's
-folder is only read. Without `search` the settings given are used:
+`--config.restore` takes a run folder or a portable file (`configs/export.py`),
+whose data must be at hand. Reloads the best weights, searches the rule's
+settings on the validation split, scores validation and test statically and the
+test dynamically. The run's folder is only read. Without `search` the settings
+given are used:
 
     --config.dynamic.search=False --config.dynamic.learning_rate=0.003
 

@@ -20,8 +20,10 @@ layers: it writes what the text says. Table 4, on the 1,438 validation lines:
 | none | -1096.9 | 0.23 |
 | adaptive weight noise | -1128.2 | 0.23 |
 
-`write` leaves `samples/page.svg` and `.png`. Long texts are broken into lines
-of `--config.width` characters. `--config.bias` (0 to 10) makes writing more
+`write` takes a run folder or a portable file (`configs/export.py`); without
+`--config.restore` it takes the weights that come with the package, if they do.
+It leaves `samples/page.svg` and `.png`. Long texts are broken into lines of
+`--config.width` characters. `--config.bias` (0 to 10) makes writing more
 regular. `--config.prime=NAME` goes on in the hand of a line of the data set,
 such as `a01-000u-01`.
 

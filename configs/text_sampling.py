@@ -3,10 +3,11 @@
     python main.py --config=configs/text_sampling.py \\
         --config.restore=runs/penn_char --config.sample.prime="the company "
 
-The run folder is all it needs. Temperature 1 draws from the model as it is,
-lower is more careful, 0 always takes the likeliest symbol. Equal seeds draw
-equal text. Because a finished workdir is not sampled again, give each text a
-`--workdir` of its own.
+The run folder, or a portable file (`configs/export.py`), is all it needs;
+without `--config.restore` it takes the weights that come with the package, if
+they do. Temperature 1 draws from the model as it is, lower is more careful, 0
+always takes the likeliest symbol. Equal seeds draw equal text. Because a
+finished workdir is not sampled again, give each text a `--workdir` of its own.
 
 `--config.sample.top_k=K` draws among the K likeliest symbols only, and
 `--config.sample.nucleus=0.9` among the likeliest that hold nine tenths of the

@@ -35,6 +35,7 @@ MODULES = {
   "handwriting_writing": "experiments.handwriting_writing",
   "fundamentals": "experiments.fundamentals",
   "seeds": "experiments.seeds",
+  "export": "experiments.export",
   "report": "experiments.report",
 }
 

@@ -8,23 +8,22 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 import optax
 from ml_collections import config_dict
 
-from seqmodels import errors
-from seqmodels.cells import cell as cells
+from seqmodels import cards, errors, loading
 from seqmodels.data import chunked, corpus, recoded, streams, vocabulary
 from seqmodels.evaluation import constant_cells
-from seqmodels.io import atomic, json_file
-from seqmodels.models import language_model, noise, predictor
+from seqmodels.io import atomic
+from seqmodels.models import from_settings
 from seqmodels.training import optimizers, regularizers
 
-VOCABULARY = "vocabulary.json"
-DATA = "data.json"
+VOCABULARY, DATA = loading.VOCABULARY, cards.DATA
 # About how many symbols of each stream an evaluation scores in one dispatch.
 CHUNK_SYMBOLS = 1 << 13
+
+build_predictor = from_settings.language_model
 
 
 class Unit(NamedTuple):
@@ -84,31 +83,36 @@ def require_same_files(
     provenance: of the data at hand.
 
   Raises:
-    UserError: they are not, or their list is damaged; files are compared by
-      size and SHA-256.
+    UserError: they are not, or their list is damaged.
   """
-  path = folder / DATA
-  if not path.is_file():
+  require_files_of(cards.read_data(folder), folder, provenance)
+
+
+def require_files_of(
+  trained: Mapping[str, Any] | None,
+  place: pathlib.Path,
+  provenance: Mapping[str, Any],
+) -> None:
+  """Checks that a model's files are, byte for byte, the ones at hand.
+
+  Args:
+    trained: provenance of what it was trained on; None for unknown.
+    place: of the model.
+    provenance: of the data at hand.
+
+  Raises:
+    UserError: they are not; files are compared by size and SHA-256.
+  """
+  if trained is None:
     return
-  before = json_file.read(path, files=list)["files"]
-  if not all(map(_is_file_row, before)):
-    raise json_file.damaged(path, "a file has no name, size or SHA-256")
-  now = provenance["files"]
+  before, now = trained["files"], provenance["files"]
   if [(x["bytes"], x["sha256"]) for x in before] != [
     (x["bytes"], x["sha256"]) for x in now
   ]:
     raise errors.UserError(
-      f"the data are not those of the run in {folder}: it was trained on "
+      f"the data are not those of the run in {place}: it was trained on "
       f"{_listed(before)}, and these are {_listed(now)}; give it the same data"
     )
-
-
-def _is_file_row(row: Any) -> bool:
-  return (
-    isinstance(row, dict)
-    and json_file.is_whole(row.get("bytes"))
-    and all(isinstance(row.get(key), str) for key in ("name", "sha256"))
-  )
 
 
 def _listed(files: list[dict[str, Any]]) -> str:
@@ -116,61 +120,6 @@ def _listed(files: list[dict[str, Any]]) -> str:
     f"{file['name']} ({file['bytes']:,} bytes, SHA-256 {file['sha256'][:12]})"
     for file in files
   )
-
-
-def build_predictor(
-  config: config_dict.ConfigDict, symbols: int
-) -> predictor.Predictor:
-  """The network that `config.model` names, over `symbols` symbols."""
-  model = config.model
-  known = cells.get(model.cell).options
-  options = {name: model[name] for name in known if name in model}
-  return language_model.as_predictor(
-    language_model.LanguageModel(
-      vocabulary_size=symbols,
-      features=tuple(model.features),
-      cell=model.cell,
-      options=options,
-      input_skips=model.input_skips,
-      output_skips=model.output_skips,
-      gradient_clip=model.gradient_clip or None,
-      dtype=compute_dtype(config.dtype),
-      chunk=model.chunk,
-      embedding=model.get("embedding", 0),
-      tied=model.get("tied", False),
-      noise=build_noise(config),
-    )
-  )
-
-
-def build_noise(config: config_dict.ConfigDict) -> noise.Noise:
-  """The rates of `config.regularization`; runs older than it have none."""
-  chosen = config.get("regularization")
-  if chosen is None:
-    return noise.Noise()
-  return noise.Noise(
-    embedding=chosen.dropout_embedding,
-    input=chosen.dropout_input,
-    hidden=chosen.dropout_hidden,
-    output=chosen.dropout_output,
-    drop_connect=chosen.drop_connect,
-    variational=chosen.variational,
-    zoneout_cell=chosen.get("zoneout_cell", 0.0),
-    zoneout_state=chosen.get("zoneout_state", 0.0),
-  )
-
-
-def compute_dtype(name: str) -> Any:
-  """The operands' dtype; None leaves float32 alone.
-
-  Raises:
-    UserError: another name.
-  """
-  if name not in ("float32", "bfloat16"):
-    raise errors.UserError(
-      f"config.dtype is {name!r}; it must be 'float32' or 'bfloat16'"
-    )
-  return None if name == "float32" else jnp.dtype(name)
 
 
 def build_optimizer(

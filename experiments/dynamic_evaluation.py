@@ -1,6 +1,5 @@
 """Static against dynamic evaluation of the network of an earlier run."""
 
-import os
 import pathlib
 
 from ml_collections import config_dict
@@ -36,9 +35,8 @@ def run(
         merged.dtype = config.dtype
     tokens = assembly.load_tokens(merged, data_dir)
     trained.vocabulary.require_same(tokens.vocabulary)
-    assembly.require_same_files(
-      pathlib.Path(os.path.expanduser(config.restore)), tokens.provenance
-    )
+    source = trained.source
+    assembly.require_files_of(source.data(), source.place, tokens.provenance)
     context = phases.Context(
       merged,
       workdir,

@@ -1,149 +1,129 @@
 """Networks of earlier runs, to use or to go on training."""
 
-import contextlib
 import json
-import os
-import pathlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import jax
 from ml_collections import config_dict
 
 from configs import checks
-from experiments import assembly
-from seqmodels import errors
+from seqmodels import errors, loading, pretrained
 from seqmodels.data import vocabulary
-from seqmodels.io import checkpoints, json_file, run_record
 from seqmodels.models import predictor
 
 
 class Trained(NamedTuple):
-  """An earlier run, read back from its folder alone."""
+  """An earlier run, read back from its folder or from a portable file."""
 
   config: config_dict.ConfigDict
   vocabulary: vocabulary.Vocabulary
   predictor: predictor.Predictor
   params: Any
   step: int
+  source: loading.Source
 
 
-def reload(run_dir: str, *, dtype: str = "") -> Trained:
-  """The network of an earlier run, from its run folder alone.
+def reload(restore: str, *, dtype: str = "", shipped: str = "") -> Trained:
+  """The network of an earlier run.
 
   Args:
-    run_dir: the `--workdir` of the run.
+    restore: the `--workdir` of the run, or a portable file.
     dtype: overrides the run's own compute dtype.
+    shipped: a name of `pretrained`, used where `restore` is empty and it is
+      there.
 
   Raises:
-    UserError: no run folder, no checkpoint, or one that does not fit.
+    UserError: no such run, no checkpoint, or one that does not fit.
     RunError: the checkpoints are corrupt.
   """
-  folder = named(run_dir)
-  plain = run_record.read_config(folder)
-  data = plain.get("data")
-  if "model" not in plain or not (
-    isinstance(data, dict) and "tokenizer" in data
-  ):
-    raise errors.UserError(
-      f"{folder} holds a run of {plain.get('experiment')!r}, which trains no "
-      "language model; give the run folder of a trained one"
-    )
-  config = settings(plain, folder, dtype)
-  if not (folder / assembly.VOCABULARY).is_file():
-    raise errors.UserError(
-      f"{folder} has no {assembly.VOCABULARY}: its run stopped before "
-      "training; run its command again"
-    )
-  symbols = vocabulary.Vocabulary.load(folder / assembly.VOCABULARY)
-  with building(folder):
-    network = assembly.build_predictor(config, symbols.size)
-    target = jax.eval_shape(network.init, jax.random.key(0))
-  restored = checkpoints.restore_params(folder, target)
-  check_vocabulary(restored.meta, symbols, folder)
-  return Trained(config, symbols, network, restored.tree, restored.step)
+  source = opened(restore, "language_model", shipped)
+  config = settings(source, dtype)
+  found = loading.build(source, dtype=dtype)
+  return Trained(
+    config, found.vocabulary, found.predictor, found.params, found.step, source
+  )
 
 
-def settings(
-  plain: Mapping[str, Any], folder: pathlib.Path, dtype: str = ""
-) -> config_dict.ConfigDict:
-  """The settings of an earlier run.
+def opened(restore: str, kind: str = "", shipped: str = "") -> loading.Source:
+  """What `config.restore` names, its weights not yet read.
 
   Args:
-    plain: config.json of the run.
-    folder: of the run.
-    dtype: overrides the run's own compute dtype.
+    restore: a run folder or a portable file.
+    kind: a key of `loading.KINDS`; empty takes any.
+    shipped: as of `reload`.
 
   Raises:
-    UserError: a setting is out of its bounds, or these are of several seeds.
+    UserError: it is empty and nothing is shipped, or it is no such model.
   """
-  with building(folder):
-    config = config_dict.ConfigDict(plain)
-    checks.validate(config)
-  if dtype:
-    config.dtype = dtype
-  if config.get("seeds", 1) > 1:
-    raise errors.UserError(
-      f"{folder} holds {config.seeds} seeds; name one of them, such as "
-      f"{folder / f'seed-{config.seed}'}"
-    )
-  return config
-
-
-@contextlib.contextmanager
-def building(folder: pathlib.Path) -> Iterator[None]:
-  """Says that the settings in a folder make no network, if they make none."""
-  try:
-    yield
-  except (
-    AttributeError, KeyError, TypeError, ValueError, ArithmeticError,
-  ) as error:  # fmt: skip
-    raise json_file.damaged(
-      folder / run_record.CONFIG, f"it describes no network: {error}"
-    ) from error
-
-
-def named(run_dir: str) -> pathlib.Path:
-  """The folder of `config.restore`.
-
-  Raises:
-    UserError: it is empty.
-  """
-  if not run_dir:
+  if not restore and shipped in pretrained.shipped():
+    return loading.read(pretrained.path(shipped), kind)
+  if not restore:
     raise errors.UserError(
       "config.restore is empty; give the run folder of a trained model, "
       "--config.restore=RUN_DIR"
     )
-  return pathlib.Path(os.path.expanduser(run_dir))
+  return loading.read(restore, kind)
+
+
+def settings(source: loading.Source, dtype: str = "") -> config_dict.ConfigDict:
+  """The settings of an earlier run.
+
+  Args:
+    source: the run.
+    dtype: overrides the run's own compute dtype.
+
+  Raises:
+    UserError: a setting is out of its bounds.
+  """
+  try:
+    config = config_dict.ConfigDict(source.settings)
+    checks.validate(config)
+  except loading.FAULTS as error:
+    raise source.damaged(f"it describes no network: {error}") from error
+  if dtype:
+    config.dtype = dtype
+  return config
 
 
 def weights(
-  run_dir: str,
+  config: config_dict.ConfigDict,
+  kind: str,
   target: Any,
-  check: Callable[[Mapping[str, Any], pathlib.Path], None],
-) -> Any:
-  """The weights of an earlier run, to go on training from.
+  symbols: loading.Symbols,
+  names: Sequence[str],
+) -> tuple[Any, loading.Source]:
+  """The weights that `config.restore` names, to go on training from.
 
   Args:
-    run_dir: the `--workdir` of the run.
+    config: of the run that goes on.
+    kind: of the model; see `loading.KINDS`.
     target: names, shapes and dtypes of the weights wanted.
-    check: refuses them by their (record, folder).
+    symbols: what they must have been trained on.
+    names: the settings of `model` that must agree.
+
+  Returns:
+    The weights, and where they come from.
 
   Raises:
-    UserError: no such run, or another network.
+    UserError: no such run, another network, or other symbols.
     RunError: the checkpoints are corrupt.
   """
-  folder = named(run_dir)
   try:
-    found = checkpoints.restore_params(folder, target)
+    source = opened(config.restore, kind)
+    _require_same_model(config, source, names)
+    loading.require_same_symbols(
+      {loading.KINDS[kind].identity: source.symbols.hash},
+      kind,
+      symbols,
+      source.place,
+    )
+    return source.weights(target).params, source
   except errors.RunError:
     raise
   except errors.UserError as error:
     raise errors.UserError(
-      f"config.restore={run_dir} cannot be gone on from: {error}"
+      f"config.restore={config.restore} cannot be gone on from: {error}"
     ) from error
-  check(found.meta, folder)
-  return found.tree
 
 
 def restore_weights(
@@ -162,15 +142,8 @@ def restore_weights(
     UserError: no such run, another network, other symbols, or a partition that
       shows it what this one keeps for validation and test.
   """
-  found = weights(
-    config.restore,
-    target,
-    lambda meta, folder: check_vocabulary(meta, symbols, folder),
-  )
-  folder = named(config.restore)
-  theirs = run_record.read_config(folder, model=dict, data=dict)
-  require_same_model(config, theirs, folder, _NETWORK)
-  _require_same_partition(config, theirs, folder)
+  found, source = weights(config, "language_model", target, symbols, _NETWORK)
+  _require_same_partition(config, source)
   return found
 
 
@@ -181,59 +154,28 @@ _NETWORK = (
 )
 
 
-def require_same_model(
-  config: config_dict.ConfigDict,
-  theirs: Mapping[str, Any],
-  folder: pathlib.Path,
-  names: Sequence[str],
+def _require_same_model(
+  config: config_dict.ConfigDict, source: loading.Source, names: Sequence[str]
 ) -> None:
-  """Refuses weights that fit but were trained as something else.
-
-  Args:
-    config: of the run that goes on.
-    theirs: the settings of the run that it goes on from.
-    folder: of that run.
-    names: the settings of `model` that must agree.
-  """
+  """Refuses weights that fit but were trained as something else."""
   ours = json.loads(config.to_json())["model"]
-  model = theirs.get("model", {})
+  model = source.settings["model"]
   for name in names:
     if name in model and model[name] != ours[name]:
       raise errors.UserError(
-        f"config.restore={folder} was trained with model.{name} "
-        f"{model[name]!r} and this run has {ours[name]!r}; give the same"
+        f"it was trained with model.{name} {model[name]!r} and this run has "
+        f"{ours[name]!r}; give the same"
       )
 
 
 def _require_same_partition(
-  config: config_dict.ConfigDict,
-  theirs: Mapping[str, Any],
-  folder: pathlib.Path,
+  config: config_dict.ConfigDict, source: loading.Source
 ) -> None:
-  ours, data = config.data, theirs.get("data", {})
+  ours, data = config.data, source.settings["data"]
   partition = data.get("partition")
   if data.get("source") == ours.source and partition != ours.partition:
     raise errors.UserError(
-      f"config.restore={folder} was trained on the partition {partition!r}, "
-      f"parts of which {ours.partition!r} keeps for validation and test; give "
-      "a run on the same partition"
-    )
-
-
-def check_vocabulary(
-  meta: Mapping[str, Any],
-  symbols: vocabulary.Vocabulary,
-  folder: pathlib.Path,
-) -> None:
-  """Refuses weights that were trained on other symbols.
-
-  Raises:
-    UserError: the checkpoint's vocabulary is not `symbols`.
-  """
-  saved = meta.get("vocabulary")
-  if saved != symbols.hash:
-    raise errors.UserError(
-      f"the checkpoint in {folder} was trained with the vocabulary "
-      f"{str(saved)[:12]}, but this one is {symbols.hash[:12]}; use the data "
-      "it was trained on"
+      f"config.restore={config.restore} was trained on the partition "
+      f"{partition!r}, parts of which {ours.partition!r} keeps for validation "
+      "and test; give a run on the same partition"
     )

@@ -4,22 +4,18 @@ import os
 import pathlib
 import sys
 import time
-from typing import Any
 
 import jax
 import numpy as np
 from ml_collections import config_dict
 
-from experiments import pen_assembly, pen_runs, pen_samples
-from seqmodels import errors
-from seqmodels.io import ink_plot, ink_svg, interruption, report
+from experiments import pen_assembly, pen_runs
+from seqmodels import errors, writing
+from seqmodels.io import interruption, report
 from seqmodels.sampling import handwriting as sampling
-from seqmodels.sampling import text_lines
 
-# Lines drawn side by side.
-BATCH = 16
-# Characters of a page: beyond it, hundreds of lines would be one picture.
-LONGEST = 5_000
+# Weights that come with the package, used where none are named.
+SHIPPED = "handwriting_synthesis"
 # Digits and most marks, in the paper's alphabet.
 _ALIKE = (
   "to this network the characters {} are one and the same symbol, with other "
@@ -47,46 +43,35 @@ def run(
   """
   with interruption.Interruption() as signals:
     sampling.check_bias(config.bias)
-    trained = pen_runs.reload(config.restore, dtype=config.dtype)
+    trained = pen_runs.reload(
+      config.restore, dtype=config.dtype, shipped=SHIPPED
+    )
     if trained.network.window is None:
       raise errors.UserError(
         f"the network of {config.restore} predicts pen movements and knows no "
         "text; give a run of configs/handwriting_synthesis.py"
       )
-    if len(config.text) > LONGEST:
-      raise errors.UserError(
-        f"config.text has {len(config.text):,} characters and a page may have "
-        f"{LONGEST:,}; write it in parts"
-      )
-    lines = text_lines.broken(config.text, config.width)
-    for line in filter(None, lines):
-      trained.pen.alphabet.encode(line)
+    writing.lines_of(trained.pen, config.text, config.width)
     alike = trained.pen.alphabet.alike(config.text)
     if alike:
       print(f"note: {_ALIKE.format(alike)}", file=sys.stderr, flush=True)
     prime, before = _prime(config, trained, data_dir, signals)
     start = time.perf_counter()
-    samples: list[pen_samples.Sample] = []
-    words = [line for line in lines if line]
-    # Batches of equal shapes, as one is compiled: the last is filled up.
-    batch = min(BATCH, len(words))
-    for first in range(0, len(words), batch):
-      signals.check()
-      part = words[first : first + batch]
-      samples += pen_samples.write(
-        trained.network,
-        trained.params,
-        trained.pen,
-        [*part, *[part[-1]] * (batch - len(part))],
-        bias=config.bias,
-        seed=config.seed + first,
-        points_per_character=config.points_per_character,
-        prime=prime,
-        before=before,
-        longest=max(map(len, words)),
-      )[: len(part)]
+    page = writing.page(
+      trained.network,
+      trained.params,
+      trained.pen,
+      config.text,
+      bias=config.bias,
+      seed=config.seed,
+      width=config.width,
+      points_per_character=config.points_per_character,
+      prime=prime,
+      before=before,
+      check=signals.check,
+    )
     seconds = time.perf_counter() - start
-    return _page(config, workdir, lines, samples, seconds, alike)
+    return _page(config, workdir, page, seconds, alike)
 
 
 def _prime(
@@ -117,26 +102,19 @@ def _prime(
 def _page(
   config: config_dict.ConfigDict,
   workdir: pathlib.Path,
-  lines: list[str],
-  samples: list[pen_samples.Sample],
+  page: writing.Page,
   seconds: float,
   alike: str,
 ) -> list[report.Row]:
-  lost = [sample.text for sample in samples if not sample.drawable]
-  if lost:
-    raise errors.RunError(
-      f"the network wrote nothing that can be drawn for {lost[0]!r}: it has "
-      "not learned to; train it longer"
-    )
-  written = iter(samples)
-  inks: list[Any] = [next(written).ink if line else None for line in lines]
   folder = workdir / "samples"
   folder.mkdir(exist_ok=True)
-  ink_svg.write(folder / "page.svg", inks, title=config.text)
-  ink_plot.lines(folder / "page.png", "", [("", ink) for ink in inks])
+  page.save(folder / "page.svg")
+  page.save(folder / "page.png")
+  samples = page.samples
   points = sum(len(sample.ink) for sample in samples)
   stopped = sum(sample.stopped for sample in samples)
-  name = f"written by {config.restore}, bias {config.bias:g}"
+  by = config.restore or f"the shipped {SHIPPED}"
+  name = f"written by {by}, bias {config.bias:g}"
   rows = [
     report.row(
       name + (f", primed with {config.prime}" if config.prime else ""),
@@ -149,7 +127,7 @@ def _page(
     )
   ]
   text = report.page(
-    f"Written by {config.restore}",
+    f"Written by {by}",
     rows,
     introduction=(
       f"Bias {config.bias:g}, seed {config.seed}, on "

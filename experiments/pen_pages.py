@@ -13,7 +13,7 @@ from experiments import (
   pen_task,
   phases,
 )
-from seqmodels import trees
+from seqmodels import trees, writing
 from seqmodels.evaluation import pen_trace
 from seqmodels.io import (
   alignment_plot,
@@ -145,7 +145,7 @@ def _samples(context: pen_assembly.Context, path: Any) -> None:
     ]
     drawn = []
     if pairs:
-      drawn = pen_samples.write(
+      drawn = writing.write(
         context.network,
         context.params,
         context.pen,
@@ -179,7 +179,7 @@ def _samples(context: pen_assembly.Context, path: Any) -> None:
     )
 
 
-def _label(sample: pen_samples.Sample) -> str:
+def _label(sample: writing.Sample) -> str:
   text = f"{sample.text}, " if sample.text else ""
   cut = ", cut" if sample.window is not None and not sample.stopped else ""
   return f"{text}bias {sample.bias:g}{cut}"
@@ -187,7 +187,7 @@ def _label(sample: pen_samples.Sample) -> str:
 
 def _beside_real(
   context: pen_assembly.Context,
-  written: Sequence[pen_samples.Sample],
+  written: Sequence[writing.Sample],
 ) -> None:
   """Some validation lines, each above what the network made of it."""
   lines = pen_samples.compared_lines(context)
@@ -208,7 +208,7 @@ def _strokes(found: dict[str, Any]) -> str:
   if found["stopped"] is not None:
     lines += [
       f"In {found['stopped']} of {found['lines']} lines the window stood at "
-      f"{pen_samples.READ:.0%} of the characters or more and then left the "
+      f"{writing.READ:.0%} of the characters or more and then left the "
       "text by itself.",
       "",
     ]

@@ -1,148 +1,24 @@
 """Lines written by a pen network, and how they compare with real ones."""
 
-import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
 
 from experiments import pen_assembly, phases
+from seqmodels import writing
 from seqmodels.data import pen_lines
 from seqmodels.evaluation import stroke_statistics
 from seqmodels.io import report
-from seqmodels.models import pen_network
 from seqmodels.sampling import handwriting as sampling
-
-# Units of IAM-OnDB, where a line is about 6,000 wide.
-FARTHEST = 1e6
-# Share of the characters that the window must have stood at.
-READ = 0.9
-
-
-class Sample(NamedTuple):
-  """One line: what it says, how it was drawn, its ink in the data's units."""
-
-  text: str
-  bias: float
-  ink: np.ndarray
-  stopped: bool
-  window: np.ndarray | None  # [T, U + 1]
-
-  @property
-  def read_through(self) -> bool:
-    """Whether the window left the text by itself, after most of its letters.
-
-    A line that stops at once has left its text, too.
-    """
-    if self.window is None or not self.stopped or not len(self.ink):
-      return False
-    # A prime's letters come first.
-    last = self.window.shape[1] - 1
-    seen = np.unique(np.argmax(self.window, axis=1))
-    own = (seen >= last - len(self.text)) & (seen < last)
-    return int(own.sum()) >= READ * len(self.text)
-
-  @property
-  def drawable(self) -> bool:
-    """Whether there is ink, and on a sheet of this world.
-
-    A network that has learned nothing yet may leave it.
-    """
-    reach = np.abs(np.cumsum(self.ink[:, :2], axis=0))
-    return bool(len(self.ink)) and bool(np.all(reach < FARTHEST))
-
-
-def texts_of(
-  pen: pen_assembly.Pen,
-  lines: Sequence[str],
-  *,
-  before: str = "",
-  longest: int = 0,
-) -> np.ndarray:
-  """Texts as ids, int32 [U, B], -1 past the end of each.
-
-  Args:
-    pen: of the network.
-    lines: B texts.
-    before: what a prime says, put before each.
-    longest: see `write`.
-
-  Raises:
-    UserError: characters outside the alphabet, or no character.
-  """
-  rows = [pen.alphabet.encode(line) for line in lines]
-  if before:
-    first = pen.alphabet.encode(before)
-    rows = [np.concatenate([first, row]) for row in rows]
-  # Padded to whole sixteens: few lengths are compiled.
-  most = max(longest + len(before), *map(len, rows))
-  found = np.full((16 * math.ceil(most / 16), len(rows)), -1, np.int32)
-  for column, row in enumerate(rows):
-    found[: len(row), column] = row
-  return found
-
-
-def write(
-  network: pen_network.PenNetwork,
-  params: Any,
-  pen: pen_assembly.Pen,
-  lines: Sequence[str],
-  *,
-  bias: float | Sequence[float],
-  seed: int,
-  points_per_character: int,
-  prime: np.ndarray | None = None,
-  before: str = "",
-  longest: int = 0,
-) -> list[Sample]:
-  """Texts by a network with a window, all in one batch.
-
-  Args:
-    network: the model.
-    params: its weights.
-    pen: its alphabet and scaling.
-    lines: what to write.
-    bias: one for all, or one each.
-    seed: equal seeds write equal lines.
-    points_per_character: at most; a line that takes more is cut there.
-    prime: standardised points [P, 3] of a real line to go on from.
-    before: what that line says.
-    longest: characters of the longest line of all batches, so that they are
-      padded alike; 0 for the longest of these.
-  """
-  ids = texts_of(pen, lines, before=before, longest=longest)
-  biases = np.broadcast_to(np.asarray(bias, np.float32), (len(lines),))
-  found = sampling.write(
-    network,
-    params,
-    jax.random.key(seed),
-    rows=len(lines),
-    steps=max(map(len, lines)) * points_per_character,
-    text=ids,
-    bias=biases,
-    prime=prime,
-    most=np.array([points_per_character * len(line) for line in lines]),
-  )
-  return [
-    Sample(
-      line,
-      float(biases[row]),
-      pen.scaling.restore(found.line(row)),
-      bool(found.stopped[row]),
-      None
-      if found.window is None
-      else found.window[: found.lengths[row], row, : len(before + line) + 1],
-    )
-    for row, line in enumerate(lines)
-  ]
 
 
 def scribble(
   context: pen_assembly.Context,
   biases: Sequence[float],
   points: Sequence[int] | np.ndarray,
-) -> list[Sample]:
+) -> list[writing.Sample]:
   """Lines by a network without a window.
 
   Args:
@@ -162,7 +38,7 @@ def scribble(
     most=np.asarray(points),
   )
   return [
-    Sample("", bias, context.ink(found.line(row)), False, None)
+    writing.Sample("", bias, context.ink(found.line(row)), False, None)
     for row, bias in enumerate(biases)
   ]
 
@@ -175,7 +51,7 @@ def compared_lines(context: pen_assembly.Context) -> pen_lines.PenLines:
 
 def measured(
   context: pen_assembly.Context,
-) -> tuple[dict[str, Any], list[Sample]]:
+) -> tuple[dict[str, Any], list[writing.Sample]]:
   """Stroke statistics of real validation lines and of lines written as long.
 
   A network with a window writes the same texts, unbiased; one without writes as
@@ -192,12 +68,12 @@ def measured(
     return {}, []
   real = [context.ink(chosen.line(index)) for index in range(count)]
   texts = list(chosen.texts)
-  drawn: list[Sample] = []
+  drawn: list[writing.Sample] = []
 
-  def draw() -> list[Sample]:
+  def draw() -> list[writing.Sample]:
     if context.network.window is None:
       return scribble(context, (0.0,) * count, chosen.lengths)
-    return write(
+    return writing.write(
       context.network,
       context.params,
       context.pen,

@@ -6,6 +6,7 @@ from typing import Any
 from ml_collections import config_dict
 
 from experiments import course, pen_assembly, pen_runs, training_setup
+from seqmodels import loading
 from seqmodels.data import handwriting as handwritings
 from seqmodels.data import pen_batches, pen_chunks, pen_lines
 from seqmodels.evaluation import handwriting as evaluation
@@ -64,7 +65,9 @@ def task(
     named=("nats_per_point", lambda nats, count: nats / max(count, 1)),
     speed="points",
     identity={"pen": pen.hash},
-    check=lambda meta, folder: pen_runs.check(meta, pen, folder),
+    check=lambda meta, folder: loading.require_same_symbols(
+      meta, "handwriting", pen, folder
+    ),
     restored=lambda target: pen_runs.restore_weights(config, target, pen),
     validate=validate,
     facts=(

@@ -15,7 +15,7 @@ from experiments import (
   published,
   run_files,
 )
-from seqmodels import errors
+from seqmodels import errors, loading
 from seqmodels.io import (
   json_file,
   metric_writers,
@@ -270,10 +270,14 @@ def _language_model(config: dict[str, Any]) -> tuple[dict[str, Any], str]:
   experiment, evaluates = config.get("experiment"), ""
   if experiment == "dynamic_evaluation":
     evaluates = str(config.get("restore"))
-    trained = pathlib.Path(os.path.expanduser(evaluates)) / run_record.CONFIG
-    if not trained.is_file():
+    place = pathlib.Path(os.path.expanduser(evaluates))
+    if place.is_file():
+      trained = loading.read(place, "language_model").settings
+    elif (place / run_record.CONFIG).is_file():
+      trained = json_file.read(place / run_record.CONFIG)
+    else:
       raise errors.UserError(f"evaluates {evaluates}, which is not there")
-    config = json_file.read(trained) | {"dynamic": config.get("dynamic")}
+    config = trained | {"dynamic": config.get("dynamic")}
   elif experiment != "language_modelling":
     raise errors.UserError(
       f"a run of {experiment!r}, which trains nothing that is reported"

@@ -121,17 +121,11 @@ def sampled_text(
   Raises:
     UserError: the prime holds symbols that the vocabulary does not.
   """
-  pieces = tokenizer.split(np.frombuffer(prime.encode("utf-8"), np.uint8))
-  # The word tokenizer ends every text with a line end, a prime has none.
-  if len(pieces) and tokenizer.name == "words":
-    pieces = pieces[:-1]
-  ids = symbols.encode(pieces)
+  ids = symbols.encode(tokenizer.prime(prime))
   end = symbols.index[tokenizer.sentence_end] if sentences else None
   choose = _searched if decoding.beam else _drawn
   found = choose(predictor, params, ids, length, decoding, seed, end)
-  joined = tokenizer.join(symbols.decode(np.concatenate([ids, found])))
-  if isinstance(joined, bytes):
-    joined = joined.decode("utf-8", errors="replace")
+  joined = tokenizer.text(symbols.decode(np.concatenate([ids, found])))
   return joined, len(found)
 
 
@@ -144,13 +138,9 @@ def _drawn(
   seed: int,
   sentence_end: int | None,
 ) -> np.ndarray:
-  temperature, sharpen = decoding.temperature, None
-  # The likeliest symbol is the same whatever is ruled out beside it.
-  if temperature and (decoding.top_k or decoding.nucleus != 1):
-    sharpen = sharpening.Sharpening(
-      temperature, decoding.top_k, decoding.nucleus
-    )
-    temperature = 1.0
+  temperature, sharpen = sharpening.of(
+    decoding.temperature, decoding.top_k, decoding.nucleus
+  )
   drawn = text.sample(
     predictor,
     params,

@@ -10,6 +10,9 @@ from experiments import earlier_runs, pages, sampled_text
 from seqmodels.data import tokenizers
 from seqmodels.io import interruption, report
 
+# Weights that come with the package, used where none are named.
+SHIPPED = "penn_char"
+
 
 def run(
   config: config_dict.ConfigDict, workdir: pathlib.Path, data_dir: pathlib.Path
@@ -30,9 +33,12 @@ def run(
   """
   del data_dir
   given = config.sample
+  name = config.restore or f"the shipped {SHIPPED}"
   decoding = sampled_text.Decoding.of(given)
   with interruption.Interruption() as signals:
-    trained = earlier_runs.reload(config.restore, dtype=config.dtype)
+    trained = earlier_runs.reload(
+      config.restore, dtype=config.dtype, shipped=SHIPPED
+    )
     start = time.perf_counter()
     drawn, count = sampled_text.sampled_text(
       trained.predictor,
@@ -51,7 +57,7 @@ def run(
   pages.keep_sample(workdir, drawn)
   rows = [
     report.row(
-      f"sample of {config.restore}, {decoding.words}",
+      f"sample of {name}, {decoding.words}",
       split="none",
       evaluation="sampled",
       metric="tokens_per_second",
@@ -63,7 +69,7 @@ def run(
   report.write(
     workdir,
     report.page(
-      f"Sample of {config.restore}",
+      f"Sample of {name}",
       rows,
       introduction=(
         f"{decoding.words.capitalize()}, seed {config.seed}, weights of step "

@@ -6,6 +6,7 @@ from typing import Any
 from ml_collections import config_dict
 
 from experiments import assembly, course, earlier_runs, phases, training_setup
+from seqmodels import loading
 from seqmodels.data import corpus
 from seqmodels.evaluation import constant_cells, static
 from seqmodels.models import predictor as predictors
@@ -74,8 +75,8 @@ def task(
     named=(unit.metric, score),
     speed="tokens",
     identity={"vocabulary": symbols.hash},
-    check=lambda meta, folder: earlier_runs.check_vocabulary(
-      meta, symbols, folder
+    check=lambda meta, folder: loading.require_same_symbols(
+      meta, "language_model", symbols, folder
     ),
     restored=lambda target: earlier_runs.restore_weights(
       config, target, symbols

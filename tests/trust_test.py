@@ -124,6 +124,11 @@ def test_everything_loads_where_nothing_can_be_unpickled(tmp_path):
   assert done.returncode == 0, done.stderr
   loaded = done.stdout.splitlines()
   wanted = {"checkpoint", "vocabulary.json", "pen.json", "compressed file"}
-  wanted |= {"cache of lines", "config.json of a text run", "overrides"}
+  wanted |= {
+    "model file",
+    "cache of lines",
+    "config.json of a text run",
+    "overrides",
+  }
   wanted |= {"state of a training", "download", "zip archive", "tar archives"}
   assert wanted <= set(loaded)

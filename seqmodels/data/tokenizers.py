@@ -120,6 +120,22 @@ class Tokenizer:
   join: Callable[[Iterable[Any]], str | bytes]
   sentence_end: vocabulary.Symbol
 
+  def prime(self, text: str) -> Sequence[Any]:
+    """The symbols of a text that is to be continued: no line end is added.
+
+    >>> TOKENIZERS["words"].prime("the cat")
+    ['the', 'cat']
+    """
+    found = self.split(np.frombuffer(text.encode("utf-8"), np.uint8))
+    return found[:-1] if len(found) and self.name == "words" else found
+
+  def text(self, symbols: Iterable[Any]) -> str:
+    """Symbols as text; bytes that are no UTF-8 become replacement marks."""
+    joined = self.join(symbols)
+    if isinstance(joined, bytes):
+      return joined.decode("utf-8", errors="replace")
+    return joined
+
 
 def _text(data: np.ndarray) -> str:
   return bytes(data).decode("utf-8")

@@ -225,13 +225,18 @@ class Vocabulary:
     return [self.symbols[i] for i in numbers.tolist()]
 
   @property
+  def record(self) -> dict[str, Any]:
+    """As JSON holds it."""
+    return {"symbols": list(self.symbols)}
+
+  @property
   def hash(self) -> str:
     """SHA-256 of the JSON form in hexadecimal: equal symbols, equal hash."""
     return hashlib.sha256(self.to_json().encode("ascii")).hexdigest()
 
   def to_json(self) -> str:
     """The canonical JSON form, pure ASCII: equal symbols, equal text."""
-    return json.dumps({"symbols": self.symbols}, separators=(",", ":"))
+    return json.dumps(self.record, separators=(",", ":"))
 
   @classmethod
   def from_json(cls, text: str) -> "Vocabulary":

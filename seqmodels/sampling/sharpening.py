@@ -42,6 +42,24 @@ class Sharpening:
     return nucleus(top_k(logits, self.top_k), self.nucleus)
 
 
+def of(
+  temperature: float, top_k: int = 0, nucleus: float = 1.0
+) -> tuple[float, Sharpening | None]:
+  """Temperature and sharpening as `text.sample` takes them.
+
+  A temperature alone is traced there, so that each compiles nothing anew.
+
+  >>> of(0.5), of(0.0, top_k=3)
+  ((0.5, None), (0.0, None))
+  >>> of(0.5, top_k=3)
+  (1.0, Sharpening(temperature=0.5, top_k=3, nucleus=1.0))
+  """
+  # The likeliest symbol is the same whatever is ruled out beside it.
+  if not temperature or (not top_k and nucleus == 1):
+    return temperature, None
+  return 1.0, Sharpening(temperature, top_k, nucleus)
+
+
 def power(logits: jax.Array, alpha: float) -> jax.Array:
   """Logits of P^alpha.
 

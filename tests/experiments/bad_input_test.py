@@ -5,6 +5,7 @@ import os
 import pytest
 
 from experiments import command_line, exit_codes
+from seqmodels import pretrained
 
 
 @pytest.fixture
@@ -113,7 +114,8 @@ def test_a_folder_that_is_no_run(refused, small, run, tmp_path):
 
 @pytest.mark.parametrize("name", ["dynamic_evaluation", "text_sampling"])
 @pytest.mark.parametrize("restore", ["", "nowhere"])
-def test_nothing_to_reload(refused, run, name, restore):
+def test_nothing_to_reload(refused, run, name, restore, monkeypatch, tmp_path):
+  monkeypatch.setattr(pretrained, "FOLDER", tmp_path)
   config = command_line.load(f"configs/{name}.py:smoke").config
   config.restore = restore
   sentence = refused(lambda: run(config))

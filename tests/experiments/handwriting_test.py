@@ -18,7 +18,7 @@ from experiments import (
   pen_scoring,
   pen_task,
 )
-from seqmodels import errors
+from seqmodels import errors, pretrained
 from seqmodels.data import pen_chunks
 from seqmodels.io import report as reports
 
@@ -336,6 +336,31 @@ def test_a_text_is_written_as_a_page(synthesis, run, tmp_path):
   assert svg[0].read_bytes() == svg[1].read_bytes()
 
 
+def test_a_file_writes_as_its_run_does(synthesis, run, tmp_path, monkeypatch):
+  """Named, or shipped with the package; and training goes on from it."""
+  file = tmp_path / "handwriting_synthesis.safetensors"
+  export = command_line.load("configs/export.py:smoke").config
+  export.update(restore=str(synthesis[0]), output=str(file))
+  (row,) = run(export, "export")["rows"]
+  assert row["metric"] == "nats_per_point"
+  assert "made by this package" in file.with_suffix(".md").read_text()
+  monkeypatch.setattr(pretrained, "FOLDER", tmp_path)
+  pages = []
+  for name, restore in (("run", synthesis[0]), ("file", file), ("shipped", "")):
+    config = settings(
+      "synthesis", "write,smoke", restore=str(restore), text="hi, you"
+    )
+    run(config, name)
+    pages.append((tmp_path / name / "samples" / "page.svg").read_bytes())
+  assert pages[0] == pages[1] == pages[2]
+  first, second = (pen_runs.reload(str(p)) for p in (synthesis[0], file))
+  config = first.config.copy_and_resolve_references()
+  config.restore = str(file)
+  found = pen_runs.restore_weights(config, first.params, first.pen)
+  for params in (second.params, found):
+    jax.tree.map(np.testing.assert_array_equal, first.params, params)
+
+
 def test_a_text_is_written_on_in_the_hand_of_a_line(synthesis, run, tmp_path):
   config = settings(
     "synthesis",
@@ -381,7 +406,10 @@ def refused(run, tmp_path, capsys):
     ({"restore": "nowhere"}, "nowhere is no run folder: it does not exist"),
   ],
 )
-def test_what_cannot_be_written_is_told(synthesis, refused, changes, words):
+def test_what_cannot_be_written_is_told(
+  synthesis, refused, changes, words, monkeypatch, tmp_path
+):
+  monkeypatch.setattr(pretrained, "FOLDER", tmp_path)
   settled = {"restore": str(synthesis[0]), "text": "hello", **changes}
   sentence = refused(settings("synthesis", "write,smoke", **settled))
   assert words in sentence

@@ -12,7 +12,7 @@ from experiments import (
   pen_samples,
   pen_scoring,
 )
-from seqmodels import errors
+from seqmodels import errors, writing
 from seqmodels.evaluation import pen_trace
 from seqmodels.io import interruption
 
@@ -71,15 +71,15 @@ def asked(monkeypatch):
 
 
 def test_the_text_of_a_prime_comes_before_each_line(synthesis):
-  ids = pen_samples.texts_of(synthesis.pen, ["ab", "c"], before="on ")
+  ids = writing.texts_of(synthesis.pen, ["ab", "c"], before="on ")
   texts = [synthesis.pen.alphabet.decode(row[row >= 0]) for row in ids.T]
   assert texts == ["on ab", "on c"]
-  assert len(pen_samples.texts_of(synthesis.pen, ["a"], longest=20)) == 32
+  assert len(writing.texts_of(synthesis.pen, ["a"], longest=20)) == 32
 
 
 def test_a_line_is_primed_with_the_points_and_the_text(synthesis, asked):
   prime = synthesis.data.splits["valid"].line(1)[:7]
-  pen_samples.write(
+  writing.write(
     synthesis.network, synthesis.params, synthesis.pen, ["ab", "c"],
     bias=[0.5, 2.0], seed=1, points_per_character=3, prime=prime, before="on ",
   )  # fmt: skip
@@ -146,10 +146,10 @@ def test_a_line_is_read_through_only_by_way_of_its_letters(
 ):
   window = np.eye(5)[places]
   ink = np.ones((len(places), 3))
-  sample = pen_samples.Sample("abcd", 0.0, ink, stopped, window)
+  sample = writing.Sample("abcd", 0.0, ink, stopped, window)
   assert sample.read_through is expected
   # The prime's letters, read before, are not asked for.
-  primed = pen_samples.Sample("cd", 0.0, ink, stopped, window)
+  primed = writing.Sample("cd", 0.0, ink, stopped, window)
   assert primed.read_through is (expected or (stopped and places == [2, 3, 4]))
 
 

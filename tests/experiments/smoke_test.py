@@ -36,6 +36,7 @@ LANGUAGE = {
 }
 ELSEWHERE = {
   *("text", "dynamic_evaluation", "text_sampling", "benchmark", "report"),
+  "export",
   *("compression", "handwriting_prediction", "handwriting_synthesis"),
   "fundamentals",
 }

@@ -177,6 +177,28 @@ def seal_block(block: bytes, whole: bytes) -> bytes:
 BLOCK = 64
 
 
+def model_metadata(data: bytes, member: str = "") -> bytes:
+  """The metadata of a model file as JSON, or one of them."""
+  size = int.from_bytes(data[:8], "little")
+  found = json.loads(data[8 : 8 + size])["__metadata__"]
+  return (found[member] if member else json.dumps(found)).encode()
+
+
+def seal_model(text: bytes, whole: bytes, member: str = "") -> bytes:
+  """A model file of such metadata, with the weights that it had."""
+  size = int.from_bytes(whole[:8], "little")
+  header = json.loads(whole[8 : 8 + size])
+  try:
+    if member:
+      header["__metadata__"][member] = text.decode()
+    else:
+      header["__metadata__"] = json.loads(text)
+  except (ValueError, RecursionError):
+    return whole[:8] + text + whole[8 + size :]
+  packed = json.dumps(header).encode()
+  return len(packed).to_bytes(8, "little") + packed + whole[8 + size :]
+
+
 def seal_record(data: bytes, whole: bytes = b"") -> bytes:
   """A checkpoint's record with its own checksum, if it is one at all."""
   try:

@@ -20,14 +20,14 @@ from experiments import (
   benchmark,
   command_line,
   earlier_runs,
-  pen_assembly,
+  export,
   pen_runs,
   phases,
   run_folders,
 )
 from experiments import report as report_experiment
 from experiments.studies.perplexity import continuations
-from seqmodels import errors
+from seqmodels import errors, loading, portable
 from seqmodels.compression import container, range_coder, words
 from seqmodels.data import (
   corpus,
@@ -202,13 +202,22 @@ def vouched(world: World, given: tuple[pathlib.Path, bytes]) -> Any:
   return lambda: weights(world)
 
 
+def model_files(world: World) -> None:
+  """Both, as an export reads them again and as its card tells of them."""
+  for name in ("run", "pen"):
+    path = world / f"{name}.safetensors"
+    loading.load(path)
+    earlier_runs.settings(loading.read(path))
+    export.card_page(portable.read(path), path, {"nats": 1.0, "count": 1})
+
+
 def symbols(world: World) -> None:
   found = vocabulary.Vocabulary.load(world / "run" / assembly.VOCABULARY)
   found.decode(found.encode(found.symbols))
 
 
 def pen(world: World) -> None:
-  found = pen_assembly.read_pen(world / "pen")
+  found = loading.read_pen(world / "pen")
   found.alphabet.decode(found.alphabet.encode(found.alphabet.accepted[:99]))
   found.scaling.restore(np.ones((2, 3), np.float32))
   assert found.hash
@@ -373,6 +382,28 @@ ROWS: dict[str, Row] = {
   ),
   "config.json of a pen run": of_json(
     "pen/config.json", lambda world: pen_runs.reload(str(world / "pen"))
+  ),
+  "model file": of_files("*.safetensors", model_files),
+  "its metadata": of_files(
+    "*.safetensors",
+    model_files,
+    change=lambda seeds: damage.damaged(seeds) | damage.rewritten(seeds),
+    part=damage.model_metadata,
+    seal=damage.seal_model,
+  ),
+  "its card": of_files(
+    "*.safetensors",
+    model_files,
+    change=damage.rewritten,
+    part=lambda data: damage.model_metadata(data, "card"),
+    seal=lambda text, whole: damage.seal_model(text, whole, "card"),
+  ),
+  "its settings": of_files(
+    "*.safetensors",
+    model_files,
+    change=damage.rewritten,
+    part=lambda data: damage.model_metadata(data, "settings"),
+    seal=lambda text, whole: damage.seal_model(text, whole, "settings"),
   ),
   "results.json": of_json("run/results.json", finished),
   "run.json": of_json("stopped/run.json", resumed),

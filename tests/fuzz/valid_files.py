@@ -15,9 +15,11 @@ import jax
 import numpy as np
 
 from experiments import assembly, command_line, pen_assembly, phases
+from seqmodels import loading
 from seqmodels.compression import container, fingerprint, range_coder, words
 from seqmodels.compression import settings as settings_lib
 from seqmodels.data import alphabet, pen_cache, pen_lines, vocabulary
+from seqmodels.data import pen as pens
 from seqmodels.io import (
   atomic,
   checkpoints,
@@ -69,6 +71,8 @@ def fill(world: pathlib.Path) -> None:
   )
   _text_run(world / "run")
   _pen_run(world / "pen")
+  for name in ("run", "pen"):
+    loading.load(world / name).save(world / f"{name}.safetensors")
   shutil.copytree(world / "run", world / "stopped")
   (world / "stopped" / run_record.RESULTS).unlink()
 
@@ -127,7 +131,7 @@ def _text_run(folder: pathlib.Path) -> None:
 
 def _pen_run(folder: pathlib.Path) -> None:
   config = settings(PEN_PAGE)
-  pen = pen_assembly.Pen(
+  pen = pens.Pen(
     alphabet.GRAVES, pen_lines.Scaling(np.array([8.0, 0.5]), np.full(2, 40.0))
   )
   network = pen_assembly.build_network(config, pen.alphabet.size)

@@ -1,0 +1,204 @@
+"""One file for one trained model: weights, settings, symbols and a card.
+
+A safetensors file, which the library of that name reads without JAX or this
+package. Weights are float32 or bfloat16; the metadata, each a text, are
+
+    format      "seqmodels"
+    version     "1"
+    kind        "language_model" or "handwriting"
+    settings    JSON: the settings that the network was trained with
+    vocabulary  JSON: the symbols by id and their SHA-256; a handwriting network
+    or pen      has its alphabet, its scaling and their SHA-256 instead
+    card        JSON: data and their terms, command, commit, scores, step
+    sha256      of the weights as they are stored
+"""
+
+import hashlib
+import json
+import os
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from seqmodels import errors
+from seqmodels.data import files
+from seqmodels.io import atomic
+
+SUFFIX = ".safetensors"
+FORMAT, VERSION = "seqmodels", "1"
+# By kind, the metadata that say what the network's inputs mean.
+SYMBOLS = {"language_model": "vocabulary", "handwriting": "pen"}
+DTYPES = {"F32": np.dtype(np.float32), "BF16": np.dtype(jnp.bfloat16)}
+
+# Five times the largest network here in float32, and a vocabulary of a million
+# words.
+LARGEST, LARGEST_HEADER = 1 << 30, 1 << 26
+
+
+class Portable(NamedTuple):
+  """What a file holds.
+
+  Attributes:
+    kind: a key of `SYMBOLS`.
+    settings: of the training.
+    symbols: the JSON object of a vocabulary or a pen.
+    card: about the weights.
+    weights: arrays by name; float32, whatever they are stored as.
+  """
+
+  kind: str
+  settings: dict[str, Any]
+  symbols: dict[str, Any]
+  card: dict[str, Any]
+  weights: dict[str, np.ndarray]
+
+
+def dtype_named(name: str) -> np.dtype:
+  """The dtype that weights are stored as.
+
+  >>> dtype_named("bfloat16")
+  dtype(bfloat16)
+
+  Raises:
+    UserError: weights are not stored so.
+  """
+  for dtype in DTYPES.values():
+    if dtype.name == name:
+      return dtype
+  known = [dtype.name for dtype in DTYPES.values()]
+  raise errors.UserError(
+    f"weights cannot be stored as {name!r}{errors.closest(name, known)}"
+  )
+
+
+def write(
+  path: str | os.PathLike[str], model: Portable, dtype: str = "float32"
+) -> None:
+  """Writes a model so that `path` holds all of it or is left as it was.
+
+  Equal models make equal files.
+
+  Args:
+    path: of the file.
+    model: what to write.
+    dtype: of the weights, "float32" or "bfloat16" (rounded to nearest).
+
+  Raises:
+    UserError: an unknown dtype, a model beyond `LARGEST` bytes, or a file that
+      cannot be written.
+    RunError: the disk is full.
+  """
+  stored = dtype_named(dtype)
+  weights = {
+    name: np.array(array, stored, order="C")
+    for name, array in model.weights.items()
+  }
+  metadata = {
+    "format": FORMAT,
+    "version": VERSION,
+    "kind": model.kind,
+    "settings": json.dumps(model.settings),
+    SYMBOLS[model.kind]: json.dumps(model.symbols),
+    "card": json.dumps(model.card),
+    "sha256": _digest({k: array.tobytes() for k, array in weights.items()}),
+  }
+  data = safetensors.numpy.save(weights, metadata)
+  # The library writes metadata in an order of chance.
+  end = 8 + int.from_bytes(data[:8], "little")
+  header = json.dumps(json.loads(data[8:end]), sort_keys=True).encode()
+  header += b" " * (-len(header) % 8)
+  size = 8 + len(header) + len(data) - end
+  if size > LARGEST or len(header) > LARGEST_HEADER:
+    raise errors.UserError(
+      f"{os.fspath(path)} would have {size:,} bytes, {len(header):,} of them "
+      f"settings and symbols; a portable file may have {LARGEST:,} and "
+      f"{LARGEST_HEADER:,}"
+    )
+  with atomic.writer(path) as file:
+    file.write(len(header).to_bytes(8, "little") + header)
+    file.write(memoryview(data)[end:])
+
+
+def read(path: str | os.PathLike[str]) -> Portable:
+  """The model in a file, which may come from anywhere.
+
+  Raises:
+    UserError: it is no such file, damaged, of another version, or too large.
+  """
+  with files.opened(path) as file:
+    data = file.read(LARGEST + 1)
+  try:
+    return _parsed(data)
+  except errors.UserError as error:
+    raise errors.UserError(f"{os.fspath(path)} {error}") from error
+  except (
+    safetensors.SafetensorError, KeyError, TypeError, ValueError,
+    RecursionError,
+  ) as error:  # fmt: skip
+    raise damaged(path, error) from error
+
+
+def damaged(path: str | os.PathLike[str], reason: object) -> errors.UserError:
+  """The error of a file that is not what was written."""
+  return errors.UserError(
+    f"{os.fspath(path)} is no intact model file ({reason}); get it again, or "
+    "export it again from the run"
+  )
+
+
+def _parsed(data: bytes) -> Portable:
+  header = int.from_bytes(data[:8], "little")
+  if len(data) > LARGEST or header > min(LARGEST_HEADER, len(data)):
+    raise errors.UserError(
+      f"claims {header:,} bytes of settings and has {len(data):,} in all; a "
+      f"model file may have {LARGEST_HEADER:,} and {LARGEST:,}: it is no model "
+      "file, or not the whole of one"
+    )
+  tensors = dict(safetensors.deserialize(data))
+  metadata = json.loads(data[8 : 8 + header]).get("__metadata__", {})
+  if metadata.get("format") != FORMAT:
+    raise errors.UserError(
+      "is a safetensors file, but none that this package wrote; give one made "
+      "with configs/export.py"
+    )
+  for name, value, known in (
+    ("version", metadata["version"], [VERSION]),
+    ("kind", metadata["kind"], list(SYMBOLS)),
+  ):
+    if value not in known:
+      raise errors.UserError(
+        f"holds a model of {name} {value!r}, and this release reads "
+        f"{' and '.join(known)}; use the release that wrote it"
+      )
+  stored = {name: bytes(each["data"]) for name, each in tensors.items()}
+  if metadata["sha256"] != _digest(stored):
+    raise ValueError("the weights do not match their checksum")
+  return Portable(
+    metadata["kind"],
+    _object(metadata["settings"]),
+    _object(metadata[SYMBOLS[metadata["kind"]]]),
+    _object(metadata["card"]),
+    {
+      name: np.frombuffer(stored[name], DTYPES[each["dtype"]])
+      .reshape(each["shape"])
+      .astype(np.float32)
+      for name, each in tensors.items()
+    },
+  )
+
+
+def _object(text: str) -> dict[str, Any]:
+  found = json.loads(text)
+  if not isinstance(found, dict):
+    raise ValueError("its metadata are no JSON objects")
+  return found
+
+
+def _digest(stored: dict[str, bytes]) -> str:
+  digest = hashlib.sha256()
+  for name in sorted(stored):
+    digest.update(name.encode() + b"\0" + stored[name])
+  return digest.hexdigest()

@@ -1,0 +1,38 @@
+"""Trained weights that come with the package: each keeps its score."""
+
+import pytest
+
+from seqmodels import loading, portable, pretrained
+
+NONE = pytest.param(
+  "", marks=pytest.mark.skip(reason="no trained weights in this checkout")
+)
+SHIPPED = [*pretrained.shipped(), *([] if pretrained.shipped() else [NONE])]
+# Rounding alone tells two machines apart.
+CLOSE = 1e-3
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_weights_keep_their_score(name):
+  model = loading.load(name)
+  sample = model.card["sample"]
+  found = model.check()
+  assert found["count"] == sample["count"]
+  assert found["nats"] == pytest.approx(sample["nats"], rel=CLOSE)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_weights_say_where_they_come_from(name):
+  assert name in pretrained.COMMANDS
+  card = portable.read(pretrained.path(name)).card
+  for key in ("terms", "command", "commit", "rows", "data"):
+    assert card[key], key
+  page = pretrained.path(name).with_suffix(".md").read_text(encoding="utf-8")
+  for words in (card["terms"], card["command"], card["commit"]):
+    assert words in page
+
+
+def test_the_fixed_text_is_of_the_penn_treebanks_characters():
+  """Lower case, N for numbers, <unk>: every character counts there."""
+  assert set(pretrained.SAMPLE) <= set("abcdefghijklmnopqrstuvwxyz N<>'.\n")
+  assert 250 < len(pretrained.SAMPLE) < 400

@@ -103,7 +103,10 @@ def base() -> config_dict.ConfigDict:
     checkpoint_every=640,
   )
   regularization = common.base().regularization
-  for name in ("dropout_embedding", "dropout_input"):
+  for name in (
+    *("dropout_embedding", "dropout_input"),
+    *("zoneout_cell", "zoneout_state"),
+  ):
     del regularization[name]
   return config_dict.ConfigDict(
     {

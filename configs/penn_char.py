@@ -67,6 +67,8 @@ and with either of them, too:
  - dynamic evaluation takes its rate from a search on the validation split.
 """
 
+from typing import Any
+
 from ml_collections import config_dict
 
 from configs import common
@@ -90,7 +92,11 @@ TABLE = {
 # The paper's rate and momentum, 8 sentences a step: as far a sentence as in the
 # paper. At 1000 cells a rate eight times as high diverges at once, whatever the
 # momentum, since a step's curvature grows with the sentences summed in it.
-SENTENCES = {"batch": 8, "learning_rate": 1e-4, "momentum": 0.99}
+SENTENCES: dict[str, Any] = {
+  "batch": 8,
+  "learning_rate": 1e-4,
+  "momentum": 0.99,
+}
 
 
 # Of Table 1, which does not say whether they take in the stages before.

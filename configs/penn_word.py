@@ -52,6 +52,8 @@ Without regularisation this net overfits within a few passes; the weights of the
 best validation are the ones reported.
 """
 
+from typing import Any
+
 from ml_collections import config_dict
 
 from configs import common
@@ -70,7 +72,11 @@ TABLE = {
 # The paper's rate and momentum, 8 sentences a step: as far a sentence as in the
 # paper. At 1000 cells a rate eight times as high diverges at once, whatever the
 # momentum, since a step's curvature grows with the sentences summed in it.
-SENTENCES = {"batch": 8, "learning_rate": 1e-4, "momentum": 0.99}
+SENTENCES: dict[str, Any] = {
+  "batch": 8,
+  "learning_rate": 1e-4,
+  "momentum": 0.99,
+}
 
 
 # Of Table 1, which does not say whether they take in the stage before.

@@ -63,11 +63,8 @@ def handwriting_network(
     KeyError: a setting is missing.
   """
   model = settings["model"]
-  # Pen movements have no embedding and no symbols to drop, and the layer with
-  # the window has no zoneout.
-  dropped = noise_of(settings)._replace(
-    embedding=0.0, input=0.0, zoneout_cell=0.0, zoneout_state=0.0
-  )
+  # Pen movements have no embedding and no symbols to drop.
+  dropped = noise_of(settings)._replace(embedding=0.0, input=0.0)
   dropped.check(len(model["features"]))
   return handwriting.network(
     handwriting.Handwriting(

@@ -83,10 +83,11 @@ def halving(rate: float, *, steps: int, warmup: int) -> optax.ScalarOrSchedule:
   for four of them, then half of what it was at the start of each that follows,
   down to a 128th.
   """
-  part = max(steps, 1) / 11
-  decay = optax.exponential_decay(
-    rate, part, 0.5, transition_begin=3 * part, staircase=True
-  )
+
+  def decay(count: jax.typing.ArrayLike) -> jax.Array:
+    part = jnp.floor(jnp.asarray(count) * 11 / steps)
+    return rate * 0.5 ** jnp.maximum(part - 3, 0)
+
   if not warmup:
     return decay
   rise = optax.linear_schedule(rate / (warmup + 1), rate, warmup)

@@ -98,7 +98,7 @@ def searched(context: phases.Context) -> dict[str, Any]:
   # and takes the others at their best.
   several = [
     name
-    for name in ("segment", *reversed(VARIED[given.rule]))
+    for name in ("segment", *list(VARIED[given.rule])[::-1])
     if len({row[name] for row in numbers[1:]}) > 1
   ]
   plots.dynamic_search(

@@ -23,12 +23,12 @@ class State(NamedTuple):
   Attributes:
     carry: the model's recurrent state.
     squares: sums of squared gradients, a float32 tree like the weights.
-    count: int32, segments that scored something.
+    segments: int32, those that scored something.
   """
 
   carry: Tree
   squares: Tree
-  count: jax.Array
+  segments: jax.Array
 
 
 def measure(
@@ -109,7 +109,7 @@ def steps(
   for chunk in chunks.each(segments, streams=streams):
     state = _add_squares(predictor, params, state, chunk)
     # A caller that shows progress or saves wants the work done, not queued.
-    jax.block_until_ready(state.count)
+    jax.block_until_ready(state.segments)
     yield state
 
 
@@ -119,12 +119,12 @@ def root_mean_square(state: State) -> Tree:
   Raises:
     errors.UserError: nothing was scored.
   """
-  if not int(jax.device_get(state.count)):
+  if not int(jax.device_get(state.segments)):
     raise errors.UserError(
       "gradient statistics were asked for over segments that score nothing; "
       "give at least one training segment"
     )
-  return _root_mean(state.squares, state.count)
+  return _root_mean(state.squares, state.segments)
 
 
 @jax.jit

@@ -55,7 +55,7 @@ def collected(monkeypatch):
 
   def steps(*arguments, **options):
     for state in real(*arguments, **options):
-      counts.append(int(state.count))
+      counts.append(int(state.segments))
       yield state
 
   monkeypatch.setattr(resumable_dynamic.gradient_statistics, "steps", steps)

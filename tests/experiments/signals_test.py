@@ -34,6 +34,7 @@ PHASES = {
   "saving": (checkpoints.Checkpoints, "save", 2),
   "saving in the background": (checkpoint_folder, "write", 2),
   "scoring": (static, "score", 2),
+  "collecting": (resumable_dynamic.gradient_statistics, "steps", 1),
   "searching": (search, "search", 1),
   "learning on": (resumable_dynamic.dynamic, "steps", 1),
   "counting": (baselines.ngram.NGram, "fit", 1),
@@ -70,9 +71,10 @@ def test_a_run_is_stopped_in_every_phase_and_ends_like_any_other(
   small, run, tmp_path, signalled
 ):
   config = small(
-    dynamic__rule="sgd",
+    dynamic__rule="rms",
     dynamic__search=True,
-    dynamic__search_rates=(1e-2,),
+    dynamic__search_rates=(1e-4,),
+    dynamic__search_decays=(1e-2,),
     baselines__ngram_order=2,
     sample__length=5,
     training__steps_per_dispatch=2,

@@ -35,6 +35,8 @@ What differs from the paper without `paper`:
    the gradient's norm clipped, products in bfloat16 (sums and weights in
    float32);
  - the text is one stream whose state crosses sentences;
+ - cell states stay within +-10 (`model.cell_clip`), or some would count for
+   ever where the state is not cleared;
  - noise is drawn once a step, for all of its streams;
 and with it, too: sentences in an order drawn anew each epoch, and dynamic
 evaluation with a rate from a search on the validation split.

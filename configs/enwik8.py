@@ -35,7 +35,8 @@ For the whole file on a GPU or TPU (the first three: 4 epochs, 128 streams of
 What differs from the paper:
  - `graves` takes many streams a step (the paper: one), Adam with a cosine
    schedule (SGD), the mean's gradient clipped at norm 1 (the sum's, no norm),
-   products in bfloat16. The state is cleared every 10,000 bytes as in the
+   products in bfloat16, cell states kept within +-10 (`model.cell_clip`; the
+   paper: no bound). The state is cleared every 10,000 bytes as in the
    paper: 100 sequences of 100, or 200 of the default's 50 (another segment
    wants another `training.reset_every`). Where it is cleared depends on the
    stream; each begins within the text.

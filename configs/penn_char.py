@@ -54,6 +54,8 @@ What differs from the paper without `paper` and `sentences`:
    norm clipped at 1, products in bfloat16 (sums and weights in float32);
  - the text is one stream whose state crosses sentences
    (`--config.data.sentences=True` starts each from the null vector);
+ - cell states stay within +-10 (`model.cell_clip`), or some would count for
+   ever where the state is not cleared;
  - noise is drawn once a step, for all of its 32 streams; the squared gradients
    of adaptive noise are of single streams, estimated without bias by one more
    backward pass (`--config.regularization.squares=exact` takes 32);

@@ -42,6 +42,8 @@ What differs from the paper without `paper` and `sentences`:
    the gradient's norm clipped, products in bfloat16 (sums and weights in
    float32);
  - the text is one stream whose state crosses sentences;
+ - cell states stay within +-10 (`model.cell_clip`), or some would count for
+   ever where the state is not cleared;
  - noise is drawn once a step, for all of its streams;
 with `sentences`: the minibatch, its rate and momentum, bfloat16; and with
 either of them, too: sentences in an order drawn anew each epoch, those of like

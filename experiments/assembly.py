@@ -237,9 +237,10 @@ def chunks(
 
 def watched(tokens: corpus.Tokens, split_name: str) -> streams.Segment:
   """The part of a split in which cells are watched (`constant_cells`)."""
+  ids, length = split(tokens, split_name), constant_cells.POSITIONS
   return streams.SequentialStream(
-    split(tokens, split_name),
-    batch=constant_cells.STREAMS,
-    length=constant_cells.POSITIONS,
+    ids,
+    batch=max(1, min(constant_cells.STREAMS, len(ids) // length)),
+    length=length,
     sentence_end=tokens.sentence_end,
   ).segment(0)

@@ -157,4 +157,7 @@ def name_of(config: config_dict.ConfigDict) -> str:
   size = f"{len(widths)}x{widths[0]}" if uniform else "-".join(widths)
   peepholes = " peephole" if model.peepholes else ""
   window = f", window of {model.window}" if model.network == "synthesis" else ""
-  return f"{size}{peepholes} lstm{window}, {model.components} components"
+  name = f"{size}{peepholes} lstm{window}, {model.components} components"
+  if model.get("cell_clip"):
+    name += f", |c| <= {model.cell_clip:g}"
+  return name

@@ -188,9 +188,8 @@ def get(name: str, **options: Any) -> Cell:
       bound.setdefault(field, {}).update(chosen.arguments(value))
   if not bound:
     return cell
-  return cell._replace(
-    **{
-      field: functools.partial(getattr(cell, field), **arguments)
-      for field, arguments in bound.items()
-    }
-  )
+  functions: dict[str, Any] = {
+    field: functools.partial(getattr(cell, field), **arguments)
+    for field, arguments in bound.items()
+  }
+  return cell._replace(**functions)

@@ -16,7 +16,7 @@ import numpy as np
 
 from seqmodels.models import predictor as predictor_lib
 
-# What is watched: so many positions from the null state, of so many streams.
+# Watched are so many positions from the null state, of up to so many streams.
 POSITIONS, STREAMS = 1_000, 8
 # Fewer positions than this show too little of a text.
 FEWEST = 100

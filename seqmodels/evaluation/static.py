@@ -77,12 +77,9 @@ def score(
   done, total = 0, chunks.count(segments)
   for chunk in chunks.each(segments, streams=streams):
     carry, sums, by_stream = _scan(predictor, params, carry, chunk)
-    found.append(
-      totals_lib.Scores(
-        *jax.device_get(sums),
-        by_stream=np.array(jax.device_get(by_stream), np.float64),
-      )
-    )
+    nats, counts, errors = jax.device_get(sums)
+    streamwise = np.array(jax.device_get(by_stream), np.float64)
+    found.append(totals_lib.Scores(nats, counts, errors, by_stream=streamwise))
     done += chunk.segments
     if callback is not None:
       callback(done, total)

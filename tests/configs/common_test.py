@@ -2,7 +2,15 @@
 
 import pytest
 
-from configs import checks, common
+from configs import (
+  checks,
+  common,
+  enwik8,
+  penn_char,
+  penn_word,
+  quickstart,
+  text,
+)
 from seqmodels import errors
 
 
@@ -42,6 +50,30 @@ def test_the_shared_tree_is_valid_and_so_is_its_smoke_form():
   assert dict(checks.flatten(config)).keys() == (
     dict(checks.flatten(common.base())).keys()
   )
+
+
+@pytest.mark.parametrize(
+  ("page", "arg"),
+  [
+    (quickstart, ""), (text, ""), (penn_char, ""), (penn_char, "weight_noise"),
+    (penn_char, "adaptive_weight_noise"), (penn_char, "dropout"),
+    (penn_word, ""), (penn_word, "weight_noise"), (penn_word, "dropout"),
+    (enwik8, ""), (enwik8, "standard"), (enwik8, "five"), (enwik8, "seven"),
+  ],
+)  # fmt: skip
+def test_cell_states_are_bounded_where_the_carry_is_kept(page, arg):
+  assert page.get_config(arg).model.cell_clip == 10.0
+
+
+@pytest.mark.parametrize(
+  ("page", "arg"),
+  [
+    (penn_char, "paper"), (penn_char, "weight_noise,paper"),
+    (penn_word, "paper"), (enwik8, "paper"), (enwik8, "paper,seven"),
+  ],
+)  # fmt: skip
+def test_the_papers_have_no_bound_on_the_cell_state(page, arg):
+  assert page.get_config(arg).model.cell_clip == 0.0
 
 
 def test_no_setting_is_of_a_kind_that_flags_cannot_override():

@@ -9,6 +9,7 @@ from configs import common
 from experiments import assembly, earlier_runs, phases
 from seqmodels import errors
 from seqmodels.data import vocabulary
+from seqmodels.evaluation import static
 from seqmodels.io import checkpoints
 
 
@@ -130,6 +131,58 @@ def test_the_training_row_scores_the_start_of_the_training_split(
   assert row["value"] == pytest.approx(
     -float(chosen.sum()) / 37 / math.log(2.0), rel=1e-5
   )
+
+
+def test_constant_cells_are_counted_at_every_evaluation(
+  small, run, tmp_path, metrics, capsys
+):
+  run(small())
+  found = {}
+  for entry in metrics(tmp_path / "run"):
+    if entry["split"] == "valid":
+      found.setdefault(entry["name"], []).append(entry)
+  evaluations = len(found["bits_per_character"])
+  assert evaluations > 1
+  assert len(found["constant_cells"]) == evaluations
+  assert len(found["largest_cell"]) == evaluations
+  for share, largest in zip(
+    found["constant_cells"], found["largest_cell"], strict=True
+  ):
+    assert 0 <= share["value"] <= 100
+    assert share["unit"] == "%"
+    assert largest["value"] > 0
+  assert "constant cells: " in capsys.readouterr().err
+  page = (tmp_path / "run" / "report.md").read_text()
+  assert "- constant cells: " in page
+  assert "- largest cell state: " in page
+
+
+def test_a_lost_stream_is_told_in_training_and_in_the_rows(
+  small, run, tmp_path, monkeypatch, capsys
+):
+  real = static.score
+
+  def score(*arguments, streams=1, **options):
+    found = real(*arguments, streams=streams, **options)
+    if streams == 1:
+      return found
+    # The third loses its way: 48 bits a symbol, as of a cell run away.
+    by_stream = np.full((2, streams), 1_000.0)
+    by_stream[0, 2] = 48_000.0 * math.log(2.0)
+    return found._replace(by_stream=by_stream)
+
+  monkeypatch.setattr(static, "score", score)
+  results = run(small(evaluation__streams=3, evaluation__validation_streams=4))
+  warning = (
+    "WARNING: 1 of the streams scored more than 1 bit a symbol above the "
+    "median, stream 2 48.00 bits"
+  )
+  lines = [x for x in capsys.readouterr().err.splitlines() if warning in x]
+  assert any(x.startswith("step 24: valid") for x in lines)
+  assert any(x.startswith("static evaluation, test;") for x in lines)
+  [row] = rows_by(results, split="test", metric="bits_per_character")
+  assert row["name"].endswith(f"scored in 3 streams; {warning}")
+  assert warning in (tmp_path / "run" / "report.md").read_text()
 
 
 def test_equal_seeds_give_equal_runs_and_others_do_not(

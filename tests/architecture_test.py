@@ -59,6 +59,7 @@ ALLOWED: dict[str, set[str]] = {
   },
   "data": {"datasets", "fsspec", "aiohttp", "defusedxml"},
   "io": {"orbax", "tensorboardX", "matplotlib", "tqdm"},
+  "plotting": {"seqmodels.io"},
 }
 
 # Foreign packages that only some modules of a folder may import.

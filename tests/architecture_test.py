@@ -57,9 +57,9 @@ ALLOWED: dict[str, set[str]] = {
     "seqmodels.regularization",
     "optax",
   },
+  "plotting": {"seqmodels.io"},
   "data": {"datasets", "fsspec", "aiohttp", "defusedxml"},
   "io": {"orbax", "tensorboardX", "matplotlib", "tqdm"},
-  "plotting": {"seqmodels.io"},
 }
 
 # Foreign packages that only some modules of a folder may import.

@@ -3,12 +3,12 @@
     python main.py --config=configs/benchmark.py --workdir=runs/benchmark
 
 No data are needed. Every library does the same work on the same random numbers,
-in turn, many times, after it was checked that they compute the same; the page
-in the run folder has medians, quartiles, ratios and memory. The contests, by
-the names that their settings bear here:
+in turn, many times, after a check that they compute the same; the report in the
+run folder has medians, quartiles, ratios and memory. The kinds of cases, by the
+names that their settings have here:
 
  - `products`: large matrix products, and those of a layer's loop alone; the
-   rate of the large ones is what a layer's share is taken of;
+   rate of the large ones is the base of a layer's share;
  - `layer`: one LSTM layer, forward and forward+backward, D = H;
  - `storage`: the same layer keeping everything for the backward pass or
    recomputing it chunk by chunk;
@@ -23,19 +23,19 @@ the names that their settings bear here:
  - `scaling`: forward+backward of stacks of layers in float32, as steps,
    streams, width and depth grow one at a time: time and memory, in a figure.
 
-`--config.contests=products,layer` holds these alone; by default all are held.
+`--config.contests=products,layer` measures these alone; the default is all.
 
 The peers are `flax.linen.RNN(OptimizedLSTMCell)`, in sampling its cell in a
 compiled scan; of a layer also `flax.nnx.RNN(OptimizedLSTMCell)` and the plain
 scan that Keras' JAX backend runs; `torch.nn.LSTM`, in sampling its cell, too
-(install it with `pip install -e '.[bench]'`; where it is missing its rows are,
-too); and on an NVIDIA GPU cuDNN through `jax.experimental.rnn`. They have no
+(install it with `pip install -e '.[bench]'`; without it its rows are missing);
+and on an NVIDIA GPU cuDNN through `jax.experimental.rnn`. They have no
 peepholes, so ours is compared without; with peepholes it has a row of its own.
-Compression has no peer: other compressors stand beside it for scale.
+Compression has no peer: other compressors are listed beside it for scale.
 
 A ratio is how many times faster ours is than the peer in the row's name. Run it
-on an idle machine: twenty minutes on two CPU cores. A run that was
-stopped goes on with the contests that it had not finished.
+on an idle machine: twenty minutes on two CPU cores. A run that was stopped
+resumes with the cases that it had not finished.
 
 Variants: `smoke` (tiny shapes in seconds; its numbers mean nothing).
 """
@@ -52,11 +52,11 @@ def get_config(arg: str = "") -> config_dict.ConfigDict:
     {
       "experiment": "benchmark",
       "seed": 0,
-      # Kinds of contests, which have the names of the groups below; (): all.
+      # Kinds of cases, which have the names of the groups below; (): all.
       "contests": (),
       "peers": ("flax", "nnx", "scan", "torch", "cudnn"),
       "precisions": ("float32", "bfloat16"),
-      # Rounds of a contest: at least so many, and for so many seconds.
+      # Rounds of a case: at least so many, and for so many seconds.
       "repeats": 10,
       "seconds": 8.0,
       "warmup": 2,

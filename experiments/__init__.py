@@ -29,7 +29,7 @@ MODULES = {
   "language_modelling": "experiments.language_modelling",
   "dynamic_evaluation": "experiments.dynamic_evaluation",
   "text_sampling": "experiments.text_sampling",
-  "benchmark": "experiments.benchmark",
+  "benchmark": "experiments.benchmark.run",
   "compression": "experiments.compression",
   "handwriting": "experiments.handwriting",
   "handwriting_writing": "experiments.handwriting_writing",

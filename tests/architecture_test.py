@@ -57,6 +57,7 @@ ALLOWED: dict[str, set[str]] = {
     "seqmodels.regularization",
     "optax",
   },
+  "plotting": {"seqmodels.io"},
   "data": {"datasets", "fsspec", "aiohttp", "defusedxml"},
   "io": {"orbax", "tensorboardX", "matplotlib", "tqdm"},
   "pretrained": set(),

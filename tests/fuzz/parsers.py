@@ -17,7 +17,6 @@ import experiments
 from configs import checks
 from experiments import (
   assembly,
-  benchmark,
   command_line,
   earlier_runs,
   export,
@@ -26,6 +25,7 @@ from experiments import (
   run_folders,
 )
 from experiments import report as report_experiment
+from experiments.benchmark import run as benchmark
 from experiments.studies.perplexity import continuations
 from seqmodels import errors, loading, portable
 from seqmodels.compression import container, range_coder, words
@@ -412,7 +412,9 @@ ROWS: dict[str, Row] = {
   "evaluations.json": of_json("run/evaluations.json", evaluated),
   "benchmark.json": of_json(
     "benchmark.json",
-    lambda world: benchmark.Kept(world / "benchmark.json").get("one", dict),
+    lambda world: benchmark.Measurements(world / "benchmark.json").get(
+      "one", dict
+    ),
   ),
   "folders of a report": of_json("[rp][ue]n/*[gsn].json", told),
   "file of continuations": of_files("prefix.txt", prefix),

@@ -1,12 +1,18 @@
-"""Fair timing: contestants in turn, many rounds, each waited for."""
+"""Time and memory of functions, measured fairly: in turn, over many rounds."""
 
+import contextlib
+import ctypes
 import gc
+import pathlib
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+
+_STATUS = pathlib.Path("/proc/self/status")
+_RESET = pathlib.Path("/proc/self/clear_refs")
 
 
 class Spread(NamedTuple):
@@ -27,20 +33,20 @@ def race(
   pause: float = 0.01,
   check: Callable[[], None] = lambda: None,
 ) -> dict[str, list[float]]:
-  """Times all contestants once a round, so that drift hits all alike.
+  """Times all functions once a round, so that drift hits all alike.
 
-  A round takes them in a new random order: nobody always follows the one who
-  leaves the caches cold or the processor hot. What a run gives back is freed
-  after its clock has stopped.
+  Each round takes them in a new random order: none always follows the one that
+  leaves the caches cold or the processor hot. A run's result is freed after its
+  clock has stopped.
 
   Args:
     runs: by name; each does its work once and returns when it is done.
     repeats: the least number of rounds.
-    seconds: rounds go on for so long, past the least number.
+    seconds: rounds continue for this long, beyond the least number.
     warmup: untimed runs of each, first; they compile.
     seed: of the order.
-    pause: seconds before each run, in which the threads that the one before
-      left spinning go to sleep.
+    pause: seconds before each run, in which threads that the previous run left
+      spinning go to sleep.
     check: called between runs; may raise to stop.
 
   Returns:
@@ -50,7 +56,7 @@ def race(
   ...   {"a": lambda: None, "b": lambda: None},
   ...   repeats=3, seconds=0, warmup=1, seed=0, pause=0,
   ... )
-  >>> [len(found) for found in times.values()]
+  >>> [len(seconds) for seconds in times.values()]
   [3, 3]
   """
   for run in runs.values():
@@ -63,8 +69,8 @@ def race(
   gc.collect()
   gc.disable()
   try:
-    begun, rounds = time.perf_counter(), 0
-    while rounds < repeats or time.perf_counter() - begun < seconds:
+    begin, rounds = time.perf_counter(), 0
+    while rounds < repeats or time.perf_counter() - begin < seconds:
       shuffle(order)
       for name in order:
         check()
@@ -96,3 +102,37 @@ def ratio(peer: Sequence[float], ours: Sequence[float]) -> Spread:
   2.0
   """
   return spread(np.divide(peer, ours).tolist())
+
+
+def resident_growth(run: Callable[[], Any]) -> int | None:
+  """Bytes by which the resident size peaks above its start while `run` runs.
+
+  Linux only: the kernel keeps the highest resident size and can restart it. It
+  counts all libraries alike, whatever allocator they have. The results of `run`
+  are counted, for they are alive at the end. Memory that the process freed but
+  did not return to the kernel may be reused unseen, so the heap is trimmed
+  first; figures are good to some megabytes.
+
+  Returns:
+    Bytes, or None if the kernel does not say.
+  """
+  gc.collect()
+  with contextlib.suppress(OSError, AttributeError):
+    ctypes.CDLL(None).malloc_trim(0)
+  try:
+    _RESET.write_text("5")  # resets VmHWM, the peak
+    before = _kilobytes("VmRSS")
+  except (OSError, KeyError):
+    return None
+  result = run()
+  peak = _kilobytes("VmHWM")
+  del result
+  return max(0, peak - before) * 1024
+
+
+def _kilobytes(name: str) -> int:
+  for line in _STATUS.read_text(encoding="utf-8").splitlines():
+    key, _, value = line.partition(":")
+    if key == name:
+      return int(value.split()[0])
+  raise KeyError(name)

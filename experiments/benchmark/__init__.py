@@ -1,0 +1,1 @@
+"""Speed against other libraries: `run` measures, the rest are its parts."""

@@ -1,0 +1,495 @@
+"""A benchmark case: one piece of work, done by several libraries and timed.
+
+What is measured of a case is plain data (`Record`), from which rows, tables and
+figures are made, so that an interrupted benchmark resumes with the next case.
+The second half holds the work itself, as it is handed to each library: LSTM
+layers and text to sample. Every library gets the same weights and inputs, and
+its results can be compared before it is timed.
+"""
+
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.benchmark import timing
+from seqmodels.cells import lstm, products
+from seqmodels.io import report
+
+Record = dict[str, Any]
+
+OURS = "ours"
+# Peers: the name of each in the settings, and in rows and tables.
+PEERS = {
+  "flax": "flax.linen.RNN(OptimizedLSTMCell)",
+  "nnx": "flax.nnx.RNN(OptimizedLSTMCell)",
+  "scan": "plain lax.scan",
+  "torch": "torch.nn.LSTM",
+  "cudnn": "jax.experimental.rnn (cuDNN)",
+}
+
+SPLIT = "random"  # of the data: no corpus is read
+PEEPHOLES = "peepholes"
+PRODUCTS = "this machine's large products"
+BEST = "at its best"
+TOKENS = "tokens/s"
+SPEEDS = {
+  TOKENS: "tokens_per_second",
+  "bytes/s": "bytes_per_second",
+  "FLOP/s": "operations_per_second",
+}
+
+
+class Settings(NamedTuple):
+  """Settings that all cases share."""
+
+  seed: int
+  precisions: Sequence[str]
+  peers: Sequence[str]  # keys of `PEERS` that can be measured here
+
+
+class Rounds(NamedTuple):
+  """The duration of a measurement: see `timing.race`."""
+
+  repeats: int
+  seconds: float
+
+
+class Entry(NamedTuple):
+  """One library at the work of a case.
+
+  Attributes:
+    library: `OURS`, or the peer's name.
+    precision: of its products: "float32" or "bfloat16"; "" without any.
+    run: does the work once and returns when it is done.
+    temporary: bytes that XLA sets aside for it; None for other libraries.
+    kind: what sets the work apart, such as a storage policy. A peer is
+      compared with ours of the same precision and kind.
+    note: its mode, if it has several.
+  """
+
+  library: str
+  precision: str
+  run: Callable[[], Any]
+  temporary: Callable[[], int | None] = lambda: None
+  kind: str = ""
+  note: str = ""
+
+  @property
+  def name(self) -> str:
+    """Everything that distinguishes it from the other entries."""
+    parts = (self.library, self.kind, self.note, self.precision)
+    return ", ".join(part for part in parts if part)
+
+
+class Case(NamedTuple):
+  """The same work, done by several libraries.
+
+  Attributes:
+    title: what is computed, with its shape.
+    label: the same in a few words, for a figure of cases of like work.
+    work: what is done to it, such as "forward+backward" or "training".
+    tokens: steps of all sequences in one run, or what `unit` counts.
+    entries: the libraries.
+    resident: measure the growth of the process's memory as well.
+    unit: of speeds.
+    operations: additions and multiplications of the products in one run, as
+      the model defines them, whoever computes more; 0 where not counted.
+    rounds: for this case alone; None for those of all cases.
+  """
+
+  title: str
+  label: str
+  work: str
+  tokens: int
+  entries: Sequence[Entry]
+  resident: bool = False
+  unit: str = TOKENS
+  operations: int = 0
+  rounds: Rounds | None = None
+
+
+# A case to be built when its turn comes, with its key in the run folder.
+Planned = tuple[str, Callable[[], Case]]
+
+
+def measure(
+  case: Case,
+  *,
+  rounds: Rounds,
+  warmup: int,
+  seed: int,
+  check: Callable[[], None] = lambda: None,
+) -> Record:
+  """Times the entries in turn, then measures their memory.
+
+  Args:
+    case: to measure.
+    rounds: of cases that have none of their own.
+    warmup: untimed runs.
+    seed: of the order.
+    check: called between runs; may raise to stop.
+  """
+  repeats, seconds = case.rounds or rounds
+  times = timing.race(
+    {entry.name: entry.run for entry in case.entries},
+    repeats=repeats,
+    seconds=seconds,
+    warmup=warmup,
+    seed=seed,
+    check=check,
+  )
+  entries = []
+  for entry in case.entries:
+    check()
+    entries.append(
+      {
+        "name": entry.name,
+        "library": entry.library,
+        "precision": entry.precision,
+        "kind": entry.kind,
+        "note": entry.note,
+        "seconds": [round(value, 7) for value in times[entry.name]],
+        "temporary": entry.temporary(),
+        "resident": (
+          timing.resident_growth(entry.run) if case.resident else None
+        ),
+      }
+    )
+  return {
+    "title": case.title,
+    "label": case.label,
+    "work": case.work,
+    "tokens": case.tokens,
+    "unit": case.unit,
+    "operations": case.operations,
+    "entries": entries,
+  }
+
+
+# Ratios and rows of a record.
+
+
+def took(entry: Record) -> timing.Spread:
+  """The spread of an entry's seconds over the rounds."""
+  return timing.spread(entry["seconds"])
+
+
+def speedup(ours: Record, peer: Record) -> timing.Spread:
+  """How many times faster ours is than a peer, round by round."""
+  return timing.ratio(peer["seconds"], ours["seconds"])
+
+
+def fastest(entries: Sequence[Record]) -> Record | None:
+  """The entry with the least median time; None of none."""
+  return min(entries, key=lambda entry: took(entry).middle, default=None)
+
+
+def counterpart(record: Record, entry: Record) -> Record | None:
+  """Ours of the precision and kind of a peer's entry, if there is one."""
+  if entry["library"] == OURS:
+    return None
+  for other in record["entries"]:
+    if other["library"] == OURS and all(
+      other[key] == entry[key] for key in ("precision", "kind")
+    ):
+      return other
+  return None
+
+
+def ratios(record: Record) -> Iterator[tuple[Record, Record, timing.Spread]]:
+  """Every pair of ours and a peer, with how many times faster ours is.
+
+  If several precisions were timed, a last pair for each peer is the fastest of
+  ours against its fastest, whatever the precision and mode of either.
+  """
+  for entry in record["entries"]:
+    ours = counterpart(record, entry)
+    if ours is not None:
+      yield ours, entry, speedup(ours, entry)
+  if len({entry["precision"] for entry in record["entries"]}) < 2:
+    return
+  groups: dict[tuple[str, str], list[Record]] = {}
+  for entry in record["entries"]:
+    groups.setdefault((entry["library"], entry["kind"]), []).append(entry)
+  for (library, kind), entries in groups.items():
+    ours, peer = fastest(groups.get((OURS, kind), [])), fastest(entries)
+    if library != OURS and ours is not None and peer is not None:
+      best = {**peer, "name": "", "note": BEST, "precision": "any precision"}
+      yield ours, best, speedup(ours, peer)
+
+
+def share(
+  record: Record, entry: Record, rates: Mapping[str, float]
+) -> float | None:
+  """The fraction of the machine's rate of products that an entry reaches.
+
+  Args:
+    record: of a case.
+    entry: one of its entries.
+    rates: operations a second by precision, as they were measured.
+
+  Returns:
+    None if operations are not counted or the rate was not measured.
+  """
+  rate = rates.get(entry["precision"])
+  if not record["operations"] or rate is None:
+    return None
+  return record["operations"] / took(entry).middle / rate
+
+
+def rows(record: Record, rates: Mapping[str, float]) -> list[report.Row]:
+  """Result rows: the speed of each entry, ratios to the peers, shares.
+
+  Args:
+    record: of a case.
+    rates: see `share`.
+  """
+  heading = f"{record['title']}, {record['work']}"
+
+  def row(name: str, metric: str, value: float, entry: Record) -> report.Row:
+    return report.row(
+      f"{heading}: {name}",
+      split=SPLIT,
+      evaluation=record["work"],
+      metric=metric,
+      value=value,
+      count=record["tokens"] * len(entry["seconds"]),
+      seconds=sum(entry["seconds"]),
+    )
+
+  metric = SPEEDS[record["unit"]]
+  speeds = [
+    row(entry["name"], metric, record["tokens"] / took(entry).middle, entry)
+    for entry in record["entries"]
+  ]
+  compared = [
+    row(
+      f"{ours['name']} over {peer_name(peer)}",
+      "speed_ratio",
+      faster.middle,
+      ours,
+    )
+    for ours, peer, faster in ratios(record)
+  ]
+  shares = []
+  for entry in record["entries"]:
+    reached = share(record, entry, rates)
+    if reached is not None:
+      name = f"{entry['name']} of {PRODUCTS}"
+      shares.append(row(name, "share_of_products", reached, entry))
+  return speeds + compared + shares
+
+
+def peer_name(entry: Record) -> str:
+  """A peer with its mode.
+
+  >>> peer_name({"library": "torch.nn.LSTM", "note": "autocast"})
+  'torch.nn.LSTM (autocast)'
+  """
+  return entry["library"] + (f" ({entry['note']})" if entry["note"] else "")
+
+
+# The comparison before anything is timed.
+
+
+class Difference(NamedTuple):
+  """The distance of an entry from ours in float32."""
+
+  name: str
+  precision: str
+  largest: float
+
+
+def distance(actual: Any, expected: Any) -> float:
+  """The largest difference over the largest value, over all arrays of a tree.
+
+  >>> distance(np.array([1.0, 4.0]), np.array([1.5, 5.0]))
+  0.2
+  """
+
+  def of_arrays(actual: np.ndarray, expected: np.ndarray) -> float:
+    largest = np.max(np.abs(np.subtract(actual, expected)))
+    return float(largest / np.max(np.abs(expected)))
+
+  leaves = zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True)
+  return max(of_arrays(*pair) for pair in leaves)
+
+
+# The work: programs in JAX, LSTM layers, text to sample.
+
+
+class Program:
+  """A jitted function, compiled when it is first called.
+
+  Args:
+    lower: gives the lowered function, such as `jax.jit(f).lower(x)`.
+  """
+
+  def __init__(self, lower: Callable[[], Any]) -> None:
+    self._lower = lower
+
+  @functools.cached_property
+  def _compiled(self) -> Any:
+    return self._lower().compile()
+
+  def __call__(self, *arguments: Any) -> Any:
+    """The function's results, when all of them are computed."""
+    return jax.block_until_ready(self._compiled(*arguments))
+
+  def temporary(self) -> int | None:
+    """Bytes that XLA sets aside beside arguments and results."""
+    analysis = self._compiled.memory_analysis()
+    return None if analysis is None else int(analysis.temp_size_in_bytes)
+
+
+def operands(precision: str) -> products.Dtype:
+  """The dtype that our functions take for "float32" or "bfloat16"."""
+  return None if precision == "float32" else jnp.dtype(precision)
+
+
+class LayerTask(NamedTuple):
+  """LSTM layers, each reading the one below alone, and their input; D = H."""
+
+  params: tuple[lstm.LSTMParams, ...]  # one a layer, the lowest first
+  xs: jax.Array  # [T, B, H]
+  cotangent: jax.Array  # [T, B, H], the derivative that reaches the outputs
+
+
+def layer_task(
+  steps: int,
+  batch: int,
+  features: int,
+  layers: int = 1,
+  *,
+  seed: int,
+  peepholes: bool = False,
+) -> LayerTask:
+  """Random weights, inputs and cotangent; equal seeds give equal ones."""
+  *keys, xs_key, cotangent_key = jax.random.split(
+    jax.random.key(seed), 2 + layers
+  )
+  shape = (steps, batch, features)
+  return LayerTask(
+    tuple(
+      lstm.init_params(key, features, features, peepholes=peepholes)
+      for key in keys
+    ),
+    jax.random.normal(xs_key, shape),
+    jax.random.normal(cotangent_key, shape),
+  )
+
+
+class Answer(NamedTuple):
+  """The results of layers over a task, in our layout and float32."""
+
+  outputs: np.ndarray  # [T, B, H]
+  d_params: Any  # like the weights of the task
+  d_xs: np.ndarray  # [T, B, H]
+
+
+class Layers(NamedTuple):
+  """A library's layers over a task. Its functions return when all is done."""
+
+  forward: Callable[[], Any]
+  backward: Callable[[], Any]  # the forward pass included
+  answer: Callable[[], Answer]
+  temporary: Callable[[], int | None]  # bytes XLA sets aside in `backward`
+
+
+def compiled(
+  function: Callable[[Any, jax.Array], jax.Array],
+  params: Any,
+  task: LayerTask,
+  to_ours: Callable[[Any], Any] = lambda params: params,
+  *,
+  batch_first: bool = False,
+) -> Layers:
+  """Layers in JAX, compiled when they are first run.
+
+  Args:
+    function: (params, xs) -> outputs.
+    params: in the function's own layout.
+    task: its inputs and cotangent.
+    to_ours: converts its weights, or their gradients, to our layout.
+    batch_first: inputs and outputs are [B, T, ...].
+  """
+
+  def turned(array: Any) -> Any:
+    return array.swapaxes(0, 1) if batch_first else array
+
+  xs, cotangent = turned(task.xs), turned(task.cotangent)
+
+  def with_gradients(
+    params: Any, xs: jax.Array, cotangent: jax.Array
+  ) -> tuple[jax.Array, tuple[Any, jax.Array]]:
+    outputs, pull = jax.vjp(function, params, xs)
+    return outputs, pull(cotangent.astype(outputs.dtype))
+
+  forward = Program(lambda: jax.jit(function).lower(params, xs))
+  backward = Program(
+    lambda: jax.jit(with_gradients).lower(params, xs, cotangent)
+  )
+
+  def answer() -> Answer:
+    outputs, (d_params, d_xs) = backward(params, xs, cotangent)
+    arrays = Answer(turned(outputs), to_ours(d_params), turned(d_xs))
+    return jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), arrays)
+
+  return Layers(
+    forward=lambda: forward(params, xs),
+    backward=lambda: backward(params, xs, cotangent),
+    answer=answer,
+    temporary=backward.temporary,
+  )
+
+
+def operations_of(rows: int, inner: int, columns: int) -> int:
+  """Additions and multiplications of one matrix product.
+
+  >>> operations_of(2, 3, 4)
+  48
+  """
+  return 2 * rows * inner * columns
+
+
+def operations(
+  steps: int, batch: int, features: int, layers: int = 1, *, backward: bool
+) -> int:
+  """Additions and multiplications of all products of LSTM layers with D = H.
+
+  A gradient takes two more products of the same size for each of the forward
+  pass: one for the weights, one for the inputs.
+
+  >>> operations(1, 1, 1, backward=False), operations(1, 1, 1, backward=True)
+  (16, 48)
+  """
+  forward = operations_of(steps * batch, 2 * features, 4 * features)
+  return layers * forward * (3 if backward else 1)
+
+
+NULL = -1  # the id of the null vector, which a sampler reads first
+
+
+class SamplingTask(NamedTuple):
+  """The texts that are drawn."""
+
+  length: int
+  batch: int
+  seed: int
+
+
+class Sampler(NamedTuple):
+  """A library's way to draw, and its step on given symbols.
+
+  Attributes:
+    run: draws ids [length, batch]; the first call compiles.
+    logits: from ids [T, batch], read from an empty carry, to [T, batch, V], by
+      the step that `run` takes.
+  """
+
+  run: Callable[[], np.ndarray]
+  logits: Callable[[np.ndarray], np.ndarray]

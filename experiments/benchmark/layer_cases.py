@@ -1,0 +1,419 @@
+"""Cases over LSTM layers: matrix products, one layer, its storage, stacks.
+
+Each kind of case is a function of the settings that plans its cases; beside it
+is a function that compares the libraries on a tiny shape.
+"""
+
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from ml_collections import config_dict
+
+from experiments.benchmark import case, peers_jax, peers_torch
+from seqmodels import errors
+from seqmodels.cells import lstm, lstm_sequence, products, segmented
+from seqmodels.stacks import deep_recurrent
+
+BACKWARD = "forward+backward"
+
+
+class Shape(NamedTuple):
+  """The shape of layers and their input; H is the width of all."""
+
+  steps: int
+  batch: int
+  features: int
+  layers: int = 1
+
+  def __str__(self) -> str:
+    return f"T {self.steps}, B {self.batch}, H {self.features}"
+
+
+TINY = Shape(steps=7, batch=3, features=8)  # to compare libraries on
+
+
+def sizes(text: object, count: int) -> tuple[int, ...] | None:
+  """So many positive whole numbers with an x between them; None otherwise.
+
+  >>> sizes("100x8x700", 3), sizes("100x8", 3), sizes("0x1x1", 3)
+  ((100, 8, 700), None, None)
+  """
+  parts = str(text).split("x")
+  if len(parts) != count or not all(p.isdecimal() and int(p) for p in parts):
+    return None
+  return tuple(map(int, parts))
+
+
+def shape(text: str) -> Shape:
+  """T, B and H of a text such as "100x8x700".
+
+  Raises:
+    UserError: it is not three whole numbers.
+
+  >>> print(shape("100x8x700"))
+  T 100, B 8, H 700
+  """
+  numbers = sizes(text, 3)
+  if numbers is None:
+    raise errors.UserError(
+      f"{text!r} is no shape of a layer; give steps, batch and width as "
+      "100x8x700"
+    )
+  return Shape(*numbers)
+
+
+# Matrix products: the speed that a layer can hope for. One product of large
+# square matrices is the machine's rate; the products of a layer's loop alone,
+# [B, H] by [H, 4H] as many times as there are steps, are what is left of it for
+# so few rows.
+
+PRODUCT = "product"
+LARGE = "products large"
+
+
+def matrix_products(
+  config: config_dict.ConfigDict, shared: case.Settings
+) -> Iterator[case.Planned]:
+  """The large product, and those of every layer's loop."""
+  rounds = case.Rounds(config.products.repeats, config.products.seconds)
+  width = config.products.width
+  planned = {LARGE: (1, width, width, width)}
+  for text in config.layer.shapes:
+    steps, batch, features, _ = shape(text)
+    planned[f"products {text}"] = (steps, batch, features, 4 * features)
+  for key, product in planned.items():
+    yield key, functools.partial(_product, shared, rounds, *product)
+
+
+def product_rates(records: Mapping[str, case.Record]) -> dict[str, float]:
+  """Operations a second of the large product by precision.
+
+  Args:
+    records: by key; without the large product's there are no rates.
+  """
+  if LARGE not in records:
+    return {}
+  record = records[LARGE]
+  return {
+    entry["precision"]: record["tokens"] / case.took(entry).middle
+    for entry in record["entries"]
+  }
+
+
+def _product(
+  shared: case.Settings,
+  rounds: case.Rounds,
+  times: int,
+  rows: int,
+  inner: int,
+  columns: int,
+) -> case.Case:
+  """[rows, inner] by [inner, columns], so many times, one after another."""
+  keys = jax.random.split(jax.random.key(shared.seed))
+  xs = jax.random.normal(keys[0], (times, rows, inner))
+  kernel = jax.random.normal(keys[1], (inner, columns))
+  operations = times * case.operations_of(rows, inner, columns)
+  entries = []
+  for precision in shared.precisions:
+    dtype = jnp.dtype(precision)
+    run = functools.partial(_multiply, kernel.astype(dtype), xs.astype(dtype))
+    entries.append(case.Entry("jax.numpy.matmul", precision, run))
+  often = f", {times} times" if times > 1 else ""
+  title = f"[{rows}, {inner}] by [{inner}, {columns}]{often}"
+  return case.Case(
+    title=title,
+    label=title,
+    work=PRODUCT,
+    tokens=operations,
+    entries=entries,
+    unit="FLOP/s",
+    rounds=rounds,
+  )
+
+
+def _multiply(kernel: jax.Array, xs: jax.Array) -> None:
+  jax.block_until_ready(_products(kernel, xs))
+
+
+@jax.jit
+def _products(kernel: jax.Array, xs: jax.Array) -> jax.Array:
+  # The operands already have their dtype; sums are float32, as a layer's.
+  return jax.lax.map(lambda x: products.dot(x, kernel), xs)
+
+
+# One layer: forward, its gradients, what it stores.
+
+# Peers written in JAX: layers over a task, in any precision.
+JAX_LAYERS: dict[str, Callable[..., case.Layers]] = {
+  "flax": peers_jax.flax_layers,
+  "nnx": peers_jax.nnx_layer,
+  "scan": peers_jax.scan_layer,
+}
+
+
+class Implementation(NamedTuple):
+  """A library's layers with what distinguishes them; see `case.Entry`."""
+
+  library: str
+  precision: str
+  layers: case.Layers
+  kind: str = ""
+  note: str = ""
+
+  def entry(self, work: str) -> case.Entry:
+    """Its forward pass, or the forward and backward pass."""
+    backward = work == BACKWARD
+    return case.Entry(
+      self.library,
+      self.precision,
+      self.layers.backward if backward else self.layers.forward,
+      self.layers.temporary if backward else lambda: None,
+      self.kind,
+      self.note,
+    )
+
+
+def layers(
+  config: config_dict.ConfigDict, shared: case.Settings
+) -> Iterator[case.Planned]:
+  """Every shape, forward and forward+backward."""
+  for text in config.layer.shapes:
+    for work in ("forward", BACKWARD):
+      build = functools.partial(_layer, shared, shape(text), work)
+      yield f"layer {text} {work}", build
+
+
+def storage(
+  config: config_dict.ConfigDict, shared: case.Settings
+) -> Iterator[case.Planned]:
+  """Every shape, keeping all activations or recomputing them by chunks."""
+  for text in config.storage.shapes:
+    build = functools.partial(
+      _storage, shared, shape(text), config.storage.chunk
+    )
+    yield f"storage {text}", build
+
+
+def layer_differences(shared: case.Settings) -> Iterator[case.Difference]:
+  """Outputs and gradients of every library's layer."""
+  task = case.layer_task(*TINY, seed=shared.seed)
+  expected = ours(task).answer()
+  for one in implementations(shared, task):
+    yield case.Difference(
+      f"layer, {one.entry(BACKWARD).name}",
+      one.precision,
+      case.distance(one.layers.answer(), expected),
+    )
+
+
+def ours(
+  task: case.LayerTask, *, dtype: products.Dtype = None, chunk: int = 0
+) -> case.Layers:
+  """The fused LSTM of this library, over one layer.
+
+  Args:
+    task: the task; with peepholes if its weights have some.
+    dtype: of the products' operands; None keeps float32.
+    chunk: recompute policy, see `segmented`; 0 keeps all.
+  """
+  sequence: segmented.Sequence = functools.partial(
+    lstm_sequence.lstm_sequence, dtype=dtype
+  )
+  if chunk:
+    sequence = segmented.checkpointed(sequence, chunk)
+
+  def run(params: tuple[lstm.LSTMParams], xs: jax.Array) -> jax.Array:
+    (layer,) = params
+    features = layer.recurrent_kernel.shape[0]
+    return sequence(layer, lstm.initial_carry(xs.shape[1:2], features), xs)[1]
+
+  return case.compiled(run, task.params, task)
+
+
+def implementations(
+  shared: case.Settings, task: case.LayerTask
+) -> list[Implementation]:
+  """Every library's layer in every precision, over one task."""
+  makers = {case.OURS: ours}
+  makers |= {
+    case.PEERS[peer]: JAX_LAYERS[peer]
+    for peer in shared.peers
+    if peer in JAX_LAYERS
+  }
+  entered = []
+  for precision in shared.precisions:
+    dtype = case.operands(precision)
+    for library, make in makers.items():
+      entered.append(
+        Implementation(library, precision, make(task, dtype=dtype))
+      )
+    if "torch" in shared.peers:
+      for mode in peers_torch.MODES[precision]:
+        net = peers_torch.layers(task, mode=mode)
+        entered.append(
+          Implementation(case.PEERS["torch"], precision, net, note=mode)
+        )
+    if "cudnn" in shared.peers and precision == "float32":
+      net = peers_jax.cudnn_layer(task)
+      entered.append(Implementation(case.PEERS["cudnn"], precision, net))
+  return entered
+
+
+def _layer(shared: case.Settings, size: Shape, work: str) -> case.Case:
+  """One layer, forward or forward+backward; ours with peepholes, too."""
+  task = case.layer_task(*size, seed=shared.seed)
+  entered = implementations(shared, task)
+  peepholes = case.layer_task(*size, seed=shared.seed, peepholes=True)
+  for precision in shared.precisions:
+    net = ours(peepholes, dtype=case.operands(precision))
+    entered.append(
+      Implementation(case.OURS, precision, net, kind=case.PEEPHOLES)
+    )
+  return _layer_case("LSTM layer", work, size, entered)
+
+
+def _storage(shared: case.Settings, size: Shape, chunk: int) -> case.Case:
+  """One layer forward+backward, keeping all or recomputing by chunks."""
+  task = case.layer_task(*size, seed=shared.seed)
+  entered = implementations(shared._replace(precisions=("float32",)), task)
+  chunked = {case.OURS: ours}
+  if "flax" in shared.peers:
+    chunked[case.PEERS["flax"]] = peers_jax.flax_layers
+  entered += [
+    Implementation(
+      library, "float32", make(task, chunk=chunk), kind=f"chunks of {chunk}"
+    )
+    for library, make in chunked.items()
+  ]
+  return _layer_case("storage in an LSTM layer", BACKWARD, size, entered)
+
+
+def _layer_case(
+  title: str, work: str, size: Shape, entered: Sequence[Implementation]
+) -> case.Case:
+  return case.Case(
+    title=f"{title}, {size}",
+    label=str(size),
+    work=work,
+    tokens=size.steps * size.batch,
+    operations=case.operations(*size, backward=work == BACKWARD),
+    entries=[one.entry(work) for one in entered],
+    resident=work == BACKWARD,
+  )
+
+
+# Stacks of layers, without skips: the growth of time and memory with steps,
+# streams, width and depth. Cases through one base shape, one size changed at a
+# time, forward+backward in float32.
+
+# The axes of the figure by field of the shape: setting and label.
+AXES: Mapping[str, tuple[str, str]] = {
+  "steps": ("steps", "steps T"),
+  "batch": ("batches", "streams B"),
+  "features": ("units", "width H"),
+  "layers": ("layers", "layers"),
+}
+STACK_PRECISION = "float32"
+
+
+def stack_key(size: Shape) -> str:
+  """The key of a shape's case in the run folder.
+
+  >>> stack_key(Shape(50, 16, 512))
+  'scaling 50x16x512x1'
+  """
+  return "scaling " + "x".join(map(str, size))
+
+
+def stack_shapes(config: config_dict.ConfigDict) -> dict[str, list[Shape]]:
+  """The shapes along each axis, by its field; all axes include the base."""
+  base = Shape(*map(int, config.scaling.base.split("x")))
+  shapes = {}
+  for field, (setting, _) in AXES.items():
+    values = {*config.scaling[setting], getattr(base, field)}
+    shapes[field] = [base._replace(**{field: n}) for n in sorted(values)]
+  return shapes
+
+
+def scaling(
+  config: config_dict.ConfigDict, shared: case.Settings
+) -> Iterator[case.Planned]:
+  """Every shape of every axis once."""
+  rounds = case.Rounds(config.scaling.repeats, config.scaling.seconds)
+  axes = stack_shapes(config).values()
+  for size in dict.fromkeys(size for axis in axes for size in axis):
+    yield stack_key(size), functools.partial(_stack, shared, size, rounds)
+
+
+def stack_differences(shared: case.Settings) -> Iterator[case.Difference]:
+  """Outputs and gradients of every library's stack."""
+  task = case.layer_task(*TINY._replace(layers=3), seed=shared.seed)
+  entered = stacks(shared, task)
+  expected = entered[case.OURS].answer()
+  for library, net in entered.items():
+    yield case.Difference(
+      f"stack, {library}, {STACK_PRECISION}",
+      STACK_PRECISION,
+      case.distance(net.answer(), expected),
+    )
+
+
+def stacks(
+  shared: case.Settings, task: case.LayerTask
+) -> dict[str, case.Layers]:
+  """Every library's stack over one task."""
+  makers: dict[str, Callable[[case.LayerTask], case.Layers]] = {
+    "flax": peers_jax.flax_layers,
+    "torch": peers_torch.layers,
+  }
+  entered = {case.OURS: our_stack(task)}
+  for peer in shared.peers:
+    if peer in makers:
+      entered[case.PEERS[peer]] = makers[peer](task)
+  return entered
+
+
+def our_stack(task: case.LayerTask) -> case.Layers:
+  """The stack of this library, without skips, over any number of layers."""
+  batch, features = task.xs.shape[1:]
+  stack = deep_recurrent.DeepRecurrent(
+    features=(features,) * len(task.params),
+    in_features=features,
+    options={"peepholes": False},
+    input_skips=False,
+    output_skips=False,
+  )
+
+  def run(params: tuple[lstm.LSTMParams, ...], xs: jax.Array) -> jax.Array:
+    named = {}
+    for index, layer in enumerate(params):
+      leaves = layer._asdict()
+      del leaves["peephole"]
+      named[f"layer_{index}"] = leaves
+    applied: Any = stack.apply(
+      {"params": named}, stack.initial_carry(batch), xs
+    )
+    return applied[1][-1]
+
+  return case.compiled(run, task.params, task)
+
+
+def _stack(
+  shared: case.Settings, size: Shape, rounds: case.Rounds
+) -> case.Case:
+  entered = stacks(shared, case.layer_task(*size, seed=shared.seed))
+  return case.Case(
+    title=f"stack of LSTM layers, {size}, {size.layers} layers",
+    label=str(size),
+    work=BACKWARD,
+    tokens=size.steps * size.batch,
+    entries=[
+      case.Entry(library, STACK_PRECISION, net.backward, net.temporary)
+      for library, net in entered.items()
+    ],
+    operations=case.operations(*size, backward=True),
+    rounds=rounds,
+  )

@@ -1,0 +1,695 @@
+"""Cases over whole models: training, dynamic evaluation, sampling, compression.
+
+The library's own compiled steps are timed, the ones that experiments run, with
+everything that belongs to them (losses, counts, norms, resets). Their data are
+random, but for the text that is compressed.
+"""
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import config_dict
+
+from configs import compression as compression_page
+from experiments import compression_page as compression_report
+from experiments.benchmark import case, peers_jax, peers_torch
+from seqmodels import errors
+from seqmodels.cells import products
+from seqmodels.compression import building, codec, container
+from seqmodels.compression import model as compression_model
+from seqmodels.compression import plan as compression_plan
+from seqmodels.compression import settings as compression_settings
+from seqmodels.data import embedded, pen_batches
+from seqmodels.evaluation import chunks, dynamic_rules
+from seqmodels.evaluation import dynamic as dynamic_evaluation
+from seqmodels.models import handwriting, language_model, pen_network
+from seqmodels.models import predictor as predictors
+from seqmodels.sampling import text as text_sampling
+from seqmodels.training import (
+  objective,
+  optimizers,
+  pen_objective,
+  state,
+  step,
+)
+
+
+class Work(NamedTuple):
+  """Training on the same segments at every call.
+
+  The first call compiles.
+  """
+
+  run: Callable[[], np.ndarray]  # nats of each segment; waits until done
+  temporary: Callable[[], int | None]  # bytes XLA sets aside
+  params: Any  # before the first call
+
+  def entry(self, library: str, precision: str, kind: str = "") -> case.Entry:
+    """A library at this work."""
+    return case.Entry(library, precision, self.run, self.temporary, kind)
+
+
+class Sizes(NamedTuple):
+  """The sizes of a language model and of its input."""
+
+  symbols: int
+  units: int
+  batch: int
+  length: int  # T of a segment
+  segments: int  # in one run
+  embedding: int = 0  # its width; 0 for one-hot vectors
+
+  def __str__(self) -> str:
+    embedding = f", embedding {self.embedding}" if self.embedding else ""
+    return (
+      f"1x{self.units} LSTM{embedding}, {self.symbols:,} symbols, "
+      f"B {self.batch}, T {self.length}"
+    )
+
+  @property
+  def tokens(self) -> int:
+    """Symbols read in one run."""
+    return self.batch * self.length * self.segments
+
+
+TINY = Sizes(symbols=5, units=8, batch=3, length=6, segments=4)
+
+
+def character_sizes(config: config_dict.ConfigDict) -> Sizes:
+  """Those of the character model in training."""
+  return Sizes(
+    symbols=config.model.symbols,
+    units=config.model.units,
+    batch=config.training.batch,
+    length=config.training.segment,
+    segments=config.training.steps_per_dispatch,
+  )
+
+
+def random_text(
+  segments: int, length: int, batch: int, symbols: int, *, seed: int
+) -> chunks.Chunk:
+  """Segments [K, T, B] of uniformly random symbols, on the host."""
+  draw = np.random.default_rng(seed).integers
+  ids = draw(symbols, size=(segments * length + 1, batch), dtype=np.int32)
+  shape = (segments, length, batch)
+  return chunks.Chunk(
+    inputs=ids[:-1].reshape(shape),
+    targets=ids[1:].reshape(shape),
+    mask=np.ones(shape, bool),
+    reset=np.zeros(shape, bool),
+  )
+
+
+def our_language_model(
+  sizes: Sizes, *, peepholes: bool, dtype: products.Dtype = None
+) -> predictors.Predictor:
+  """Our language model with one layer, over one-hot or embedded symbols."""
+  return language_model.as_predictor(
+    language_model.LanguageModel(
+      vocabulary_size=sizes.symbols,
+      features=(sizes.units,),
+      options={"peepholes": peepholes},
+      embedding=sizes.embedding,
+      dtype=dtype,
+    )
+  )
+
+
+def _text_of(sizes: Sizes, shared: case.Settings) -> chunks.Chunk:
+  return random_text(
+    sizes.segments, sizes.length, sizes.batch, sizes.symbols, seed=shared.seed
+  )
+
+
+# Training: truncated backpropagation, clipping, Adam.
+
+
+class Model(NamedTuple):
+  """A model to train, with its data.
+
+  Attributes:
+    title: see `case.Case`.
+    label: see `case.Case`.
+    tokens: steps of all sequences in one run.
+    segments: [K, T, B], of one run.
+    build: ours, `(peepholes=..., dtype=...) -> network`.
+    flax: the same of Flax's parts, `(ours, dtype=...) -> network`.
+    losses: of a segment.
+    in_torch: PyTorch's loop can train it.
+  """
+
+  title: str
+  label: str
+  tokens: int
+  segments: Any
+  build: Callable[..., Any]
+  flax: Callable[..., Any]
+  losses: objective.Losses
+  in_torch: bool
+
+
+def character_training(
+  config: config_dict.ConfigDict, shared: case.Settings
+) -> Iterator[case.Planned]:
+  """Training of the character model."""
+  model = functools.partial(
+    text_to_train, character_sizes(config), shared, "characters"
+  )
+  yield "training", functools.partial(_training_case, config, shared, model)
+
+
+def word_training(
+  config: config_dict.ConfigDict, shared: case.Settings
+) -> Iterator[case.Planned]:
+  """Training of the word model."""
+  words = config.words
+  sizes = Sizes(
+    symbols=words.symbols,
+    units=words.units,
+    batch=words.batch,
+    length=words.segment,
+    segments=words.steps_per_dispatch,
+    embedding=words.embedding,
+  )
+  model = functools.partial(text_to_train, sizes, shared, "words")
+  build = functools.partial(_training_case, config, shared, model)
+  yield "training words", build
+
+
+def handwriting_training(
+  config: config_dict.ConfigDict, shared: case.Settings
+) -> Iterator[case.Planned]:
+  """Training of handwriting prediction, in points."""
+  model = functools.partial(handwriting_to_train, config, shared)
+  build = functools.partial(_training_case, config, shared, model)
+  yield "training ink", build
+
+
+def text_to_train(sizes: Sizes, shared: case.Settings, label: str) -> Model:
+  """A language model and random text."""
+  return Model(
+    title=str(sizes),
+    label=label,
+    tokens=sizes.tokens,
+    segments=_text_of(sizes, shared),
+    build=functools.partial(our_language_model, sizes),
+    flax=peers_jax.flax_language_model,
+    losses=objective.of_symbols,
+    in_torch=True,
+  )
+
+
+def handwriting_to_train(
+  config: config_dict.ConfigDict, shared: case.Settings
+) -> Model:
+  """The network of handwriting prediction and random movements.
+
+  Ours has no limits on derivatives, for Flax has none.
+  """
+  sizes = config.ink
+
+  def build(
+    *, peepholes: bool, dtype: products.Dtype
+  ) -> pen_network.PenNetwork:
+    return handwriting.network(
+      handwriting.Handwriting(
+        features=(sizes.units,) * sizes.layers,
+        components=sizes.components,
+        options={"peepholes": peepholes},
+        gradient_clip=None,
+        output_clip=None,
+        dtype=dtype,
+      )
+    )
+
+  return Model(
+    title=(
+      f"handwriting prediction {sizes.layers}x{sizes.units}, "
+      f"{sizes.components} components, B {sizes.batch}, T {sizes.points}"
+    ),
+    label="handwriting",
+    tokens=sizes.points * sizes.batch,
+    segments=random_handwriting(1, sizes.points, sizes.batch, seed=shared.seed),
+    build=build,
+    flax=peers_jax.flax_handwriting,
+    losses=pen_objective.of_points,
+    in_torch=False,
+  )
+
+
+def random_handwriting(
+  steps: int, points: int, lines: int, *, seed: int
+) -> pen_batches.PenSegment:
+  """Minibatches of random movements [K, T, B, 3], on the host."""
+  random = np.random.default_rng(seed)
+  targets = random.normal(size=(steps, points, lines, 3)).astype(np.float32)
+  targets[..., 2] = random.random((steps, points, lines)) < 0.05
+  inputs = np.zeros_like(targets)
+  inputs[:, 1:] = targets[:, :-1]
+  return pen_batches.PenSegment(
+    inputs,
+    targets,
+    np.ones((steps, points, lines), bool),
+    np.zeros((steps, 0, lines), np.int32),
+    np.zeros((steps, points, lines), bool),
+  )
+
+
+def training(
+  shared: case.Settings, model: Model, *, rate: float, clip_norm: float
+) -> case.Case:
+  """Whole training steps: forward, backward, clipping, Adam.
+
+  Each run of an entry gives the nats of its segments.
+  """
+  learn = functools.partial(
+    _train, model, rate=rate, clip_norm=clip_norm, seed=shared.seed
+  )
+  entries = []
+  for precision in shared.precisions:
+    dtype = case.operands(precision)
+    plain = model.build(peepholes=False, dtype=dtype)
+    ours = learn(plain)
+    entries.append(ours.entry(case.OURS, precision))
+    peepholes = learn(model.build(peepholes=True, dtype=dtype))
+    entries.append(peepholes.entry(case.OURS, precision, case.PEEPHOLES))
+    if "flax" in shared.peers:
+      peer = learn(model.flax(plain, dtype=dtype))
+      entries.append(peer.entry(case.PEERS["flax"], precision))
+    if "torch" in shared.peers and model.in_torch:
+      mixed = precision != "float32"
+      run = peers_torch.learner(
+        ours.params,
+        model.segments,
+        optimizer=peers_torch.adam(rate),
+        reduction="mean",
+        mixed=mixed,
+        clip_norm=clip_norm,
+      )
+      note = "autocast" if mixed else ""
+      entries.append(case.Entry(case.PEERS["torch"], precision, run, note=note))
+  return case.Case(model.title, model.label, "training", model.tokens, entries)
+
+
+def training_differences(shared: case.Settings) -> Iterator[case.Difference]:
+  """Losses of several segments of training, each but the first after an update.
+
+  Handwriting trains by the same steps.
+  """
+  shared = _with_float32(shared)
+  model = text_to_train(TINY, shared, "")
+  return _loss_differences(training(shared, model, rate=0.05, clip_norm=1.0))
+
+
+def _training_case(
+  config: config_dict.ConfigDict,
+  shared: case.Settings,
+  model: Callable[[], Model],
+) -> case.Case:
+  return training(
+    shared,
+    model(),
+    rate=config.training.learning_rate,
+    clip_norm=config.training.clip_norm,
+  )
+
+
+def _train(
+  model: Model, network: Any, *, rate: float, clip_norm: float, seed: int
+) -> Work:
+  """The library's own steps with Adam, all segments in one dispatch."""
+  optimizer = optimizers.build("adam", learning_rate=rate, clip_norm=clip_norm)
+  batch = model.segments.inputs.shape[2]
+  current = state.create(network, optimizer, batch=batch, seed=seed)
+  params = jax.tree.map(np.array, current.params)
+  steps: Any = step.make_train_steps(network, optimizer, losses=model.losses)
+  program = case.Program(lambda: steps.lower(current, model.segments))
+
+  def run() -> np.ndarray:
+    nonlocal current
+    current, metrics = program(current, model.segments)
+    return np.asarray(metrics.nats)
+
+  return Work(run, program.temporary, params)
+
+
+# Dynamic evaluation.
+
+
+def dynamic(
+  config: config_dict.ConfigDict, shared: case.Settings
+) -> Iterator[case.Planned]:
+  """Dynamic evaluation of the character model, by length of a segment."""
+  for length in config.dynamic.segments:
+    segments = max(1, config.dynamic.symbols // length)
+    sizes = character_sizes(config)._replace(
+      batch=1, length=length, segments=segments
+    )
+    build = functools.partial(
+      dynamic_case,
+      shared,
+      sizes,
+      rate=config.dynamic.learning_rate,
+      momentum=config.dynamic.momentum,
+    )
+    yield f"dynamic {length}", build
+
+
+def dynamic_case(
+  shared: case.Settings, sizes: Sizes, *, rate: float, momentum: float
+) -> case.Case:
+  """Dynamic evaluation by gradient descent, in float32.
+
+  Each run of an entry gives the nats of its segments.
+  """
+  segments = _text_of(sizes, shared)
+  evaluate = functools.partial(
+    _evaluate, segments, rate=rate, momentum=momentum, seed=shared.seed
+  )
+  ours = evaluate(our_language_model(sizes, peepholes=False))
+  entries = [ours.entry(case.OURS, "float32")]
+  if "torch" in shared.peers:
+    run = peers_torch.learner(
+      ours.params,
+      segments,
+      optimizer=peers_torch.sgd(rate, momentum),
+      reduction="sum",
+    )
+    entries.append(case.Entry(case.PEERS["torch"], "float32", run))
+  peepholes = evaluate(our_language_model(sizes, peepholes=True))
+  entries.append(peepholes.entry(case.OURS, "float32", case.PEEPHOLES))
+  label = f"segments of {sizes.length}"
+  return case.Case(str(sizes), label, "dynamic", sizes.tokens, entries)
+
+
+def dynamic_differences(shared: case.Settings) -> Iterator[case.Difference]:
+  """Losses of several segments of dynamic evaluation."""
+  sizes = TINY._replace(batch=1)
+  return _loss_differences(dynamic_case(shared, sizes, rate=0.05, momentum=0.9))
+
+
+def _evaluate(
+  segments: chunks.Chunk,
+  network: predictors.Predictor,
+  *,
+  rate: float,
+  momentum: float,
+  seed: int,
+) -> Work:
+  """Predicts each segment, then learns from it, in one compiled scan."""
+  rule = dynamic_rules.make(
+    "sgd", None, {"learning_rate": rate, "momentum": momentum}
+  )
+  params = jax.jit(network.init)(jax.random.key(seed))
+  streams = segments.inputs.shape[2]
+  current = dynamic_evaluation.initial_state(
+    network, params, rule, streams=streams
+  )
+  advance: Any = dynamic_evaluation.advance
+  program = case.Program(
+    lambda: advance.lower(network, rule, current, segments)
+  )
+
+  def run() -> np.ndarray:
+    nonlocal current
+    current, sums = program(rule, current, segments)
+    return np.asarray(sums[0])
+
+  return Work(run, program.temporary, jax.tree.map(np.array, params))
+
+
+# Sampling: text drawn at temperature 1. Each library reads the null vector,
+# then draws a symbol and reads it, so many times.
+
+
+def sampling(
+  config: config_dict.ConfigDict, shared: case.Settings
+) -> Iterator[case.Planned]:
+  """Text drawn from the character model, by the number of texts."""
+  for batch in config.sampling.batches:
+    sizes = character_sizes(config)._replace(
+      batch=batch, length=config.sampling.symbols, segments=1
+    )
+    yield f"sampling {batch}", functools.partial(_sampling_case, shared, sizes)
+
+
+def sampling_differences(shared: case.Settings) -> Iterator[case.Difference]:
+  """The logits of every library's sampler after given symbols."""
+  shared = _with_float32(shared)
+  ids = _text_of(TINY, shared).inputs[0]
+  ids[0] = case.NULL  # a sampler reads it before anything else
+  return _differences(
+    "sampling",
+    [
+      (entry, sampler.logits(ids))
+      for entry, sampler in samplers(shared, TINY)
+      if not entry.kind
+    ],
+  )
+
+
+def samplers(
+  shared: case.Settings, sizes: Sizes
+) -> list[tuple[case.Entry, case.Sampler]]:
+  """Every library's sampler, of the same weights."""
+  entered: list[tuple[case.Entry, case.Sampler]] = []
+
+  def add(
+    library: str,
+    precision: str,
+    sampler: case.Sampler,
+    kind: str = "",
+    note: str = "",
+  ) -> None:
+    entry = case.Entry(library, precision, sampler.run, kind=kind, note=note)
+    entered.append((entry, sampler))
+
+  def fresh(
+    dtype: products.Dtype, *, peepholes: bool
+  ) -> tuple[predictors.Predictor, Any]:
+    network = our_language_model(sizes, peepholes=peepholes, dtype=dtype)
+    return network, jax.jit(network.init)(jax.random.key(shared.seed))
+
+  task = case.SamplingTask(sizes.length, sizes.batch, shared.seed)
+  for precision in shared.precisions:
+    dtype = case.operands(precision)
+    network, params = fresh(dtype, peepholes=False)
+    add(case.OURS, precision, our_sampler(network, params, task))
+    sampler = our_sampler(*fresh(dtype, peepholes=True), task)
+    add(case.OURS, precision, sampler, kind=case.PEEPHOLES)
+    if "flax" in shared.peers:
+      sampler = peers_jax.flax_sampler(params, task, dtype=dtype)
+      add(peers_jax.FLAX_SAMPLER, precision, sampler)
+    if "torch" in shared.peers:
+      cast = precision != "float32"
+      for cell in peers_torch.SAMPLER_CELLS:
+        sampler = peers_torch.sampler(params, task, cell=cell, cast=cast)
+        note = "cast" if cast else ""
+        add(f"torch.nn.{cell}", precision, sampler, note=note)
+  return entered
+
+
+def our_sampler(
+  network: predictors.Predictor, params: Any, task: case.SamplingTask
+) -> case.Sampler:
+  """The library's own sampler, as experiments call it."""
+  key = jax.random.key(task.seed)
+
+  def run() -> np.ndarray:
+    return text_sampling.sample(
+      network, params, key, length=task.length, batch=task.batch
+    )
+
+  @jax.jit
+  def logits(ids: jax.Array) -> jax.Array:
+    carry = network.initial_carry(task.batch)
+    # Step by step, as the sampler applies it.
+    scores = []
+    for row in ids:
+      carry, score = network.apply(
+        params, carry, row[None], jnp.zeros((1, task.batch), bool)
+      )
+      scores.append(score[0])
+    return jnp.stack(scores)
+
+  return case.Sampler(run, lambda ids: np.asarray(logits(jnp.asarray(ids))))
+
+
+def _sampling_case(shared: case.Settings, sizes: Sizes) -> case.Case:
+  entries = [entry for entry, _ in samplers(shared, sizes)]
+  label = f"{sizes.batch} text" + ("s" if sizes.batch > 1 else "")
+  return case.Case(str(sizes), label, "sampling", sizes.tokens, entries)
+
+
+# The comparison with ours in float32, which is computed for it even if no
+# case is in float32.
+
+
+def _with_float32(shared: case.Settings) -> case.Settings:
+  precisions = dict.fromkeys(("float32", *shared.precisions))
+  return shared._replace(precisions=tuple(precisions))
+
+
+def _loss_differences(training: case.Case) -> Iterator[case.Difference]:
+  plain = [entry for entry in training.entries if not entry.kind]
+  return _differences(training.work, [(entry, entry.run()) for entry in plain])
+
+
+def _differences(
+  work: str, answers: Sequence[tuple[case.Entry, np.ndarray]]
+) -> Iterator[case.Difference]:
+  by_name = {entry.name: answer for entry, answer in answers}
+  expected = by_name[f"{case.OURS}, float32"]
+  for entry, answer in answers:
+    yield case.Difference(
+      f"{work}, {entry.name}", entry.precision, case.distance(answer, expected)
+    )
+
+
+# Compression: bytes a second, in memory, each way. Our coder (predictors,
+# mixer, range coder; no file around the code) learns the bytes while it codes
+# them, one by one, and no other library does the same work: other compressors
+# are measured for scale alone, with the size of their result, and no ratio is
+# taken.
+
+# "smoke" is of use in tests alone.
+PRESETS = (*compression_page.PRESETS, "smoke")
+FOR_SCALE = "another algorithm, for scale"
+
+
+class Coder(NamedTuple):
+  """A model of bytes for a file of some size, with its description."""
+
+  description: str
+  settings: compression_settings.Settings
+  model: compression_model.Model
+
+
+def compression(
+  config: config_dict.ConfigDict, shared: case.Settings
+) -> Iterator[case.Planned]:
+  """Compressing and decompressing; the other compressors only compress."""
+  for work, build in {"compress": compressing, "decompress": expanding}.items():
+    yield f"compression {work}", functools.partial(build, config, shared)
+
+
+def compressing(
+  config: config_dict.ConfigDict, shared: case.Settings
+) -> case.Case:
+  """Compression; a run of an entry gives the code."""
+  data = corpus(config.compression.bytes)
+  entries = []
+  for coder in coders(config, shared, len(data)):
+    run = functools.partial(compressed, coder, data)
+    entries.append(_coder_entry(coder, run(), run))
+  for name, compress in compression_report.peers().items():
+    entries.append(
+      case.Entry(
+        name,
+        "",
+        functools.partial(compress, data),
+        kind=FOR_SCALE,
+        note=f"{len(compress(data)):,} bytes",
+      )
+    )
+  return _compression_case(config, data, "compress", entries)
+
+
+def expanding(
+  config: config_dict.ConfigDict, shared: case.Settings
+) -> case.Case:
+  """Decompression; a run of an entry gives the bytes again.
+
+  Raises:
+    RunError: they are others.
+  """
+  data = corpus(config.compression.bytes)
+  entries = []
+  for coder in coders(config, shared, len(data)):
+    codes = compressed(coder, data)
+    run = functools.partial(decompressed, coder, codes, len(data))
+    if run() != data:
+      raise errors.RunError(
+        f"{coder.description} decompressed other bytes than the {len(data):,} "
+        "it had compressed, so its speed means nothing; leave it out with "
+        "--config.compression.presets"
+      )
+    entries.append(_coder_entry(coder, codes, run))
+  return _compression_case(config, data, "decompress", entries)
+
+
+def corpus(size: int) -> bytes:
+  """The first bytes of the embedded corpus.
+
+  >>> corpus(6)
+  b'assert'
+  """
+  return embedded.text().encode("utf-8")[:size]
+
+
+def coders(
+  config: config_dict.ConfigDict, shared: case.Settings, size: int
+) -> Iterator[Coder]:
+  """The models that `configs/compression.py` has for a file of `size` bytes."""
+  for preset in config.compression.presets:
+    settings = compression_settings.Settings.of(
+      {**compression_page.model([preset]), "seed": shared.seed}
+    )
+    header = container.Header(size, "", settings, {}, preset=preset)
+    description = compression_report.describe(header)
+    yield Coder(description, settings, building.build(settings, size))
+
+
+def compressed(coder: Coder, data: bytes) -> list[bytes]:
+  """The code of each block."""
+  learned, codes = coder.model.init(), []
+  for block in compression_plan.blocks(coder.settings, len(data)):
+    piece = np.frombuffer(data, np.uint8, block.size, block.begin)
+    code, learned = codec.encode(coder.model, learned, block, piece)
+    codes.append(code)
+  return codes
+
+
+def decompressed(coder: Coder, codes: Sequence[bytes], size: int) -> bytes:
+  """The bytes that were compressed."""
+  learned, pieces = coder.model.init(), []
+  blocks = compression_plan.blocks(coder.settings, size)
+  for block, code in zip(blocks, codes, strict=True):
+    piece, learned = codec.decode(coder.model, learned, block, code)
+    pieces.append(piece.tobytes())
+  return b"".join(pieces)
+
+
+def _coder_entry(
+  coder: Coder, codes: Sequence[bytes], run: Callable[[], Any]
+) -> case.Entry:
+  return case.Entry(
+    case.OURS,
+    coder.settings.dtype,
+    run,
+    kind=coder.description,
+    note=f"{sum(map(len, codes)):,} bytes",
+  )
+
+
+def _compression_case(
+  config: config_dict.ConfigDict,
+  data: bytes,
+  work: str,
+  entries: list[case.Entry],
+) -> case.Case:
+  title = f"{len(data):,} bytes of the embedded corpus"
+  return case.Case(
+    title,
+    title,
+    work,
+    len(data),
+    entries,
+    unit="bytes/s",
+    rounds=case.Rounds(config.compression.repeats, config.compression.seconds),
+  )

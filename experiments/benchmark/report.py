@@ -1,0 +1,378 @@
+"""The report of a benchmark: ratios, figures, a table for each case."""
+
+import pathlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ml_collections import config_dict
+
+from experiments.benchmark import (
+  case,
+  layer_cases,
+  peers_jax,
+  peers_torch,
+  timing,
+)
+from seqmodels.io import provenance, report
+from seqmodels.plotting import benchmark as figures
+
+SPEED = "figures/speed.png"
+SCALING = "figures/scaling.png"
+
+# The peers of the figures, each with its names in different work. Others differ
+# little from one of them and have their place in the tables.
+FAMILIES = {
+  "Flax": (case.PEERS["flax"], peers_jax.FLAX_SAMPLER),
+  "PyTorch": tuple(f"torch.nn.{cell}" for cell in peers_torch.SAMPLER_CELLS),
+  "cuDNN": (case.PEERS["cudnn"],),
+}
+NAMES = (case.OURS, *FAMILIES)
+# Headings of the panels, by the work of their cases.
+PANELS = {
+  "forward": "layer, forward",
+  layer_cases.BACKWARD: "layer, forward+backward",
+  "training": "training steps",
+  "dynamic": "dynamic evaluation",
+}
+
+_INTRODUCTION = """\
+Every library did the same work in turn, in one process: in each round all of
+them once, in random order, waited for until the device was done. Times are
+medians over the rounds, after untimed runs, with the quartiles in brackets. A
+ratio is the peer's time over ours, taken round by round: above 1, ours is
+faster. Rates count the steps of all sequences.
+
+`peepholes` is ours with peephole connections, which no peer has. In bfloat16
+ours keeps weights, carry and sums in float32; so do Flax's weights and carry
+here, and PyTorch's weights under `autocast`, while `cast` is a PyTorch module
+that is bfloat16 throughout. PyTorch's optimisers are its fused ones."""
+
+_CAPTION = """\
+Hollow dots compare both in float32, filled ones each at its best, whatever its
+precision and mode; bars reach from quartile to quartile."""
+
+_PRODUCTS = """\
+The speed of matrix products alone on this machine: of large ones, and of those
+in a layer's loop, [B, H] by [H, 4H] step after step. A layer's share is its own
+products' operations (2 T B (D + H) 4H forward, three times that with gradients,
+whatever is computed again) a second over the large products' of its precision.
+GFLOP/s, with quartiles:"""
+
+_GROWTH = """\
+Forward+backward of LSTM layers on each other in float32, from one base shape,
+one size changed at a time: milliseconds with quartiles, ours over the peers as
+ratios, and the memory that the compiled programs set aside beside arguments and
+results (PyTorch's is not known)."""
+
+_MEMORY = """\
+`XLA` is the memory that the compiled program sets aside beside arguments and
+results. `process` is how far one run raised the resident memory of the process
+at its peak, results included, whatever library; known on Linux only, and of no
+use on a GPU."""
+
+_EQUIVALENCE = """\
+On tiny shapes, before anything was timed: the largest difference from ours in
+float32, relative to the largest value of its array. Of a layer or stack,
+outputs and all gradients; of training and dynamic evaluation, the losses of
+segments that follow updates; of sampling, the logits after given symbols."""
+
+
+def write(
+  workdir: pathlib.Path,
+  config: config_dict.ConfigDict,
+  records: Mapping[str, case.Record],
+  equivalence: Mapping[str, Any],
+  rates: Mapping[str, float],
+) -> None:
+  """Draws the figures and writes report.md.
+
+  Args:
+    workdir: the run folder.
+    config: the benchmark's.
+    records: of all cases, by key.
+    equivalence: the differences before anything was timed, and the peers that
+      are left out.
+    rates: operations a second of large products, by precision.
+  """
+  axes = layer_cases.stack_shapes(config)
+  keys = {
+    size: layer_cases.stack_key(size) for line in axes.values() for size in line
+  }
+  stacks = {s: records[key] for s, key in keys.items() if key in records}
+  others = [one for key, one in records.items() if key not in keys.values()]
+  products = [one for one in others if one["work"] == layer_cases.PRODUCT]
+  timed = [one for one in others if one["work"] != layer_cases.PRODUCT]
+  parts = ["# Speed against other libraries", _INTRODUCTION]
+  parts += ["## Run", _facts(equivalence["absent"])]
+  if any(any(case.ratios(record)) for record in timed):
+    parts += ["## Ratios", _overview(timed)]
+    parts += draw_speedups(workdir, timed)
+  if products:
+    parts += ["## Matrix products", _PRODUCTS, _products_table(products)]
+  if stacks:
+    draw_growth(workdir / SCALING, axes, stacks)
+    parts += ["## Growth", _GROWTH, f"![time and memory by size]({SCALING})"]
+    parts += [_growth_table(stacks)]
+  if timed:
+    parts += ["## Times and memory", _MEMORY]
+  for record in timed:
+    parts += [f"### {record['title']}, {record['work']}"]
+    parts += [_case_table(record, rates)]
+  if equivalence["differences"]:
+    parts += ["## Equivalence", _EQUIVALENCE]
+    parts += [_equivalence_table(equivalence["differences"])]
+  report.write(workdir, "\n\n".join(parts) + "\n")
+
+
+# Figures.
+
+
+def draw_speedups(
+  workdir: pathlib.Path, records: Sequence[case.Record]
+) -> list[str]:
+  """Draws the speed-ups, one panel a kind of work.
+
+  Returns:
+    The paragraphs that show the figure; none without peers of the figure.
+  """
+  panels: dict[str, list[figures.Row]] = {}
+  for record in records:
+    for kind in dict.fromkeys(entry["kind"] for entry in record["entries"]):
+      marks = _speedups(record, kind)
+      if marks:
+        label = ", ".join(filter(None, (record["label"], kind)))
+        heading = PANELS.get(record["work"], record["work"])
+        panels.setdefault(heading, []).append((label, marks))
+  if not panels:
+    return []
+  figures.speedups(
+    panels,
+    workdir / SPEED,
+    names=NAMES,
+    title="Speed of ours over each peer's (right of the line: ours is faster)",
+  )
+  return [f"![ratios with their quartiles]({SPEED})", _CAPTION]
+
+
+def _speedups(record: case.Record, kind: str) -> list[figures.SpeedUp]:
+  """Ours over each family of peers, at work of one kind."""
+  entries = [entry for entry in record["entries"] if entry["kind"] == kind]
+  single = [entry for entry in entries if entry["precision"] == "float32"]
+  compared = [(single, False)]
+  if len(single) < len(entries):
+    compared.append((entries, True))
+  speedups = []
+  for family, libraries in FAMILIES.items():
+    for among, best in compared:
+      ours = case.fastest([e for e in among if e["library"] == case.OURS])
+      peer = case.fastest([e for e in among if e["library"] in libraries])
+      if ours is not None and peer is not None:
+        spread = case.speedup(ours, peer)
+        speedups.append(figures.SpeedUp(family, *spread, best=best))
+  return speedups
+
+
+def draw_growth(
+  path: pathlib.Path,
+  axes: Mapping[str, Sequence[layer_cases.Shape]],
+  records: Mapping[layer_cases.Shape, case.Record],
+) -> None:
+  """Draws time and memory of stacks, from the shapes along each axis."""
+  short = {long: name for name, longs in FAMILIES.items() for long in longs}
+  columns = []
+  for field, shapes in axes.items():
+    times: dict[str, figures.Curve] = {}
+    memory: dict[str, figures.Curve] = {}
+    for shape in shapes:
+      size = getattr(shape, field)
+      for entry in records[shape]["entries"]:
+        name = short.get(entry["library"], entry["library"])
+        milliseconds = 1e3 * case.took(entry).middle
+        times.setdefault(name, []).append((size, milliseconds))
+        # A program that sets nothing aside has no place on this axis.
+        if entry["temporary"]:
+          megabytes = entry["temporary"] / 1e6
+          memory.setdefault(name, []).append((size, megabytes))
+    _, label = layer_cases.AXES[field]
+    columns.append(figures.Column(label, times, memory))
+  figures.growth(
+    columns, path, names=NAMES, title="Forward+backward of LSTM layers"
+  )
+
+
+# Tables.
+
+
+def _facts(absent: Sequence[str]) -> str:
+  facts = provenance.facts()
+  versions = facts["versions"]
+  names = ("python", "jax", "jaxlib", "flax")
+  shown = {
+    "processor": f"{facts['cpu']}, {facts['cpu_count']} cores",
+    "JAX runs on": ", ".join(
+      f"{count} x {kind}" for kind, count in facts["devices"].items()
+    ),
+    "versions": ", ".join(f"{name} {versions[name]}" for name in names),
+    "PyTorch": "left out" if peers_torch.missing() else peers_torch.version(),
+  }
+  lines = [f"- {name}: {fact}" for name, fact in shown.items()]
+  lines += [f"- left out: {line}" for line in absent]
+  return "\n".join(lines)
+
+
+def _overview(records: Sequence[case.Record]) -> str:
+  """One line a case and kind, one column a peer and precision."""
+  lines: dict[tuple[str, str], dict[str, str]] = {}
+  for record in records:
+    for ours, peer, faster in case.ratios(record):
+      work = record["work"] + (f", {ours['kind']}" if ours["kind"] else "")
+      line = lines.setdefault((record["title"], work), {})
+      column = f"{case.peer_name(peer)}, {peer['precision']}"
+      line[column] = ratio_cell(faster)
+  return _table(
+    [
+      {"": title, "work": work, **line} for (title, work), line in lines.items()
+    ],
+    missing="",
+  )
+
+
+def _products_table(records: Sequence[case.Record]) -> str:
+  """One line a shape, one column a precision."""
+  lines = []
+  for record in records:
+    line = {"": record["title"]}
+    for entry in record["entries"]:
+      speeds = [record["tokens"] / 1e9 / value for value in entry["seconds"]]
+      line[entry["precision"]] = spread_cell(timing.spread(speeds))
+    lines.append(line)
+  return _table(lines)
+
+
+def _growth_table(stacks: Mapping[layer_cases.Shape, case.Record]) -> str:
+  """One line a shape; for each library its time, ratio and memory."""
+  lines = []
+  for shape, record in stacks.items():
+    line = dict(zip(("T", "B", "H", "layers"), map(str, shape), strict=True))
+    for entry in record["entries"]:
+      line[f"{entry['library']}, ms"] = milliseconds_cell(entry)
+    for _, peer, faster in case.ratios(record):
+      line[f"over {peer['library']}"] = ratio_cell(faster)
+    for entry in record["entries"]:
+      memory = megabytes_cell(entry["temporary"])
+      if memory is not None:
+        line[f"{entry['library']}, MB"] = memory
+    lines.append(line)
+  return _table(lines)
+
+
+def _case_table(record: case.Record, rates: Mapping[str, float]) -> str:
+  """One line an entry; columns that no entry has are left out."""
+  faster = {
+    peer["name"]: ratio_cell(ratio) for _, peer, ratio in case.ratios(record)
+  }
+  operations = record["operations"]
+  columns: dict[str, Callable[[case.Record], str | None]] = {
+    "": lambda entry: entry["name"],
+    "milliseconds": milliseconds_cell,
+    record["unit"]: lambda entry: report.figure(
+      record["tokens"] / case.took(entry).middle
+    ),
+    "ours is faster by": lambda entry: (
+      faster.get(entry["name"], "") if faster else None
+    ),
+    "rounds": lambda entry: str(len(entry["seconds"])),
+    "GFLOP/s": lambda entry: (
+      report.figure(operations / 1e9 / case.took(entry).middle)
+      if operations
+      else None
+    ),
+    "of large products": lambda entry: share_cell(
+      case.share(record, entry, rates)
+    ),
+    "XLA, MB": lambda entry: megabytes_cell(entry["temporary"]),
+    "process, MB": lambda entry: megabytes_cell(entry["resident"]),
+  }
+  return _table(
+    [
+      {
+        head: text
+        for head, cell in columns.items()
+        if (text := cell(entry)) is not None
+      }
+      for entry in record["entries"]
+    ],
+    order=list(columns),
+  )
+
+
+def _equivalence_table(differences: Sequence[Sequence[Any]]) -> str:
+  return report.table(
+    ["", "precision", "largest difference"],
+    [[name, kind, f"{worst:.1e}"] for name, kind, worst in differences],
+  )
+
+
+def _table(
+  lines: Sequence[Mapping[str, str]],
+  *,
+  order: Sequence[str] = (),
+  missing: str = "n/a",
+) -> str:
+  """A Markdown table of cells by column.
+
+  Args:
+    lines: cells of each line by their column.
+    order: of the columns; by default the order in which they first occur.
+    missing: the cell of a line that lacks it.
+  """
+  present = dict.fromkeys(head for line in lines for head in line)
+  heads = [head for head in order or present if head in present]
+  return report.table(
+    heads, [[line.get(head, missing) for head in heads] for line in lines]
+  )
+
+
+def ratio_cell(ratio: timing.Spread) -> str:
+  """Two decimals, with the quartiles.
+
+  >>> ratio_cell(timing.Spread(1.0, 2.0, 3.0))
+  '2.00 (1.00 to 3.00)'
+  """
+  low, middle, high = (f"{value:.2f}" for value in ratio)
+  return f"{middle} ({low} to {high})"
+
+
+def spread_cell(spread: timing.Spread) -> str:
+  """Four digits, with the quartiles.
+
+  >>> spread_cell(timing.Spread(1.0, 2.0, 3.0))
+  '2.000 (1.000 to 3.000)'
+  """
+  low, middle, high = (report.figure(value) for value in spread)
+  return f"{middle} ({low} to {high})"
+
+
+def milliseconds_cell(entry: case.Record) -> str:
+  """An entry's milliseconds, with the quartiles."""
+  return spread_cell(
+    timing.Spread(*(1e3 * value for value in case.took(entry)))
+  )
+
+
+def megabytes_cell(size: int | None) -> str | None:
+  """Megabytes of a size in bytes, if it is known.
+
+  >>> megabytes_cell(1_500_000)
+  '1.5'
+  """
+  return None if size is None else f"{size / 1e6:,.1f}"
+
+
+def share_cell(share: float | None) -> str | None:
+  """Percent of a share, if it is known.
+
+  >>> share_cell(0.5)
+  '50.0%'
+  """
+  return None if share is None else f"{share:.1%}"

@@ -1,7 +1,8 @@
 """Networks of earlier runs, to use or to go on training."""
 
+import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from ml_collections import config_dict
@@ -85,39 +86,11 @@ def settings(source: loading.Source, dtype: str = "") -> config_dict.ConfigDict:
   return config
 
 
-def weights(
-  config: config_dict.ConfigDict,
-  kind: str,
-  target: Any,
-  symbols: loading.Symbols,
-  names: Sequence[str],
-) -> tuple[Any, loading.Source]:
-  """The weights that `config.restore` names, to go on training from.
-
-  Args:
-    config: of the run that goes on.
-    kind: of the model; see `loading.KINDS`.
-    target: names, shapes and dtypes of the weights wanted.
-    symbols: what they must have been trained on.
-    names: the settings of `model` that must agree.
-
-  Returns:
-    The weights, and where they come from.
-
-  Raises:
-    UserError: no such run, another network, or other symbols.
-    RunError: the checkpoints are corrupt.
-  """
+@contextlib.contextmanager
+def continuing(config: config_dict.ConfigDict) -> Iterator[None]:
+  """Says of what is refused that `config.restore` was to be gone on from."""
   try:
-    source = opened(config.restore, kind)
-    _require_same_model(config, source, names)
-    loading.require_same_symbols(
-      {loading.KINDS[kind].identity: source.symbols.hash},
-      kind,
-      symbols,
-      source.place,
-    )
-    return source.weights(target).params, source
+    yield
   except errors.RunError:
     raise
   except errors.UserError as error:
@@ -142,9 +115,22 @@ def restore_weights(
     UserError: no such run, another network, other symbols, or a partition that
       shows it what this one keeps for validation and test.
   """
-  found, source = weights(config, "language_model", target, symbols, _NETWORK)
-  _require_same_partition(config, source)
+  with continuing(config):
+    source = opened(config.restore, "language_model")
+    require_same_symbols(source, symbols)
+    found = source.weights(target).params
+    require_same_model(config, source, _NETWORK)
+    _require_same_partition(config, source)
   return found
+
+
+def require_same_symbols(
+  source: loading.Source, symbols: loading.Symbols
+) -> None:
+  """Refuses weights that were trained on other symbols than these."""
+  name = loading.KINDS[source.kind].identity
+  meta = {name: source.symbols.hash}
+  loading.require_same_symbols(meta, source.kind, symbols, source.place)
 
 
 # Settings that change what weights of equal shapes mean.
@@ -154,7 +140,7 @@ _NETWORK = (
 )
 
 
-def _require_same_model(
+def require_same_model(
   config: config_dict.ConfigDict, source: loading.Source, names: Sequence[str]
 ) -> None:
   """Refuses weights that fit but were trained as something else."""
@@ -175,7 +161,7 @@ def _require_same_partition(
   partition = data.get("partition")
   if data.get("source") == ours.source and partition != ours.partition:
     raise errors.UserError(
-      f"config.restore={config.restore} was trained on the partition "
-      f"{partition!r}, parts of which {ours.partition!r} keeps for validation "
-      "and test; give a run on the same partition"
+      f"it was trained on the partition {partition!r}, parts of which "
+      f"{ours.partition!r} keeps for validation and test; give a run on the "
+      "same partition"
     )

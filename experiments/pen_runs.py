@@ -46,8 +46,11 @@ def restore_weights(
   Raises:
     UserError: no such run, another network, or other data.
   """
-  found, _ = earlier_runs.weights(config, "handwriting", target, pen, _NETWORK)
-  return found
+  with earlier_runs.continuing(config):
+    source = earlier_runs.opened(config.restore, "handwriting")
+    earlier_runs.require_same_model(config, source, _NETWORK)
+    earlier_runs.require_same_symbols(source, pen)
+    return source.weights(target).params
 
 
 # Settings that change what weights of equal shapes mean.

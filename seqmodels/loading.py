@@ -310,9 +310,9 @@ def _of_file(path: pathlib.Path, wanted: str) -> Source:
   def weights(target: Tree) -> Weights:
     notes = trees.differences(target, found.weights)
     if notes:
-      raise damaged(
-        f"its weights are not those of the network that its settings describe: "
-        f"{'; '.join(notes)}"
+      raise errors.UserError(
+        f"the weights in {path} are not those of this network: "
+        f"{'; '.join(notes)}; give the settings they were trained with"
       )
     kinds = {
       name: checkpoint_arrays.Description(leaf.shape, str(leaf.dtype), "")

@@ -12,7 +12,12 @@ import experiments
 from configs import export as page
 from configs import text as text_page
 from configs import text_sampling
-from experiments import command_line, compression, earlier_runs
+from experiments import (
+  command_line,
+  compression,
+  earlier_runs,
+  run_folders,
+)
 from seqmodels import errors, loading, pretrained
 
 
@@ -157,6 +162,8 @@ def test_dynamic_evaluation_takes_a_file_and_its_data(both, trained, tmp_path):
   run, file = both(config)
   assert run == file
   assert {row[1] for row in file} == {"static", "dynamic"}
+  reported = [run_folders.read(tmp_path / name) for name in ("run", "file")]
+  assert reported[0].config == reported[1].config
   corpus = trained[0] / "corpus.txt"
   before = corpus.read_text()
   try:
@@ -187,7 +194,8 @@ def test_training_goes_on_from_a_file(both, trained, metrics, tmp_path):
   config.restore = str(trained[0] / "model.safetensors")
   with pytest.raises(errors.UserError) as caught:
     experiments.run(config, tmp_path / "wider", tmp_path)
-  assert "model.features [8] and this run has [9]" in str(caught.value)
+  assert "cannot be gone on from: the weights in" in str(caught.value)
+  assert "expected float32[36], found float32[32]" in str(caught.value)
 
 
 def test_compression_begins_from_a_file(trained):

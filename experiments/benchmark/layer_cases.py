@@ -201,11 +201,11 @@ def layer_differences(shared: case.Settings) -> Iterator[case.Difference]:
   """Outputs and gradients of every library's layer."""
   task = case.layer_task(*TINY, seed=shared.seed)
   expected = ours(task).answer()
-  for one in implementations(shared, task):
+  for library in implementations(shared, task):
     yield case.Difference(
-      f"layer, {one.entry(BACKWARD).name}",
-      one.precision,
-      case.distance(one.layers.answer(), expected),
+      f"layer, {library.entry(BACKWARD).name}",
+      library.precision,
+      case.distance(library.layers.answer(), expected),
     )
 
 
@@ -300,7 +300,7 @@ def _layer_case(
     work=work,
     tokens=size.steps * size.batch,
     operations=case.operations(*size, backward=work == BACKWARD),
-    entries=[one.entry(work) for one in entered],
+    entries=[library.entry(work) for library in entered],
     resident=work == BACKWARD,
   )
 

@@ -99,9 +99,12 @@ def write(
     size: layer_cases.stack_key(size) for line in axes.values() for size in line
   }
   stacks = {s: records[key] for s, key in keys.items() if key in records}
-  others = [one for key, one in records.items() if key not in keys.values()]
-  products = [one for one in others if one["work"] == layer_cases.PRODUCT]
-  timed = [one for one in others if one["work"] != layer_cases.PRODUCT]
+  products, timed = [], []
+  for key, record in records.items():
+    if record["work"] == layer_cases.PRODUCT:
+      products.append(record)
+    elif key not in keys.values():
+      timed.append(record)
   parts = ["# Speed against other libraries", _INTRODUCTION]
   parts += ["## Run", _facts(equivalence["absent"])]
   if any(any(case.ratios(record)) for record in timed):
@@ -141,12 +144,11 @@ def draw_speedups(
       marks = _speedups(record, kind)
       if marks:
         label = ", ".join(filter(None, (record["label"], kind)))
-        heading = PANELS.get(record["work"], record["work"])
-        panels.setdefault(heading, []).append((label, marks))
+        panels.setdefault(record["work"], []).append((label, marks))
   if not panels:
     return []
   figures.speedups(
-    panels,
+    {PANELS.get(work, work): rows for work, rows in panels.items()},
     workdir / SPEED,
     names=NAMES,
     title="Speed of ours over each peer's (right of the line: ours is faster)",

@@ -232,8 +232,13 @@ def check_equivalence(
   Raises:
     RunError: some library computes something else.
   """
-  compared = dict.fromkeys(KINDS[kind].differences for kind in kinds)
-  differences = [one for of in compared if of for one in of(shared)]
+  comparisons = dict.fromkeys(KINDS[kind].differences for kind in kinds)
+  differences = [
+    difference
+    for compare in comparisons
+    if compare is not None
+    for difference in compare(shared)
+  ]
   for name, precision, largest in differences:
     allowed = TOLERANCES[precision]
     if precision == "float32" and jax.default_backend() != "cpu":

@@ -230,10 +230,20 @@ def smoke(config: config_dict.ConfigDict) -> None:
   )
   config.training.update(warmup_steps=1, checkpoint_every=2)
   config.evaluation.update(segment=20, validation_streams=2)
-  config.dynamic.update(
-    search_symbols=100, statistics_streams=2, statistics_segments=2
-  )
+  smoke_dynamic(config)
   config.sample.length = 20
+
+
+def smoke_dynamic(config: config_dict.ConfigDict) -> None:
+  """Shrinks the search and the statistics of dynamic evaluation to seconds."""
+  dynamic = config.dynamic
+  dynamic.update(
+    search_symbols=100,
+    search_rates=tuple(dynamic.search_rates)[:2],
+    search_decays=tuple(dynamic.search_decays)[:1],
+    statistics_streams=2,
+    statistics_segments=2,
+  )
 
 
 def paper(config: config_dict.ConfigDict, *, momentum: float) -> None:

@@ -49,7 +49,8 @@ def get_config(arg: str = "") -> config_dict.ConfigDict:
     config.dynamic.update(
       rule="rms",
       search_symbols=10_000,
-      search_rates=(1e-4, 2e-4, 4e-4, 6e-4, 8e-4),
+      # Characters take the low end, words the high one.
+      search_rates=(1e-4, 2e-4, 4e-4, 8e-4, 1.2e-3),
       search_decays=(1e-2, 3e-2, 6e-2),
       search_segments=(20,),
     )
@@ -62,7 +63,5 @@ def get_config(arg: str = "") -> config_dict.ConfigDict:
     )
   if "smoke" in variants:
     config.evaluation.segment = 20
-    config.dynamic.update(
-      search_symbols=100, statistics_streams=2, statistics_segments=2
-    )
+    common.smoke_dynamic(config)
   return config

@@ -184,7 +184,7 @@ def dropout(config: config_dict.ConfigDict) -> None:
     rule="rms",
     # 30 settings of 500 updates each: about four times the test evaluation.
     search_symbols=10_000,
-    search_rates=(1e-4, 2e-4, 4e-4, 6e-4, 8e-4),
+    search_rates=(2e-4, 4e-4, 6e-4, 8e-4, 1.2e-3),
     search_decays=(1e-2, 3e-2, 6e-2),
     search_segments=(20,),
   )

@@ -53,6 +53,8 @@ def test_every_rule_is_about_a_setting_that_exists():
     ("seed", 2**32, "4294967296; it must be a whole number from 0"),
     ("dtype", "bfloat", "'bfloat' (did you mean 'bfloat16'?)"),
     ("dynamic.search_rates", (0.1, -1.0), "(0.1, -1.0); it must be"),
+    ("dynamic.search_epsilons", (1e-4, 0.0), "(0.0001, 0.0); it must be"),
+    ("dynamic.statistics_segments", -1, "-1; it must be"),
   ],
 )
 def test_a_fault_names_setting_value_and_limit(name, value, words):

@@ -9,8 +9,6 @@ from typing import Any, NamedTuple
 
 from seqmodels.io import canvas
 
-_TICKS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
-
 
 class SpeedUp(NamedTuple):
   """The speed of ours as a multiple of a peer's, over repeated measurements.
@@ -77,10 +75,13 @@ def speedups(
       _draw_rows(axes, rows, colours)
     for axes in cells[len(panels) :]:
       axes.set_axis_off()
-    least = min(mark.low for mark in marks)
-    most = max(mark.high for mark in marks)
-    limits = (min(least, 0.8) / 1.8, 1.8 * max(most, 1.2))  # room for values
-    ticks = [tick for tick in _TICKS if limits[0] <= tick <= limits[1]]
+    least = min(0.8, *(mark.low for mark in marks))
+    most = max(1.2, *(mark.high for mark in marks))
+    room = max(1.8, (most / least) ** 0.2)  # for the values beside the marks
+    limits = (least / room, most * room)
+    steps = (1, 2, 5) if limits[1] < 100 * limits[0] else (1,)
+    ticks = [step * 10.0**power for power in range(-4, 5) for step in steps]
+    ticks = [tick for tick in ticks if limits[0] <= tick <= limits[1]]
     cells[0].set_xscale("log")
     cells[0].set_xlim(limits)
     cells[0].set_xticks(ticks, [f"{tick:g}" for tick in ticks])
@@ -213,7 +214,7 @@ def growth(
       rows[1][place].set_xticks(
         sizes, [f"{size:g}" for size in sizes], fontsize=7
       )
-      rows[1][place].minorticks_off()
+      rows[1][place].xaxis.minorticks_off()
       rows[1][place].set_xlabel(column.axis, fontsize=9)
     rows[0][0].set_ylabel("milliseconds")
     rows[1][0].set_ylabel("temporary memory, MB")
@@ -231,7 +232,7 @@ def _draw_curves(
     )
   axes.set_xscale("log")
   axes.set_yscale("log")
-  axes.tick_params(labelsize=7)
+  axes.tick_params(which="both", labelsize=7)
 
 
 def _colours(names: Sequence[str]) -> dict[str, str]:

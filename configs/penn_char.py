@@ -69,8 +69,6 @@ and with either of them, too:
  - dynamic evaluation takes its rate from a search on the validation split.
 """
 
-from typing import Any
-
 from ml_collections import config_dict
 
 from configs import common
@@ -88,16 +86,6 @@ TABLE = {
   "plain": ((1.32, 28.5), (1.29, 28.0)),
   "weight_noise": ((1.27, 27.4), (1.24, 26.9)),
   "adaptive_weight_noise": ((1.26, 27.4), (1.24, 26.9)),
-}
-
-
-# The paper's rate and momentum, 8 sentences a step: as far a sentence as in the
-# paper. At 1000 cells a rate eight times as high diverges at once, whatever the
-# momentum, since a step's curvature grows with the sentences summed in it.
-SENTENCES: dict[str, Any] = {
-  "batch": 8,
-  "learning_rate": 1e-4,
-  "momentum": 0.99,
 }
 
 
@@ -176,7 +164,7 @@ def get_config(arg: str = "") -> config_dict.ConfigDict:
     config.data.sentences = True
     config.training.update(sampling="sentences", epochs=PAPERS_EPOCHS[stage])
   if "sentences" in variants:
-    common.sentences(config, **SENTENCES)
+    common.sentences(config)
     config.training.update(epochs=12.0, patience=3)
   if stage == "dropout":
     dropout(config)

@@ -159,5 +159,5 @@ def name_of(config: config_dict.ConfigDict) -> str:
   window = f", window of {model.window}" if model.network == "synthesis" else ""
   name = f"{size}{peepholes} lstm{window}, {model.components} components"
   if model.get("cell_clip"):
-    name += f", |c| <= {model.cell_clip:g}"
+    name += f", cell clip {model.cell_clip:g}"
   return name

@@ -115,7 +115,7 @@ def model_name(config: config_dict.ConfigDict) -> str:
     if not model[f"{kind}_skips"]:
       name += f", no {kind} skips"
   if "lstm" in model.cell and model.get("cell_clip"):
-    name += f", |c| <= {model.cell_clip:g}"
+    name += f", cell clip {model.cell_clip:g}"
   if model.get("embedding"):
     name += f", {'tied ' if model.tied else ''}embedding {model.embedding}"
   return name

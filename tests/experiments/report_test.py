@@ -9,7 +9,7 @@ import pytest
 
 import experiments
 from configs import enwik8, penn_char, penn_word, report
-from experiments import published, report_tables, run_facts, run_folders
+from experiments import phases, published, report_tables, run_facts, run_folders
 from experiments import report as report_experiment
 from seqmodels import errors
 from seqmodels.io import report as reports
@@ -204,6 +204,22 @@ def test_noise_of_another_deviation_is_of_no_line():
   assert published.regularisation(config.to_dict()) == "weight noise"
   config.regularization.weight_noise = 5.0
   assert published.line_of(config.to_dict()) is None
+
+
+@pytest.mark.parametrize("page", [penn_char, penn_word])
+def test_sentences_keep_the_papers_rate_and_memory_a_sentence(page):
+  config, paper = page.get_config("sentences"), page.get_config("paper")
+  assert phases.minibatch(config) == "8 sentences"
+  assert phases.minibatch(paper) == "1 sentence"
+  assert not published.papers_training(config.to_dict())
+  for ours, theirs in zip(
+    (config.training.learning_rate, config.training.batch),
+    (paper.training.learning_rate, paper.training.batch),
+    strict=True,
+  ):
+    assert ours / (1 - config.training.momentum) == pytest.approx(
+      theirs / (1 - paper.training.momentum)
+    )
 
 
 @pytest.mark.parametrize(

@@ -111,7 +111,7 @@ def test_with_its_kernel_turned_a_cell_is_the_same(name, batch, monkeypatch):
       grad = jax.value_and_grad(loss, argnums=(0, 1, 2), has_aux=True)
       return jax.tree.leaves(jax.jit(grad)(*given))
 
-    # Turned also with one row, where float32 would not be.
+    # With a dtype given, few rows are turned, too.
     turned = functools.partial(cell.sequence, dtype=jnp.float64)
     oracle = functools.partial(unroll.unroll, cell.step)
     for have, want in zip(found(turned), found(oracle), strict=True):
@@ -125,6 +125,7 @@ def test_kernels_are_turned_where_a_loop_is_long_and_wide_enough():
   # The sampler's step, dynamic evaluation, and what fits a core's cache.
   assert not products.pays_to_turn(wide, 1, 8, None)
   assert not products.pays_to_turn(wide, 5000, 1, None)
+  assert not products.pays_to_turn(wide, 5000, 4, None)
   assert not products.pays_to_turn(narrow, 100, 32, None)
 
 

@@ -11,7 +11,8 @@ the last two on the last 4 million:
 The default network is one that trains in under an hour on two CPU cores from
 the 4,154,400-byte prefix of the file, where the same fractions are taken and
 every row says so: 2 x 400, all skips. Expected: 1.968 static, 1.821 dynamic
-(RESULTS.md; measured without resets), not comparable with the paper's.
+(RESULTS.md; measured without resets and without a bound on the cell state), not
+comparable with the paper's.
 
 The paper contradicts itself: seven layers of 700, joined to the input and to
 the output by skips, have 30.5 million weights where it prints 21.3. Three

@@ -22,7 +22,7 @@ runs=${RUNS:-runs}
 # name | hours on two cores with AMX | runs that must have finished before |
 # arguments; ~ stands for the folder of the runs.
 worth='
-penn_word_dropout|10||--config=configs/penn_word.py:dropout
+penn_word_dropout|10||--config=configs/penn_word.py:dropout --config.training.epochs=170.0
 penn_word_dropout_rms|1.5|penn_word_dropout|--config=configs/dynamic_evaluation.py:rms --config.restore=~/penn_word_dropout
 penn_char|3||--config=configs/penn_char.py:sentences
 penn_char_weight_noise|4|penn_char|--config=configs/penn_char.py:weight_noise,sentences --config.restore=~/penn_char

@@ -132,8 +132,8 @@ def base() -> config_dict.ConfigDict:
         # split (restored weights are a candidate), least "description_length"
         # of the training data (adaptive weight noise), or the "last".
         "select": "validation",
-        # Evaluations without a new best before training stops, restored weights
-        # not counted; 0 never stops.
+        # Evaluations without a new best before training stops, a best since its
+        # first step; 0 never stops.
         "patience": 0,
         "evaluations_per_epoch": 1,
         "checkpoint_every": 500,

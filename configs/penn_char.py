@@ -42,7 +42,8 @@ Variants:
    counts. Days on a CPU;
  - `sentences`: between the two, for a CPU, of any stage above but `dropout`: as
    `paper`, with 8 sentences of like length a step, at the same rate and
-   momentum, and with products in bfloat16; up to 12 epochs, stops early;
+   momentum, and with products in bfloat16; up to 12 epochs, stops early
+   (`adaptive_weight_noise` two epochs, the best of eight validations);
  - `smoke`: the same in seconds, a small net.
 
 A stage goes on from the run that `--config.restore` names, and starts from
@@ -105,6 +106,7 @@ def get_config(arg: str = "") -> config_dict.ConfigDict:
   common.exclusive(variants, STAGES)
   common.exclusive(variants, ("dropout", "paper", "sentences"))
   common.exclusive(variants, ("zoneout", "paper", "sentences"))
+  common.exclusive(variants, ("minimum", "paper", "sentences"))
   stage = next((name for name in STAGES if name in variants), "plain")
   if "minimum" in variants and stage != "adaptive_weight_noise":
     raise errors.UserError(
@@ -165,7 +167,8 @@ def get_config(arg: str = "") -> config_dict.ConfigDict:
     config.training.update(sampling="sentences", epochs=PAPERS_EPOCHS[stage])
   if "sentences" in variants:
     common.sentences(config)
-    config.training.update(epochs=12.0, patience=3)
+    if stage != "adaptive_weight_noise":
+      config.training.update(epochs=12.0, patience=3)
   if stage == "dropout":
     dropout(config)
   if stage == "zoneout":

@@ -163,8 +163,9 @@ def build_regularizer(
     symbols: of the training split.
 
   Raises:
-    UserError: both kinds of weight noise at once, a bad deviation, or weights
-      chosen by a description length that there is not.
+    UserError: both kinds of weight noise at once, a bad deviation, a weight on
+      a complexity or a choice by a description length that there is not, or of
+      averaged weights.
   """
   chosen = config.regularization
   if chosen.weight_noise and chosen.adaptive:
@@ -172,6 +173,18 @@ def build_regularizer(
       f"config.regularization.weight_noise is {chosen.weight_noise} and "
       f"config.regularization.adaptive is {chosen.adaptive}; noise is fixed or "
       "adaptive, so set one of them to 0"
+    )
+  if chosen.complexity != 1 and not chosen.adaptive:
+    raise errors.UserError(
+      f"config.regularization.complexity is {chosen.complexity}, the weight of "
+      "what only adaptive weight noise has; set "
+      "config.regularization.adaptive, to 0.075 for one, or leave it at 1"
+    )
+  if config.training.select == "description_length" and config.training.average:
+    raise errors.UserError(
+      f"config.training.average is {config.training.average} and "
+      "config.training.select is 'description_length', which is of the "
+      "posterior as it is trained and not of its average; leave one of them out"
     )
   if chosen.adaptive:
     return regularizers.adaptive(

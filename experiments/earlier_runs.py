@@ -119,7 +119,7 @@ def restore_weights(
     source = opened(config.restore, "language_model")
     require_same_symbols(source, symbols)
     found = source.weights(target).params
-    require_same_model(config, source, _NETWORK)
+    require_same_model(config, source, NETWORK)
     _require_same_partition(config, source)
   return found
 
@@ -134,23 +134,32 @@ def require_same_symbols(
 
 
 # Settings that change what weights of equal shapes mean.
-_NETWORK = (
-  *("cell", "features", "peepholes", "input_skips", "output_skips"),
-  *("embedding", "tied", "rounds", "rank", "cell_clip"),
+NETWORK = (
+  *("model.cell", "model.features", "model.peepholes"),
+  *("model.input_skips", "model.output_skips", "model.embedding"),
+  *("model.tied", "model.rounds", "model.rank", "model.cell_clip"),
+  # Evaluation takes the expectation over what zoneout keeps.
+  *("regularization.zoneout_cell", "regularization.zoneout_state"),
 )
+# What settings that a run does not have come to.
+UNSET = {
+  "model.cell_clip": 0.0,
+  "regularization.zoneout_cell": 0.0,
+  "regularization.zoneout_state": 0.0,
+}
 
 
 def require_same_model(
   config: config_dict.ConfigDict, source: loading.Source, names: Sequence[str]
 ) -> None:
   """Refuses weights that fit but were trained as something else."""
-  ours = json.loads(config.to_json())["model"]
-  model = source.settings["model"]
+  ours = dict(checks.flatten(json.loads(config.to_json())))
+  theirs = {**UNSET, **dict(checks.flatten(source.settings))}
   for name in names:
-    if name in model and model[name] != ours[name]:
+    if name in theirs and theirs[name] != ours.get(name, UNSET.get(name)):
       raise errors.UserError(
-        f"it was trained with model.{name} {model[name]!r} and this run has "
-        f"{ours[name]!r}; give the same"
+        f"it was trained with {name} {theirs[name]!r} and this run has "
+        f"{ours.get(name, UNSET.get(name))!r}; give the same"
       )
 
 

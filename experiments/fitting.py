@@ -166,9 +166,13 @@ def _restored(setup: training_setup.Setup) -> Any:
 
 def _finite_best(memory: stopping.Stopping) -> stopping.Stopping:
   """JSON has no infinity: None stands for "nothing evaluated yet"."""
-  if memory.best is None:
-    return memory._replace(best=float("inf"))
-  return memory
+  return memory._replace(
+    **{
+      name: float("inf")
+      for name, value in memory._asdict().items()
+      if value is None
+    }
+  )
 
 
 def _save(
@@ -178,9 +182,10 @@ def _save(
   tally: Tally,
   task: training_setup.Task,
 ) -> None:
-  recorded = memory._asdict()
-  if recorded["best"] == float("inf"):
-    recorded["best"] = None
+  recorded = {
+    name: None if value == float("inf") else value
+    for name, value in memory._asdict().items()
+  }
   saved.save(
     int(now.step),
     now,

@@ -55,5 +55,6 @@ def restore_weights(
 
 # Settings that change what weights of equal shapes mean.
 _NETWORK = (
-  *("network", "features", "components", "window", "peepholes", "cell_clip"),
+  *("model.network", "model.features", "model.components", "model.window"),
+  *("model.peepholes", "model.cell_clip"),
 )

@@ -81,7 +81,8 @@ TEST_LINES = 3_761
 def regularisation(config: Mapping[str, Any]) -> str:
   """The paper's name for it; "none" where all is off, "" for any other.
 
-  Noise of another deviation is another regularisation.
+  Noise of another deviation, or with another weight on its complexity, is
+  another regularisation.
 
   Args:
     config: of a run; those older than the section `regularization` lack it.
@@ -97,6 +98,8 @@ def regularisation(config: Mapping[str, Any]) -> str:
   if any(
     chosen[name] != DEVIATION for name in on & {"weight_noise", "adaptive"}
   ):
+    return ""
+  if "adaptive" in on and chosen.get("complexity", 1.0) != 1.0:
     return ""
   return {
     frozenset(): "none",
@@ -166,5 +169,6 @@ def papers_training(config: Mapping[str, Any]) -> bool:
     and training.get("reduction", "mean") == "sum"
     and training["schedule"] == "constant"
     and not training["clip_norm"]
+    and not training.get("average")
     and config["dtype"] == "float32"
   )

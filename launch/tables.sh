@@ -4,7 +4,7 @@
 # continues, a finished one prints its table and costs seconds, so this script
 # is simply started again until it ends.
 #
-#   launch/tables.sh                 all of it, about eight days of two cores
+#   launch/tables.sh                 all of it, about six days of two cores
 #   launch/tables.sh --list          the commands and their expected times
 #   launch/tables.sh penn_char       only the runs whose names begin so
 #   launch/tables.sh --quick-first   the order for a GPU: Table 1 to its end,
@@ -27,8 +27,8 @@ penn_word_dropout_rms|1.5|penn_word_dropout|--config=configs/dynamic_evaluation.
 penn_char|3||--config=configs/penn_char.py:sentences
 penn_char_weight_noise|4|penn_char|--config=configs/penn_char.py:weight_noise,sentences --config.restore=~/penn_char
 penn_char_weight_noise_rms|1|penn_char_weight_noise|--config=configs/dynamic_evaluation.py:rms --config.restore=~/penn_char_weight_noise
-penn_char_adaptive|2|penn_char_weight_noise|--config=configs/penn_char.py:adaptive_weight_noise --config.restore=~/penn_char_weight_noise
-penn_char_adaptive_minimum|2|penn_char_weight_noise|--config=configs/penn_char.py:adaptive_weight_noise,minimum --config.restore=~/penn_char_weight_noise
+penn_char_adaptive|2|penn_char_weight_noise|--config=configs/penn_char.py:adaptive_weight_noise,sentences --config.restore=~/penn_char_weight_noise
+penn_char_adaptive_minimum|2|penn_char_weight_noise|--config=configs/penn_char.py:adaptive_weight_noise,minimum --config.restore=~/penn_char_weight_noise --config.model.cell_clip=0.0 --config.data.sentences=True
 penn_word|3||--config=configs/penn_word.py
 penn_word_weight_noise|4|penn_word|--config=configs/penn_word.py:weight_noise --config.restore=~/penn_word
 penn_word_weight_noise_rms|2|penn_word_weight_noise|--config=configs/dynamic_evaluation.py:rms --config.restore=~/penn_word_weight_noise
@@ -69,11 +69,11 @@ row() { # the row of a run
   grep -m 1 "^$1|" <<<"$worth$only_gpu"
 }
 
-list=false order=$(cut -d '|' -f 1 <<<"$worth") prefixes=()
+list=false quick=false prefixes=()
 for argument in "$@"; do
   case $argument in
     --list) list=true ;;
-    --quick-first) order=$gpu ;;
+    --quick-first) quick=true ;;
     -*)
       echo "tables.sh: no option $argument; it has --list and --quick-first" >&2
       exit 2
@@ -83,11 +83,18 @@ for argument in "$@"; do
         echo "tables.sh: no run begins with '$argument'; --list names them" >&2
         exit 2
       fi
-      order=$(cut -d '|' -f 1 <<<"$worth$only_gpu")
       prefixes+=("$argument")
       ;;
   esac
 done
+
+# What is named is run wherever it belongs; else all of the chosen order is.
+order=$(cut -d '|' -f 1 <<<"$worth")
+if $quick; then
+  order=$gpu
+elif [ ${#prefixes[@]} -gt 0 ]; then
+  order=$(cut -d '|' -f 1 <<<"$worth$only_gpu")
+fi
 
 wanted() { # whether a run was asked for
   [ ${#prefixes[@]} -eq 0 ] && return 0
@@ -98,9 +105,10 @@ wanted() { # whether a run was asked for
   return 1
 }
 
-failed=()
+failed=() any=false
 for name in $order; do
   wanted "$name" || continue
+  any=true
   IFS='|' read -r _ hours needs arguments <<<"$(row "$name")"
   command="main.py ${arguments//\~/$runs} --workdir=$runs/$name"
   if $list; then
@@ -123,6 +131,10 @@ for name in $order; do
   [ $status -eq 0 ] || failed+=("$name")
 done
 
+if ! $any; then
+  echo "tables.sh: --quick-first has no run that begins so" >&2
+  exit 2
+fi
 if [ ${#failed[@]} -gt 0 ]; then
   echo "tables.sh: not finished: ${failed[*]}" >&2
   exit 1

@@ -9,7 +9,8 @@ import subprocess
 import pytest
 from absl import flags
 
-from experiments import command_line
+from configs import checks
+from experiments import command_line, earlier_runs
 
 PROJECT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -108,11 +109,20 @@ def listed(*arguments):
   return [shlex.split(line) for line in found]
 
 
+def same_network(config, source):
+  """Whether a page that trains goes on with the network of its source."""
+  ours, theirs = dict(checks.flatten(config)), dict(checks.flatten(source))
+  names = (*earlier_runs.NETWORK, "model.network", "data.sentences")
+  return "training.epochs" not in ours or all(
+    ours.get(name) == theirs.get(name) for name in names
+  )
+
+
 @pytest.mark.parametrize("order", [(), ("--quick-first",)])
 def test_every_command_of_the_tables_is_understood_and_comes_after_its_source(
   order,
 ):
-  before = []
+  before = {}
   for command in listed(*order):
     request = command_line.parse(command, flags.FlagValues())
     assert request.config
@@ -122,10 +132,13 @@ def test_every_command_of_the_tables_is_understood_and_comes_after_its_source(
       for argument in command
       if argument.startswith("--config.restore=")
     ]
-    assert set(sources) <= set(before)
+    assert set(sources) <= before.keys()
+    for source in sources:
+      # A stage goes on with the network, and with the text as it was cut.
+      assert same_network(request.config, before[source])
     assert folder not in before
-    before.append(folder)
-  assert {"runs/penn_char", "runs/penn_word", "runs/synthesis"} <= set(before)
+    before[folder] = request.config
+  assert {"runs/penn_char", "runs/penn_word", "runs/synthesis"} <= before.keys()
 
 
 @pytest.fixture

@@ -10,12 +10,13 @@ from seqmodels import errors
 CHAR = [
   ",".join(filter(None, chosen))
   for chosen in itertools.product(
-    ("", *penn_char.STAGES), ("", "minimum"), ("", "paper")
+    ("", *penn_char.STAGES), ("", "minimum", "paper", "sentences")
   )
   if not ("minimum" in chosen and "adaptive_weight_noise" not in chosen)
-  and not {"dropout", "paper"} <= set(chosen)
+  # Networks that are not the paper's have a training of their own.
+  and not (chosen[0] in ("dropout", "zoneout") and chosen[1])
 ]
-WORD = ["", "weight_noise", "weight_noise,paper", "dropout"]
+WORD = ["", "weight_noise", "weight_noise,paper", "sentences", "dropout"]
 
 
 @pytest.mark.parametrize(
@@ -34,7 +35,7 @@ def test_every_variant_is_valid_and_so_is_its_smoke_form(page, variant):
 
 
 @pytest.mark.parametrize(
-  "variant", ["minimum", "plain,minimum", "weight_noise,minimum,paper"]
+  "variant", ["minimum", "plain,minimum", "weight_noise,minimum"]
 )
 def test_a_minimum_of_what_has_no_description_length_is_refused(variant):
   with pytest.raises(errors.UserError, match="name both in --config"):
@@ -58,3 +59,17 @@ def test_weights_that_are_averaged_are_not_stopped_early():
   training = penn_word.get_config("dropout").training
   assert (training.schedule, training.patience) == ("constant", 0)
   assert training.average == pytest.approx(1 / 3, abs=0.01)
+
+
+def test_adaptive_noise_takes_two_epochs_by_either_recipe():
+  for more in ("", ",sentences"):
+    training = penn_char.get_config(f"adaptive_weight_noise{more}").training
+    assert (training.epochs, training.evaluations_per_epoch) == (2.0, 4)
+    assert training.patience == 0
+
+
+@pytest.mark.parametrize("stage", ["plain", "adaptive_weight_noise"])
+def test_recipes_exclude_each_other(stage):
+  for both in ("paper,sentences", "minimum,paper", "minimum,sentences"):
+    with pytest.raises(errors.UserError, match=r"exclude|name both"):
+      penn_char.get_config(f"{stage},{both}")

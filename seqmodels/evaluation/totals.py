@@ -103,7 +103,7 @@ class Scores(NamedTuple):
     )
 
   def lost_streams(self) -> dict[int, float]:
-    """Streams more than 1 bit a symbol above the median, with their bits.
+    """Streams more than 1 bit a symbol above the others' median, with bits.
 
     All are of one text, so a stream that is so much worse than most shows a
     state that the network never found its way out of. (One that is as much
@@ -122,8 +122,11 @@ class Scores(NamedTuple):
     if not long.size:
       return {}
     bits = nats[long] / counts[long] / units.LOG2
+    if bits.size < 2:
+      return {}
+    others = [np.nanmedian(np.delete(bits, n)) for n in range(bits.size)]
     # Not >, so that NaN is lost, too.
-    lost = ~(bits - np.nanmedian(bits) <= 1.0)
+    lost = ~(bits - np.array(others) <= 1.0)
     return dict(zip(long[lost].tolist(), bits[lost].tolist(), strict=True))
 
   @classmethod

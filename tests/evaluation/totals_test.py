@@ -76,6 +76,8 @@ def test_a_stream_without_a_number_is_lost():
 
 def test_no_stream_is_lost_where_all_are_alike_or_short_or_unknown():
   assert _by_stream(2.0, 2.5, 1.5).lost_streams() == {}
+  assert list(_by_stream(1.5, 3.3).lost_streams()) == [1]
+  assert _by_stream(47.7).lost_streams() == {}
   assert _by_stream(2.0, 2.0, 9.0, count=99).lost_streams() == {}
   assert _scores([1], [1], [0]).lost_streams() == {}
 

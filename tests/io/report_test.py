@@ -56,6 +56,8 @@ def test_every_metric_of_the_results_has_a_unit():
     "operations_per_second",
     "speed_ratio",
     "share_of_products",
+    "constant_cells",
+    "largest_cell",
   }
   assert all(report.METRICS.values())
 

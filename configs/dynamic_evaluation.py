@@ -4,10 +4,11 @@
         --config.restore=runs/penn_char --workdir=runs/penn_char_rms
 
 `--config.restore` takes a run folder or a portable file (`configs/export.py`),
-whose data must be at hand. Reloads the best weights, searches the rule's
-settings on the validation split, scores validation and test statically and the
-test dynamically. The run's folder is only read. Without `search` the settings
-given are used:
+whose data must be at hand; a text that lies elsewhere than in the run's own
+command is named with `--config.data.path`. Reloads the best weights, searches
+the rule's settings on the validation split, scores validation and test
+statically and the test dynamically. The run's folder is only read. Without
+`search` the settings given are used:
 
     --config.dynamic.search=False --config.dynamic.learning_rate=0.003
 
@@ -39,6 +40,8 @@ def get_config(arg: str = "") -> config_dict.ConfigDict:
       "restore": "",
       # Empty takes the trained run's own.
       "dtype": "",
+      # Of source "text", where it is now; empty takes the trained run's own.
+      "data": {"path": ""},
       "evaluation": shared.evaluation,
       "dynamic": shared.dynamic,
     }

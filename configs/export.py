@@ -10,8 +10,9 @@ is also written beside it, as Markdown. `seqmodels.load(FILE)` reads it, and so
 does every page that takes a run folder as `--config.restore`.
 
 `--config.weights=bfloat16` halves the file; each weight is rounded by at most
-one part in 256. Both are scored on a small fixed sample, and the score goes
-into the card, so that whoever loads the file can check it.
+one part in 256. The weights as they are stored are scored on a small fixed
+sample, and the score goes into the card, so that whoever loads the file can
+check it.
 
 Takes seconds. Variants: `smoke`.
 """

@@ -16,7 +16,7 @@ def run(
 
   Args:
     config: `restore` names the run; `dynamic` and `evaluation` say how. Data
-      and model are those of the run.
+      and model are those of the run; `data.path` says where a text has moved.
     workdir: the run folder of this evaluation; the restored one is only read.
     data_dir: where data sets are looked for.
 
@@ -30,6 +30,8 @@ def run(
       merged.dynamic = config.dynamic
       merged.evaluation = config.evaluation
       merged.sample.length = 0
+      if config.data.path:
+        merged.data.path = config.data.path
       merged.seed = config.seed
       if config.dtype:
         merged.dtype = config.dtype

@@ -96,13 +96,14 @@ def card_page(
   count = sum(array.size for array in model.weights.values())
   data: Mapping[str, Any] = card.get("data") or {}
   facts = {
-    "data": f"{data.get('source')}; {data.get('note') or 'all of it'}",
+    "data": data.get("source")
+    and f"{data['source']}; {data.get('note') or 'all of it'}",
     **{
       f"`{file['name']}`": f"{file['bytes']:,} bytes, SHA-256 {file['sha256']}"
       for file in data.get("files", [])
     },
     "terms of the data": card.get("terms"),
-    "command": f"`{card.get('command')}`",
+    "command": card.get("command") and f"`{card['command']}`",
     "commit": card.get("commit"),
     "step": card.get("step"),
     "epochs": card.get("epochs"),

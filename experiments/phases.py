@@ -5,16 +5,25 @@ run stopped in the middle of a long dynamic evaluation does not begin the others
 again.
 """
 
+import hashlib
 import pathlib
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
+import jax
+import numpy as np
 from ml_collections import config_dict
 
 from seqmodels import units
 from seqmodels.data import corpus
 from seqmodels.evaluation import totals
-from seqmodels.io import goodput, interruption, json_file, progress
+from seqmodels.io import (
+  checkpoint_arrays,
+  goodput,
+  interruption,
+  json_file,
+  progress,
+)
 from seqmodels.models import predictor as predictors
 
 PHASES = "evaluations.json"
@@ -51,6 +60,10 @@ class Standing(Protocol):
     """Of its parameters."""
 
   @property
+  def params(self) -> Any:
+    """Its parameters."""
+
+  @property
   def signals(self) -> interruption.Interruption:
     """What may ask it to stop."""
 
@@ -61,22 +74,33 @@ def phase(
   """What `compute` gives, computed once in the life of a run folder.
 
   Args:
-    context: of the run; phases of other parameters are forgotten.
+    context: of the run; phases of another step or other parameters are
+      forgotten.
     name: of the phase.
     compute: gives plain data that JSON can hold.
   """
   context.signals.check()
   path = context.workdir / PHASES
-  known: dict[str, Any] = {"step": context.step, "phases": {}}
+  # Portable files of different runs may be of one step.
+  which = {"step": context.step, "weights": fingerprint(context.params)}
+  known: dict[str, Any] = {**which, "phases": {}}
   if path.is_file():
     found = json_file.read_sealed(path, step=int, phases=dict)
-    if found["step"] == context.step:
+    if which.items() <= found.items():
       known = found
   if name not in known["phases"]:
     with goodput.spending("evaluation"):
       known["phases"][name] = compute()
     json_file.write_sealed(path, known)
   return known["phases"][name]
+
+
+def fingerprint(params: Any) -> str:
+  """SHA-256 of the weights."""
+  digest = hashlib.sha256()
+  for leaf in jax.tree.leaves(params):
+    digest.update(checkpoint_arrays.sha256(np.ascontiguousarray(leaf)).encode())
+  return digest.hexdigest()
 
 
 def describe(context: Context) -> str:

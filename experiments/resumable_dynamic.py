@@ -3,14 +3,12 @@
 So does the pass over the training set that collects what its rule `rms` needs.
 """
 
-import hashlib
 import itertools
 import pathlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
 from experiments import assembly, phases
@@ -22,7 +20,7 @@ from seqmodels.evaluation import (
   gradient_statistics,
   totals,
 )
-from seqmodels.io import checkpoint_arrays, checkpoints
+from seqmodels.io import checkpoints
 
 SAVE_SECONDS = 60.0
 
@@ -106,7 +104,7 @@ def statistics(context: phases.Context) -> Tree:
   )
   name = (
     f"{chunks.count(pieces)} segments of {streams} x {length}, "
-    f"step {context.step}, weights {_fingerprint(context.params)[:16]}"
+    f"step {context.step}, weights {phases.fingerprint(context.params)[:16]}"
   )
 
   def steps(state: Tree, left: Sequence[Any]) -> Iterator[tuple[Tree, Any]]:
@@ -192,14 +190,6 @@ def _go_through(
         saved.save(done, state, meta)
         last = now
   return _Done(state, parts, spent + time.monotonic() - begun)
-
-
-def _fingerprint(params: Tree) -> str:
-  """SHA-256 of the weights."""
-  digest = hashlib.sha256()
-  for leaf in jax.tree.leaves(params):
-    digest.update(checkpoint_arrays.sha256(np.ascontiguousarray(leaf)).encode())
-  return digest.hexdigest()
 
 
 def _folder(name: str) -> str:

@@ -1,7 +1,7 @@
 """What there is to say about trained weights: data, command, scores."""
 
 import pathlib
-import re
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -52,11 +52,12 @@ def of_run(folder: pathlib.Path, settings: Mapping[str, Any]) -> dict[str, Any]:
   own = [row for row in rows if _about(row) == _about(rows[0])]
   source = settings["data"].get("source", "")
   # Validations are evenly spaced; the first may have come early, at the end.
+  # Restored weights are validated at step 0, before any of them.
   seen = sorted(
     {
       line["step"]
       for line in metric_writers.read(folder / metric_writers.METRICS)
-      if line["split"] == "valid"
+      if line["split"] == "valid" and line["step"]
     }
   )
   often = settings.get("training", {}).get("evaluations_per_epoch", 1)
@@ -79,7 +80,20 @@ def portable_command(command: str) -> str:
   >>> portable_command("python main.py --workdir=/tmp/runs/a")
   'python main.py --workdir=a'
   """
-  return re.sub(r"(?<![\w.~])~?/(?:[^\s/'\"=]+/)+", "", command)
+  try:
+    words = shlex.split(command)
+  except ValueError:  # an open quote: no shell has run it
+    return ""
+  return shlex.join(map(_without_folders, words))
+
+
+def _without_folders(word: str) -> str:
+  name, equals, _ = word.partition("=")
+  flag = name + equals if equals and "/" not in name else ""
+  value = word[len(flag) :]
+  if "/" in value and not value.startswith("configs/"):
+    value = pathlib.PurePath(value).name
+  return flag + value
 
 
 def is_score(row: Any) -> bool:

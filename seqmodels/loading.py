@@ -10,6 +10,7 @@ import jax
 
 from seqmodels import cards, errors, portable, pretrained, trained, trees
 from seqmodels.data import pen as pens
+from seqmodels.data import tokenizers
 from seqmodels.data import vocabulary as vocabularies
 from seqmodels.io import checkpoint_arrays, json_file
 from seqmodels.models import from_settings
@@ -110,7 +111,7 @@ def load(
     RunError: all checkpoints of the run are corrupt.
   """
   name = os.fspath(path)
-  if not os.path.exists(name) and name in pretrained.COMMANDS:
+  if _is_bare(name) and not os.path.exists(name):
     path = pretrained.path(name)
   return build(read(path), dtype=dtype)
 
@@ -148,8 +149,13 @@ def build(source: Source, *, dtype: str = "") -> Any:
   step, params = source.weights(target)
   return kind.model(
     network, params, settings, step, source.kind, source.symbols, source.place,
-    source.card,
+    source.card, params,
   )  # fmt: skip
+
+
+def _is_bare(name: str) -> bool:
+  """Whether this can only be a name: no path of folders, no file name."""
+  return os.path.basename(name) == name and not name.endswith(portable.SUFFIX)
 
 
 def made(kind: str, settings: dict[str, Any], symbols: Symbols) -> Any:
@@ -292,7 +298,8 @@ def _of_file(path: pathlib.Path, wanted: str) -> Source:
     digest = record.pop("sha256")
     symbols = KINDS[found.kind].parse(record)
     model, data = found.settings["model"], found.card.get("data")
-    found.settings["data"].get("tokenizer")
+    if found.kind == "language_model":
+      tokenizers.named(found.settings["data"]["tokenizer"])
     step = found.card["step"]
     if max(len(model["features"]), model.get("rounds", 0)) > DEEPEST:
       raise ValueError(f"it has more than {DEEPEST} layers or rounds")

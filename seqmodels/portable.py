@@ -87,8 +87,8 @@ def write(
     dtype: of the weights, "float32" or "bfloat16" (rounded to nearest).
 
   Raises:
-    UserError: an unknown dtype, a model beyond `LARGEST` bytes, or a file that
-      cannot be written.
+    UserError: an unknown dtype, weights that are not finite in it, a model
+      beyond `LARGEST` bytes, or a file that cannot be written.
     RunError: the disk is full.
   """
   stored = dtype_named(dtype)
@@ -96,6 +96,7 @@ def write(
     name: np.array(array, stored, order="C")
     for name, array in model.weights.items()
   }
+  _require_finite(weights, f"the model for {os.fspath(path)} ")
   metadata = {
     "format": FORMAT,
     "version": VERSION,
@@ -158,7 +159,7 @@ def _parsed(data: bytes) -> Portable:
       "file, or not the whole of one"
     )
   tensors = dict(safetensors.deserialize(data))
-  metadata = json.loads(data[8 : 8 + header]).get("__metadata__", {})
+  metadata = json.loads(data[8 : 8 + header]).get("__metadata__") or {}
   if metadata.get("format") != FORMAT:
     raise errors.UserError(
       "is a safetensors file, but none that this package wrote; give one made "
@@ -176,18 +177,29 @@ def _parsed(data: bytes) -> Portable:
   stored = {name: bytes(each["data"]) for name, each in tensors.items()}
   if metadata["sha256"] != _digest(stored):
     raise ValueError("the weights do not match their checksum")
+  weights = {
+    name: np.frombuffer(stored[name], DTYPES[each["dtype"]])
+    .reshape(each["shape"])
+    .astype(np.float32)
+    for name, each in tensors.items()
+  }
+  _require_finite(weights)
   return Portable(
     metadata["kind"],
     _object(metadata["settings"]),
     _object(metadata[SYMBOLS[metadata["kind"]]]),
     _object(metadata["card"]),
-    {
-      name: np.frombuffer(stored[name], DTYPES[each["dtype"]])
-      .reshape(each["shape"])
-      .astype(np.float32)
-      for name, each in tensors.items()
-    },
+    weights,
   )
+
+
+def _require_finite(weights: dict[str, np.ndarray], whose: str = "") -> None:
+  for name, array in weights.items():
+    if not np.isfinite(array).all():
+      raise errors.UserError(
+        f"{whose}holds NaN or infinity among the weights {name!r}; give the "
+        "model of a run that did not diverge"
+      )
 
 
 def _object(text: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import dataclasses
 import os
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import jax
@@ -44,7 +44,8 @@ class Loaded:
     kind: "language_model" or "handwriting".
     symbols: what the network's inputs mean: a vocabulary or a pen.
     place: the run folder or the file that it came from.
-    describe: what there is to say about it; see `card`.
+    describe: what there is to say about it as it was loaded; see `card`.
+    original: the parameters as they were loaded.
   """
 
   model: Any
@@ -55,11 +56,24 @@ class Loaded:
   symbols: Any
   place: pathlib.Path
   describe: Callable[[], dict[str, Any]]
+  original: Tree
 
   @property
   def card(self) -> dict[str, Any]:
-    """Data and their terms, command, commit, scores, step."""
-    return self.describe()
+    """Data and their terms, command, commit, scores, step.
+
+    Of other parameters than those loaded it has no scores. Rounded ones keep
+    the run's rows, but not the score of the fixed sample.
+    """
+    found = self.describe()
+    if not _equal(self.params, self.original):
+      found.pop("sample", None)
+      if not any(
+        _equal(self.params, _rounded(self.original, dtype))
+        for dtype in portable.DTYPES.values()
+      ):
+        found.pop("rows", None)
+    return found
 
   def apply(self, carry: Tree, *inputs: Any) -> tuple[Tree, jax.Array]:
     """The network's `apply` with its own parameters."""
@@ -67,14 +81,8 @@ class Loaded:
 
   def rounded(self: Any_, dtype: str) -> Any_:
     """The same model with the parameters that `save` keeps in that dtype."""
-    stored = portable.dtype_named(dtype)
-    params = jax.tree.map(
-      lambda leaf: jax.device_put(
-        np.asarray(leaf).astype(stored).astype(np.float32)
-      ),
-      self.params,
-    )
-    return dataclasses.replace(self, params=params)
+    params = _rounded(self.params, portable.dtype_named(dtype))
+    return dataclasses.replace(self, params=jax.device_put(params))
 
   def save(
     self,
@@ -88,29 +96,58 @@ class Loaded:
     Args:
       path: of the file, usually with the suffix `.safetensors`.
       dtype: of the weights, "float32" (exact) or "bfloat16" (half the size).
-      card: facts to add to the card of the run.
+      card: facts to add to `card`.
 
     Raises:
       UserError, RunError: as `portable.write`.
     """
-    settings = dict(self.settings)
-    # The run it began from is known by its name alone elsewhere.
-    if isinstance(settings.get("restore"), str):
-      settings["restore"] = pathlib.PurePath(settings["restore"]).name
+    data = dict(self.settings["data"])
+    settings = {**self.settings, "data": data}
+    # The run it began from and its text are known by name alone elsewhere.
+    for of, key in ((settings, "restore"), (data, "path")):
+      if isinstance(of.get(key), str):
+        of[key] = pathlib.PurePath(of[key]).name
+    stored = self.rounded(dtype)
     portable.write(
       path,
       portable.Portable(
         self.kind,
         settings,
         {**self.symbols.record, "sha256": self.symbols.hash},
-        {**self.card, "step": self.step, "weights": dtype, **(card or {})},
+        {**stored.card, "step": self.step, "weights": dtype, **(card or {})},
         {
           name: np.asarray(leaf)
-          for name, leaf in trees.leaves_by_name(self.params).items()
+          for name, leaf in trees.leaves_by_name(stored.params).items()
         },
       ),
       dtype,
     )
+
+
+def _rounded(params: Tree, dtype: np.dtype) -> Tree:
+  return jax.tree.map(
+    lambda leaf: np.asarray(leaf).astype(dtype).astype(np.float32), params
+  )
+
+
+def _equal(first: Tree, second: Tree) -> bool:
+  if first is second:
+    return True
+  one, other = map(trees.leaves_by_name, (first, second))
+  return one.keys() == other.keys() and all(
+    np.array_equal(one[name], other[name]) for name in one
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class TextTotals(totals.Totals):
+  """What scoring a text found.
+
+  Attributes:
+    unknown: scored symbols that the vocabulary lacks, taken for `<unk>`.
+  """
+
+  unknown: int = 0
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -162,11 +199,11 @@ class TextModel(Loaded):
     *,
     dynamic: Mapping[str, float] | None = None,
     segment: int = 20,
-  ) -> totals.Totals:
+  ) -> TextTotals:
     """Scores a text, every symbol once, from an empty carry.
 
     Args:
-      text: of the model's symbols.
+      text: of the model's symbols; others count as `<unk>` if it has one.
       dynamic: settings of the rule "sgd" of `dynamic_rules`, such as
         `{"learning_rate": 0.01, "momentum": 0.0}`: learn from each segment
         after it is scored. None leaves the weights alone.
@@ -175,10 +212,13 @@ class TextModel(Loaded):
 
     Returns:
       Totals: `nats`, `count`, `bits_per_symbol` (bits per character, or byte),
-      `perplexity`.
+      `perplexity`; `unknown`, the symbols that the vocabulary lacks. Each
+      such symbol costs what `<unk>` does, so that scores with many of them
+      are lower than those of the text itself.
 
     Raises:
-      UserError: an empty text, or symbols that the vocabulary lacks.
+      UserError: an empty text, or symbols that the vocabulary lacks if it has
+        no `<unk>`.
     """
     data = text.encode("utf-8") if isinstance(text, str) else text
     if not data:
@@ -186,7 +226,16 @@ class TextModel(Loaded):
         "the text to score is empty; give at least 1 symbol"
       )
     symbols = self.tokenizer.split(np.frombuffer(data, np.uint8))
-    return self._scored(self.vocabulary.encode(symbols), dynamic, segment)
+    ids = self.vocabulary.encode(symbols)
+    found = self._scored(ids, dynamic, segment)
+    return TextTotals(
+      **dataclasses.asdict(found), unknown=len(self._unknown(symbols))
+    )
+
+  def _unknown(self, symbols: Sequence[Any]) -> list[Any]:
+    if self.vocabulary.unk is None:  # encoding them has failed
+      return []
+    return [symbol for symbol in symbols if symbol not in self.vocabulary]
 
   def _scored(
     self,
@@ -228,7 +277,15 @@ class TextModel(Loaded):
     Raises:
       UserError: a prime of other symbols, or a setting out of range.
     """
-    ids = self.vocabulary.encode(self.tokenizer.prime(prime))
+    symbols = self.tokenizer.prime(prime)
+    ids = self.vocabulary.encode(symbols)
+    unknown = self._unknown(symbols)
+    if unknown:
+      raise errors.UserError(
+        f"the prime holds {unknown[0]!r}, which is not among the "
+        f"{self.vocabulary.size} symbols of this vocabulary; leave it out or "
+        f"give {vocabularies.UNKNOWN!r} for it"
+      )
     temperature, sharpen = sharpening.of(temperature, top_k)
     drawn = sampling.sample(
       self.model,

@@ -1,5 +1,6 @@
 """Trained models through the front door, from files alone."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -19,7 +20,10 @@ PROJECT = pathlib.Path(__file__).resolve().parent.parent
 TEXT = {
   "experiment": "language_modelling",
   "dtype": "float32",
-  "data": {"tokenizer": "characters", "sentences": False, "source": "text"},
+  "data": {
+    "tokenizer": "characters", "sentences": False, "source": "text",
+    "path": "/home/someone/texts/mine.txt",
+  },
   "model": {
     "cell": "gru", "features": [5], "embedding": 4, "tied": False,
     "rounds": 3, "input_skips": True, "output_skips": True, "chunk": 0,
@@ -119,6 +123,40 @@ def test_a_score_needs_text_of_the_models_symbols(text):
     text.score("abZ")
 
 
+WORDS = vocabulary.Vocabulary(("<unk>", "<eos>", "the", "cat"))
+
+
+def test_unknown_words_are_counted_and_refused_in_a_prime():
+  data = {**TEXT["data"], "tokenizer": "words"}
+  model = loading.made("language_model", {**TEXT, "data": data}, WORDS)
+  found = model.score("the dog\nthe <unk> cat ran\n")
+  assert (found.count, found.unknown) == (8, 2)
+  assert found.nats == model.score("the <unk>\nthe <unk> cat <unk>\n").nats
+  assert model.score("the <unk>\n").unknown == 0
+  with pytest.raises(errors.UserError, match="holds 'dog', which is not among"):
+    model.sample(prime="the dog", length=2)
+  assert model.sample(prime="the <unk>", length=2).startswith("the <unk>")
+
+
+def test_a_card_has_scores_of_its_own_weights_alone(file, tmp_path):
+  row = {
+    "name": "it", "split": "test", "evaluation": "static", "metric": "x",
+    "value": 1.5, "count": 3,
+  }  # fmt: skip
+  sample, path = {"nats": 1.0, "count": 2}, tmp_path / "again.safetensors"
+  loading.load(file).save(file, card={"rows": [row], "sample": sample})
+  model = loading.load(file)
+  others = jax.tree.map(lambda leaf: leaf + 1.0, model.params)
+  for changed_, dtype, kept in (
+    (model, "float32", {"rows", "sample"}),
+    (model, "bfloat16", {"rows"}),
+    (model.rounded("bfloat16"), "float32", {"rows"}),
+    (dataclasses.replace(model, params=others), "float32", set()),
+  ):
+    changed_.save(path, dtype)
+    assert loading.load(path).card.keys() & {"rows", "sample"} == kept
+
+
 def test_a_page_is_written_and_saved(hand, tmp_path):
   page = hand.write("hi you\n\nthere", bias=1.0, points_per_character=3)
   assert [line is None for line in page.strokes] == [False, True, False]
@@ -156,8 +194,10 @@ def test_rounding_is_what_saving_does(text, tmp_path):
   same(text.rounded("float32").params, text.params)
 
 
-def test_where_a_run_began_is_kept_as_a_name_alone(file):
-  assert loading.load(file).settings["restore"] == "earlier"
+def test_where_a_run_began_and_its_text_are_kept_as_names_alone(file):
+  settings = loading.load(file).settings
+  assert settings["restore"] == "earlier"
+  assert settings["data"] == {**TEXT["data"], "path": "mine.txt"}
   assert b"someone" not in file.read_bytes()
 
 
@@ -245,6 +285,10 @@ def changed(path, **members):
       },
       "no cell 'lstn' (did you mean 'lstm'",
     ),
+    (
+      lambda m: {"settings": {**m.settings, "data": {"tokenizer": ["words"]}}},
+      "is no intact model file",
+    ),
     (lambda m: {"card": {}}, "'step'"),
     (lambda m: {"card": {"step": 1, "rows": [1]}}, "scores that are none"),
     (
@@ -279,8 +323,9 @@ def test_other_places_are_refused(tmp_path, monkeypatch, file):
   )
   file.rename(tmp_path / "penn_char.safetensors")
   assert isinstance(loading.load("penn_char"), trained.TextModel)
-  with pytest.raises(errors.UserError, match="did you mean 'penn_char'"):
-    pretrained.path("penn_chars")
+  for find in (pretrained.path, loading.load):
+    with pytest.raises(errors.UserError, match="did you mean 'penn_char'"):
+      find("penn_chars")
 
 
 def test_commands_lose_the_folders_of_one_machine(tmp_path):
@@ -292,8 +337,13 @@ def test_commands_lose_the_folders_of_one_machine(tmp_path):
     ("python /a/b/main.py --workdir=/c/d/run", "python main.py --workdir=run"),
     ("python main.py --workdir=~/x/run '--d=/e/f g'",
      "python main.py --workdir=run '--d=f g'"),
+    ("python main.py --a=~alice/runs/a --b=../alice/x --c='/home/al ice/y z'",
+     "python main.py --a=a --b=x '--c=y z'"),
+    ("python main.py --config configs/x.py:a,b --workdir /c/d/run/",
+     "python main.py --config configs/x.py:a,b --workdir run"),
   ):  # fmt: skip
     assert cards.portable_command(command) == (expected or command)
+  assert cards.portable_command("python '/home/alice/main.py") == ""
 
 
 def test_the_card_is_plain(file):

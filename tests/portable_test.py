@@ -141,6 +141,34 @@ def test_weights_of_other_types_are_refused(path):
     portable.read(path)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_not_finite_are_refused(path, value, monkeypatch):
+  model = MODEL._replace(weights={"w": np.array([1.0, value], np.float32)})
+  with pytest.raises(errors.UserError, match="holds NaN or infinity among"):
+    portable.write(path, model)
+  assert not path.exists()
+  with monkeypatch.context() as patch:
+    patch.setattr(portable, "_require_finite", lambda *given: None)
+    portable.write(path, model)
+  with pytest.raises(errors.UserError, match="holds NaN or infinity among"):
+    portable.read(path)
+
+
+def test_what_rounding_makes_infinite_is_refused(path):
+  largest = np.full(2, np.finfo(np.float32).max)
+  model = MODEL._replace(weights={"w": largest})
+  portable.write(path, model)
+  with pytest.raises(errors.UserError, match="holds NaN or infinity among"):
+    portable.write(path, model, "bfloat16")
+
+
+def test_metadata_that_are_null_are_refused(path):
+  packed = b'{"__metadata__": null}'
+  path.write_bytes(len(packed).to_bytes(8, "little") + packed)
+  with pytest.raises(errors.UserError, match="none that this package wrote"):
+    portable.read(path)
+
+
 def test_what_is_no_file_is_refused(tmp_path):
   for place in (tmp_path, tmp_path / "missing.safetensors"):
     with pytest.raises(errors.UserError, match="cannot read"):

@@ -62,6 +62,8 @@ KINDS = {
 
 # The reason why a peer cannot be measured here, if there is one.
 MISSING = {"torch": peers_torch.missing, "cudnn": peers_jax.cudnn_missing}
+# Versions of the peers that are no part of what `provenance` names.
+VERSIONS = {"torch": lambda: str(peers_torch.module().__version__)}
 
 # Largest difference, relative to the largest value of an array. On a GPU
 # float32 products may run in TF32.
@@ -152,11 +154,16 @@ def run(
     tuple(peer for peer, why in reasons.items() if not why),
   )
   planned = dict(plan(config, shared))
-  versions = provenance.facts()["versions"]
+  versions = provenance.facts()["versions"] | {
+    peer: version()
+    for peer, version in VERSIONS.items()
+    if peer in shared.peers
+  }
   for line in absent:
     print(f"left out: {line}", file=sys.stderr)
   with interruption.Interruption() as signals:
     measurements = Measurements(workdir / MEASUREMENTS)
+    measurements.require("equivalence", ("absent", "versions", "differences"))
 
     def compare() -> dict[str, Any]:
       differences = map(list, check_equivalence(shared, chosen(config)))
@@ -167,16 +174,16 @@ def run(
       }
 
     equivalence = measurements.get("equivalence", compare)
-    if equivalence["versions"] != versions:
-      raise errors.UserError(
-        f"the benchmark in {workdir} was begun with other versions of its "
-        "libraries; choose another --workdir"
-      )
     if equivalence["absent"] != absent:
       raise errors.UserError(
         f"the benchmark in {workdir} was begun with other peers at hand, "
         f"lacking {equivalence['absent']}, now {absent}; choose another "
         "--workdir"
+      )
+    if equivalence["versions"] != versions:
+      raise errors.UserError(
+        f"the benchmark in {workdir} was begun with other versions of its "
+        "libraries; choose another --workdir"
       )
     records: dict[str, case.Record] = {}
     with progress.Progress(len(planned), "benchmark", unit="case") as bar:
@@ -260,6 +267,20 @@ class Measurements:
     self._known: dict[str, Any] = {}
     if path.is_file():
       self._known = json_file.read_sealed(path)
+
+  def require(self, key: str, members: Sequence[str]) -> None:
+    """Refuses earlier measurements without such an object under `key`.
+
+    Raises:
+      UserError: there are some, of an earlier release.
+    """
+    found = self._known.get(key)
+    if self._known and not (
+      isinstance(found, dict) and set(members) <= found.keys()
+    ):
+      raise errors.UserError(
+        f"{self._path} is of an earlier release; choose another --workdir"
+      )
 
   def get(self, key: str, measure: Callable[[], Any]) -> Any:
     """The value of `measure`, called once in the life of a run folder."""

@@ -46,7 +46,8 @@ def path(name: str) -> pathlib.Path:
     return found
   if name not in COMMANDS:
     raise errors.UserError(
-      f"there are no trained weights {name!r}{errors.closest(name, COMMANDS)}"
+      f"there is no run folder, file or shipped model {name!r}"
+      + errors.closest(name, COMMANDS)
     )
   raise errors.UserError(
     f"the trained weights {name!r} do not come with this copy of the package; "

@@ -5,6 +5,7 @@ import pytest
 from configs import (
   checks,
   common,
+  export,
   handwriting_prediction,
   handwriting_synthesis,
   text_sampling,
@@ -19,6 +20,7 @@ def settings():
     handwriting_prediction.base(),
     handwriting_synthesis.writing(),
     text_sampling.get_config(),
+    export.get_config(),
   )
   return {name: value for tree in trees for name, value in checks.flatten(tree)}
 

@@ -3,6 +3,7 @@
 import functools
 import json
 import shutil
+import types
 
 import jax
 import numpy as np
@@ -16,9 +17,11 @@ from experiments import (
   command_line,
   compression,
   earlier_runs,
+  export,
+  phases,
   run_folders,
 )
-from seqmodels import errors, loading, pretrained
+from seqmodels import errors, loading, portable, pretrained
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +63,7 @@ def test_a_file_is_the_run(trained):
     jax.tree.map(np.testing.assert_array_equal, first.params, other.params)
     assert other.step == first.step
     assert other.vocabulary == first.vocabulary
+  first.config.data.path = "corpus.txt"
   assert second.config.to_dict() == first.config.to_dict()
   test = next(row for row in results["rows"] if row["split"] == "test")
   text = (folder / "corpus.txt").read_bytes()[-test["count"] :]
@@ -87,6 +91,33 @@ def test_the_card_says_what_it_is(trained):
   ):  # fmt: skip
     assert words in text
   assert (folder / "exported" / "report.md").read_text() == text
+
+
+def test_a_card_leaves_out_what_is_not_known(trained):
+  file = trained[0] / "model.safetensors"
+  model = portable.read(file)
+  card = {"step": 3, "weights": "float32"}
+  text = export.card_page(
+    model._replace(card=card), file, {"nats": 1.0, "count": 2}
+  )
+  assert "None" not in text
+  assert "- step: 3" in text
+
+
+def test_validations_before_the_first_step_are_no_epochs(trained, tmp_path):
+  """As runs write them that began from other weights."""
+  run = tmp_path / "run"
+  shutil.copytree(trained[0] / "run", run)
+  path = run / "metrics.jsonl"
+  first = next(
+    line
+    for line in path.read_text().splitlines()
+    if json.loads(line)["split"] == "valid"
+  )
+  before = json.dumps({**json.loads(first), "step": 0})
+  path.write_text(before + "\n" + path.read_text())
+  card, expected = (loading.load(x).card for x in (run, trained[0] / "run"))
+  assert card["epochs"] == expected["epochs"] > 0
 
 
 def test_the_row_is_the_score_of_the_weights_as_stored(trained, tmp_path):
@@ -159,10 +190,15 @@ def both(trained, tmp_path):
 
 def test_dynamic_evaluation_takes_a_file_and_its_data(both, trained, tmp_path):
   config = command_line.load("configs/dynamic_evaluation.py:sgd,smoke").config
+  config.restore = str(trained[0] / "model.safetensors")
+  with pytest.raises(errors.UserError, match=r"as --config\.data\.path"):
+    experiments.run(config, tmp_path / "nowhere", trained[0])
+  config.data.path = str(trained[0] / "corpus.txt")
   run, file = both(config)
   assert run == file
   assert {row[1] for row in file} == {"static", "dynamic"}
   reported = [run_folders.read(tmp_path / name) for name in ("run", "file")]
+  reported[0].config["data"]["path"] = "corpus.txt"
   assert reported[0].config == reported[1].config
   corpus = trained[0] / "corpus.txt"
   before = corpus.read_text()
@@ -172,6 +208,18 @@ def test_dynamic_evaluation_takes_a_file_and_its_data(both, trained, tmp_path):
       experiments.run(config, tmp_path / "other", trained[0])
   finally:
     corpus.write_text(before)
+
+
+def test_phases_of_other_weights_of_one_step_are_not_taken(tmp_path):
+  def scored(weight, nats):
+    context = types.SimpleNamespace(
+      workdir=tmp_path, step=24, params={"w": np.float32([weight])},
+      signals=types.SimpleNamespace(check=lambda: None),
+    )  # fmt: skip
+    return phases.phase(context, "test", lambda: {"nats": nats})["nats"]
+
+  assert [scored(1.0, 5.0), scored(1.0, 6.0)] == [5.0, 5.0]
+  assert scored(2.0, 7.0) == 7.0
 
 
 def test_sampling_takes_a_file(both, tmp_path):

@@ -163,4 +163,6 @@ def _begin(folder: pathlib.Path, config: Any, network: Any, meta: Any) -> None:
 def standing(folder: pathlib.Path) -> Any:
   """Of a run at step 3 that nothing interrupts."""
   signals = types.SimpleNamespace(check=lambda: None)
-  return types.SimpleNamespace(workdir=folder, step=STEP, signals=signals)
+  return types.SimpleNamespace(
+    workdir=folder, step=STEP, params={}, signals=signals
+  )

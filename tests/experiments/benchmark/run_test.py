@@ -261,6 +261,23 @@ def test_without_torch_its_rows_are_missing_and_the_report_says_so(
   assert line in capsys.readouterr().err
 
 
+def test_another_version_of_a_chosen_peer_is_refused(
+  tmp_path, monkeypatch, measured, equivalent, small
+):
+  monkeypatch.setitem(run.VERSIONS, "flax", lambda: "1")
+  run.run(small(), tmp_path, tmp_path)
+  monkeypatch.setitem(run.VERSIONS, "flax", lambda: "2")
+  with pytest.raises(errors.UserError, match="other versions of its libraries"):
+    run.run(small(), tmp_path, tmp_path)
+
+
+@pytest.mark.parametrize("known", [{"agreement": {}}, {"equivalence": []}])
+def test_measurements_of_an_earlier_release_are_refused(tmp_path, small, known):
+  (tmp_path / "benchmark.json").write_text(json.dumps(known))
+  with pytest.raises(errors.UserError, match=r"json is of an earlier release"):
+    run.run(small(), tmp_path, tmp_path)
+
+
 def test_other_peers_at_hand_on_resuming_are_refused(
   tmp_path, equivalent, small
 ):

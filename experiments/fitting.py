@@ -166,13 +166,9 @@ def _restored(setup: training_setup.Setup) -> Any:
 
 def _finite_best(memory: stopping.Stopping) -> stopping.Stopping:
   """JSON has no infinity: None stands for "nothing evaluated yet"."""
-  return memory._replace(
-    **{
-      name: float("inf")
-      for name, value in memory._asdict().items()
-      if value is None
-    }
-  )
+  values: dict[str, Any] = memory._asdict()
+  unset = {name: float("inf") for name in values if values[name] is None}
+  return stopping.Stopping(**{**values, **unset})
 
 
 def _save(

@@ -219,6 +219,9 @@ def _stage(folder: pathlib.Path, arrays: dict[str, np.ndarray]) -> pathlib.Path:
 def _save_arrays(folder: pathlib.Path, arrays: dict[str, np.ndarray]) -> None:
   stored = {name: array for name, array in arrays.items() if array.size}
   context = _context()
+  # Writers that run ahead of the folder's creation have it removed again, with
+  # what they wrote in it; this is a background thread as it is.
+  context.async_options.create_directories_asynchronously = False
   # The arrays are copies already. Weights hardly shrink, and the processor
   # has better work than to try: half the time for a tenth more disk.
   context.memory_options.deepcopy_host_arrays = False

@@ -118,7 +118,7 @@ def test_a_stage_never_ends_below_where_it_began(
 @pytest.mark.parametrize(
   ("owner", "name", "call"),
   [
-    (static, "evaluate", 1),  # in the evaluation of step 0
+    (static, "score", 1),  # in the evaluation of step 0
     (checkpoints.Checkpoints, "save_best", 1),
     (checkpoints.Checkpoints, "save", 2),  # of step 0, evaluated
     (checkpoints.Checkpoints, "save", 3),

@@ -30,7 +30,7 @@ PHASES = {
   "reading the data": (assembly, "load_tokens", 1),
   "compiling": (objective, "of_symbols", 1),
   "training": (streams.SequentialStream, "segments", 2),
-  "evaluating": (static, "evaluate", 1),
+  "evaluating": (static, "score", 1),
   "saving": (checkpoints.Checkpoints, "save", 2),
   "saving in the background": (checkpoint_folder, "write", 2),
   "scoring": (static, "score", 2),

@@ -77,7 +77,7 @@ def of_run(folder: pathlib.Path, settings: Mapping[str, Any]) -> dict[str, Any]:
 def portable_command(command: str) -> str:
   """A command without the folders that lead to places on one machine.
 
-  >>> portable_command("python main.py --workdir=/tmp/runs/a")
+  >>> portable_command("python main.py --workdir=../runs/a")
   'python main.py --workdir=a'
   """
   try:

@@ -9,12 +9,12 @@ import sys
 from absl import app
 
 import experiments
-from experiments import command_line, exit_codes, machine
+from experiments import cli, runtime
 
 
-def main(request: command_line.Request) -> None:
+def main(request: cli.Request) -> None:
   """Hands the parsed request to its experiment."""
-  machine.prepare(distributed=request.distributed)
+  runtime.prepare(distributed=request.distributed)
   experiments.run(
     request.config,
     request.workdir,
@@ -24,6 +24,4 @@ def main(request: command_line.Request) -> None:
 
 
 if __name__ == "__main__":
-  sys.exit(
-    exit_codes.guarded(lambda: app.run(main, flags_parser=command_line.parse))
-  )
+  sys.exit(cli.guarded(lambda: app.run(main, flags_parser=cli.parse)))

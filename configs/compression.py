@@ -80,7 +80,7 @@ def get_config(arg: str = "") -> config_dict.ConfigDict:
         ),
         # Decode and compare before success is reported.
         "verify": True,
-        # Words that occur so often get codes, see seqmodels.compression.words;
+        # Words that occur so often get codes, see `compression.dictionary`;
         # 0: none do.
         "words": 4 if "smoke" in variants else 32,
         # gzip, bzip2, xz, and zstd and brotli where installed, beside ours.

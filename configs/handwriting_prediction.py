@@ -38,7 +38,8 @@ bound on the gradient's norm, products in bfloat16, and an update every 128
 points, across which the state, but no gradient, is carried (five updates a line
 where the paper makes one). With it, too:
  - minibatches, also of whole lines (of like length; the paper names no batch);
- - steps above a threshold removed, readings interpolated as in `data/ink.py`
+ - steps above a threshold removed, readings interpolated as in
+  `seqmodels/data/handwriting/strokes.py`
    (the paper gives no numbers);
  - the first point of a line is its origin and is not predicted;
  - `half_sse`, half the squared error of the likeliest component's mean, is

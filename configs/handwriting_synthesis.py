@@ -34,7 +34,7 @@ Variants: `plain`, `adaptive_weight_noise`, `paper`, `quickstart` (a synthetic
 pen), `write`, `smoke`. What differs from the paper is told in
 `configs/handwriting_prediction.py`; beside it, lines without a transcript are
 left out, and of the 57 symbols, which the paper does not list, see
-`seqmodels/data/alphabet.py`.
+`seqmodels/data/handwriting/alphabet.py`.
 """
 
 from ml_collections import config_dict

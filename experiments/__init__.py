@@ -1,6 +1,6 @@
 """Experiments by name, each a module with `run(config, workdir, data_dir)`.
 
-A module's `run` returns its result rows (`seqmodels.io.report.row`) after it
+A module's `run` returns its result rows (`seqmodels.io.results.row`) after it
 has written its own files into the run folder: metrics, checkpoints, figures,
 report.md. What surrounds every experiment is here: the record of the run, the
 lock, results.json as the last file, the printed table.
@@ -19,24 +19,24 @@ from ml_collections import config_dict
 
 from configs import checks
 from seqmodels import errors
-from seqmodels.io import goodput, json_file, run_record
-from seqmodels.io import report as reports
+from seqmodels.io import files, progress, run_folder
+from seqmodels.io import results as reports
 
 # Settings that say where a run's arrays lie and nothing of its results.
 PLACEMENT = ("training.model_shards",)
 
 MODULES = {
-  "language_modelling": "experiments.language_modelling",
-  "dynamic_evaluation": "experiments.dynamic_evaluation",
-  "text_sampling": "experiments.text_sampling",
+  "language_modelling": "experiments.language_model.run",
+  "dynamic_evaluation": "experiments.language_model.dynamic_evaluation",
+  "text_sampling": "experiments.language_model.sample",
   "benchmark": "experiments.benchmark.run",
-  "compression": "experiments.compression",
-  "handwriting": "experiments.handwriting",
-  "handwriting_writing": "experiments.handwriting_writing",
-  "fundamentals": "experiments.fundamentals",
-  "seeds": "experiments.seeds",
+  "compression": "experiments.compression.run",
+  "handwriting": "experiments.handwriting.run",
+  "handwriting_writing": "experiments.handwriting.write",
+  "fundamentals": "experiments.studies.run",
+  "seeds": "experiments.multi_seed",
   "export": "experiments.export",
-  "report": "experiments.report",
+  "report": "experiments.report.run",
 }
 
 
@@ -102,14 +102,14 @@ def run(
     )
   settings = config.to_dict()
   with (
-    run_record.start(
+    run_folder.start(
       workdir,
       config=settings,
       command=command,
       source=pathlib.Path(__file__).resolve().parent.parent,
       free=PLACEMENT,
       # A command line is all that its process was started for.
-      age=goodput.process_age() if command else 0.0,
+      age=progress.process_age() if command else 0.0,
     ) as record,
     _time_told(record),
   ):
@@ -124,9 +124,7 @@ def run(
       }
       record.finish(results)
     elif not reports.well_formed(results["rows"]):
-      raise json_file.damaged(
-        workdir / run_record.RESULTS, "a row is no result"
-      )
+      raise files.damaged(workdir / run_folder.RESULTS, "a row is no result")
     elif record.primary:
       if hasattr(experiment, "require_finished"):
         experiment.require_finished(config)
@@ -140,7 +138,7 @@ def run(
 
 
 @contextlib.contextmanager
-def _time_told(record: run_record.RunRecord) -> Iterator[None]:
+def _time_told(record: run_folder.RunRecord) -> Iterator[None]:
   """Says at the end, however it comes, where the run's time went."""
   try:
     yield

@@ -8,14 +8,15 @@ from typing import Any
 
 from ml_collections import config_dict
 
-from experiments import assembly, earlier_runs, phases
-from seqmodels import errors, loading, portable, trees
-from seqmodels.io import atomic, report
+from experiments import restore, stages
+from experiments.language_model import task
+from seqmodels import errors, portable, trained, trees
+from seqmodels.io import files, results
 
 
 def run(
   config: config_dict.ConfigDict, workdir: pathlib.Path, data_dir: pathlib.Path
-) -> list[report.Row]:
+) -> list[results.Row]:
   """Writes `config.output` and its card.
 
   Args:
@@ -31,23 +32,23 @@ def run(
   """
   del data_dir
   output = _output(config)
-  source = earlier_runs.opened(config.restore)
-  model = loading.build(source).rounded(config.weights)
+  source = restore.opened(config.restore)
+  model = trained.build(source).rounded(config.weights)
   start = time.perf_counter()
   sample = model.check()
   seconds = time.perf_counter() - start
   parameters = trees.count_parameters(model.params)
   model.save(output, config.weights, card={"sample": sample})
   text = card_page(portable.read(output), output, sample)
-  atomic.write_text(output.with_suffix(".md"), text)
-  report.write(workdir, text)
+  files.write_text(output.with_suffix(".md"), text)
+  results.write(workdir, text)
   if source.kind == "language_model":
-    metric = assembly.UNITS[model.tokenizer.name].metric
-    value = phases.score(metric, sample["nats"], sample["count"])
+    metric = task.UNITS[model.tokenizer.name].metric
+    value = stages.score(metric, sample["nats"], sample["count"])
   else:
     metric, value = "nats_per_point", sample["nats"] / sample["count"]
   return [
-    report.row(
+    results.row(
       f"{output.name}, {parameters:,} weights in {config.weights}, "
       f"{output.stat().st_size:,} bytes; the fixed sample",
       split="none",
@@ -118,7 +119,7 @@ def card_page(
   rows = [
     [
       *(str(row[key]) for key in ("name", "split", "evaluation", "metric")),
-      report.figure(row["value"]),
+      results.figure(row["value"]),
       f"{row['count']:,}",
     ]
     for row in card.get("rows", [])
@@ -130,10 +131,10 @@ def card_page(
   }[model.kind]
   parts = [
     f"# {path.stem}",
-    f"A {loading.KINDS[model.kind].words} trained by seqmodels, in one "
+    f"A {trained.KINDS[model.kind].words} trained by seqmodels, in one "
     "safetensors file.",
     "\n".join(f"- {name}: {fact}" for name, fact in facts.items() if fact),
-    *(["## Scores", report.table(head, rows)] if rows else []),
+    *(["## Scores", results.table(head, rows)] if rows else []),
     "## Use",
     "```python\nimport seqmodels\n\n"
     f'model = seqmodels.load("{path.name}")\n{use}\n```',

@@ -27,9 +27,9 @@ from ml_collections import config_dict
 
 from configs import common, handwriting_synthesis
 from configs import compression as compression_page
-from experiments import exit_codes, killed_runs
+from experiments import cli, killed_runs
 from seqmodels import errors
-from seqmodels.io import atomic, goodput, metric_writers, report
+from seqmodels.io import files, metrics, progress, results
 
 PAGE = "faults.md"
 # Of one training, so that those that are soon started get no more than others.
@@ -118,7 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
       if campaign.kills < given.kills:
         campaign.train(name, min(_MOST, given.kills - campaign.kills))
         print(campaign.table(), flush=True)
-        atomic.write_text(campaign.folder / PAGE, campaign.table() + "\n")
+        files.write_text(campaign.folder / PAGE, campaign.table() + "\n")
   return 1 if campaign.lost else 0
 
 
@@ -220,7 +220,7 @@ class Campaign:
     config = TRAININGS[name]()
     if "input" in config:
       source = self.folder / "input.txt"
-      atomic.write_text(source, str(__doc__))
+      files.write_text(source, str(__doc__))
       config.input = str(source)
       # Inside the run folder, so that it is compared like all else.
       config.output = str(workdir / "compressed.seq")
@@ -250,7 +250,7 @@ class Campaign:
     steps = [int(p.name) for p in saved.glob("*") if p.name.isdecimal()]
     with warnings.catch_warnings():
       warnings.simplefilter("ignore")
-      told = metric_writers.read(workdir / metric_writers.METRICS)
+      told = metrics.read(workdir / metrics.METRICS)
     reached = max((entry["step"] for entry in told), default=0)
     counts["steps done again"] += max(0, reached - max(steps, default=0))
 
@@ -258,7 +258,7 @@ class Campaign:
     """All counts in Markdown, a column a training."""
     names = [
       *("trainings", "starts", "kills"),
-      *(f"kills in {activity}" for activity in goodput.ACTIVITIES),
+      *(f"kills in {activity}" for activity in progress.ACTIVITIES),
       *("kills within a write", "steps done again", "failed starts"),
       *("torn checkpoints", "compared files", "differing files"),
     ]
@@ -269,9 +269,9 @@ class Campaign:
       if any(each) or name in _FAULTS:
         rows.append([name, *map(str, each), str(sum(each))])
     seconds = time.monotonic() - self._begun
-    text = report.table(["", *kinds, "all"], rows)
+    text = results.table(["", *kinds, "all"], rows)
     return f"{text}\n\n{self.kills} kills in {seconds:,.0f} s."
 
 
 if __name__ == "__main__":
-  sys.exit(exit_codes.guarded(lambda: sys.exit(main())))
+  sys.exit(cli.guarded(lambda: sys.exit(main())))

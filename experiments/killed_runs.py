@@ -21,13 +21,8 @@ from typing import Any, NamedTuple
 from ml_collections import config_dict
 
 import experiments
-from experiments import phases
-from seqmodels.io import (
-  checkpoint_folder,
-  checkpoint_record,
-  goodput,
-  json_file,
-)
+from experiments import stages
+from seqmodels.io import checkpoint_integrity, checkpoints, files, progress
 
 # What names of files and folders change by; opening for writing is another.
 _CHANGES = {"os.mkdir", "os.remove", "os.rename", "os.rmdir", "shutil.rmtree"}
@@ -114,7 +109,7 @@ def _be_the_run(
     changes = 0
 
     def tell() -> None:
-      shared[:] = _TOLD.pack(goodput.activity().encode(), changes)
+      shared[:] = _TOLD.pack(progress.activity().encode(), changes)
 
     def watch() -> None:
       while True:
@@ -153,8 +148,8 @@ def torn(workdir: pathlib.Path) -> list[pathlib.Path]:
   found = []
   for folder in _checkpoints(workdir):
     try:
-      checkpoint_folder.verify(folder, checkpoint_folder.read_record(folder))
-    except checkpoint_record.CorruptError:
+      checkpoints.verify(folder, checkpoints.read_record(folder))
+    except checkpoint_integrity.CorruptError:
       found.append(folder)
   return found
 
@@ -162,8 +157,8 @@ def torn(workdir: pathlib.Path) -> list[pathlib.Path]:
 def leftovers(workdir: pathlib.Path) -> list[pathlib.Path]:
   """What a kill within a write left half done."""
   marks = (
-    *(checkpoint_folder.INCOMPLETE, checkpoint_folder.REPLACED),
-    checkpoint_folder.REMOVED,
+    *(checkpoints.INCOMPLETE, checkpoints.REPLACED),
+    checkpoints.REMOVED,
   )
   return [
     path
@@ -180,8 +175,8 @@ def content(workdir: pathlib.Path) -> dict[str, Any]:
   """
   found: dict[str, Any] = {}
   for folder in _checkpoints(workdir):
-    record = checkpoint_folder.read_record(folder)
-    checkpoint_folder.verify(folder, record)
+    record = checkpoints.read_record(folder)
+    checkpoints.verify(folder, record)
     name = folder.relative_to(workdir).as_posix()
     found[name] = record.step, record.meta, record.leaves
   for path in sorted(workdir.rglob("*")):
@@ -201,9 +196,9 @@ def _checkpoints(workdir: pathlib.Path) -> Iterator[pathlib.Path]:
 
 
 def _read(path: pathlib.Path) -> Any:
-  if path.name == phases.PHASES:
+  if path.name == stages.PHASES:
     # Its checksum is of the seconds, too: proved, and left out.
-    return _timeless(json_file.read_sealed(path))
+    return _timeless(files.read_sealed(path))
   if path.suffix == ".json":
     return _timeless(json.loads(path.read_text(encoding="utf-8")))
   if path.suffix == ".jsonl":

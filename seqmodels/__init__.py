@@ -24,6 +24,6 @@ def load(
 
   See `loading.load`, which this is.
   """
-  from seqmodels import loading
+  from seqmodels import trained
 
-  return loading.load(source, dtype=dtype)
+  return trained.load(source, dtype=dtype)

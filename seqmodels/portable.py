@@ -1,4 +1,6 @@
-"""One file for one trained model: weights, settings, symbols and a card.
+"""Portable files of trained models, and their cards.
+
+One file for one trained model: weights, settings, symbols and a card.
 
 A safetensors file, which the library of that name reads without JAX or this
 package. Weights are float32 or bfloat16; the metadata, each a text, are
@@ -16,6 +18,9 @@ package. Weights are float32 or bfloat16; the metadata, each a text, are
 import hashlib
 import json
 import os
+import pathlib
+import shlex
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -25,7 +30,7 @@ import safetensors.numpy
 
 from seqmodels import errors
 from seqmodels.data import files
-from seqmodels.io import atomic
+from seqmodels.io import files as files_lib
 
 SUFFIX = ".safetensors"
 FORMAT, VERSION = "seqmodels", "1"
@@ -118,7 +123,7 @@ def write(
       f"settings and symbols; a portable file may have {LARGEST:,} and "
       f"{LARGEST_HEADER:,}"
     )
-  with atomic.writer(path) as file:
+  with files_lib.writer(path) as file:
     file.write(len(header).to_bytes(8, "little") + header)
     file.write(memoryview(data)[end:])
 
@@ -214,3 +219,106 @@ def _digest(stored: dict[str, bytes]) -> str:
   for name in sorted(stored):
     digest.update(name.encode() + b"\0" + stored[name])
   return digest.hexdigest()
+
+
+DATA = "data.json"
+_WORDS = ("name", "split", "evaluation", "metric")
+
+
+def read_data(folder: pathlib.Path) -> dict[str, Any] | None:
+  """What a run was trained on, as data.json holds it; None if unknown.
+
+  Raises:
+    UserError: the file is damaged.
+  """
+  path = folder / DATA
+  if not path.is_file():
+    return None
+  found = files_lib.read(path, files=list)
+  if not all(map(is_file_row, found["files"])):
+    raise files_lib.damaged(path, "a file has no name, size or SHA-256")
+  return found
+
+
+def is_file_row(row: Any) -> bool:
+  """Whether this names a file, whoever wrote it."""
+  return (
+    isinstance(row, dict)
+    and files_lib.is_whole(row.get("bytes"))
+    and all(isinstance(row.get(key), str) for key in ("name", "sha256"))
+  )
+
+
+def of_run(folder: pathlib.Path, settings: Mapping[str, Any]) -> dict[str, Any]:
+  """What a run folder says about its weights."""
+  from seqmodels.io import checkpoints, metrics, run_folder
+
+  run: dict[str, Any] = {}
+  if (folder / run_folder.RUN).is_file():
+    run = files_lib.read(folder / run_folder.RUN)
+  rows: list[Any] = []
+  if run_folder.finished(folder):
+    rows = files_lib.read(folder / run_folder.RESULTS, rows=list)["rows"]
+    if not all(map(is_score, rows)):
+      raise files_lib.damaged(folder / run_folder.RESULTS, "a row is no result")
+  step, _ = checkpoints.read_meta(folder)
+  own = [row for row in rows if _about(row) == _about(rows[0])]
+  source = settings["data"].get("source", "")
+  # Validations are evenly spaced; the first may have come early, at the end.
+  # Restored weights are validated at step 0, before any of them.
+  seen = sorted(
+    {
+      line["step"]
+      for line in metrics.read(folder / metrics.METRICS)
+      if line["split"] == "valid" and line["step"]
+    }
+  )
+  often = settings.get("training", {}).get("evaluations_per_epoch", 1)
+  return {
+    "data": read_data(folder),
+    "terms": files.of(source),
+    "command": portable_command(str(run.get("command") or "")),
+    "commit": run.get("commit"),
+    "step": step,
+    "epochs": round(step / (seen[0] * often), 2) if seen[1:] else None,
+    "rows": [
+      {key: row[key] for key in (*_WORDS, "value", "count")} for row in own
+    ],
+  }
+
+
+def portable_command(command: str) -> str:
+  """A command without the folders that lead to places on one machine.
+
+  >>> portable_command("python main.py --workdir=../runs/a")
+  'python main.py --workdir=a'
+  """
+  try:
+    words = shlex.split(command)
+  except ValueError:  # an open quote: no shell has run it
+    return ""
+  return shlex.join(map(_without_folders, words))
+
+
+def _without_folders(word: str) -> str:
+  name, equals, _ = word.partition("=")
+  flag = name + equals if equals and "/" not in name else ""
+  value = word[len(flag) :]
+  if "/" in value and not value.startswith("configs/"):
+    value = pathlib.PurePath(value).name
+  return flag + value
+
+
+def is_score(row: Any) -> bool:
+  """Whether this is a row of results, whoever wrote it."""
+  return (
+    isinstance(row, dict)
+    and all(isinstance(row.get(key), str) for key in _WORDS)
+    and files_lib.is_whole(row.get("count"))
+    and (row.get("value") is None or files_lib.is_number(row["value"]))
+  )
+
+
+def _about(row: Mapping[str, Any]) -> str:
+  """The model that a row is of, not an n-gram or a compressor beside it."""
+  return str(row["name"]).partition(";")[0]

@@ -1,31 +1,289 @@
-"""Trained models as objects: what can be done with one."""
+"""Trained models as objects, loaded from a run folder or a portable file."""
 
 import dataclasses
+import json
+import math
 import os
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import numpy as np
 
-from seqmodels import errors, portable, pretrained, trees, writing
-from seqmodels.data import (
-  chunked,
-  pen_batches,
-  pen_lines,
-  streams,
-  synthetic_pen,
-  tokenizers,
-)
-from seqmodels.data import pen as pens
-from seqmodels.data import vocabulary as vocabularies
-from seqmodels.evaluation import dynamic as dynamics
-from seqmodels.evaluation import dynamic_rules, static, totals
+from seqmodels import errors, portable, pretrained, trees
+from seqmodels.data.handwriting import batching as batching_lib
+from seqmodels.data.handwriting import strokes as pens
+from seqmodels.data.handwriting import strokes as strokes_lib
+from seqmodels.data.handwriting import synthetic
+from seqmodels.data.text import batching
+from seqmodels.data.text import vocabulary as vocabularies
+from seqmodels.evaluation import dynamic as dynamic_lib
 from seqmodels.evaluation import handwriting as pen_evaluation
-from seqmodels.models import pen_network, predictor
-from seqmodels.sampling import sharpening
-from seqmodels.sampling import text as sampling
+from seqmodels.evaluation import metrics, static
+from seqmodels.io import checkpoint_integrity, files
+from seqmodels.models import api, from_settings
+from seqmodels.plotting import handwriting
+from seqmodels.sampling import handwriting as handwriting_lib
+from seqmodels.sampling import text as text_lib
+
+# Lines drawn side by side.
+BATCH = 16
+# Characters of a page: beyond it, hundreds of lines would be one picture.
+LONGEST = 5_000
+# Units of IAM-OnDB, where a line is about 6,000 wide.
+FARTHEST = 1e6
+# Share of the characters that the window must have stood at.
+READ = 0.9
+
+
+class Sample(NamedTuple):
+  """One line: what it says, how it was drawn, its ink in the data's units."""
+
+  text: str
+  bias: float
+  ink: np.ndarray
+  stopped: bool
+  window: np.ndarray | None  # [T, U + 1]
+
+  @property
+  def read_through(self) -> bool:
+    """Whether the window left the text by itself, after most of its letters.
+
+    A line that stops at once has left its text, too.
+    """
+    if self.window is None or not self.stopped or not len(self.ink):
+      return False
+    # A prime's letters come first.
+    last = self.window.shape[1] - 1
+    seen = np.unique(np.argmax(self.window, axis=1))
+    own = (seen >= last - len(self.text)) & (seen < last)
+    return int(own.sum()) >= READ * len(self.text)
+
+  @property
+  def drawable(self) -> bool:
+    """Whether there is ink, and on a sheet of this world.
+
+    A network that has learned nothing yet may leave it.
+    """
+    reach = np.abs(np.cumsum(self.ink[:, :2], axis=0))
+    return bool(len(self.ink)) and bool(np.all(reach < FARTHEST))
+
+
+def texts_of(
+  pen: pens.Pen,
+  lines: Sequence[str],
+  *,
+  before: str = "",
+  longest: int = 0,
+) -> np.ndarray:
+  """Texts as ids, int32 [U, B], -1 past the end of each.
+
+  Args:
+    pen: of the network.
+    lines: B texts.
+    before: what a prime says, put before each.
+    longest: see `write`.
+
+  Raises:
+    UserError: characters outside the alphabet, or no character.
+  """
+  rows = [pen.alphabet.encode(line) for line in lines]
+  if before:
+    first = pen.alphabet.encode(before)
+    rows = [np.concatenate([first, row]) for row in rows]
+  # Padded to whole sixteens: few lengths are compiled.
+  most = max(longest + len(before), *map(len, rows))
+  found = np.full((16 * math.ceil(most / 16), len(rows)), -1, np.int32)
+  for column, row in enumerate(rows):
+    found[: len(row), column] = row
+  return found
+
+
+def write(
+  network: api.PenNetwork,
+  params: Any,
+  pen: pens.Pen,
+  lines: Sequence[str],
+  *,
+  bias: float | Sequence[float],
+  seed: int,
+  points_per_character: int,
+  prime: np.ndarray | None = None,
+  before: str = "",
+  longest: int = 0,
+) -> list[Sample]:
+  """Texts by a network with a window, all in one batch.
+
+  Args:
+    network: the model.
+    params: its weights.
+    pen: its alphabet and scaling.
+    lines: what to write.
+    bias: one for all, or one each.
+    seed: equal seeds write equal lines.
+    points_per_character: at most; a line that takes more is cut there.
+    prime: standardised points [P, 3] of a real line to go on from.
+    before: what that line says.
+    longest: characters of the longest line of all batches, so that they are
+      padded alike; 0 for the longest of these.
+  """
+  ids = texts_of(pen, lines, before=before, longest=longest)
+  biases = np.broadcast_to(np.asarray(bias, np.float32), (len(lines),))
+  found = handwriting_lib.write(
+    network,
+    params,
+    jax.random.key(seed),
+    rows=len(lines),
+    steps=max(map(len, lines)) * points_per_character,
+    text=ids,
+    bias=biases,
+    prime=prime,
+    most=np.array([points_per_character * len(line) for line in lines]),
+  )
+  return [
+    Sample(
+      line,
+      float(biases[row]),
+      pen.scaling.restore(found.line(row)),
+      bool(found.stopped[row]),
+      None
+      if found.window is None
+      else found.window[: found.lengths[row], row, : len(before + line) + 1],
+    )
+    for row, line in enumerate(lines)
+  ]
+
+
+class Page(NamedTuple):
+  """A text in handwriting, line by line.
+
+  Attributes:
+    text: what it says.
+    lines: from the top down; None is a blank line.
+  """
+
+  text: str
+  lines: tuple[Sample | None, ...]
+
+  @property
+  def samples(self) -> list[Sample]:
+    """The lines that are not blank."""
+    return [line for line in self.lines if line is not None]
+
+  @property
+  def strokes(self) -> list[np.ndarray | None]:
+    """Each line's points [T, 3] in the data's units; None is a blank line.
+
+    A point is the x offset and the y offset (downwards) from the one before,
+    and whether the pen lifts after it.
+    """
+    return [None if line is None else line.ink for line in self.lines]
+
+  def svg(self) -> str:
+    """The page as an SVG document."""
+    return handwriting.svg_page(self.strokes, title=self.text)
+
+  def save(self, path: str | os.PathLike[str]) -> None:
+    """Writes a picture: `.svg` or `.png`.
+
+    Raises:
+      UserError: another kind of file, or one that cannot be written.
+    """
+    kind = pathlib.Path(path).suffix
+    if kind == ".svg":
+      handwriting.write_svg(path, self.strokes, title=self.text)
+    elif kind == ".png":
+      handwriting.plot_lines(path, "", [("", ink) for ink in self.strokes])
+    else:
+      raise errors.UserError(
+        f"{os.fspath(path)} ends in {kind!r}; handwriting is saved as '.svg' "
+        "or '.png'"
+      )
+
+
+def lines_of(pen: pens.Pen, text: str, width: int) -> list[str]:
+  """Breaks a text into lines of at most `width` characters; "" is a blank one.
+
+  Raises:
+    UserError: no text, more than `LONGEST` characters, or one that the
+      alphabet lacks.
+  """
+  if len(text) > LONGEST:
+    raise errors.UserError(
+      f"the text has {len(text):,} characters and a page may have "
+      f"{LONGEST:,}; write it in parts"
+    )
+  lines = handwriting_lib.broken(text, width)
+  for line in filter(None, lines):
+    pen.alphabet.encode(line)
+  return lines
+
+
+def page(
+  network: api.PenNetwork,
+  params: Any,
+  pen: pens.Pen,
+  text: str,
+  *,
+  bias: float,
+  seed: int,
+  width: int = 30,
+  points_per_character: int = 60,
+  prime: np.ndarray | None = None,
+  before: str = "",
+  check: Callable[[], None] = lambda: None,
+) -> Page:
+  """Breaks a text into lines and writes them.
+
+  Args:
+    network: the model, with a window.
+    params: its weights.
+    pen: its alphabet and scaling.
+    text: at most `LONGEST` characters of the alphabet.
+    bias: from 0 (as the network writes) to 10 (hardly any variation).
+    seed: equal seeds write equal pages.
+    width: characters of a line.
+    points_per_character: at most; a line that takes more is cut there.
+    prime: standardised points [P, 3] of a real line to continue.
+    before: what that line says.
+    check: called between batches of lines; may raise to stop.
+
+  Raises:
+    UserError: a bias out of range, no text, one that is too long, or one that
+      the alphabet cannot spell.
+    RunError: the network wrote nothing that can be drawn.
+  """
+  handwriting_lib.check_bias(bias)
+  lines = lines_of(pen, text, width)
+  words = [line for line in lines if line]
+  samples: list[Sample] = []
+  # Batches of equal shapes, as one is compiled: the last is filled up.
+  batch = min(BATCH, len(words))
+  for first in range(0, len(words), batch):
+    check()
+    part = words[first : first + batch]
+    samples += write(
+      network,
+      params,
+      pen,
+      [*part, *[part[-1]] * (batch - len(part))],
+      bias=bias,
+      seed=seed + first,
+      points_per_character=points_per_character,
+      prime=prime,
+      before=before,
+      longest=max(map(len, words)),
+    )[: len(part)]
+  lost = [sample.text for sample in samples if not sample.drawable]
+  if lost:
+    raise errors.RunError(
+      f"the network wrote nothing that can be drawn for {lost[0]!r}: it has "
+      "not learned to; train it longer"
+    )
+  written = iter(samples)
+  return Page(text, tuple(next(written) if line else None for line in lines))
+
 
 Tree = Any
 Any_ = TypeVar("Any_", bound="Loaded")
@@ -140,7 +398,7 @@ def _equal(first: Tree, second: Tree) -> bool:
 
 
 @dataclasses.dataclass(frozen=True)
-class TextTotals(totals.Totals):
+class TextTotals(metrics.Totals):
   """What scoring a text found.
 
   Attributes:
@@ -157,14 +415,14 @@ class TextModel(Loaded):
   >>> import tempfile
   >>> folder = tempfile.mkdtemp()
   >>> letters = vocabularies.Vocabulary(tuple(" abc"))
-  >>> from seqmodels import loading
-  >>> untrained = loading.made(
+  >>> from seqmodels import trained
+  >>> untrained = trained.made(
   ...   "language_model", {"model": {"cell": "gru", "features": [4],
   ...   "input_skips": True, "output_skips": True, "gradient_clip": 1.0,
   ...   "chunk": 0}, "dtype": "float32", "data": {"tokenizer": "characters"}},
   ...   letters)
   >>> untrained.save(f"{folder}/letters.safetensors")
-  >>> model = loading.load(f"{folder}/letters.safetensors")
+  >>> model = trained.load(f"{folder}/letters.safetensors")
   >>> model.score("a cab").count
   5
   >>> len(model.sample(prime="ab", length=8, temperature=0.5, top_k=2))
@@ -172,7 +430,7 @@ class TextModel(Loaded):
   """
 
   @property
-  def predictor(self) -> predictor.Predictor:
+  def predictor(self) -> api.Predictor:
     """The network, by the library's own name for it."""
     return self.model
 
@@ -182,9 +440,9 @@ class TextModel(Loaded):
     return self.symbols
 
   @property
-  def tokenizer(self) -> tokenizers.Tokenizer:
+  def tokenizer(self) -> vocabularies.Tokenizer:
     """What its symbols are: characters, words or bytes."""
-    return tokenizers.named(self.settings["data"]["tokenizer"])
+    return vocabularies.named(self.settings["data"]["tokenizer"])
 
   @property
   def sentence_end(self) -> int | None:
@@ -242,15 +500,15 @@ class TextModel(Loaded):
     ids: np.ndarray,
     dynamic: Mapping[str, float] | None = None,
     segment: int = 20,
-  ) -> totals.Totals:
-    stream = streams.SequentialStream(
+  ) -> metrics.Totals:
+    stream = batching.SequentialStream(
       ids, batch=1, length=segment, sentence_end=self.sentence_end
     )
-    pieces = chunked.Chunks.of(stream, CHUNK)
+    pieces = batching.Chunks.of(stream, CHUNK)
     if dynamic is None:
       return static.evaluate(self.model, self.params, pieces)
-    rule = dynamic_rules.make("sgd", self.params, dynamic)
-    return dynamics.evaluate(self.model, self.params, pieces, rule)
+    rule = dynamic_lib.make_rule("sgd", self.params, dynamic)
+    return dynamic_lib.evaluate(self.model, self.params, pieces, rule)
 
   def sample(
     self,
@@ -286,8 +544,8 @@ class TextModel(Loaded):
         f"{self.vocabulary.size} symbols of this vocabulary; leave it out or "
         f"give {vocabularies.UNKNOWN!r} for it"
       )
-    temperature, sharpen = sharpening.of(temperature, top_k)
-    drawn = sampling.sample(
+    temperature, sharpen = text_lib.of(temperature, top_k)
+    drawn = text_lib.sample(
       self.model,
       self.params,
       jax.random.key(seed),
@@ -320,12 +578,12 @@ class HandwritingModel(Loaded):
   """A trained handwriting network: of prediction, or of synthesis."""
 
   @property
-  def network(self) -> pen_network.PenNetwork:
+  def network(self) -> api.PenNetwork:
     """The network, by the library's own name for it."""
     return self.model
 
   @property
-  def pen(self) -> pens.Pen:
+  def pen(self) -> strokes_lib.Pen:
     """Alphabet and scaling."""
     return self.symbols
 
@@ -338,7 +596,7 @@ class HandwritingModel(Loaded):
     seed: int = 0,
     width: int = 30,
     points_per_character: int = 60,
-  ) -> writing.Page:
+  ) -> Page:
     """Writes a text by hand.
 
     Args:
@@ -354,7 +612,7 @@ class HandwritingModel(Loaded):
       A page with `strokes`, `svg()` and `save(path)`.
 
     Raises:
-      UserError: as `writing.page`, or the network knows no text.
+      UserError: as `page`, or the network knows no text.
       RunError: it wrote nothing that can be drawn.
     """
     if self.network.window is None:
@@ -363,7 +621,7 @@ class HandwritingModel(Loaded):
         "no text; give one of configs/handwriting_synthesis.py"
       )
     strokes, says = prime if prime is not None else (None, "")
-    return writing.page(
+    return page(
       self.network,
       self.params,
       self.pen,
@@ -390,17 +648,336 @@ class HandwritingModel(Loaded):
     Raises:
       UserError: a text that the alphabet cannot spell.
     """
-    lines = pen_lines.PenLines.of(
+    lines = strokes_lib.PenLines.of(
       [self.pen.scaling.standardise(strokes)], ["line"], [text]
     )
     alphabet = self.pen.alphabet if self.network.symbols else None
-    found = pen_batches.evaluation(lines, alphabet, 1)
+    found = batching_lib.evaluation(lines, alphabet, 1)
     return pen_evaluation.evaluate(
       self.network, self.params, (segment for _, segment in found)
     )
 
   def check(self) -> dict[str, float]:
     """Nats and points of a fixed line: what a shipped file must keep."""
-    line = synthetic_pen.synthetic(lines=1, seed=0)
+    line = synthetic.synthetic(lines=1, seed=0)
     found = self.score(line.line(0), line.texts[0])
     return {"nats": found.nats, "count": found.points}
+
+
+Symbols = vocabularies.Vocabulary | pens.Pen
+
+VOCABULARY, PEN = "vocabulary.json", "pen.json"
+
+# Layers, or rounds of a cell, that a file may ask for.
+DEEPEST = 100
+
+# What settings that describe no network raise on the way to one.
+FAULTS = (
+  AttributeError, KeyError, TypeError, ValueError, ArithmeticError,
+)  # fmt: skip
+
+
+class Weights(NamedTuple):
+  """Parameters and the training step that left them."""
+
+  step: int
+  params: Tree
+
+
+class Source(NamedTuple):
+  """A run folder or a portable file, its weights not yet read.
+
+  Attributes:
+    place: of it.
+    kind: a key of `KINDS`.
+    settings: of the training, plain as JSON holds them.
+    symbols: what the network's inputs mean.
+    data: () -> what it was trained on, as data.json holds it, or None.
+    weights: target -> parameters of those names and shapes; raises UserError
+      where it holds others, RunError where they are corrupt.
+    card: () -> what there is to say about the weights, plain as JSON.
+    damaged: reason -> the error to raise.
+  """
+
+  place: pathlib.Path
+  kind: str
+  settings: dict[str, Any]
+  symbols: Any
+  data: Callable[[], dict[str, Any] | None]
+  weights: Callable[[Tree], Weights]
+  card: Callable[[], dict[str, Any]]
+  damaged: Callable[[object], errors.UserError]
+
+
+class Kind(NamedTuple):
+  """A kind of model.
+
+  Attributes:
+    words: what it is called.
+    identity: the name under which checkpoints keep the hash of its symbols.
+    build: (settings, number of symbols) -> network.
+    parse: what JSON holds -> symbols.
+    model: what `load` makes of it.
+  """
+
+  words: str
+  identity: str
+  build: Callable[[Mapping[str, Any], int], Any]
+  parse: Callable[[Mapping[str, Any]], Any]
+  model: type[Loaded]
+
+
+KINDS = {
+  "language_model": Kind(
+    "language model",
+    "vocabulary",
+    from_settings.language_model,
+    lambda record: vocabularies.Vocabulary.from_json(json.dumps(record)),
+    TextModel,
+  ),
+  "handwriting": Kind(
+    "pen network",
+    "pen",
+    from_settings.handwriting_network,
+    pens.Pen.of,
+    HandwritingModel,
+  ),
+}
+
+
+def load(
+  path: str | os.PathLike[str], *, dtype: str = ""
+) -> TextModel | HandwritingModel:
+  """A trained model.
+
+  Args:
+    path: a run folder, a portable file, or a name of `pretrained`.
+    dtype: of the matrix products' operands; empty takes the training's own.
+
+  Raises:
+    UserError: there is none, it is damaged, or of no known kind.
+    RunError: all checkpoints of the run are corrupt.
+  """
+  name = os.fspath(path)
+  if _is_bare(name) and not os.path.exists(name):
+    path = pretrained.path(name)
+  return build(read(path), dtype=dtype)
+
+
+def read(path: str | os.PathLike[str], kind: str = "") -> Source:
+  """What a run folder or a portable file holds, its weights not yet read.
+
+  Args:
+    path: of either.
+    kind: a key of `KINDS` that it must be of; empty takes any.
+
+  Raises:
+    UserError: there is none, it is damaged, or of another kind.
+  """
+  place = pathlib.Path(os.path.expanduser(path))
+  is_file = place.is_file() or place.suffix == portable.SUFFIX
+  return (_of_file if is_file else _of_folder)(place, kind)
+
+
+def build(source: Source, *, dtype: str = "") -> Any:
+  """The model of a source, its weights read.
+
+  Raises:
+    UserError: the settings describe no network, or another than the weights'.
+    RunError: all checkpoints of the run are corrupt.
+  """
+  kind, settings = KINDS[source.kind], dict(source.settings)
+  if dtype:
+    settings["dtype"] = dtype
+  try:
+    network = kind.build(settings, source.symbols.size)
+    target = jax.eval_shape(network.init, jax.random.key(0))
+  except FAULTS as error:
+    raise source.damaged(f"it describes no network: {error}") from error
+  step, params = source.weights(target)
+  return kind.model(
+    network, params, settings, step, source.kind, source.symbols, source.place,
+    source.card, params,
+  )  # fmt: skip
+
+
+def _is_bare(name: str) -> bool:
+  """Whether this can only be a name: no path of folders, no file name."""
+  return os.path.basename(name) == name and not name.endswith(portable.SUFFIX)
+
+
+def made(kind: str, settings: dict[str, Any], symbols: Symbols) -> Any:
+  """An untrained model of plain settings, such as tests and examples need."""
+
+  def weights(target: Tree) -> Weights:
+    del target
+    network = KINDS[kind].build(settings, symbols.size)
+    return Weights(0, network.init(jax.random.key(0)))
+
+  source = Source(
+    pathlib.Path("untrained"), kind, settings, symbols, lambda: None, weights,
+    dict,
+    lambda reason: errors.UserError(f"these settings are no model: {reason}"),
+  )  # fmt: skip
+  return build(source)
+
+
+def require_same_symbols(
+  meta: Mapping[str, Any], kind: str, symbols: Symbols, place: pathlib.Path
+) -> None:
+  """Refuses weights that were trained on other symbols.
+
+  Args:
+    meta: record of the weights.
+    kind: a key of `KINDS`.
+    symbols: that they must have been trained on.
+    place: of the weights.
+
+  Raises:
+    UserError: they were not.
+  """
+  saved, ours = meta.get(KINDS[kind].identity), symbols.hash
+  if saved == ours:
+    return
+  these = (
+    f"the vocabulary {str(saved)[:12]}, but this one is {ours[:12]}"
+    if kind == "language_model"
+    else f"alphabet and scaling {str(saved)[:12]}, but these are {ours[:12]}"
+  )
+  raise errors.UserError(
+    f"the checkpoint in {place} was trained with {these}; use the data it was "
+    "trained on"
+  )
+
+
+def read_pen(folder: pathlib.Path) -> pens.Pen:
+  """The alphabet and the scaling of a run folder.
+
+  Raises:
+    UserError: it holds none, or a damaged one.
+  """
+  path = folder / PEN
+  if not path.is_file():
+    raise errors.UserError(
+      f"{folder} has no {PEN}: it holds no handwriting run, or one that "
+      "stopped before training; give the run folder of a trained network"
+    )
+  found = files.read(path)
+  try:
+    return pens.Pen.of(found)
+  except (KeyError, ValueError, TypeError, OverflowError) as error:
+    raise files.damaged(path, error) from error
+
+
+def _of_folder(folder: pathlib.Path, wanted: str) -> Source:
+  # Not at the top: a portable file needs neither these nor what they import.
+  from seqmodels.io import checkpoints, run_folder
+
+  def damaged(reason: object) -> errors.UserError:
+    return files.damaged(folder / run_folder.CONFIG, reason)
+
+  settings = run_folder.read_config(folder)
+  data = settings.get("data")
+  kind = ""
+  if settings.get("experiment") == "handwriting":
+    kind = "handwriting"
+  elif "model" in settings and isinstance(data, dict) and "tokenizer" in data:
+    kind = "language_model"
+  _require_kind(kind, wanted, settings, folder)
+  seeds = settings.get("seeds", 1)
+  if files.is_whole(seeds) and seeds > 1:
+    first = folder / f"seed-{settings.get('seed')}"
+    raise errors.UserError(
+      f"{folder} holds {seeds} seeds; name one of them, such as {first}"
+    )
+  for name in ("model", "data"):
+    if not isinstance(settings.get(name), dict):
+      raise damaged(f"{name!r} is missing or no object")
+  symbols = _symbols(folder, kind)
+
+  def weights(target: Tree) -> Weights:
+    found = checkpoints.restore_params(folder, target)
+    require_same_symbols(found.meta, kind, symbols, folder)
+    return Weights(found.step, found.tree)
+
+  return Source(
+    folder,
+    kind,
+    settings,
+    symbols,
+    lambda: portable.read_data(folder),
+    weights,
+    lambda: portable.of_run(folder, settings),
+    damaged,
+  )
+
+
+def _symbols(folder: pathlib.Path, kind: str) -> Symbols:
+  if kind == "handwriting":
+    return read_pen(folder)
+  if not (folder / VOCABULARY).is_file():
+    raise errors.UserError(
+      f"{folder} has no {VOCABULARY}: its run stopped before training; run its "
+      "command again"
+    )
+  return vocabularies.Vocabulary.load(folder / VOCABULARY)
+
+
+def _require_kind(
+  kind: str, wanted: str, settings: Mapping[str, Any], place: pathlib.Path
+) -> None:
+  if not kind or wanted not in ("", kind):
+    words = KINDS[wanted].words if wanted else "network"
+    raise errors.UserError(
+      f"{place} holds a run of {settings.get('experiment')!r}, which trains no "
+      f"{words}; give the run folder of a trained one"
+    )
+
+
+def _of_file(path: pathlib.Path, wanted: str) -> Source:
+  found = portable.read(path)
+
+  def damaged(reason: object) -> errors.UserError:
+    return portable.damaged(path, reason)
+
+  _require_kind(found.kind, wanted, found.settings, path)
+  try:
+    record = dict(found.symbols)
+    digest = record.pop("sha256")
+    symbols = KINDS[found.kind].parse(record)
+    model, data = found.settings["model"], found.card.get("data")
+    if found.kind == "language_model":
+      vocabularies.named(found.settings["data"]["tokenizer"])
+    step = found.card["step"]
+    if max(len(model["features"]), model.get("rounds", 0)) > DEEPEST:
+      raise ValueError(f"it has more than {DEEPEST} layers or rounds")
+    if data is not None and not all(map(portable.is_file_row, data["files"])):
+      raise ValueError("a file of its data has no name, size or SHA-256")
+    if not files.is_whole(step) or not all(
+      map(portable.is_score, found.card.get("rows", []))
+    ):
+      raise ValueError("its card has no step, or scores that are none")
+  except (*FAULTS, errors.UserError) as error:
+    raise damaged(error) from error
+  if digest != symbols.hash:
+    raise damaged("its symbols do not match their checksum")
+
+  def weights(target: Tree) -> Weights:
+    notes = trees.differences(target, found.weights)
+    if notes:
+      raise errors.UserError(
+        f"the weights in {path} are not those of this network: "
+        f"{'; '.join(notes)}; give the settings they were trained with"
+      )
+    kinds = {
+      name: checkpoint_integrity.Description(leaf.shape, str(leaf.dtype), "")
+      for name, leaf in found.weights.items()
+    }
+    return Weights(
+      step, checkpoint_integrity.rebuild(target, found.weights, kinds)
+    )
+
+  return Source(
+    path, found.kind, found.settings, symbols, lambda: data, weights,
+    lambda: dict(found.card), damaged,
+  )  # fmt: skip

@@ -10,7 +10,7 @@ import pytest
 from absl import flags
 
 from configs import checks
-from experiments import command_line, earlier_runs
+from experiments import cli, restore
 
 PROJECT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -112,7 +112,7 @@ def listed(*arguments):
 def same_network(config, source):
   """Whether a page that trains goes on with the network of its source."""
   ours, theirs = dict(checks.flatten(config)), dict(checks.flatten(source))
-  names = (*earlier_runs.NETWORK, "model.network", "data.sentences")
+  names = (*restore.NETWORK, "model.network", "data.sentences")
   return "training.epochs" not in ours or all(
     ours.get(name) == theirs.get(name) for name in names
   )
@@ -124,7 +124,7 @@ def test_every_command_of_the_tables_is_understood_and_comes_after_its_source(
 ):
   before = {}
   for command in listed(*order):
-    request = command_line.parse(command, flags.FlagValues())
+    request = cli.parse(command, flags.FlagValues())
     assert request.config
     folder = command[-1].removeprefix("--workdir=")
     sources = [

@@ -14,12 +14,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqmodels.data import pen_segments, streams
-from seqmodels.evaluation import dynamic, dynamic_rules
+from seqmodels.data.handwriting import batching
+from seqmodels.data.text import batching as batching_lib
+from seqmodels.evaluation import dynamic
 from seqmodels.models import handwriting, language_model
 from seqmodels.sampling import handwriting as pen_sampling
 from seqmodels.sampling import text as text_sampling
-from seqmodels.training import objective, optimizers, pen_objective, state, step
+from seqmodels.training import loss, optimizers, step
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 K, T, B, U, V = 2, 3, 2, 4, 5
@@ -72,13 +73,13 @@ def weights(model):
 def segments(*leading):
   """Of symbols: [*leading, T, B]."""
   ids, marks = (array(*leading, T, B, dtype=d) for d in (jnp.int32, bool))
-  return streams.Segment(ids, ids, marks, marks)
+  return batching_lib.Segment(ids, ids, marks, marks)
 
 
 def pen(*leading):
   points, marks = array(*leading, T, B, 3), array(*leading, T, B, dtype=bool)
   text = array(*leading, U, B, dtype=jnp.int32)
-  return pen_segments.PenSegment(points, points, marks, text, marks)
+  return batching.PenSegment(points, points, marks, text, marks)
 
 
 def lowered(function, *shapes):
@@ -102,23 +103,21 @@ def test_a_training_step_lowers_for_every_platform(name, dtype):
   model = network(name, dtype)
   ink = name in ("prediction", "synthesis")
   optimizer = optimizers.build("adam", learning_rate=0.1, clip_norm=1.0)
-  start = jax.eval_shape(
-    lambda: state.create(model, optimizer, batch=B, seed=0)
-  )
-  losses = pen_objective.of_points if ink else objective.of_symbols
+  start = jax.eval_shape(lambda: step.create(model, optimizer, batch=B, seed=0))
+  losses = loss.of_points if ink else loss.of_symbols
   steps = step.make_train_steps(model, optimizer, losses=losses)
   module = lowered(steps, start, (pen if ink else segments)(K))
   require_operands(module, dtype)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("rule", dynamic_rules.RULES)
+@pytest.mark.parametrize("rule", dynamic.RULES)
 def test_dynamic_evaluation_lowers_for_every_platform(rule, dtype):
   model = network("characters", dtype)
   params = weights(model)
 
   def advance(params, statistics, carry, chunk):
-    made = dynamic_rules.make(rule, params, statistics=statistics)
+    made = dynamic.make_rule(rule, params, statistics=statistics)
     before = dynamic.State(params, made.init(params), carry)
     return dynamic.advance(model, made, before, chunk)
 

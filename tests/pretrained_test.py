@@ -2,7 +2,7 @@
 
 import pytest
 
-from seqmodels import loading, portable, pretrained
+from seqmodels import portable, pretrained, trained
 
 # Where none is in the checkout, pytest itself skips the tests.
 SHIPPED = pretrained.shipped()
@@ -12,7 +12,7 @@ CLOSE = 1e-3
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_shipped_weights_keep_their_score(name):
-  model = loading.load(name)
+  model = trained.load(name)
   sample = model.card["sample"]
   found = model.check()
   assert found["count"] == sample["count"]

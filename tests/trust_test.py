@@ -39,9 +39,9 @@ KEYWORDS = {"allow_pickle", "shell", "weights_only", "trust_remote_code"}
 
 # Where a program is run because its user named it.
 NAMED_BY_THE_USER = {
-  "experiments/command_line.py": {"exec_module"},  # a page of settings
+  "experiments/cli.py": {"exec_module"},  # a page of settings
   "experiments/__init__.py": {"import_module"},  # an experiment
-  "experiments/fundamentals.py": {"import_module"},  # a study of its table
+  "experiments/studies/run.py": {"import_module"},  # a study of its table
 }
 # XML that the project's own tests wrote.
 OWN_XML = {".ci/skipped.py"}

@@ -16,8 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.benchmark import timing
-from seqmodels.cells import lstm, products
-from seqmodels.io import report
+from seqmodels.cells import lstm, ops
+from seqmodels.io import results
 
 Record = dict[str, Any]
 
@@ -241,7 +241,7 @@ def share(
   return record["operations"] / took(entry).middle / rate
 
 
-def rows(record: Record, rates: Mapping[str, float]) -> list[report.Row]:
+def rows(record: Record, rates: Mapping[str, float]) -> list[results.Row]:
   """Result rows: the speed of each entry, ratios to the peers, shares.
 
   Args:
@@ -250,8 +250,8 @@ def rows(record: Record, rates: Mapping[str, float]) -> list[report.Row]:
   """
   heading = f"{record['title']}, {record['work']}"
 
-  def row(name: str, metric: str, value: float, entry: Record) -> report.Row:
-    return report.row(
+  def row(name: str, metric: str, value: float, entry: Record) -> results.Row:
+    return results.row(
       f"{heading}: {name}",
       split=SPLIT,
       evaluation=record["work"],
@@ -346,7 +346,7 @@ class Program:
     return None if analysis is None else int(analysis.temp_size_in_bytes)
 
 
-def operands(precision: str) -> products.Dtype:
+def operands(precision: str) -> ops.Dtype:
   """The dtype that our functions take for "float32" or "bfloat16"."""
   return None if precision == "float32" else jnp.dtype(precision)
 

@@ -14,8 +14,8 @@ from ml_collections import config_dict
 
 from experiments.benchmark import case, peers_jax, peers_torch
 from seqmodels import errors
-from seqmodels.cells import lstm, lstm_sequence, products, segmented
-from seqmodels.stacks import deep_recurrent
+from seqmodels.cells import lstm, ops, scan
+from seqmodels.layers import stack as stack_lib
 
 BACKWARD = "forward+backward"
 
@@ -141,7 +141,7 @@ def _multiply(kernel: jax.Array, xs: jax.Array) -> None:
 @jax.jit
 def _products(kernel: jax.Array, xs: jax.Array) -> jax.Array:
   # The operands already have their dtype; sums are float32, as a layer's.
-  return jax.lax.map(lambda x: products.dot(x, kernel), xs)
+  return jax.lax.map(lambda x: ops.dot(x, kernel), xs)
 
 
 # One layer: forward, its gradients, what it stores.
@@ -210,7 +210,7 @@ def layer_differences(shared: case.Settings) -> Iterator[case.Difference]:
 
 
 def ours(
-  task: case.LayerTask, *, dtype: products.Dtype = None, chunk: int = 0
+  task: case.LayerTask, *, dtype: ops.Dtype = None, chunk: int = 0
 ) -> case.Layers:
   """The fused LSTM of this library, over one layer.
 
@@ -219,11 +219,9 @@ def ours(
     dtype: of the products' operands; None keeps float32.
     chunk: recompute policy, see `segmented`; 0 keeps all.
   """
-  sequence: segmented.Sequence = functools.partial(
-    lstm_sequence.lstm_sequence, dtype=dtype
-  )
+  sequence: scan.Sequence = functools.partial(lstm.sequence, dtype=dtype)
   if chunk:
-    sequence = segmented.checkpointed(sequence, chunk)
+    sequence = scan.checkpointed(sequence, chunk)
 
   def run(params: tuple[lstm.LSTMParams], xs: jax.Array) -> jax.Array:
     (layer,) = params
@@ -379,7 +377,7 @@ def stacks(
 def our_stack(task: case.LayerTask) -> case.Layers:
   """The stack of this library, without skips, over any number of layers."""
   batch, features = task.xs.shape[1:]
-  stack = deep_recurrent.DeepRecurrent(
+  stack = stack_lib.DeepRecurrent(
     features=(features,) * len(task.params),
     in_features=features,
     options={"peepholes": False},

@@ -15,27 +15,20 @@ import numpy as np
 from ml_collections import config_dict
 
 from configs import compression as compression_page
-from experiments import compression_page as compression_report
 from experiments.benchmark import case, peers_jax, peers_torch
+from experiments.compression import report as compression_report
 from seqmodels import errors
-from seqmodels.cells import products
-from seqmodels.compression import building, codec, container
-from seqmodels.compression import model as compression_model
-from seqmodels.compression import plan as compression_plan
-from seqmodels.compression import settings as compression_settings
-from seqmodels.data import embedded, pen_batches
-from seqmodels.evaluation import chunks, dynamic_rules
-from seqmodels.evaluation import dynamic as dynamic_evaluation
-from seqmodels.models import handwriting, language_model, pen_network
-from seqmodels.models import predictor as predictors
+from seqmodels.cells import ops
+from seqmodels.compression import codec, container
+from seqmodels.compression import model as model_lib
+from seqmodels.compression import settings as settings_lib
+from seqmodels.data.handwriting import batching
+from seqmodels.data.text import corpora
+from seqmodels.evaluation import dynamic as dynamic_lib
+from seqmodels.evaluation import static
+from seqmodels.models import api, handwriting, language_model
 from seqmodels.sampling import text as text_sampling
-from seqmodels.training import (
-  objective,
-  optimizers,
-  pen_objective,
-  state,
-  step,
-)
+from seqmodels.training import loss, optimizers, step
 
 
 class Work(NamedTuple):
@@ -92,12 +85,12 @@ def character_sizes(config: config_dict.ConfigDict) -> Sizes:
 
 def random_text(
   segments: int, length: int, batch: int, symbols: int, *, seed: int
-) -> chunks.Chunk:
+) -> static.Chunk:
   """Segments [K, T, B] of uniformly random symbols, on the host."""
   draw = np.random.default_rng(seed).integers
   ids = draw(symbols, size=(segments * length + 1, batch), dtype=np.int32)
   shape = (segments, length, batch)
-  return chunks.Chunk(
+  return static.Chunk(
     inputs=ids[:-1].reshape(shape),
     targets=ids[1:].reshape(shape),
     mask=np.ones(shape, bool),
@@ -106,8 +99,8 @@ def random_text(
 
 
 def our_language_model(
-  sizes: Sizes, *, peepholes: bool, dtype: products.Dtype = None
-) -> predictors.Predictor:
+  sizes: Sizes, *, peepholes: bool, dtype: ops.Dtype = None
+) -> api.Predictor:
   """Our language model with one layer, over one-hot or embedded symbols."""
   return language_model.as_predictor(
     language_model.LanguageModel(
@@ -120,7 +113,7 @@ def our_language_model(
   )
 
 
-def _text_of(sizes: Sizes, shared: case.Settings) -> chunks.Chunk:
+def _text_of(sizes: Sizes, shared: case.Settings) -> static.Chunk:
   return random_text(
     sizes.segments, sizes.length, sizes.batch, sizes.symbols, seed=shared.seed
   )
@@ -149,7 +142,7 @@ class Model(NamedTuple):
   segments: Any
   build: Callable[..., Any]
   flax: Callable[..., Any]
-  losses: objective.Losses
+  losses: loss.Losses
   in_torch: bool
 
 
@@ -199,7 +192,7 @@ def text_to_train(sizes: Sizes, shared: case.Settings, label: str) -> Model:
     segments=_text_of(sizes, shared),
     build=functools.partial(our_language_model, sizes),
     flax=peers_jax.flax_language_model,
-    losses=objective.of_symbols,
+    losses=loss.of_symbols,
     in_torch=True,
   )
 
@@ -213,9 +206,7 @@ def handwriting_to_train(
   """
   sizes = config.ink
 
-  def build(
-    *, peepholes: bool, dtype: products.Dtype
-  ) -> pen_network.PenNetwork:
+  def build(*, peepholes: bool, dtype: ops.Dtype) -> api.PenNetwork:
     return handwriting.network(
       handwriting.Handwriting(
         features=(sizes.units,) * sizes.layers,
@@ -237,21 +228,21 @@ def handwriting_to_train(
     segments=random_handwriting(1, sizes.points, sizes.batch, seed=shared.seed),
     build=build,
     flax=peers_jax.flax_handwriting,
-    losses=pen_objective.of_points,
+    losses=loss.of_points,
     in_torch=False,
   )
 
 
 def random_handwriting(
   steps: int, points: int, lines: int, *, seed: int
-) -> pen_batches.PenSegment:
+) -> batching.PenSegment:
   """Minibatches of random movements [K, T, B, 3], on the host."""
   random = np.random.default_rng(seed)
   targets = random.normal(size=(steps, points, lines, 3)).astype(np.float32)
   targets[..., 2] = random.random((steps, points, lines)) < 0.05
   inputs = np.zeros_like(targets)
   inputs[:, 1:] = targets[:, :-1]
-  return pen_batches.PenSegment(
+  return batching.PenSegment(
     inputs,
     targets,
     np.ones((steps, points, lines), bool),
@@ -325,7 +316,7 @@ def _train(
   """The library's own steps with Adam, all segments in one dispatch."""
   optimizer = optimizers.build("adam", learning_rate=rate, clip_norm=clip_norm)
   batch = model.segments.inputs.shape[2]
-  current = state.create(network, optimizer, batch=batch, seed=seed)
+  current = step.create(network, optimizer, batch=batch, seed=seed)
   params = jax.tree.map(np.array, current.params)
   steps: Any = step.make_train_steps(network, optimizer, losses=model.losses)
   program = case.Program(lambda: steps.lower(current, model.segments))
@@ -394,23 +385,21 @@ def dynamic_differences(shared: case.Settings) -> Iterator[case.Difference]:
 
 
 def _evaluate(
-  segments: chunks.Chunk,
-  network: predictors.Predictor,
+  segments: static.Chunk,
+  network: api.Predictor,
   *,
   rate: float,
   momentum: float,
   seed: int,
 ) -> Work:
   """Predicts each segment, then learns from it, in one compiled scan."""
-  rule = dynamic_rules.make(
+  rule = dynamic_lib.make_rule(
     "sgd", None, {"learning_rate": rate, "momentum": momentum}
   )
   params = jax.jit(network.init)(jax.random.key(seed))
   streams = segments.inputs.shape[2]
-  current = dynamic_evaluation.initial_state(
-    network, params, rule, streams=streams
-  )
-  advance: Any = dynamic_evaluation.advance
+  current = dynamic_lib.initial_state(network, params, rule, streams=streams)
+  advance: Any = dynamic_lib.advance
   program = case.Program(
     lambda: advance.lower(network, rule, current, segments)
   )
@@ -469,9 +458,7 @@ def samplers(
     entry = case.Entry(library, precision, sampler.run, kind=kind, note=note)
     entered.append((entry, sampler))
 
-  def fresh(
-    dtype: products.Dtype, *, peepholes: bool
-  ) -> tuple[predictors.Predictor, Any]:
+  def fresh(dtype: ops.Dtype, *, peepholes: bool) -> tuple[api.Predictor, Any]:
     network = our_language_model(sizes, peepholes=peepholes, dtype=dtype)
     return network, jax.jit(network.init)(jax.random.key(shared.seed))
 
@@ -495,7 +482,7 @@ def samplers(
 
 
 def our_sampler(
-  network: predictors.Predictor, params: Any, task: case.SamplingTask
+  network: api.Predictor, params: Any, task: case.SamplingTask
 ) -> case.Sampler:
   """The library's own sampler, as experiments call it."""
   key = jax.random.key(task.seed)
@@ -566,8 +553,8 @@ class Coder(NamedTuple):
   """A model of bytes for a file of some size, with its description."""
 
   description: str
-  settings: compression_settings.Settings
-  model: compression_model.Model
+  settings: settings_lib.Settings
+  model: model_lib.Model
 
 
 def compression(
@@ -629,7 +616,7 @@ def corpus(size: int) -> bytes:
   >>> corpus(6)
   b'assert'
   """
-  return embedded.text().encode("utf-8")[:size]
+  return corpora.embedded_text().encode("utf-8")[:size]
 
 
 def coders(
@@ -637,18 +624,18 @@ def coders(
 ) -> Iterator[Coder]:
   """The models that `configs/compression.py` has for a file of `size` bytes."""
   for preset in config.compression.presets:
-    settings = compression_settings.Settings.of(
+    settings = settings_lib.Settings.of(
       {**compression_page.model([preset]), "seed": shared.seed}
     )
     header = container.Header(size, "", settings, {}, preset=preset)
     description = compression_report.describe(header)
-    yield Coder(description, settings, building.build(settings, size))
+    yield Coder(description, settings, model_lib.build(settings, size))
 
 
 def compressed(coder: Coder, data: bytes) -> list[bytes]:
   """The code of each block."""
   learned, codes = coder.model.init(), []
-  for block in compression_plan.blocks(coder.settings, len(data)):
+  for block in settings_lib.blocks(coder.settings, len(data)):
     piece = np.frombuffer(data, np.uint8, block.size, block.begin)
     code, learned = codec.encode(coder.model, learned, block, piece)
     codes.append(code)
@@ -658,7 +645,7 @@ def compressed(coder: Coder, data: bytes) -> list[bytes]:
 def decompressed(coder: Coder, codes: Sequence[bytes], size: int) -> bytes:
   """The bytes that were compressed."""
   learned, pieces = coder.model.init(), []
-  blocks = compression_plan.blocks(coder.settings, size)
+  blocks = settings_lib.blocks(coder.settings, size)
   for block, code in zip(blocks, codes, strict=True):
     piece, learned = codec.decode(coder.model, learned, block, code)
     pieces.append(piece.tobytes())

@@ -17,14 +17,13 @@ from flax import nnx
 from jax.experimental import rnn as cudnn
 
 from experiments.benchmark import case
-from seqmodels.cells import flax_weights, lstm, products, segmented
-from seqmodels.models import pen_network
-from seqmodels.models import predictor as predictors
+from seqmodels.cells import convert, lstm, ops, scan
+from seqmodels.models import api
 
 FLAX_SAMPLER = "flax.linen.OptimizedLSTMCell in lax.scan"
 
 
-def cast(tree: Any, dtype: products.Dtype) -> Any:
+def cast(tree: Any, dtype: ops.Dtype) -> Any:
   """Weights or inputs in `dtype`; None leaves them alone."""
   if dtype is None:
     return tree
@@ -55,7 +54,7 @@ def split(
 
 
 def flax_layers(
-  task: case.LayerTask, *, dtype: products.Dtype = None, chunk: int = 0
+  task: case.LayerTask, *, dtype: ops.Dtype = None, chunk: int = 0
 ) -> case.Layers:
   """`flax.linen.RNN(OptimizedLSTMCell)`, time-major, one on another.
 
@@ -70,7 +69,7 @@ def flax_layers(
   def sequence(params: Any, carry: Any, xs: jax.Array, **_: Any) -> Any:
     return _flax_rnn(params, carry, xs, dtype)
 
-  layer = segmented.checkpointed(sequence, chunk) if chunk else sequence
+  layer = scan.checkpointed(sequence, chunk) if chunk else sequence
 
   def run(params: Any, xs: jax.Array) -> jax.Array:
     params, xs = cast((params, xs), dtype)
@@ -80,15 +79,13 @@ def flax_layers(
 
   return case.compiled(
     run,
-    tuple(map(flax_weights.lstm_to_flax, task.params)),
+    tuple(map(convert.lstm_to_flax, task.params)),
     task,
-    lambda params: tuple(map(flax_weights.lstm_from_flax, params)),
+    lambda params: tuple(map(convert.lstm_from_flax, params)),
   )
 
 
-def nnx_layer(
-  task: case.LayerTask, *, dtype: products.Dtype = None
-) -> case.Layers:
+def nnx_layer(task: case.LayerTask, *, dtype: ops.Dtype = None) -> case.Layers:
   """`flax.nnx.RNN(OptimizedLSTMCell)` over a task of one layer, time-major.
 
   Used functionally: the module is split once into graph, weights and the rest,
@@ -126,9 +123,7 @@ def nnx_layer(
   return case.compiled(run, weights, task, to_ours)
 
 
-def scan_layer(
-  task: case.LayerTask, *, dtype: products.Dtype = None
-) -> case.Layers:
+def scan_layer(task: case.LayerTask, *, dtype: ops.Dtype = None) -> case.Layers:
   """The LSTM as textbooks and Keras' JAX backend write it, over one layer.
 
   Both products are in the loop, step by step, and derivatives are left to
@@ -239,8 +234,8 @@ def _from_cudnn(weights: jax.Array, features: int) -> lstm.LSTMParams:
 
 
 def flax_language_model(
-  ours: predictors.Predictor, *, dtype: products.Dtype = None
-) -> predictors.Predictor:
+  ours: api.Predictor, *, dtype: ops.Dtype = None
+) -> api.Predictor:
   """A language model of `flax.linen.RNN`, `nn.Dense` and a table.
 
   Args:
@@ -261,7 +256,7 @@ def flax_language_model(
       xs = params["table"][inputs]
     return _flax_stack(params, carry, xs, dtype)
 
-  return predictors.Predictor(
+  return api.Predictor(
     apply=apply,
     initial_carry=_flax_carry(ours),
     init=lambda key: _flax_weights(ours.init(key)),
@@ -270,8 +265,8 @@ def flax_language_model(
 
 
 def flax_handwriting(
-  ours: pen_network.PenNetwork, *, dtype: products.Dtype = None
-) -> pen_network.PenNetwork:
+  ours: api.PenNetwork, *, dtype: ops.Dtype = None
+) -> api.PenNetwork:
   """The network of handwriting prediction, of `flax.linen.RNN` with skips.
 
   Args:
@@ -289,7 +284,7 @@ def flax_handwriting(
     del text, reset
     return _flax_stack(cast(params, dtype), carry, inputs, dtype)
 
-  return pen_network.PenNetwork(
+  return api.PenNetwork(
     apply=apply,
     initial_carry=_flax_carry(ours),
     init=lambda key: _flax_weights(ours.init(key)),
@@ -300,7 +295,7 @@ def flax_handwriting(
 def _flax_weights(params: Any) -> dict[str, Any]:
   """Our model's weights under Flax's names."""
   layers, head, table = split(params)
-  cells = tuple(map(flax_weights.lstm_to_flax, layers))
+  cells = tuple(map(convert.lstm_to_flax, layers))
   return {"cells": cells, "head": head, "table": table}
 
 
@@ -310,7 +305,7 @@ def _flax_carry(ours: Any) -> Callable[[int], Any]:
 
 
 def _flax_rnn(
-  params: Any, carry: Any, xs: jax.Array, dtype: products.Dtype
+  params: Any, carry: Any, xs: jax.Array, dtype: ops.Dtype
 ) -> tuple[Any, jax.Array]:
   """(carry, outputs) of one layer, time-major."""
   cell = nn.OptimizedLSTMCell(carry[0].shape[-1], dtype=dtype)
@@ -321,7 +316,7 @@ def _flax_rnn(
 
 
 def _flax_stack(
-  params: Any, carry: Any, xs: jax.Array, dtype: products.Dtype
+  params: Any, carry: Any, xs: jax.Array, dtype: ops.Dtype
 ) -> tuple[Any, jax.Array]:
   """(carry, float32 outputs) of layers with skips and the head over all."""
   carries: list[Any] = []
@@ -339,7 +334,7 @@ def _flax_stack(
 
 
 def flax_sampler(
-  params: Any, task: case.SamplingTask, *, dtype: products.Dtype = None
+  params: Any, task: case.SamplingTask, *, dtype: ops.Dtype = None
 ) -> case.Sampler:
   """Flax's cell in a compiled scan.
 
@@ -350,7 +345,7 @@ def flax_sampler(
   """
   (layer,), head, _ = split(params)
   features, symbols = head["kernel"].shape
-  weights = {"cell": flax_weights.lstm_to_flax(layer), "head": head}
+  weights = {"cell": convert.lstm_to_flax(layer), "head": head}
   cell = nn.OptimizedLSTMCell(features, dtype=dtype)
   dense = nn.Dense(symbols, dtype=dtype)
   key = jax.random.key(task.seed)

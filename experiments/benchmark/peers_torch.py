@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 from experiments.benchmark import case, peers_jax
-from seqmodels.cells import lstm, torch_weights
+from seqmodels.cells import convert, lstm
 
 MODES = {"float32": ("",), "bfloat16": ("autocast", "cast")}
 SAMPLER_CELLS = ("LSTM", "LSTMCell")
@@ -90,7 +90,7 @@ def lstm_module(params: Sequence[lstm.LSTMParams]) -> Any:
   net = torch.nn.LSTM(width, features, len(params))
   state: dict[str, Any] = {}
   for index, layer in enumerate(params):
-    state |= torch_weights.lstm_to_torch(layer, layer=index)
+    state |= convert.lstm_to_torch(layer, layer=index)
   net.load_state_dict({key: tensor(value) for key, value in state.items()})
   for index in range(len(params)):
     getattr(net, f"bias_hh_l{index}").requires_grad_(False)
@@ -151,7 +151,7 @@ def layers(task: case.LayerTask, *, mode: str = "") -> case.Layers:
     d_params = []
     for index in range(len(task.params)):
       state[f"bias_hh_l{index}"] = np.zeros_like(state[f"bias_ih_l{index}"])
-      ours = torch_weights.lstm_from_torch(state, layer=index)
+      ours = convert.lstm_from_torch(state, layer=index)
       d_params.append(jax.tree.map(np.asarray, ours))
     return case.Answer(outputs, tuple(d_params), d_xs)
 
@@ -296,7 +296,7 @@ def _step(
   unit = module().nn.LSTMCell(
     weights.kernel.shape[0], weights.recurrent_kernel.shape[0]
   )
-  state = torch_weights.lstm_to_torch(weights)
+  state = convert.lstm_to_torch(weights)
   unit.load_state_dict(
     {name.removesuffix("_l0"): tensor(value) for name, value in state.items()}
   )

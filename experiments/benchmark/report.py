@@ -13,7 +13,7 @@ from experiments.benchmark import (
   peers_torch,
   timing,
 )
-from seqmodels.io import provenance, report
+from seqmodels.io import results, run_folder
 from seqmodels.plotting import benchmark as figures
 
 SPEED = "figures/speed.png"
@@ -124,7 +124,7 @@ def write(
   if equivalence["differences"]:
     parts += ["## Equivalence", _EQUIVALENCE]
     parts += [_equivalence_table(equivalence["differences"])]
-  report.write(workdir, "\n\n".join(parts) + "\n")
+  results.write(workdir, "\n\n".join(parts) + "\n")
 
 
 # Figures.
@@ -206,7 +206,7 @@ def draw_growth(
 
 
 def _facts(absent: Sequence[str]) -> str:
-  facts = provenance.facts()
+  facts = run_folder.facts()
   versions = facts["versions"]
   names = ("python", "jax", "jaxlib", "flax")
   shown = {
@@ -277,7 +277,7 @@ def _case_table(record: case.Record, rates: Mapping[str, float]) -> str:
   columns: dict[str, Callable[[case.Record], str | None]] = {
     "": lambda entry: entry["name"],
     "milliseconds": milliseconds_cell,
-    record["unit"]: lambda entry: report.figure(
+    record["unit"]: lambda entry: results.figure(
       record["tokens"] / case.took(entry).middle
     ),
     "ours is faster by": lambda entry: (
@@ -285,7 +285,7 @@ def _case_table(record: case.Record, rates: Mapping[str, float]) -> str:
     ),
     "rounds": lambda entry: str(len(entry["seconds"])),
     "GFLOP/s": lambda entry: (
-      report.figure(operations / 1e9 / case.took(entry).middle)
+      results.figure(operations / 1e9 / case.took(entry).middle)
       if operations
       else None
     ),
@@ -309,7 +309,7 @@ def _case_table(record: case.Record, rates: Mapping[str, float]) -> str:
 
 
 def _equivalence_table(differences: Sequence[Sequence[Any]]) -> str:
-  return report.table(
+  return results.table(
     ["", "precision", "largest difference"],
     [[name, kind, f"{worst:.1e}"] for name, kind, worst in differences],
   )
@@ -330,7 +330,7 @@ def _table(
   """
   present = dict.fromkeys(head for line in lines for head in line)
   heads = [head for head in order or present if head in present]
-  return report.table(
+  return results.table(
     heads, [[line.get(head, missing) for head in heads] for line in lines]
   )
 
@@ -351,7 +351,7 @@ def spread_cell(spread: timing.Spread) -> str:
   >>> spread_cell(timing.Spread(1.0, 2.0, 3.0))
   '2.000 (1.000 to 3.000)'
   """
-  low, middle, high = (report.figure(value) for value in spread)
+  low, middle, high = (results.figure(value) for value in spread)
   return f"{middle} ({low} to {high})"
 
 

@@ -24,8 +24,8 @@ from experiments.benchmark import (
   report,
 )
 from seqmodels import errors
-from seqmodels.io import interruption, json_file, progress, provenance
-from seqmodels.io import report as reports
+from seqmodels.io import distributed, files, progress, run_folder
+from seqmodels.io import results as reports
 
 MEASUREMENTS = "benchmark.json"
 
@@ -154,14 +154,14 @@ def run(
     tuple(peer for peer, why in reasons.items() if not why),
   )
   planned = dict(plan(config, shared))
-  versions = provenance.facts()["versions"] | {
+  versions = run_folder.facts()["versions"] | {
     peer: version()
     for peer, version in VERSIONS.items()
     if peer in shared.peers
   }
   for line in absent:
     print(f"left out: {line}", file=sys.stderr)
-  with interruption.Interruption() as signals:
+  with distributed.Interruption() as signals:
     measurements = Measurements(workdir / MEASUREMENTS)
     measurements.require("equivalence", ("absent", "versions", "differences"))
 
@@ -266,7 +266,7 @@ class Measurements:
     self._path = path
     self._known: dict[str, Any] = {}
     if path.is_file():
-      self._known = json_file.read_sealed(path)
+      self._known = files.read_sealed(path)
 
   def require(self, key: str, members: Sequence[str]) -> None:
     """Refuses earlier measurements without such an object under `key`.
@@ -286,14 +286,14 @@ class Measurements:
     """The value of `measure`, called once in the life of a run folder."""
     if key not in self._known:
       self._known[key] = measure()
-      json_file.write_sealed(self._path, self._known)
+      files.write_sealed(self._path, self._known)
     return self._known[key]
 
 
 def _measure(
   build: Callable[[], case.Case],
   config: config_dict.ConfigDict,
-  signals: interruption.Interruption,
+  signals: distributed.Interruption,
 ) -> case.Record:
   record = case.measure(
     build(),

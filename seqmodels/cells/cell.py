@@ -9,8 +9,8 @@ A cell is four pure functions, with params and carry as NamedTuples of arrays
     sequence(params, carry, xs, *, reset, lengths, reverse, reset_carry,
              gradient_clip, dtype)                               -> carry, hs
 
-`sequence` equals `unroll.unroll(step, ...)` in values and gradients. Time comes
-first ([T, B, ...]) and inputs are whatever `projection.project` reads. Some
+`sequence` equals `scan.unroll(step, ...)` in values and gradients. Time comes
+first ([T, B, ...]) and inputs are whatever `ops.project` reads. Some
 LSTMs' `sequence` also takes `zoneout` (see `cells.zoneout`).
 """
 
@@ -21,16 +21,11 @@ from typing import Any, NamedTuple
 from seqmodels import errors
 from seqmodels.cells import (
   elman,
-  elman_sequence,
   gru,
-  gru_sequence,
-  initializers,
   layer_norm_lstm,
-  layer_norm_lstm_sequence,
   lstm,
-  lstm_sequence,
   mogrifier_lstm,
-  mogrifier_lstm_sequence,
+  ops,
 )
 
 
@@ -42,7 +37,7 @@ class Cell(NamedTuple):
       `recurrent_kernel_init`, `bias_init` and `param_dtype`.
     initial_carry: zeros for a batch.
     step: one time step.
-    sequence: a whole sequence, fused; `segmented.checkpointed(sequence, chunk)`
+    sequence: a whole sequence, fused; `scan.checkpointed(sequence, chunk)`
       is the form for long ones.
     gates: names of the blocks of `kernel`, `recurrent_kernel` and `bias`, in
       their order; the kernels are [D, len(gates) * H] and [H, len(gates) * H].
@@ -81,7 +76,7 @@ def _of_steps(arguments: Callable[[Any], dict[str, Any]]) -> Option:
 
 _OPTIONS: dict[str, Option] = {
   "recurrent_init": _of_weights(
-    lambda value: {"recurrent_kernel_init": initializers.recurrent(value)}
+    lambda value: {"recurrent_kernel_init": ops.recurrent(value)}
   ),
 }
 
@@ -91,9 +86,7 @@ def _elman(activation: elman.Activation) -> Cell:
     init_params=elman.init_params,
     initial_carry=elman.initial_carry,
     step=functools.partial(elman.step, activation=activation),
-    sequence=functools.partial(
-      elman_sequence.elman_sequence, activation=activation
-    ),
+    sequence=functools.partial(elman.sequence, activation=activation),
     gates=("h",),
     options=_OPTIONS,
   )
@@ -103,7 +96,7 @@ _LSTM_OPTIONS: dict[str, Option] = {
   **_OPTIONS,
   "peepholes": _of_weights(lambda value: {"peepholes": bool(value)}),
   "forget_bias": _of_weights(
-    lambda value: {"bias_init": initializers.forget_bias(float(value))}
+    lambda value: {"bias_init": ops.forget_bias(float(value))}
   ),
   "cell_clip": _of_steps(lambda value: {"cell_clip": float(value) or None}),
 }
@@ -113,7 +106,7 @@ CELLS: dict[str, Cell] = {
     init_params=lstm.init_params,
     initial_carry=lstm.initial_carry,
     step=lstm.step,
-    sequence=lstm_sequence.lstm_sequence,
+    sequence=lstm.sequence,
     gates=("i", "f", "g", "o"),
     options=_LSTM_OPTIONS,
     zoneout=True,
@@ -122,7 +115,7 @@ CELLS: dict[str, Cell] = {
     init_params=layer_norm_lstm.init_params,
     initial_carry=layer_norm_lstm.initial_carry,
     step=layer_norm_lstm.step,
-    sequence=layer_norm_lstm_sequence.layer_norm_lstm_sequence,
+    sequence=layer_norm_lstm.sequence,
     gates=("i", "f", "g", "o"),
     options=_LSTM_OPTIONS,
     zoneout=True,
@@ -131,7 +124,7 @@ CELLS: dict[str, Cell] = {
     init_params=mogrifier_lstm.init_params,
     initial_carry=mogrifier_lstm.initial_carry,
     step=mogrifier_lstm.step,
-    sequence=mogrifier_lstm_sequence.mogrifier_lstm_sequence,
+    sequence=mogrifier_lstm.sequence,
     gates=("i", "f", "g", "o"),
     options={
       **_LSTM_OPTIONS,
@@ -143,7 +136,7 @@ CELLS: dict[str, Cell] = {
     init_params=gru.init_params,
     initial_carry=gru.initial_carry,
     step=gru.step,
-    sequence=gru_sequence.gru_sequence,
+    sequence=gru.sequence,
     gates=("r", "z", "n"),
     options=_OPTIONS,
   ),
@@ -158,7 +151,7 @@ def get(name: str, **options: Any) -> Cell:
 
   Args:
     name: a key of `CELLS`.
-    **options: all have `recurrent_init` (a key of `initializers.RECURRENT`,
+    **options: all have `recurrent_init` (a key of `ops.RECURRENT`,
       "uniform" by default), the LSTMs `peepholes` (bool, by default true for
       "lstm" and false for the others), `forget_bias` (float, 1 by default) and
       `cell_clip` (float, a bound on |c|, 0 for none), the Mogrifier `rounds`

@@ -3,16 +3,19 @@
     h' = phi(W x + U h + b)
 
 with phi either tanh or the rectifier max(0, .).
+
+The Elman network over a whole sequence, fused: fast form of `elman.step`.
 """
 
-from typing import Literal, NamedTuple
+import functools
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from seqmodels import errors
-from seqmodels.cells import gradient_clip as clipping
-from seqmodels.cells import initializers, products, projection
+from seqmodels.cells import fused, ops
+from seqmodels.cells import scan as unrolling
 
 Activation = Literal["tanh", "relu"]
 
@@ -38,9 +41,9 @@ def init_params(
   in_features: int,
   features: int,
   *,
-  kernel_init: initializers.Initializer | None = None,
-  recurrent_kernel_init: initializers.Initializer | None = None,
-  bias_init: initializers.Initializer | None = None,
+  kernel_init: ops.Initializer | None = None,
+  recurrent_kernel_init: ops.Initializer | None = None,
+  bias_init: ops.Initializer | None = None,
   param_dtype: jax.typing.DTypeLike = jnp.float32,
 ) -> ElmanParams:
   """Fresh weights.
@@ -59,7 +62,7 @@ def init_params(
   >>> sum(leaf.size for leaf in params)
   32
   """
-  fallback = initializers.recurrent_uniform(features)
+  fallback = ops.recurrent_uniform(features)
   keys = jax.random.split(key, 3)
   return ElmanParams(
     kernel=(kernel_init or fallback)(
@@ -90,18 +93,18 @@ def initial_carry(
 def step(
   params: ElmanParams,
   carry: ElmanCarry,
-  x: projection.Inputs,
+  x: ops.Inputs,
   *,
   activation: Activation = "tanh",
   gradient_clip: float | None = None,
-  dtype: products.Dtype = None,
+  dtype: ops.Dtype = None,
 ) -> tuple[ElmanCarry, jax.Array]:
   """One time step.
 
   Args:
     params: the layer's weights.
     carry: (h,), [B, H].
-    x: [B, D], or ids [B], or several such inputs (see `projection.project`).
+    x: [B, D], or ids [B], or several such inputs (see `ops.project`).
     activation: "tanh" or "relu".
     gradient_clip: bound on each derivative with respect to a net input.
     dtype: dtype of the operands of each product; sums stay float32.
@@ -117,9 +120,9 @@ def step(
   (2, 4)
   """
   check_activation(activation)
-  net = projection.project(params.kernel, x, bias=params.bias, dtype=dtype)
-  net = net + products.matmul(carry.h, params.recurrent_kernel, dtype)
-  h = ACTIVATIONS[activation](clipping.clip_gradient(net, gradient_clip))
+  net = ops.project(params.kernel, x, bias=params.bias, dtype=dtype)
+  net = net + ops.matmul(carry.h, params.recurrent_kernel, dtype)
+  h = ACTIVATIONS[activation](ops.clip_gradient(net, gradient_clip))
   return ElmanCarry(h=h), h
 
 
@@ -132,3 +135,99 @@ def check_activation(activation: str) -> None:
     raise errors.UserError(
       f"no activation {activation!r}{errors.closest(activation, ACTIVATIONS)}"
     )
+
+
+def sequence(
+  params: ElmanParams,
+  carry: ElmanCarry,
+  xs: ops.Inputs,
+  *,
+  reset: jax.Array | None = None,
+  lengths: jax.Array | None = None,
+  reverse: bool = False,
+  reset_carry: ElmanCarry | None = None,
+  activation: Activation = "tanh",
+  gradient_clip: float | None = None,
+  dtype: ops.Dtype = None,
+) -> tuple[ElmanCarry, jax.Array]:
+  """Runs an Elman network over time.
+
+  Args:
+    params: the layer's weights.
+    carry: (h,) before the first step, [B, H].
+    xs: [T, B, D], or ids [T, B], or several such (see `ops.project`).
+    reset: [T, B]; where true the carry is cleared before the step.
+    lengths: [B]; steps past a row's length leave its carry and yield zeros.
+    reverse: from the last step to the first.
+    reset_carry: what a reset puts in; zeros by default.
+    activation: "tanh" or "relu".
+    gradient_clip: bound on each derivative with respect to a net input.
+    dtype: dtype of the operands of each product; sums stay float32.
+
+  Returns:
+    The last carry, and h [T, B, H].
+
+  Raises:
+    UserError: an activation other than these two.
+
+  >>> params = elman.init_params(jax.random.key(0), 3, 4)
+  >>> carry = elman.initial_carry((2,), 4)
+  >>> elman_sequence(params, carry, jnp.ones((5, 2, 3)))[1].shape
+  (5, 2, 4)
+  """
+  xs = unrolling.blank_padding(xs, lengths)
+  net_x = ops.project(params.kernel, xs, dtype=dtype)
+  return fused.run(
+    gates(activation, gradient_clip),
+    net_x,
+    params.bias,
+    params.recurrent_kernel,
+    None,
+    carry,
+    reset=reset,
+    lengths=lengths,
+    reverse=reverse,
+    reset_carry=reset_carry,
+    dtype=dtype,
+  )
+
+
+@functools.cache
+def gates(activation: Activation, gradient_clip: float | None) -> fused.Gates:
+  """The arithmetic for `fused.run`, one object a setting (it is hashed)."""
+  check_activation(activation)
+  return fused.Gates(
+    forward=functools.partial(_forward, activation),
+    backward=functools.partial(_backward, activation, gradient_clip),
+    extra_gradient=lambda *_: None,
+  )
+
+
+def _forward(
+  activation: Activation,
+  extra: None,
+  net_x: jax.Array,
+  net_h: jax.Array,
+  carry: ElmanCarry,
+) -> tuple[ElmanCarry, None]:
+  del extra, carry
+  return ElmanCarry(h=ACTIVATIONS[activation](net_x + net_h)), None
+
+
+def _backward(
+  activation: Activation,
+  gradient_clip: float | None,
+  extra: None,
+  saved: None,
+  before: Any,
+  after: ElmanCarry,
+  d_after: ElmanCarry,
+) -> tuple[jax.Array, jax.Array, ElmanCarry, None]:
+  del extra, saved, before
+  # Both slopes can be told from the output, so nothing else is kept.
+  if activation == "tanh":
+    d_net = d_after.h * (1 - after.h * after.h)
+  else:
+    d_net = jnp.where(after.h > 0, d_after.h, 0)
+  d_net = ops.clip(d_net, gradient_clip)
+  return d_net, d_net, ElmanCarry(h=jnp.zeros_like(d_net)), None

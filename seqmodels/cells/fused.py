@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from seqmodels.cells import products, projection, recurrence
+from seqmodels.cells import ops, recurrence
 from seqmodels.cells import zoneout as zoning
 
 Carry = Any  # a NamedTuple whose field `h` [B, H] is the output
@@ -50,9 +50,9 @@ def run(
   reverse: bool = False,
   reset_carry: Carry | None = None,
   zoneout: zoning.Kept | None = None,
-  dtype: products.Dtype = None,
+  dtype: ops.Dtype = None,
 ) -> tuple[Carry, jax.Array]:
-  """Values and gradients of `unroll.unroll` over the cell that `gates` is of.
+  """Values and gradients of `scan.unroll` over the cell that `gates` is of.
 
   Args:
     gates: the cell's arithmetic.
@@ -62,7 +62,7 @@ def run(
     recurrent_kernel: [H, F].
     extra: the cell's other weights.
     carry: the state before the first step.
-    reset: as in `unroll.unroll`, and so the next three.
+    reset: as in `scan.unroll`, and so the next three.
     lengths: [B].
     reverse: from the last step to the first.
     reset_carry: what a reset puts in.
@@ -73,7 +73,7 @@ def run(
     The last carry, and the outputs [T, B, H].
   """
   steps, rows = net_x.shape[:2]
-  turn = products.pays_to_turn(recurrent_kernel, steps, rows, dtype)
+  turn = ops.pays_to_turn(recurrent_kernel, steps, rows, dtype)
   cell = _recurrence(gates, dtype, turn)
   xs: Any = net_x
   if jax.tree.leaves(zoneout):
@@ -103,7 +103,7 @@ def sigmoid(x: jax.Array) -> jax.Array:
 
 @functools.cache
 def _recurrence(
-  gates: Gates, dtype: products.Dtype, turn: bool
+  gates: Gates, dtype: ops.Dtype, turn: bool
 ) -> recurrence.Recurrence:
   def cast(kernel: jax.Array) -> jax.Array:
     return kernel if dtype is None else kernel.astype(dtype)
@@ -111,17 +111,17 @@ def _recurrence(
   def ready(weights: Any) -> Any:
     kernel, bias, extra = weights
     kernel = cast(kernel)
-    turned = products.turned(kernel) if turn else None
+    turned = ops.turned(kernel) if turn else None
     return kernel, turned, bias, extra
 
   def forward(weights: Any, net_x: jax.Array, carry: Carry) -> Any:
     kernel, turned, bias, extra = weights
     if bias is not None:
-      net_x = net_x + projection.along_last(bias, net_x.ndim)
+      net_x = net_x + ops.along_last(bias, net_x.ndim)
     if turned is None:
-      net_h = products.dot(carry.h, kernel, dtype)
+      net_h = ops.dot(carry.h, kernel, dtype)
     else:
-      net_h = products.turned_dot(carry.h, turned, dtype)
+      net_h = ops.turned_dot(carry.h, turned, dtype)
     return gates.forward(extra, net_x, net_h, carry)
 
   def backward(
@@ -131,7 +131,7 @@ def _recurrence(
     d_net_x, d_net_h, d_before, kept = gates.backward(
       extra, saved, before, after, d_after
     )
-    through = products.source_gradient(d_net_h, kernel, dtype)
+    through = ops.source_gradient(d_net_h, kernel, dtype)
     d_before = d_before._replace(h=d_before.h + through)
     # Where both are one, one of them is stored.
     return d_net_x, d_before, (None if d_net_x is d_net_h else d_net_h, kept)
@@ -148,7 +148,7 @@ def _recurrence(
     d_net_h, rest = kept
     if d_net_h is None:
       d_net_h = d_net_x
-    d_kernel = products.weight_gradient(before.h, d_net_h, dtype)
+    d_kernel = ops.weight_gradient(before.h, d_net_h, dtype)
     d_bias = None
     if bias is not None:
       leading = tuple(range(d_net_x.ndim - 1))

@@ -9,17 +9,23 @@
 The input and forget gates look at the old cell, the output gate at the new one;
 peephole weights are diagonal. Gates stand in the order i, f, g, o everywhere,
 `g` being the candidate inside the tanh of (9).
+
+The LSTM over a whole sequence, fused: the fast form of `lstm.step`.
+
+Values and gradients are those of `scan.unroll(lstm.step, ...)`, peepholes and
+derivative clipping included; `fused` says how the work is arranged.
 """
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from seqmodels import errors
-from seqmodels.cells import gradient_clip as clipping
-from seqmodels.cells import initializers, products, projection
+from seqmodels.cells import fused, ops
+from seqmodels.cells import scan as unrolling
+from seqmodels.cells import zoneout as zoning
 
 
 class LSTMParams(NamedTuple):
@@ -44,10 +50,10 @@ def init_params(
   features: int,
   *,
   peepholes: bool = True,
-  kernel_init: initializers.Initializer | None = None,
-  recurrent_kernel_init: initializers.Initializer | None = None,
-  bias_init: initializers.Initializer | None = None,
-  peephole_init: initializers.Initializer | None = None,
+  kernel_init: ops.Initializer | None = None,
+  recurrent_kernel_init: ops.Initializer | None = None,
+  bias_init: ops.Initializer | None = None,
+  peephole_init: ops.Initializer | None = None,
   param_dtype: jax.typing.DTypeLike = jnp.float32,
 ) -> LSTMParams:
   """Fresh weights.
@@ -68,7 +74,7 @@ def init_params(
   >>> sum(leaf.size for leaf in params)
   4203000
   """
-  fallback = initializers.recurrent_uniform(features)
+  fallback = ops.recurrent_uniform(features)
   keys = jax.random.split(key, 4)
   peephole = (peephole_init or fallback)(keys[3], (3, features), param_dtype)
   return LSTMParams(
@@ -78,7 +84,7 @@ def init_params(
     recurrent_kernel=(recurrent_kernel_init or fallback)(
       keys[1], (features, 4 * features), param_dtype
     ),
-    bias=(bias_init or initializers.forget_bias(1.0))(
+    bias=(bias_init or ops.forget_bias(1.0))(
       keys[2], (4 * features,), param_dtype
     ),
     peephole=peephole if peepholes else None,
@@ -128,18 +134,18 @@ def _straight_through(
 def step(
   params: LSTMParams,
   carry: LSTMCarry,
-  x: projection.Inputs,
+  x: ops.Inputs,
   *,
   gradient_clip: float | None = None,
   cell_clip: float | None = None,
-  dtype: products.Dtype = None,
+  dtype: ops.Dtype = None,
 ) -> tuple[LSTMCarry, jax.Array]:
   """One time step, equations (7) to (11).
 
   Args:
     params: the layer's weights.
     carry: (c, h), each [B, H].
-    x: [B, D], or ids [B], or several such inputs (see `projection.project`).
+    x: [B, D], or ids [B], or several such inputs (see `ops.project`).
     gradient_clip: bound on each derivative with respect to a net input.
     cell_clip: bound on each |c'|, see `clip_cell`.
     dtype: dtype of the operands of each product; sums stay float32.
@@ -151,22 +157,22 @@ def step(
   >>> step(params, initial_carry((2,), 4), jnp.ones((2, 3)))[1].shape
   (2, 4)
   """
-  net = projection.project(params.kernel, x, bias=params.bias, dtype=dtype)
-  net = net + products.matmul(carry.h, params.recurrent_kernel, dtype)
+  net = ops.project(params.kernel, x, bias=params.bias, dtype=dtype)
+  net = net + ops.matmul(carry.h, params.recurrent_kernel, dtype)
   net_i, net_f, net_g, net_o = jnp.split(net, 4, axis=-1)
   if params.peephole is not None:
     w_ci, w_cf, w_co = (
-      projection.along_last(row, carry.c.ndim) for row in params.peephole
+      ops.along_last(row, carry.c.ndim) for row in params.peephole
     )
     net_i = net_i + w_ci * carry.c
     net_f = net_f + w_cf * carry.c
-  i = jax.nn.sigmoid(clipping.clip_gradient(net_i, gradient_clip))
-  f = jax.nn.sigmoid(clipping.clip_gradient(net_f, gradient_clip))
-  g = jnp.tanh(clipping.clip_gradient(net_g, gradient_clip))
+  i = jax.nn.sigmoid(ops.clip_gradient(net_i, gradient_clip))
+  f = jax.nn.sigmoid(ops.clip_gradient(net_f, gradient_clip))
+  g = jnp.tanh(ops.clip_gradient(net_g, gradient_clip))
   c = clip_cell(f * carry.c + i * g, cell_clip)
   if params.peephole is not None:
     net_o = net_o + w_co * c
-  o = jax.nn.sigmoid(clipping.clip_gradient(net_o, gradient_clip))
+  o = jax.nn.sigmoid(ops.clip_gradient(net_o, gradient_clip))
   h = o * jnp.tanh(c)
   return LSTMCarry(c=c, h=h), h
 
@@ -183,3 +189,130 @@ def refuse_peepholes(params: LSTMParams, target: str) -> None:
       f"this LSTM has peepholes and {target} has none; make it with "
       "peepholes=False"
     )
+
+
+def sequence(
+  params: LSTMParams,
+  carry: LSTMCarry,
+  xs: ops.Inputs,
+  *,
+  reset: jax.Array | None = None,
+  lengths: jax.Array | None = None,
+  reverse: bool = False,
+  reset_carry: LSTMCarry | None = None,
+  zoneout: zoning.Kept | None = None,
+  gradient_clip: float | None = None,
+  cell_clip: float | None = None,
+  dtype: ops.Dtype = None,
+) -> tuple[LSTMCarry, jax.Array]:
+  """Runs an LSTM over time.
+
+  Args:
+    params: the layer's weights.
+    carry: (c, h) before the first step, each [B, H].
+    xs: [T, B, D], or ids [T, B], or several such (see `ops.project`).
+    reset: [T, B]; where true the carry is cleared before the step.
+    lengths: [B]; steps past a row's length leave its carry and yield zeros.
+    reverse: from the last step to the first.
+    reset_carry: what a reset puts in; zeros by default.
+    zoneout: what each unit keeps of the step before; None for no zoneout.
+    gradient_clip: bound on each derivative with respect to a net input.
+    cell_clip: bound on each |c'|, see `lstm.clip_cell`.
+    dtype: dtype of the operands of each product; sums stay float32.
+
+  Returns:
+    The last carry, and h [T, B, H].
+
+  >>> params = lstm.init_params(jax.random.key(0), 3, 4)
+  >>> carry = lstm.initial_carry((2,), 4)
+  >>> lstm_sequence(params, carry, jnp.ones((5, 2, 3)))[1].shape
+  (5, 2, 4)
+  """
+  xs = unrolling.blank_padding(xs, lengths)
+  net_x = ops.project(params.kernel, xs, dtype=dtype)
+  return fused.run(
+    gates(gradient_clip, cell_clip),
+    net_x,
+    params.bias,
+    params.recurrent_kernel,
+    params.peephole,
+    carry,
+    reset=reset,
+    lengths=lengths,
+    reverse=reverse,
+    reset_carry=reset_carry,
+    zoneout=zoneout,
+    dtype=dtype,
+  )
+
+
+@functools.cache
+def gates(gradient_clip: float | None, cell_clip: float | None) -> fused.Gates:
+  """The LSTM's arithmetic for `fused.run`, one object a pair (it is hashed)."""
+  return fused.Gates(
+    forward=functools.partial(_forward, cell_clip),
+    backward=functools.partial(_backward, gradient_clip),
+    extra_gradient=_peephole_gradient,
+  )
+
+
+def _forward(
+  cell_clip: float | None,
+  peephole: jax.Array | None,
+  net_x: jax.Array,
+  net_h: jax.Array,
+  carry: LSTMCarry,
+) -> tuple[LSTMCarry, tuple[jax.Array, ...]]:
+  net_i, net_f, net_g, net_o = jnp.split(net_x + net_h, 4, axis=-1)
+  if peephole is not None:
+    net_i = net_i + peephole[0:1] * carry.c
+    net_f = net_f + peephole[1:2] * carry.c
+  i, f, g = fused.sigmoid(net_i), fused.sigmoid(net_f), jnp.tanh(net_g)
+  c = clip_cell(f * carry.c + i * g, cell_clip)
+  if peephole is not None:
+    net_o = net_o + peephole[2:3] * c
+  o = fused.sigmoid(net_o)
+  return LSTMCarry(c=c, h=o * jnp.tanh(c)), (i, f, g, o)
+
+
+def _backward(
+  gradient_clip: float | None,
+  peephole: jax.Array | None,
+  saved: tuple[jax.Array, ...],
+  before: LSTMCarry,
+  after: LSTMCarry,
+  d_after: LSTMCarry,
+) -> tuple[jax.Array, jax.Array, LSTMCarry, None]:
+  i, f, g, o = saved
+  clip = functools.partial(ops.clip, limit=gradient_clip)
+  # tanh(c) again: cheaper than the memory traffic of keeping it.
+  squashed = jnp.tanh(after.c)
+  d_o = clip(d_after.h * squashed * o * (1 - o))
+  d_c = d_after.c + d_after.h * o * (1 - squashed * squashed)
+  if peephole is not None:
+    d_c = d_c + d_o * peephole[2:3]
+  d_i = clip(d_c * g * i * (1 - i))
+  d_f = clip(d_c * before.c * f * (1 - f))
+  d_g = clip(d_c * i * (1 - g * g))
+  d_c = d_c * f
+  if peephole is not None:
+    d_c = d_c + d_i * peephole[0:1] + d_f * peephole[1:2]
+  d_net = jnp.concatenate([d_i, d_f, d_g, d_o], axis=-1)
+  return d_net, d_net, LSTMCarry(c=d_c, h=jnp.zeros_like(d_c)), None
+
+
+def _peephole_gradient(
+  peephole: jax.Array | None,
+  saved: Any,
+  d_net: jax.Array,
+  kept: None,
+  before: LSTMCarry,
+  after: LSTMCarry,
+) -> jax.Array | None:
+  del saved, kept
+  if peephole is None:
+    return None
+  d_i, d_f, _, d_o = jnp.split(d_net, 4, axis=-1)
+  rows = (d_i * before.c, d_f * before.c, d_o * after.c)
+  gradient = jnp.stack([jnp.sum(row, axis=(0, 1)) for row in rows])
+  return gradient.astype(peephole.dtype)

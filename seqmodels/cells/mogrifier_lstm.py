@@ -7,16 +7,25 @@ with x^{-1} = x and h^0 = h; the LSTM's step then takes the last x and the last
 h (equations (1) and (2) of arXiv 1909.01792). With a rank, Q and R are products
 of two thin matrices. The input must be dense: a one-hot vector has nothing to
 scale but its one.
+
+The Mogrifier LSTM over a whole sequence.
+
+Values and gradients are those of `scan.unroll(mogrifier_lstm.step, ...)`. No
+product can be taken ahead of the loop, since the input depends on the output
+before it; all weights' gradients are still formed after the backward loop, one
+product each (see `recurrence`).
 """
 
+import functools
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from seqmodels import errors
-from seqmodels.cells import initializers, lstm, products, projection
+from seqmodels.cells import fused, lstm, ops, recurrence
+from seqmodels.cells import scan as unrolling
 
 MogrifierLSTMCarry = lstm.LSTMCarry
 initial_carry = lstm.initial_carry
@@ -59,9 +68,9 @@ def init_params(
   rounds: int = 5,
   rank: int = 0,
   peepholes: bool = False,
-  kernel_init: initializers.Initializer | None = None,
-  recurrent_kernel_init: initializers.Initializer | None = None,
-  bias_init: initializers.Initializer | None = None,
+  kernel_init: ops.Initializer | None = None,
+  recurrent_kernel_init: ops.Initializer | None = None,
+  bias_init: ops.Initializer | None = None,
   param_dtype: jax.typing.DTypeLike = jnp.float32,
 ) -> MogrifierLSTMParams:
   """Fresh weights; those of the rounds uniform on +-1/sqrt(rows).
@@ -105,7 +114,7 @@ def init_params(
 
   def draw(key: jax.Array, *shape: int) -> jax.Array:
     bound = 1.0 / math.sqrt(shape[1])
-    return initializers.uniform(bound)(key, shape, param_dtype)
+    return ops.uniform(bound)(key, shape, param_dtype)
 
   return MogrifierLSTMParams(
     *plain,
@@ -119,11 +128,11 @@ def init_params(
 def step(
   params: MogrifierLSTMParams,
   carry: MogrifierLSTMCarry,
-  x: projection.Inputs,
+  x: ops.Inputs,
   *,
   gradient_clip: float | None = None,
   cell_clip: float | None = None,
-  dtype: products.Dtype = None,
+  dtype: ops.Dtype = None,
 ) -> tuple[MogrifierLSTMCarry, jax.Array]:
   """One time step.
 
@@ -167,15 +176,15 @@ def _gate(
   source: jax.Array,
   down: jax.Array,
   up: jax.Array | None,
-  dtype: products.Dtype,
+  dtype: ops.Dtype,
 ) -> jax.Array:
-  net = products.matmul(source, down, dtype)
+  net = ops.matmul(source, down, dtype)
   if up is not None:
-    net = products.matmul(net, up, dtype)
+    net = ops.matmul(net, up, dtype)
   return 2.0 * jax.nn.sigmoid(net)
 
 
-def dense(x: projection.Inputs) -> jax.Array:
+def dense(x: ops.Inputs) -> jax.Array:
   """The inputs of a layer side by side.
 
   Raises:
@@ -184,10 +193,186 @@ def dense(x: projection.Inputs) -> jax.Array:
   >>> dense((jnp.ones((2, 3)), jnp.ones((2, 1)))).shape
   (2, 4)
   """
-  parts = projection.as_list(x)
+  parts = ops.as_list(x)
   if any(jnp.issubdtype(part.dtype, jnp.integer) for part in parts):
     raise errors.UserError(
       "the mogrifier_lstm cell gates its input and cannot gate one-hot "
       "symbols; give the model an embedding (config.model.embedding)"
     )
   return parts[0] if len(parts) == 1 else jnp.concatenate(parts, axis=-1)
+
+
+Carry = MogrifierLSTMCarry
+Params = MogrifierLSTMParams
+
+
+def sequence(
+  params: Params,
+  carry: Carry,
+  xs: ops.Inputs,
+  *,
+  reset: jax.Array | None = None,
+  lengths: jax.Array | None = None,
+  reverse: bool = False,
+  reset_carry: Carry | None = None,
+  gradient_clip: float | None = None,
+  cell_clip: float | None = None,
+  dtype: ops.Dtype = None,
+) -> tuple[Carry, jax.Array]:
+  """Runs the layer over time; arguments and results as `lstm_sequence`.
+
+  >>> params = mogrifier_lstm.init_params(jax.random.key(0), 3, 4)
+  >>> carry = mogrifier_lstm.initial_carry((2,), 4)
+  >>> mogrifier_lstm_sequence(params, carry, jnp.ones((5, 2, 3)))[1].shape
+  (5, 2, 4)
+  """
+  xs = dense(unrolling.blank_padding(xs, lengths))
+  return recurrence.run(
+    _recurrence(gradient_clip, cell_clip, dtype),
+    params,
+    xs,
+    carry,
+    reset=reset,
+    lengths=lengths,
+    reverse=reverse,
+    reset_carry=reset_carry,
+  )
+
+
+def _chain(params: Params, number: int) -> tuple[jax.Array, ...]:
+  """The matrices of a round, one or (with a rank) two."""
+  query = number % 2 == 0
+  down = params.query if query else params.reply
+  up = params.query_up if query else params.reply_up
+  place = number // 2
+  return (down[place],) if up is None else (down[place], up[place])
+
+
+@functools.cache
+def _recurrence(
+  gradient_clip: float | None, cell_clip: float | None, dtype: ops.Dtype
+) -> recurrence.Recurrence:
+  gates = lstm.gates(gradient_clip, cell_clip)
+
+  def cast(tree: Any) -> Any:
+    return (
+      tree
+      if dtype is None
+      else jax.tree.map(lambda leaf: leaf.astype(dtype), tree)
+    )
+
+  def ready(params: Params) -> Any:
+    chains = [_chain(params, number) for number in range(params.rounds)]
+    kernels = (params.kernel, params.recurrent_kernel)
+    return cast(chains), cast(kernels), params.bias, params.peephole
+
+  def forward(weights: Any, x: jax.Array, carry: Carry) -> Any:
+    chains, (kernel, recurrent_kernel), bias, peephole = weights
+    first, h = x, carry.h
+    factors, thin = [], []
+    for number, chain in enumerate(chains):
+      query = number % 2 == 0
+      middle = ops.dot(h if query else x, chain[0], dtype)
+      net = middle if len(chain) == 1 else ops.dot(middle, chain[1], dtype)
+      thin.append(None if len(chain) == 1 else middle)
+      factors.append(2.0 * fused.sigmoid(net))
+      if query:
+        x = x * factors[-1]
+      else:
+        h = h * factors[-1]
+    net_x = ops.dot(x, kernel, dtype) + bias[None]
+    net_h = ops.dot(h, recurrent_kernel, dtype)
+    after, saved = gates.forward(peephole, net_x, net_h, carry)
+    return after, (first, factors, thin, saved)
+
+  def backward(
+    weights: Any, saved: Any, before: Carry, after: Carry, d_after: Carry
+  ) -> Any:
+    chains, (kernel, recurrent_kernel), _, peephole = weights
+    first, factors, _, inner = saved
+    d_net, _, d_before, _ = gates.backward(
+      peephole, inner, before, after, d_after
+    )
+    d_x = ops.source_gradient(d_net, kernel, dtype)
+    d_h = ops.source_gradient(d_net, recurrent_kernel, dtype)
+    sources = _sources(first, before.h, factors)
+    d_nets = []
+    for number in reversed(range(len(chains))):
+      query = number % 2 == 0
+      factor, gated = factors[number], sources[number][1]
+      d_gated = d_x if query else d_h
+      # d(2 sigma(net)) = factor (1 - factor / 2)
+      d_last = d_gated * gated * factor * (1.0 - 0.5 * factor)
+      chain = chains[number]
+      d_first = d_last
+      if len(chain) == 2:
+        d_first = ops.source_gradient(d_last, chain[1], dtype)
+      d_source = ops.source_gradient(d_first, chain[0], dtype)
+      if query:
+        d_x, d_h = d_x * factor, d_h + d_source
+      else:
+        d_h, d_x = d_h * factor, d_x + d_source
+      d_nets.append((d_first, None if len(chain) == 1 else d_last))
+    d_before = d_before._replace(h=d_before.h + d_h)
+    return d_x, d_before, (d_net, d_nets[::-1])
+
+  def gradient(
+    params: Params,
+    saved: Any,
+    d_xs: jax.Array,
+    kept: Any,
+    before: Carry,
+    after: Carry,
+  ) -> Params:
+    del d_xs
+    first, factors, thin, inner = saved
+    d_net, d_nets = kept
+    sources = _sources(first, before.h, factors)
+    x, h = first, before.h
+    for number, factor in enumerate(factors):
+      x, h = (x * factor, h) if number % 2 == 0 else (x, h * factor)
+    made: dict[str, list[jax.Array]] = {
+      "query": [], "query_up": [], "reply": [], "reply_up": []
+    }  # fmt: skip
+    for number, (d_first, d_last) in enumerate(d_nets):
+      name = "query" if number % 2 == 0 else "reply"
+      made[name].append(ops.weight_gradient(sources[number][0], d_first, dtype))
+      if d_last is not None:
+        made[f"{name}_up"].append(
+          ops.weight_gradient(thin[number], d_last, dtype)
+        )
+    found = Params(
+      kernel=ops.weight_gradient(x, d_net, dtype),
+      recurrent_kernel=ops.weight_gradient(h, d_net, dtype),
+      bias=jnp.sum(d_net, axis=(0, 1)),
+      peephole=gates.extra_gradient(
+        params.peephole, inner, d_net, None, before, after
+      ),
+      # A part without a round has no matrix to stack, and no gradient.
+      **{
+        name: jnp.stack(parts)
+        if parts
+        else jax.tree.map(jnp.zeros_like, getattr(params, name))
+        for name, parts in made.items()
+      },
+    )
+    return jax.tree.map(
+      lambda like, part: part.astype(like.dtype), params, found
+    )
+
+  return recurrence.Recurrence(ready, forward, backward, gradient)
+
+
+def _sources(
+  x: jax.Array, h: jax.Array, factors: list[jax.Array]
+) -> list[tuple[jax.Array, jax.Array]]:
+  """Of each round: what its gate is made of, and what it scales."""
+  found = []
+  for number, factor in enumerate(factors):
+    if number % 2 == 0:
+      found.append((h, x))
+      x = x * factor
+    else:
+      found.append((x, h))
+      h = h * factor
+  return found

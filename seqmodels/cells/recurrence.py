@@ -9,7 +9,7 @@ A kernel joins by giving its arithmetic as a `Recurrence`; resets, lengths,
 direction and initial carry are handled here, once, for all of them.
 
 Storage policy: the forward pass keeps what `forward` saves and the carries of
-all steps, which is the fastest. For long sequences `segmented.checkpointed`
+all steps, which is the fastest. For long sequences `scan.checkpointed`
 keeps only the carry at the edge of each chunk and computes the chunk again in
 the backward pass.
 """
@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from seqmodels.cells import unroll as unrolling
+from seqmodels.cells import scan as unrolling
 
 Carry = Any  # a NamedTuple whose field `h` [B, H] is the output
 Weights = Any
@@ -73,14 +73,14 @@ def run(
   reverse: bool = False,
   reset_carry: Carry | None = None,
 ) -> tuple[Carry, jax.Array]:
-  """Values and gradients of `unroll.unroll` over the cell of `recurrence`.
+  """Values and gradients of `scan.unroll` over the cell of `recurrence`.
 
   Args:
     recurrence: the cell's arithmetic.
     weights: what its loops read.
     xs: tree of [T, B, ...], the input of each step.
     carry: the state before the first step.
-    reset: as in `unroll.unroll`, and so the next three.
+    reset: as in `scan.unroll`, and so the next three.
     lengths: [B].
     reverse: from the last step to the first.
     reset_carry: what a reset puts in.

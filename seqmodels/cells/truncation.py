@@ -34,7 +34,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from seqmodels import errors
-from seqmodels.cells import unroll as unrolling
+from seqmodels.cells import scan as unrolling
 
 # (params, carry, xs) -> carry, ys
 Sequence = Callable[
@@ -75,7 +75,7 @@ def weighted(step: unrolling.Step) -> unrolling.Step:
     step: `(params, carry, x) -> (carry, y)`.
 
   Returns:
-    A step over `(x, factor)`, the factor [B] being xi_t: for `unroll.unroll`
+    A step over `(x, factor)`, the factor [B] being xi_t: for `scan.unroll`
     with `xs` the pair of inputs and factors [T, B].
 
   >>> add = lambda params, carry, x: (carry + x, carry + x)
@@ -174,7 +174,7 @@ def windowed(step: unrolling.Step, window: int) -> Sequence:
       gradient.
 
   Returns:
-    `(params, carry, xs) -> (carry, ys)`, values as of `unroll.unroll`.
+    `(params, carry, xs) -> (carry, ys)`, values as of `scan.unroll`.
 
   Raises:
     UserError: a window below 1.

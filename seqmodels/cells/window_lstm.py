@@ -1,24 +1,165 @@
-"""The LSTM under the soft window (Graves, 2013, equation 52).
+"""The LSTM that moves a soft window over a text (Graves, 2013, section 5).
+
+The soft window over a text (Graves, 2013, section 5.1).
+
+From the output h of the layer below, K Gaussians say which part of the text is
+being written:
+
+    (alpha^, beta^, kappa^) = W h + b                             (48)
+    alpha = exp(alpha^),  beta = exp(beta^)                       (49, 50)
+    kappa = kappa_before + exp(kappa^)                            (51)
+    phi(u) = sum_k alpha_k exp(-beta_k (kappa_k - u)^2)           (46)
+    w = sum_u phi(u) c_u                                          (47)
+
+with u counted from 1 and c_u the one-hot character. The offsets only grow, so
+that the window only moves forward; it is not normalised.
+
+The LSTM under the soft window (Graves, 2013, equation 52).
 
     h_t = H(W_x x_t + W_w w_{t-1} + W_h h_{t-1} + b)              (52)
 
 after which h_t moves the window (`soft_window`) and reads w_t. The layer's
 output is [h_t, w_t], both of which the layers above see; the recurrent kernel
 takes the same two a step later, so its rows are those of h first, then of w.
+
+The LSTM under the soft window over a whole sequence.
+
+Values and gradients are those of `scan.unroll` over `window_lstm.step`. The
+pen's input is projected before the loop; the window has to move inside it, as
+the next step reads it. Its derivatives are the closed forms of the paper:
+
+    E(k, u) = alpha_k exp(-beta_k (kappa_k - u)^2) <dL/dw, c_u>
+    dL/dalpha^_k = sum_u E,   dL/dbeta^_k = -beta_k sum_u E (kappa_k - u)^2
+    dL/dkappa = dL/dkappa_next + 2 beta_k sum_u E (u - kappa_k)   (56 to 60)
+    dL/dkappa^ = exp(kappa^) dL/dkappa
 """
 
-from typing import NamedTuple
+import functools
+import math
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from seqmodels.cells import (
-  initializers,
-  lstm,
-  products,
-  projection,
-  soft_window,
-)
+from seqmodels.cells import lstm, ops, recurrence
+
+# A letter takes about 25 points, and the window's position, in letters, moves
+# by exp(kappa^) a point: started at one letter a point, it would have left the
+# text before anything could be learned from it.
+POINTS_PER_LETTER = 25.0
+
+
+class WindowParams(NamedTuple):
+  """What turns h into the window: kernel [H, 3K] and bias [3K]."""
+
+  kernel: jax.Array
+  bias: jax.Array
+
+
+class Window(NamedTuple):
+  """Where the window stands, each [..., K]."""
+
+  alpha: jax.Array  # importance
+  beta: jax.Array  # inverse width
+  kappa: jax.Array  # position, in characters
+
+
+def init_window_params(
+  key: jax.Array,
+  features: int,
+  components: int,
+  *,
+  param_dtype: jax.typing.DTypeLike = jnp.float32,
+) -> WindowParams:
+  """Fresh weights: K Gaussians of weight 1/K that move 1/25 letter a point.
+
+  Args:
+    key: consumed.
+    features: H.
+    components: K.
+    param_dtype: dtype of the weights.
+
+  >>> params = init_params(jax.random.key(0), 400, 10)
+  >>> sum(leaf.size for leaf in params)
+  12030
+  """
+  kernel = ops.recurrent_uniform(features)(
+    key, (features, 3 * components), param_dtype
+  )
+  level = jnp.array(
+    [-math.log(components), 0.0, -math.log(POINTS_PER_LETTER)], param_dtype
+  )
+  return WindowParams(kernel, jnp.repeat(level, components))
+
+
+def letters(text: jax.Array, symbols: int) -> jax.Array:
+  """Text as one-hot rows, [B, U, V]; an id below 0 is no letter: zeros.
+
+  Args:
+    text: int [U, B].
+    symbols: V.
+  """
+  return jax.nn.one_hot(text.T, symbols, dtype=jnp.float32)
+
+
+def window_gates(
+  params: WindowParams, h: jax.Array, dtype: ops.Dtype = None
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+  """Importance, inverse width and step of each Gaussian, [..., K] each.
+
+  Args:
+    params: of the window.
+    h: [..., H].
+    dtype: dtype of the product's operands.
+  """
+  net = ops.project(params.kernel, h, bias=params.bias, dtype=dtype)
+  alpha, beta, forward = jnp.split(jnp.exp(net), 3, axis=-1)
+  return alpha, beta, forward
+
+
+def move_window(params: WindowParams, kappa: jax.Array, h: jax.Array) -> Window:
+  """Equations (48) to (51): the window after h [B, H], from kappa [B, K]."""
+  alpha, beta, forward = window_gates(params, h)
+  return Window(alpha, beta, kappa + forward)
+
+
+def window_weights(window: Window, positions: jax.Array) -> jax.Array:
+  """phi(u) of equation (46), [B, U].
+
+  Args:
+    window: [B, K] each.
+    positions: u, [U], counted from 1.
+
+  >>> one = Window(*(jnp.ones((1, 1)) for _ in range(3)))
+  >>> weights(one, jnp.array([0.0, 1.0])).round(2)
+  Array([[0.37, 1.  ]], dtype=float32)
+  """
+  return jnp.sum(window.alpha[..., None] * bumps(window, positions), axis=-2)
+
+
+def log_window_weights(window: Window, positions: jax.Array) -> jax.Array:
+  """log phi(u), [B, U], finite where phi itself is too small for a float."""
+  away = window.kappa[..., None] - positions[None, None, :]
+  return jax.nn.logsumexp(
+    jnp.log(window.alpha)[..., None] - window.beta[..., None] * away * away,
+    axis=-2,
+  )
+
+
+def bumps(window: Window, positions: jax.Array) -> jax.Array:
+  """exp(-beta_k (kappa_k - u)^2), [B, K, U]; arguments as `window_weights`."""
+  away = window.kappa[..., None] - positions[None, None, :]
+  return jnp.exp(-window.beta[..., None] * away * away)
+
+
+def positions(count: int) -> jax.Array:
+  """1, 2, ... `count`, as floats."""
+  return jnp.arange(1, count + 1, dtype=jnp.float32)
+
+
+def read_window(phi: jax.Array, characters: jax.Array) -> jax.Array:
+  """w of equation (47): [B, V] from phi [B, U] and one-hot [B, U, V]."""
+  return jnp.einsum("bu,buv->bv", phi, characters)
 
 
 class WindowLSTMParams(NamedTuple):
@@ -39,9 +180,9 @@ class WindowLSTMParams(NamedTuple):
     )
 
   @property
-  def window(self) -> soft_window.WindowParams:
+  def window(self) -> WindowParams:
     """The window's own."""
-    return soft_window.WindowParams(self.window_kernel, self.window_bias)
+    return WindowParams(self.window_kernel, self.window_bias)
 
 
 class WindowLSTMCarry(NamedTuple):
@@ -60,10 +201,10 @@ def init_params(
   components: int = 10,
   *,
   peepholes: bool = True,
-  bias_init: initializers.Initializer | None = None,
+  bias_init: ops.Initializer | None = None,
   param_dtype: jax.typing.DTypeLike = jnp.float32,
 ) -> WindowLSTMParams:
-  """Fresh weights, as `lstm.init_params` and `soft_window.init_params` have it.
+  """Fresh weights, as `lstm.init_params` and `init_window_params` have it.
 
   Args:
     key: consumed.
@@ -89,10 +230,8 @@ def init_params(
     param_dtype=param_dtype,
   )
   # Met by what is nearly one letter at a time, as a one-hot vector is.
-  rows = initializers.normal(0.1)(
-    letters_key, (symbols, 4 * features), param_dtype
-  )
-  window = soft_window.init_params(
+  rows = ops.normal(0.1)(letters_key, (symbols, 4 * features), param_dtype)
+  window = init_window_params(
     window_key, features, components, param_dtype=param_dtype
   )
   return WindowLSTMParams(
@@ -119,12 +258,12 @@ def initial_carry(
 def step(
   params: WindowLSTMParams,
   carry: WindowLSTMCarry,
-  x: projection.Inputs,
+  x: ops.Inputs,
   characters: jax.Array,
   *,
   gradient_clip: float | None = None,
   cell_clip: float | None = None,
-  dtype: products.Dtype = None,
+  dtype: ops.Dtype = None,
 ) -> tuple[WindowLSTMCarry, jax.Array]:
   """One time step.
 
@@ -155,7 +294,159 @@ def step(
     cell_clip=cell_clip,
     dtype=dtype,
   )
-  window = soft_window.move(params.window, carry.kappa, h)
-  phi = soft_window.weights(window, soft_window.positions(characters.shape[1]))
-  both = jnp.concatenate([h, soft_window.read(phi, characters)], axis=-1)
+  window = move_window(params.window, carry.kappa, h)
+  phi = window_weights(window, positions(characters.shape[1]))
+  both = jnp.concatenate([h, read_window(phi, characters)], axis=-1)
   return WindowLSTMCarry(c=inner.c, h=both, kappa=window.kappa), both
+
+
+Carry = WindowLSTMCarry
+Params = WindowLSTMParams
+
+
+class Inner(NamedTuple):
+  """The weights that the loop reads: all but those of the projected input."""
+
+  recurrent_kernel: jax.Array
+  peephole: jax.Array | None
+  window_kernel: jax.Array
+  window_bias: jax.Array
+
+
+def sequence(
+  params: Params,
+  carry: Carry,
+  xs: ops.Inputs,
+  characters: jax.Array,
+  *,
+  reset: jax.Array | None = None,
+  gradient_clip: float | None = None,
+  cell_clip: float | None = None,
+  dtype: ops.Dtype = None,
+) -> tuple[Carry, jax.Array]:
+  """Runs the layer over time.
+
+  Args:
+    params: of the layer.
+    carry: before the first step.
+    xs: [T, B, D].
+    characters: one-hot, [B, U, V], zeros past the end of a row's text.
+    reset: [T, B]; where true the carry is cleared before the step.
+    gradient_clip: bound on each derivative with respect to the LSTM's net
+      inputs.
+    cell_clip: bound on each |c'|, see `lstm.clip_cell`.
+    dtype: dtype of the operands of each product; sums stay float32.
+
+  Returns:
+    The last carry, and [h, w] of each step, [T, B, H + V].
+
+  >>> params = window_lstm.init_params(jax.random.key(0), 3, 4, 5, 2)
+  >>> carry = window_lstm.initial_carry(1, 4, 5, 2)
+  >>> text = soft_window.letters(jnp.array([[0], [3]]), 5)
+  >>> window_lstm_sequence(params, carry, jnp.ones((7, 1, 3)), text)[1].shape
+  (7, 1, 9)
+  """
+  net_x = ops.project(params.kernel, xs, bias=params.bias, dtype=dtype)
+  inner = Inner(
+    params.recurrent_kernel,
+    params.peephole,
+    params.window_kernel,
+    params.window_bias,
+  )
+  return recurrence.run(
+    _recurrence(gradient_clip, cell_clip, dtype),
+    (inner, characters),
+    net_x,
+    carry,
+    reset=reset,
+  )
+
+
+@functools.cache
+def _recurrence(
+  gradient_clip: float | None, cell_clip: float | None, dtype: ops.Dtype
+) -> recurrence.Recurrence:
+  gates = lstm.gates(gradient_clip, cell_clip)
+
+  def cast(kernel: jax.Array) -> jax.Array:
+    return kernel if dtype is None else kernel.astype(dtype)
+
+  def ready(weights: Any) -> Any:
+    params, characters = weights
+    kernels = (cast(params.recurrent_kernel), cast(params.window_kernel))
+    return kernels, params.window_bias, params.peephole, characters
+
+  def forward(weights: Any, net_x: jax.Array, carry: Carry) -> Any:
+    (kernel, window_kernel), window_bias, peephole, characters = weights
+    net_h = ops.dot(carry.h, kernel, dtype)
+    inner, gated = gates.forward(
+      peephole, net_x, net_h, lstm.LSTMCarry(c=carry.c, h=carry.h)
+    )
+    alpha, beta, moved = window_gates(
+      WindowParams(window_kernel, window_bias), inner.h, dtype
+    )
+    window = Window(alpha, beta, carry.kappa + moved)
+    phi = window_weights(window, positions(characters.shape[1]))
+    both = jnp.concatenate([inner.h, read_window(phi, characters)], axis=-1)
+    after = Carry(c=inner.c, h=both, kappa=window.kappa)
+    return after, (gated, alpha, beta, moved)
+
+  def backward(
+    weights: Any, saved: Any, before: Carry, after: Carry, d_after: Carry
+  ) -> Any:
+    (kernel, window_kernel), _, peephole, characters = weights
+    gated, alpha, beta, moved = saved
+    features = after.c.shape[-1]
+    d_h, d_w = d_after.h[:, :features], d_after.h[:, features:]
+    window = Window(alpha, beta, after.kappa)
+    places = positions(characters.shape[1])
+    d_phi = jnp.einsum("bv,buv->bu", d_w, characters)
+    share = alpha[..., None] * bumps(window, places)
+    share = share * d_phi[:, None, :]
+    away = after.kappa[..., None] - places[None, None, :]
+    d_alpha = jnp.sum(share, axis=-1)
+    d_beta = -beta * jnp.sum(share * away * away, axis=-1)
+    d_kappa = d_after.kappa - 2.0 * beta * jnp.sum(share * away, axis=-1)
+    d_moved = moved * d_kappa
+    d_window = jnp.concatenate([d_alpha, d_beta, d_moved], axis=-1)
+    d_h = d_h + ops.source_gradient(d_window, window_kernel, dtype)
+    d_net, _, d_inner, _ = gates.backward(
+      peephole,
+      gated,
+      lstm.LSTMCarry(c=before.c, h=before.h),
+      lstm.LSTMCarry(c=after.c, h=after.h),
+      lstm.LSTMCarry(c=d_after.c, h=d_h),
+    )
+    d_before = Carry(
+      c=d_inner.c,
+      h=ops.source_gradient(d_net, kernel, dtype),
+      kappa=d_kappa,
+    )
+    return d_net, d_before, d_window
+
+  def gradient(
+    weights: Any,
+    saved: Any,
+    d_net: jax.Array,
+    d_window: jax.Array,
+    before: Carry,
+    after: Carry,
+  ) -> Any:
+    params, characters = weights
+    gated = saved[0]
+    hs = after.h[..., : after.c.shape[-1]]
+    found = Inner(
+      recurrent_kernel=ops.weight_gradient(before.h, d_net, dtype),
+      peephole=gates.extra_gradient(
+        params.peephole, gated, d_net, None, before, after
+      ),
+      window_kernel=ops.weight_gradient(hs, d_window, dtype),
+      window_bias=jnp.sum(d_window, axis=(0, 1)),
+    )
+    found = jax.tree.map(
+      lambda like, part: part.astype(like.dtype), params, found
+    )
+    # The text is given, not learned.
+    return found, jnp.zeros_like(characters)
+
+  return recurrence.Recurrence(ready, forward, backward, gradient)

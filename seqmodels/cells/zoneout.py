@@ -24,7 +24,7 @@ import jax.numpy as jnp
 
 from seqmodels import errors
 from seqmodels.cells import recurrence as recurrences
-from seqmodels.cells import unroll as unrolling
+from seqmodels.cells import scan as unrolling
 
 Carry = Any  # a NamedTuple of `c` and `h`, as `lstm.LSTMCarry`
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from seqmodels.compression import model as model_lib
-from seqmodels.compression import plan, range_coder
+from seqmodels.compression import range_coder, settings
 
 Tree = Any
 # Steps between two looks at what was predicted; memory for their frequencies.
@@ -22,7 +22,7 @@ def _nothing(done: int) -> None:
 def encode(
   model: model_lib.Model,
   shared: Tree,
-  block: plan.Block,
+  block: settings.Block,
   data: np.ndarray,
   *,
   watch: Callable[[int], None] = _nothing,
@@ -30,7 +30,7 @@ def encode(
   """The code of a block, and what the model has learnt after it.
 
   Args:
-    model: of `building.build`.
+    model: of `model.build`.
     shared: what it has learnt before; given up to the call.
     block: which bytes of the file these are.
     data: uint8 [block.size].
@@ -56,7 +56,7 @@ def encode(
 def decode(
   model: model_lib.Model,
   shared: Tree,
-  block: plan.Block,
+  block: settings.Block,
   code: bytes,
   *,
   watch: Callable[[int], None] = _nothing,

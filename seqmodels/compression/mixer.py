@@ -1,4 +1,12 @@
-"""Gated logistic mixing: log-odds of many experts, weighed by where they stand.
+"""Gated mixing of experts, and adaptive probability maps.
+
+Learned corrections of probabilities: what a log-odds was worth in the past.
+
+A map holds, for each of some situations, a probability at 33 log-odds; between
+them it is linear. What it reads moves the two neighbours towards the outcome.
+Compressors call it an adaptive probability map or secondary symbol estimation.
+
+Gated logistic mixing: log-odds of many experts, weighed by where they stand.
 
     z_s = w_s[situation s] . x        one mixture a situation
     z   = v[node] . (z_1 .. z_S)      and a mixture of these
@@ -20,6 +28,69 @@ import jax
 import jax.numpy as jnp
 
 from seqmodels.compression import byte_tree
+
+KNOTS = 33
+_EDGE = 8.0
+_FLOOR = 1 / 4096
+
+
+class Reading(NamedTuple):
+  """Where a map was read: knot below, share of the one above, and what it said.
+
+  Attributes:
+    knot: int32.
+    share: float32 in [0, 1].
+    p: float32.
+  """
+
+  knot: jax.Array
+  share: jax.Array
+  p: jax.Array
+
+
+def create_map(situations: int) -> jax.Array:
+  """A map that returns what it is given: float32 [situations, 33]."""
+  knots = jax.nn.sigmoid(jnp.linspace(-_EDGE, _EDGE, KNOTS))
+  return jnp.tile(knots, (situations, 1))
+
+
+def read_map(
+  table: jax.Array, situation: jax.Array, odds: jax.Array
+) -> Reading:
+  """The probabilities for log-odds in situations, of one shape.
+
+  >>> reading = read(create(1), jnp.array(0), jnp.array(1.0))
+  >>> reading.p.round(3)
+  Array(0.731, dtype=float32)
+  """
+  place = (jnp.clip(odds, -_EDGE, _EDGE) + _EDGE) * ((KNOTS - 1) / (2 * _EDGE))
+  knot = jnp.clip(place.astype(jnp.int32), 0, KNOTS - 2)
+  share = place - knot
+  below, above = table[situation, knot], table[situation, knot + 1]
+  return Reading(knot, share, below * (1 - share) + above * share)
+
+
+def logit(p: jax.Array) -> jax.Array:
+  """Log-odds of probabilities, kept away from 0 and 1."""
+  p = jnp.clip(p, _FLOOR, 1 - _FLOOR)
+  return jnp.clip(jnp.log(p) - jnp.log1p(-p), -byte_tree.BOUND, byte_tree.BOUND)
+
+
+def learn_map(
+  table: jax.Array,
+  situation: jax.Array,
+  reading: Reading,
+  outcome: jax.Array,
+  rate: float | jax.Array,
+) -> jax.Array:
+  """Moves what was read towards the outcomes; a rate of 0 leaves it.
+
+  Many readings of one knot may carry it past 0 or 1; `logit` bounds it.
+  """
+  error = rate * (outcome - reading.p)
+  table = table.at[situation, reading.knot].add(error * (1 - reading.share))
+  return table.at[situation, reading.knot + 1].add(error * reading.share)
+
 
 _BIAS = 0.3
 
@@ -109,12 +180,12 @@ def learn(
     rate: step size once much has been seen; larger at the beginning.
   """
   nodes = jnp.asarray(byte_tree.PATHS)[symbols]
-  bits = byte_tree.bits(symbols)
+  outcomes = byte_tree.bits(symbols)
   inputs = byte_tree.on_path(mixed.inputs, symbols)
   parts = byte_tree.on_path(mixed.parts, symbols)
   early = 1.0 / (1.0 + weights.seen.astype(jnp.float32) / 3000.0)
   step = rate * (1.0 + 5.0 * early)
-  errors = step * (bits[..., None] - jax.nn.sigmoid(parts))
+  errors = step * (outcomes[..., None] - jax.nn.sigmoid(parts))
   node = weights.node.at[nodes].add(errors[..., :1] * inputs)
   tables = []
   for number, (table, situation) in enumerate(
@@ -123,7 +194,7 @@ def learn(
     change = jnp.einsum("bki,bk->bi", inputs, errors[..., number])
     tables.append(table.at[situation].add(change))
   whole = byte_tree.on_path(mixed.log_odds, symbols)
-  error = 0.5 * step * (bits - jax.nn.sigmoid(whole))
+  error = 0.5 * step * (outcomes - jax.nn.sigmoid(whole))
   last = weights.last.at[nodes].add(error[..., None] * parts)
   seen = jnp.minimum(weights.seen + len(symbols), 1 << 30)
   return Weights(node, tuple(tables), last, seen)

@@ -1,4 +1,6 @@
-"""Experts, mixer and refinement as one model that codes and learns.
+"""The compression model: experts, mixer and refinement as one compiled step.
+
+Experts, mixer and refinement as one model that codes and learns.
 
 `begin` and `step` are the only compiled functions, and coder and decoder call
 the same: whole sequences at once would be faster to code, but their last bits
@@ -11,14 +13,14 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 
-from seqmodels.compression import (
-  adaptive_map,
-  byte_tree,
-  expert,
-  mixer,
-  quantization,
-)
+from seqmodels import errors
+from seqmodels.compression import byte_tree, mixer, network, range_coder
+from seqmodels.compression import experts as experts_lib
+from seqmodels.compression import settings as settings_lib
+from seqmodels.models import api as predictor_lib
+from seqmodels.models import language_model
 
 Tree = Any
 
@@ -88,7 +90,9 @@ class Model(NamedTuple):
   step: Callable[[State, jax.Array], tuple[State, jax.Array]]
 
 
-def create(experts: Sequence[expert.Expert], *, rate: float = 0.004) -> Model:
+def create(
+  experts: Sequence[experts_lib.Expert], *, rate: float = 0.004
+) -> Model:
   """A model of several experts.
 
   Args:
@@ -103,7 +107,7 @@ def create(experts: Sequence[expert.Expert], *, rate: float = 0.004) -> Model:
     return Shared(
       tuple(one.init() for one in experts),
       mixer.create(len(names), situations),
-      adaptive_map.create(byte_tree.SYMBOLS * byte_tree.NODES),
+      mixer.create_map(byte_tree.SYMBOLS * byte_tree.NODES),
       Account(jnp.float32(0), jnp.zeros(len(names)), jnp.zeros(len(names) + 1)),
     )
 
@@ -121,8 +125,8 @@ def create(experts: Sequence[expert.Expert], *, rate: float = 0.004) -> Model:
     )
     node = jnp.arange(byte_tree.NODES)[None]
     place = newest[:, None] * byte_tree.NODES + node
-    refined = adaptive_map.read(shared.refined, place, mixed.log_odds)
-    final = 0.5 * (mixed.log_odds + adaptive_map.log_odds(refined.p))
+    refined = mixer.read_map(shared.refined, place, mixed.log_odds)
+    final = 0.5 * (mixed.log_odds + mixer.logit(refined.p))
     pending = (
       tuple(evidence.memo for evidence in said),
       mixed,
@@ -131,7 +135,7 @@ def create(experts: Sequence[expert.Expert], *, rate: float = 0.004) -> Model:
       refined,
       final,
     )
-    frequencies = quantization.frequencies(byte_tree.distribution(final))
+    frequencies = range_coder.frequencies(byte_tree.distribution(final))
     return State(shared, streams, newest, pending), frequencies
 
   # Given up, as a step's state is: the tables are too large to copy a block.
@@ -161,10 +165,10 @@ def create(experts: Sequence[expert.Expert], *, rate: float = 0.004) -> Model:
     shared = Shared(
       tuple(known for known, _ in learnt),
       mixer.learn(shared.weights, mixed, where, symbols, rate=rate),
-      adaptive_map.learn(
+      mixer.learn_map(
         shared.refined,
         passed(place),
-        adaptive_map.Reading(*map(passed, reading)),
+        mixer.Reading(*map(passed, reading)),
         bits,
         0.02,
       ),
@@ -192,4 +196,117 @@ def _charge(
     account.mixed + jnp.sum(cost),
     account.alone + jnp.sum(alone, axis=(0, 1)),
     account.share + jnp.sum(jnp.abs(weight * passed), axis=(0, 1)),
+  )
+
+
+# Most bytes of the past that matches and replay can reach, and most sequences
+# that are remembered; small files take less.
+_HISTORY_BITS = 22
+_MATCH_BITS = 20
+_CLIP = 1.0
+
+
+def build(
+  settings: settings_lib.Settings,
+  size: int,
+  *,
+  trained: tuple[predictor_lib.Predictor, Any] | None = None,
+) -> Model:
+  """The model of a file.
+
+  Args:
+    settings: what it consists of.
+    size: bytes of the file, which set the pace of the learning rate.
+    trained: a network over the 256 bytes and its weights, to begin with in
+      place of the one that the settings describe.
+
+  Raises:
+    UserError: settings that leave no expert.
+  """
+  if trained is None:
+    return _untrained(settings, size)
+  return _of(settings, size, *trained)
+
+
+# Coding, verifying and decoding a file compile its model once.
+@functools.lru_cache(maxsize=4)
+def _untrained(settings: settings_lib.Settings, size: int) -> Model:
+  return _of(settings, size, byte_network(settings), None)
+
+
+def _of(
+  settings: settings_lib.Settings,
+  size: int,
+  predictor: predictor_lib.Predictor | None,
+  params: Any,
+) -> Model:
+  experts: list[experts_lib.Expert] = []
+  places = max(8, size.bit_length())
+  history = 1 << min(_HISTORY_BITS, places)
+  if settings.contexts:
+    # A byte in a context touches two rows, often for the first time.
+    wanted = (2 * size * len(settings.contexts)).bit_length()
+    bits = min(settings.context_bits, max(8, wanted))
+    experts.append(experts_lib.context_expert(settings.contexts, bits=bits))
+  if settings.match:
+    experts.append(
+      experts_lib.match_expert(
+        least=settings.match, bits=min(_MATCH_BITS, places), size=history
+      )
+    )
+  if predictor is not None:
+    experts.append(
+      network.create(
+        predictor,
+        optimizer(settings, size),
+        segment=settings.segment,
+        seed=settings.seed,
+        params=params,
+        replay=network.Replay(
+          settings.replay_every,
+          settings.replay_windows,
+          settings.replay_length,
+          history,
+        ),
+      )
+    )
+  if not experts:
+    raise errors.UserError(
+      "without a network (layers), contexts and matches nothing is left to "
+      "predict with; choose at least one"
+    )
+  return create(experts, rate=settings.mixing_rate)
+
+
+def byte_network(
+  settings: settings_lib.Settings,
+) -> predictor_lib.Predictor | None:
+  """The network that the settings describe, over the 256 bytes, if any."""
+  if not settings.layers:
+    return None
+  return language_model.as_predictor(
+    language_model.LanguageModel(
+      vocabulary_size=256,
+      features=settings.layers,
+      cell=settings.cell,
+      dtype=None if settings.dtype == "float32" else jnp.dtype(settings.dtype),
+    )
+  )
+
+
+def optimizer(
+  settings: settings_lib.Settings, size: int
+) -> optax.GradientTransformation | None:
+  """Adam without momentum, its rate falling linearly over the file."""
+  if not settings.learning_rate:
+    return None
+  bytes_an_update = settings_lib.streams(settings, size) * settings.segment
+  rate = optax.linear_schedule(
+    settings.learning_rate,
+    settings.final_learning_rate,
+    max(1, size // bytes_an_update),
+  )
+  return optax.chain(
+    optax.clip_by_global_norm(_CLIP),
+    optax.adam(rate, b1=0.0, b2=0.999, eps=1e-6),
   )

@@ -1,4 +1,6 @@
-"""The network expert: a recurrent net that learns from every segment it coded.
+"""The LSTM as an expert: it learns online from the bytes coded so far.
+
+The network expert: a recurrent net that learns from every segment it coded.
 
 Dynamic evaluation (Graves 2013, section 3) over the streams of a block: after
 each segment of a few steps one gradient step, truncated where the segment
@@ -6,15 +8,66 @@ begins, then on with the new weights. Between segments it may learn once more
 from windows of what has gone before, which coder and decoder both have.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
-from seqmodels.compression import byte_tree, expert
-from seqmodels.losses import sequence
-from seqmodels.models import predictor as predictor_lib
+from seqmodels import errors, losses
+from seqmodels.compression import byte_tree, experts
+from seqmodels.models import api as predictor_lib
+
+# Share of the probability that bytes without a symbol divide among them.
+_REST = 1e-4
+
+
+def over_bytes(
+  predictor: predictor_lib.Predictor, symbols: Sequence[Any]
+) -> predictor_lib.Predictor:
+  """The same network and weights, its inputs and outputs being bytes.
+
+  Args:
+    predictor: a network over V symbols.
+    symbols: the byte that each symbol stands for.
+
+  Raises:
+    UserError: the symbols are not different bytes, one for each output.
+
+  Bytes that the network does not know are null vectors to it, and share one
+  ten-thousandth of the probability.
+  """
+  are_bytes = all(isinstance(one, int) and 0 <= one < 256 for one in symbols)
+  different = len(set(symbols)) == predictor.vocabulary_size == len(symbols)
+  if not (are_bytes and different):
+    raise errors.UserError(
+      "the symbols of this network are not bytes; compression needs a network "
+      "that was trained on bytes (data.tokenizer of its run)"
+    )
+  known = np.asarray(symbols)
+  ids = np.full(256, -1, np.int32)
+  ids[known] = np.arange(len(known))
+  unknown = np.flatnonzero(ids < 0)
+
+  def apply(
+    params: predictor_lib.Tree,
+    carry: predictor_lib.Tree,
+    inputs: jax.Array,
+    reset: jax.Array,
+  ) -> tuple[predictor_lib.Tree, jax.Array]:
+    given = jnp.where(inputs < 0, -1, jnp.asarray(ids)[inputs])
+    carry, logits = predictor.apply(params, carry, given, reset)
+    rest = np.log(_REST / max(1, len(unknown)))
+    log_p = jnp.full((*logits.shape[:-1], 256), rest, jnp.float32)
+    share = np.log1p(-_REST) if len(unknown) else 0.0
+    return carry, log_p.at[..., known].set(
+      jax.nn.log_softmax(logits, axis=-1) + share
+    )
+
+  return predictor._replace(apply=apply, vocabulary_size=256, noisy=None)
+
 
 Tree = Any
 # Symbols at the head of a replayed window that only warm up the carry.
@@ -81,7 +134,7 @@ def create(
   seed: int = 0,
   params: Tree | None = None,
   replay: Replay = Replay(),
-) -> expert.Expert:
+) -> experts.Expert:
   """The expert.
 
   Args:
@@ -108,12 +161,12 @@ def create(
     place = offsets % max(size, 1)
     return Streams(carry, carry, inputs, jnp.int32(0), place, offsets[0])
 
-  def predict(shared: Shared, streams: Streams) -> expert.Evidence:
+  def predict(shared: Shared, streams: Streams) -> experts.Evidence:
     newest = streams.inputs[streams.position][None]
     carry, logits = predictor.apply(
       shared.params, streams.carry, newest, newest < -1
     )
-    return expert.Evidence(byte_tree.log_odds(logits[0])[..., None], (), carry)
+    return experts.Evidence(byte_tree.log_odds(logits[0])[..., None], (), carry)
 
   def learn(
     shared: Shared, streams: Streams, carry: Tree, symbols: jax.Array
@@ -173,7 +226,7 @@ def create(
 
     def loss(params: Tree) -> jax.Array:
       _, logits = predictor.apply(params, carry, inputs[:-1], inputs[:-1] < -1)
-      total, count, _ = sequence.nats(logits, inputs[1:], mask)
+      total, count, _ = losses.nats(logits, inputs[1:], mask)
       return total / count
 
     gradient = jax.grad(loss)(shared.params)
@@ -181,7 +234,7 @@ def create(
     params = optax.apply_updates(shared.params, change)
     return shared._replace(params=params, memory=memory)
 
-  return expert.Expert(
+  return experts.Expert(
     inputs=("network",),
     situations=(),
     init=init,

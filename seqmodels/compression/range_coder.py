@@ -1,14 +1,48 @@
-"""Symbols to bytes and back, given their frequencies: a library's range coder.
+"""Range coding with integer frequencies.
+
+Symbols to bytes and back, given their frequencies: a library's range coder.
 
 `constriction` codes; here is what it must be given for both sides to agree:
 float32 rows in C order, exact whole numbers, always in its fast mode.
 """
 
 import constriction
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from seqmodels import errors
-from seqmodels.compression import quantization
+
+# Float32 counts whole numbers up to 2^24 exactly, and so does the coder.
+TOTAL = 1 << 22
+
+
+def frequencies(probabilities: jax.Array) -> jax.Array:
+  """Whole-number weights that a coder can use.
+
+  Each symbol gets at least 1, so that nothing is impossible, however sure the
+  model is; the likeliest symbol takes what rounding leaves. The price is below
+  `symbols / TOTAL` nats a symbol, 0.0001 bits for bytes.
+
+  Args:
+    probabilities: [..., V], nonnegative; their sum may be off by rounding.
+      Where one is not finite the whole row becomes uniform.
+
+  Returns:
+    int32 [..., V] with the sum `TOTAL`.
+
+  >>> frequencies(jnp.array([1.0, 0.0])).tolist()
+  [4194303, 1]
+  """
+  symbols = probabilities.shape[-1]
+  whole = jnp.isfinite(jnp.sum(probabilities, axis=-1, keepdims=True))
+  p = jnp.where(whole, jnp.clip(probabilities, 0.0, 1.0), 1 / symbols)
+  p = p / jnp.sum(p, axis=-1, keepdims=True)
+  counts = 1 + jnp.floor(p * (TOTAL - 2 * symbols)).astype(jnp.int32)
+  rest = TOTAL - jnp.sum(counts, axis=-1, keepdims=True)
+  best = jax.nn.one_hot(jnp.argmax(counts, axis=-1), symbols, dtype=bool)
+  return counts + jnp.where(best, rest, 0)
+
 
 _WORD = np.dtype("<u4")
 _FAMILY = constriction.stream.model.Categorical(perfect=False)
@@ -71,4 +105,4 @@ class Decoder:
 
 def _rows(frequencies: np.ndarray) -> np.ndarray:
   rows = np.ascontiguousarray(frequencies, np.float32)
-  return rows / np.float32(quantization.TOTAL)
+  return rows / np.float32(TOTAL)

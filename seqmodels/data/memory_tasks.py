@@ -22,7 +22,8 @@ from typing import NamedTuple
 import numpy as np
 
 from seqmodels import errors
-from seqmodels.data import streams
+from seqmodels.data import batching
+from seqmodels.data.text import batching as batching_lib
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,17 +81,17 @@ class CopyTask:
     """Nats a scored symbol without any memory."""
     return math.log(self.kinds)
 
-  def segment(self, step: int) -> streams.Segment:
+  def segment(self, step: int) -> batching_lib.Segment:
     """The minibatch of one step; arrays [T, B]."""
-    return streams.Segment(*(array[0] for array in self.segments(step, 1)))
+    return batching_lib.Segment(*(array[0] for array in self.segments(step, 1)))
 
-  def segments(self, start: int, count: int) -> streams.Segment:
+  def segments(self, start: int, count: int) -> batching_lib.Segment:
     """Minibatches `start` to `start + count`, stacked; arrays [count, T, B]."""
     _check_span(start, count)
     shape = (self.symbols, self.batch)
     drawn = np.stack(
       [
-        streams.generator(self.seed, step).integers(self.kinds, size=shape)
+        batching.generator(self.seed, step).integers(self.kinds, size=shape)
         for step in range(start, start + count)
       ]
     ).astype(np.int32)
@@ -102,7 +103,7 @@ class CopyTask:
     inputs[:, self.lag :] = self.kinds + 1
     targets[:, self.lag :] = drawn
     mask[:, self.lag :] = True
-    return streams.Segment(inputs, targets, mask, _first_only(mask))
+    return batching_lib.Segment(inputs, targets, mask, _first_only(mask))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,24 +151,24 @@ class RecallTask:
     """Nats a sequence with memory; without, it is at least twice that."""
     return math.log(self.kinds)
 
-  def segment(self, step: int) -> streams.Segment:
+  def segment(self, step: int) -> batching_lib.Segment:
     """The minibatch of one step; arrays [T, B]."""
-    return streams.Segment(*(array[0] for array in self.segments(step, 1)))
+    return batching_lib.Segment(*(array[0] for array in self.segments(step, 1)))
 
-  def segments(self, start: int, count: int) -> streams.Segment:
+  def segments(self, start: int, count: int) -> batching_lib.Segment:
     """Minibatches `start` to `start + count`, stacked; arrays [count, T, B]."""
     _check_span(start, count)
     targets = np.full(
       (count, self.length, self.batch), self.kinds, dtype=np.int32
     )
     for place, step in enumerate(range(start, start + count)):
-      random = streams.generator(self.seed, step)
+      random = batching.generator(self.seed, step)
       drawn = random.integers(self.kinds, size=self.batch)
       targets[place, 0] = targets[place, -1] = drawn
-    nothing = np.full_like(targets[:, :1], streams.NULL)
+    nothing = np.full_like(targets[:, :1], batching_lib.NULL)
     inputs = np.concatenate([nothing, targets[:, :-1]], axis=1)
     mask = np.ones(targets.shape, bool)
-    return streams.Segment(inputs, targets, mask, _first_only(mask))
+    return batching_lib.Segment(inputs, targets, mask, _first_only(mask))
 
 
 class Sums(NamedTuple):
@@ -232,7 +233,7 @@ class AddingTask:
     return Sums(inputs, targets, mask, _first_only(mask))
 
   def _draw(self, step: int) -> np.ndarray:
-    random = streams.generator(self.seed, step)
+    random = batching.generator(self.seed, step)
     middle = self.length // 2
     inputs = np.zeros((self.length, self.batch, 2), np.float32)
     inputs[..., 0] = random.random((self.length, self.batch))

@@ -6,11 +6,12 @@ import functools
 import numpy as np
 
 from seqmodels import errors
-from seqmodels.data import streams, windows
+from seqmodels.data import batching
+from seqmodels.data.text import batching as batching_lib
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class OverlappingWindows(windows.RandomWindows):
+class OverlappingWindows(batching_lib.RandomWindows):
   """All N - T windows of T targets, shuffled each epoch, from fresh carries.
 
   A plain `RandomWindows` cuts the text into pieces that do not overlap. Here a
@@ -31,8 +32,8 @@ class OverlappingWindows(windows.RandomWindows):
   """
 
   def __post_init__(self) -> None:
-    streams.check_shape(self.tokens, self.batch, self.length)
-    streams.host_range(self.batch, *self.host)
+    batching_lib.check_shape(self.tokens, self.batch, self.length)
+    batching_lib.host_range(self.batch, *self.host)
     if self.segments_per_epoch < 1:
       raise errors.UserError(
         f"the training text has {len(self.tokens):,} symbols and a batch of "
@@ -56,4 +57,4 @@ class OverlappingWindows(windows.RandomWindows):
 # Kept for the epoch in use, and the one before it at the turn.
 @functools.lru_cache(maxsize=2)
 def _order(seed: int, epoch: int, count: int) -> np.ndarray:
-  return streams.generator(seed, epoch).permutation(count)
+  return batching.generator(seed, epoch).permutation(count)

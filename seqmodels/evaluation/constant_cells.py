@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from seqmodels.models import predictor as predictor_lib
+from seqmodels.models import api as predictor_lib
 
 # Watched are so many positions from the null state, of up to so many streams.
 POSITIONS, STREAMS = 1_000, 8

@@ -17,8 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from seqmodels import errors, units
-from seqmodels.losses import sequence
-from seqmodels.models import predictor as predictor_lib
+from seqmodels import losses as losses_lib
+from seqmodels.models import api as predictor_lib
 
 Tree = Any
 
@@ -145,7 +145,7 @@ def _losses(
   _, logits = predictor.apply(
     params, carry, inputs, jnp.zeros(inputs.shape, bool)
   )
-  return sequence.by_position(logits, targets, mask)[0]
+  return losses_lib.cross_entropy(logits, targets, mask)[0]
 
 
 def _check(continuations: Sequence[Sequence[int]]) -> None:

@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from seqmodels import errors
-from seqmodels.cells import unroll as unrolling
+from seqmodels.cells import scan as unrolling
 
 
 def by_distance(

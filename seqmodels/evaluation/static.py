@@ -1,18 +1,137 @@
-"""Static evaluation: one pass over a split with fixed weights."""
+"""Static evaluation: scores of fixed weights."""
 
 import functools
+import sys
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from seqmodels.evaluation import chunks
-from seqmodels.evaluation import totals as totals_lib
-from seqmodels.losses import sequence
-from seqmodels.models import predictor as predictor_lib
+from seqmodels import errors
+from seqmodels import losses as losses_lib
+from seqmodels.evaluation import metrics as totals_lib
+from seqmodels.models import api as predictor_lib
+
+
+class Chunk(NamedTuple):
+  """K consecutive segments of T steps over B streams, each leaf `[K, T, B]`.
+
+  The fields of a data stream's segment with one axis in front. Any tuple with
+  these fields will do where one is asked for; this type knows no data module.
+
+  Attributes:
+    inputs: int32 ids, a negative one being the null vector.
+    targets: int32 ids that follow them.
+    mask: bool, the targets that are scored.
+    reset: bool, carry cleared before the step.
+  """
+
+  inputs: Any
+  targets: Any
+  mask: Any
+  reset: Any
+
+  @property
+  def segments(self) -> int:
+    """K."""
+    return self.inputs.shape[0]
+
+
+def each(segments: Any, *, streams: int) -> Iterator[Chunk]:
+  """Chunks of a chunk, or of an iterable of chunks, on the device.
+
+  Args:
+    segments: one tuple `(inputs, targets, mask, reset)` of arrays
+      `[K, T, B]`, or an iterable of such tuples in reading order. The length
+      of the chunks is free; a last shorter one costs a second compilation.
+    streams: the B that every chunk must have. A score over several streams
+      loses context at each stream's start, so its caller says how many.
+
+  Yields:
+    Chunks whose arrays lie on the default device.
+
+  Raises:
+    errors.UserError: a chunk is not `[K, T, B]` or has another B.
+
+  >>> ids, flags = np.zeros((2, 5, 1), np.int32), np.ones((2, 5, 1), bool)
+  >>> [chunk.segments for chunk in each((ids, ids, flags, flags), streams=1)]
+  [2]
+  """
+  for part in iterate(segments):
+    chunk = Chunk(*part)
+    shapes = {np.shape(leaf) for leaf in chunk}
+    if len(shapes) != 1 or len(np.shape(chunk.inputs)) != 3:
+      raise errors.UserError(
+        f"segments have shapes {sorted(shapes)}; an evaluation needs four "
+        "arrays of one shape [segments, steps, streams]"
+      )
+    found = np.shape(chunk.inputs)[2]
+    if found != streams:
+      raise errors.UserError(
+        f"segments hold {found} streams where {streams} were announced; cut "
+        f"the split into {streams}, or say streams={found}"
+      )
+    yield jax.device_put(chunk)
+
+
+def iterate(segments: Any) -> Iterator[Any]:
+  """A lone chunk as an iterable of one; an iterable of chunks as it is."""
+  lone = isinstance(segments, tuple) and hasattr(segments[0], "shape")
+  return iter((segments,) if lone else segments)
+
+
+def first(segments: Any, symbols: int | None) -> list[Chunk]:
+  """The chunks that hold the first scored symbols, the rest masked out.
+
+  Args:
+    segments: as in `each`.
+    symbols: how many scored symbols to keep, counted in reading order (over
+      segments, then steps, then streams); None keeps all.
+
+  Returns:
+    Chunks on the host that score exactly `symbols` symbols, or all there are
+    if that is fewer, and end with the segment of the last one.
+
+  >>> ids, flags = np.zeros((9, 4, 1), np.int32), np.ones((9, 4, 1), bool)
+  >>> [cut] = first((ids, ids, flags, flags), 10)
+  >>> cut.segments, int(cut.mask.sum())
+  (3, 10)
+  """
+  kept: list[Chunk] = []
+  left = sys.maxsize if symbols is None else symbols
+  for part in iterate(segments) if left > 0 else ():
+    chunk = Chunk(*(np.asarray(leaf) for leaf in part))
+    order = np.cumsum(chunk.mask).reshape(chunk.mask.shape)
+    mask = chunk.mask & (order <= left)
+    left -= int(mask.sum())
+    kept.append(chunk._replace(mask=mask))
+    if left <= 0:
+      stop = int(np.flatnonzero(mask.any(axis=(1, 2)))[-1]) + 1
+      kept[-1] = Chunk(*(leaf[:stop] for leaf in kept[-1]))
+      break  # reads no further chunk than it needs
+  return kept
+
+
+def count(segments: Any) -> int | None:
+  """How many segments there are, where that is known beforehand.
+
+  What can tell without being gone through has an attribute `segments`.
+
+  >>> ids = np.zeros((9, 4, 1), np.int32)
+  >>> chunk = Chunk(ids, ids, ids > 0, ids > 0)
+  >>> count(chunk), count([chunk] * 2), count(iter([chunk]))
+  (9, 18, None)
+  """
+  told = getattr(segments, "segments", None)
+  if told is not None:
+    return int(told)
+  if not isinstance(segments, Sequence):
+    return None
+  return sum(np.shape(part[0])[0] for part in iterate(segments))
+
 
 Tree = Any
 
@@ -36,7 +155,7 @@ def evaluate(
     predictor: the model.
     params: its parameters; only read.
     segments: a chunk of segments `[K, T, B]`, or an iterable of chunks; see
-      `chunks.each`.
+      `each`.
     streams: the B of the segments.
     callback: called after each chunk with the segments done and those there
       are (None where `segments` is an iterator); may raise to stop.
@@ -74,8 +193,8 @@ def score(
   # Compiled, because building constants eagerly is a transfer to the device.
   carry = jax.jit(predictor.initial_carry, static_argnums=0)(streams)
   found: list[totals_lib.Scores] = []
-  done, total = 0, chunks.count(segments)
-  for chunk in chunks.each(segments, streams=streams):
+  done, total = 0, count(segments)
+  for chunk in each(segments, streams=streams):
     carry, sums, by_stream = _scan(predictor, params, carry, chunk)
     nats, counts, errors = jax.device_get(sums)
     streamwise = np.array(jax.device_get(by_stream), np.float64)
@@ -93,7 +212,7 @@ def _scan(
   predictor: predictor_lib.Predictor,
   params: Tree,
   carry: Tree,
-  chunk: chunks.Chunk,
+  chunk: Chunk,
 ) -> tuple[Tree, tuple[jax.Array, ...], tuple[jax.Array, ...]]:
   """One dispatch.
 
@@ -101,10 +220,10 @@ def _scan(
     The carry; nats, counts and errors `[K]`; nats and counts `[B]`.
   """
 
-  def segment(carry: Tree, piece: chunks.Chunk) -> tuple[Tree, Any]:
+  def segment(carry: Tree, piece: Chunk) -> tuple[Tree, Any]:
     carry, logits = predictor.apply(params, carry, piece.inputs, piece.reset)
-    losses, _ = sequence.by_position(logits, piece.targets, piece.mask)
-    sums = sequence.nats(logits, piece.targets, piece.mask)
+    losses, _ = losses_lib.cross_entropy(logits, piece.targets, piece.mask)
+    sums = losses_lib.nats(logits, piece.targets, piece.mask)
     return carry, (sums, (jnp.sum(losses, axis=0), jnp.sum(piece.mask, axis=0)))
 
   carry, (sums, by_stream) = jax.lax.scan(segment, carry, chunk)

@@ -1,5 +1,15 @@
 """Checkpoints of a run: the newest states, and the best parameters so far.
 
+One checkpoint on disk: arrays by orbax, and a record that vouches for them.
+
+The folder is orbax's own (`ocp.load(folder)` opens it) with `checkpoint.json`
+beside orbax's files. That record is written last and holds the step, the
+caller's metadata, shape, dtype and SHA-256 of every leaf and of every file, and
+a SHA-256 of itself. The whole appears under its name by one rename. Nothing is
+pickled. This is the only module that knows what orbax writes.
+
+Checkpoints of a run: the newest states, and the best parameters so far.
+
 A run folder holds `checkpoints/latest/STEP`, whole training states to go on
 from, and `checkpoints/best/STEP`, parameters to use. Every one of them is
 complete or not there, and proves itself when read (`checkpoint_folder`).
@@ -7,28 +17,495 @@ complete or not there, and proves itself when read (`checkpoint_folder`).
 
 import collections
 import concurrent.futures
+import contextlib
+import dataclasses
 import functools
+import hashlib
 import json
+import logging
 import os
 import pathlib
-from collections.abc import Callable
+import re
+import shutil
+import stat
+import warnings
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+import orbax.checkpoint as orbax
+from orbax.checkpoint import v1 as ocp
 
-from seqmodels import errors
-from seqmodels.io import (
-  atomic,
-  checkpoint_area,
-  checkpoint_arrays,
-  checkpoint_folder,
-  checkpoint_record,
-  goodput,
-  processes,
-)
+from seqmodels import errors, trees
+from seqmodels.io import checkpoint_integrity, distributed, files, progress
+from seqmodels.io import files as files_lib
+
+INCOMPLETE = ".incomplete"
+REPLACED = ".replaced"
+REMOVED = ".removed"
+_ATTEMPTS = 3  # to save, where a clock jumped
+
+
+def write_folder(
+  folder: pathlib.Path,
+  step: int,
+  leaves: Mapping[str, Any],
+  meta: dict[str, Any],
+  prng: dict[str, Any],
+) -> None:
+  """Saves leaves by name (what `checkpoint_integrity.copies` gave) as `folder`.
+
+  An intact checkpoint of the same content is left alone; any other one there is
+  replaced.
+
+  Raises:
+    errors.UserError, errors.RunError: as `files.write_bytes`.
+  """
+  arrays, descriptions = checkpoint_integrity.to_host(leaves)
+  record = checkpoint_integrity.Record(step, meta, descriptions, {}, prng)
+  if _holds(folder, record.fingerprint):
+    return
+  try:
+    with files_lib.refusals(folder):
+      _commit(_stage(folder, arrays), folder, record)
+  except BaseException:
+    with contextlib.suppress(OSError):
+      clean_folder(folder)
+    raise
+
+
+def read_record(folder: pathlib.Path) -> checkpoint_integrity.Record:
+  """The record of a checkpoint; its arrays are not looked at.
+
+  Raises:
+    checkpoint_record.CorruptError: it is missing or not what was written.
+  """
+  path = folder / checkpoint_integrity.NAME
+  try:
+    status = path.stat()
+    # Opening a pipe would wait for somebody to write.
+    if not stat.S_ISREG(status.st_mode) or status.st_size > files_lib.LARGEST:
+      raise ValueError("it is no regular file, or too large")
+    text = path.read_text(encoding="utf-8")
+  except (OSError, ValueError) as error:
+    raise checkpoint_integrity.CorruptError(
+      f"{path.name} cannot be read ({error})"
+    ) from error
+  record = checkpoint_integrity.Record.from_json(text)
+  if str(record.step) != folder.name:
+    raise checkpoint_integrity.CorruptError(f"it holds step {record.step}")
+  return record
+
+
+def load_folder(
+  folder: pathlib.Path,
+  record: checkpoint_integrity.Record,
+  names: Iterable[str],
+) -> dict[str, np.ndarray]:
+  """Host arrays of the named leaves, proven to be those that were saved.
+
+  Raises:
+    checkpoint_record.CorruptError: a file is missing, of another size or
+      content, or an array differs from its fingerprint.
+  """
+  verify(folder, record)
+  leaves = {name: record.leaves[name] for name in names}
+  arrays, stored = {}, {}
+  for name, leaf in leaves.items():
+    try:
+      shape, dtype = checkpoint_integrity.storage(leaf)
+    except (TypeError, ValueError) as error:
+      raise checkpoint_integrity.CorruptError(
+        f"{name} is of no kind that can be stored ({error})"
+      ) from error
+    if 0 in shape:
+      arrays[name] = np.empty(shape, dtype)
+    else:
+      # One number, seen as the whole array: orbax reads shape and dtype only.
+      stored[name] = np.broadcast_to(np.empty((), dtype), shape)
+  if stored:
+    arrays |= _load_arrays(folder, stored)
+  for name, leaf in leaves.items():
+    if checkpoint_integrity.sha256(arrays[name]) != leaf.sha256:
+      raise checkpoint_integrity.CorruptError(
+        f"{name} does not match its fingerprint"
+      )
+  return arrays
+
+
+def verify(folder: pathlib.Path, record: checkpoint_integrity.Record) -> None:
+  """Compares every file with the record, before anything parses it.
+
+  Raises:
+    checkpoint_record.CorruptError: one is missing, of another size or content.
+  """
+  try:
+    found = _files(folder)
+  except OSError as error:
+    raise checkpoint_integrity.CorruptError(
+      f"a file cannot be read ({error})"
+    ) from error
+  for name, (size, digest) in record.files.items():
+    if name not in found:
+      raise checkpoint_integrity.CorruptError(f"the file {name} is missing")
+    if found[name][0] != size:
+      raise checkpoint_integrity.CorruptError(
+        f"the file {name} has {found[name][0]} bytes instead of {size}"
+      )
+    if found[name][1] != digest:
+      raise checkpoint_integrity.CorruptError(
+        f"the file {name} does not match its checksum"
+      )
+
+
+def remove_folder(folder: pathlib.Path) -> None:
+  """Deletes a checkpoint; half deleted, it no longer bears its name."""
+  removed = folder.with_name(folder.name + REMOVED)
+  remove_tree(removed)
+  os.rename(folder, removed)
+  remove_tree(removed)
+
+
+def clean_folder(folder: pathlib.Path) -> None:
+  """Deletes what a save or deletion of this checkpoint left half done."""
+  replaced = folder.with_name(folder.name + REPLACED)
+  if replaced.exists() and not folder.exists():
+    os.rename(
+      replaced, folder
+    )  # Killed between the two renames of `write_folder`.
+  for suffix in (INCOMPLETE, REPLACED, REMOVED):
+    for entry in folder.parent.glob(folder.name + suffix + "*"):
+      remove_tree(entry)
+
+
+def remove_tree(folder: pathlib.Path) -> None:
+  """Deletes a folder with all in it, if it is there."""
+  if folder.exists():
+    shutil.rmtree(folder)
+
+
+def randomness() -> dict[str, Any]:
+  """How this process draws random numbers from a key."""
+  return {
+    "default": jax.config.jax_default_prng_impl,  # type: ignore[attr-defined]
+    "partitionable": jax.config.jax_threefry_partitionable,  # type: ignore[attr-defined]
+  }
+
+
+def _commit(
+  staging: pathlib.Path,
+  folder: pathlib.Path,
+  record: checkpoint_integrity.Record,
+) -> None:
+  """Adds the record, and makes all of it durable before it is renamed."""
+  record = dataclasses.replace(record, files=_files(staging))
+  files_lib.write_text(staging / checkpoint_integrity.NAME, record.to_json())
+  for parent, _, names in os.walk(staging, topdown=False):
+    for name in names:
+      with open(os.path.join(parent, name), "rb") as file:
+        os.fsync(file.fileno())
+    files_lib.sync_folder(pathlib.Path(parent))
+  replaced = folder.with_name(folder.name + REPLACED)
+  if folder.exists():
+    os.rename(folder, replaced)
+  os.rename(staging, folder)
+  files_lib.sync_folder(folder.parent)
+  remove_tree(replaced)
+
+
+def _stage(folder: pathlib.Path, arrays: dict[str, np.ndarray]) -> pathlib.Path:
+  """Saves arrays beside `folder`, under the name that is returned."""
+  for attempt in range(_ATTEMPTS):
+    staging = folder.with_name(f"{folder.name}{INCOMPLETE}{attempt or ''}")
+    remove_tree(staging)
+    try:
+      _save_arrays(staging, arrays)
+    except TimeoutError:
+      # Orbax goes by the clock on the wall: a jump looks like a long wait.
+      if attempt + 1 == _ATTEMPTS:
+        raise
+    else:
+      break
+  return staging
+
+
+def _save_arrays(folder: pathlib.Path, arrays: dict[str, np.ndarray]) -> None:
+  stored = {name: array for name, array in arrays.items() if array.size}
+  context = _context()
+  # Writers that run ahead of the folder's creation have it removed again, with
+  # what they wrote in it; this is a background thread as it is.
+  context.async_options.create_directories_asynchronously = False
+  # The arrays are copies already. Weights hardly shrink, and the processor
+  # has better work than to try: half the time for a tenth more disk.
+  context.memory_options.deepcopy_host_arrays = False
+  context.array_options.saving.use_compression = False
+  save = ocp.save if jax.process_count() == 1 else _save_alone
+  try:
+    with context:
+      save(folder, _nest(stored))
+  except ValueError as error:
+    code = re.search(r"os_error_code='(\d+)'", str(error))
+    if not code:
+      raise
+    raise OSError(int(code[1]), os.strerror(int(code[1]))) from error
+
+
+def _save_alone(folder: pathlib.Path, tree: dict[str, Any]) -> None:
+  """As `ocp.save`, which would have all processes agree on the folder first."""
+  here = jax.process_index()
+  alone = orbax.options.MultiprocessingOptions(
+    primary_host=here,
+    active_processes={here},
+    barrier_sync_key_prefix=f"process{here}",
+  )
+  handler = orbax.CompositeCheckpointHandler(
+    state=orbax.PyTreeCheckpointHandler(
+      use_compression=False, multiprocessing_options=alone
+    ),
+    composite_options=orbax.CompositeOptions(multiprocessing_options=alone),
+  )
+  with orbax.Checkpointer(handler, multiprocessing_options=alone) as writer:
+    writer.save(folder, orbax.args.Composite(state=orbax.args.PyTreeSave(tree)))
+
+
+def _load_arrays(
+  folder: pathlib.Path, stored: dict[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+  context = _context()
+  context.pytree_options.loading.partial_load = True
+  try:
+    with context:
+      loaded = ocp.load(folder, _nest(stored))
+    return {name: _at(loaded, name) for name in stored}
+  except Exception as error:  # orbax and tensorstore raise any of a dozen
+    # They tell of all that they were asked, by the thousand characters.
+    raise checkpoint_integrity.CorruptError(
+      f"orbax cannot read it ({error!s:.200})"
+    ) from error
+
+
+def _context() -> Any:
+  """Settings of orbax: this process works by itself, whoever is beside it."""
+  logging.getLogger("absl").addFilter(_not_raised_by_orbax)
+  context = ocp.Context()
+  if jax.process_count() > 1:
+    here = jax.process_index()
+    context.multiprocessing_options.primary_host = here
+    context.multiprocessing_options.active_processes = {here}
+    context.multiprocessing_options.barrier_sync_key_prefix = f"process{here}"
+  return context
+
+
+def _not_raised_by_orbax(entry: logging.LogRecord) -> bool:
+  """False for the tracebacks that orbax logs of errors it also raises."""
+  return not (entry.exc_info and "orbax" in entry.pathname)
+
+
+def _nest(named: dict[str, np.ndarray]) -> dict[str, Any]:
+  """{"a/b": x} as {"a": {"b": x}}, as other programs expect parameters."""
+  if len({name.replace("/", ".") for name in named}) < len(named):
+    raise ValueError(f"orbax cannot tell these names apart: {list(named)}")
+  tree: dict[str, Any] = {}
+  for name, leaf in named.items():
+    *path, last = name.split("/")
+    node = tree
+    for part in path:
+      node = node.setdefault(part, {})
+    node[last] = leaf
+  return tree
+
+
+def _at(tree: Any, name: str) -> np.ndarray:
+  for part in name.split("/"):
+    tree = tree[part]
+  return np.ascontiguousarray(tree).reshape(np.shape(tree))
+
+
+def _files(folder: pathlib.Path) -> dict[str, tuple[int, str]]:
+  """Size and SHA-256 of every file but the record, by its path inside."""
+  found = {}
+  for path in sorted(folder.rglob("*")):
+    if path.is_file() and path != folder / checkpoint_integrity.NAME:
+      with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+      found[path.relative_to(folder).as_posix()] = path.stat().st_size, digest
+  return found
+
+
+def _holds(folder: pathlib.Path, fingerprint: str) -> bool:
+  try:
+    record = read_record(folder)
+    verify(folder, record)
+  except checkpoint_integrity.CorruptError:
+    return False
+  return record.fingerprint == fingerprint
+
 
 Tree = Any
+
+CORRUPT = ".corrupt"
+
+
+class Found(NamedTuple):
+  """An intact checkpoint, its arrays on the host.
+
+  Attributes:
+    record: of the checkpoint.
+    arrays: of the leaves that were asked for, by name without the prefix.
+    corrupt: steps of the corrupt checkpoints after it.
+  """
+
+  record: checkpoint_integrity.Record
+  arrays: dict[str, np.ndarray]
+  corrupt: list[int]
+
+
+def steps_in(area: pathlib.Path) -> list[int]:
+  """Steps of the complete checkpoints, oldest first, intact or not.
+
+  Raises:
+    errors.UserError: the folder is there and may not be read.
+  """
+  return sorted(int(name) for name in _names(area) if name.isdecimal())
+
+
+def newest_in(
+  area: pathlib.Path, target: Tree, prefix: str = ""
+) -> Found | None:
+  """The newest intact checkpoint.
+
+  Args:
+    area: folder of checkpoints; None is returned where it never held one.
+    target: tree of arrays or ShapeDtypeStructs that is to be filled.
+    prefix: read only the leaves whose names begin so; `target` is without it.
+
+  Raises:
+    errors.UserError: the saved tree differs from `target`.
+    errors.RunError: none is intact.
+  """
+  corrupt: list[int] = []
+  reasons: list[str] = []
+  aside = [name for name in _names(area) if name.endswith(CORRUPT)]
+  if not steps_in(area) and not aside:
+    return None
+  for step in reversed(steps_in(area)):
+    try:
+      record, arrays = _read(area / str(step), target, prefix)
+    except checkpoint_integrity.CorruptError as error:
+      corrupt.append(step)
+      reasons.append(f"step {step}: {error}")
+      continue
+    if corrupt:
+      warnings.warn(
+        f"passed over corrupt checkpoints in {area} ({'; '.join(reasons)});"
+        f" step {step} is used instead",
+        stacklevel=6,
+      )
+    return Found(record, arrays, corrupt)
+  raise _all_corrupt(area, reasons or aside)
+
+
+def leaves_in(
+  record: checkpoint_integrity.Record, prefix: str = ""
+) -> dict[str, checkpoint_integrity.Description]:
+  """What the leaves are whose names begin with `prefix`, named without it."""
+  return {
+    name.removeprefix(prefix): leaf
+    for name, leaf in record.leaves.items()
+    if name.startswith(prefix)
+  }
+
+
+def area_meta(area: pathlib.Path) -> tuple[int, dict[str, Any]]:
+  """Step and metadata of the newest checkpoint whose record is readable.
+
+  Raises:
+    errors.RunError: none is readable.
+  """
+  reasons = []
+  for step in reversed(steps_in(area)):
+    try:
+      return step, read_record(area / str(step)).meta
+    except checkpoint_integrity.CorruptError as error:
+      reasons.append(f"step {step}: {error}")
+  raise _all_corrupt(area, reasons)
+
+
+def set_aside(area: pathlib.Path, corrupt: Collection[int]) -> None:
+  """Renames corrupt checkpoints, so that they are neither read nor counted."""
+  with files.refusals(area):
+    for step in corrupt:
+      aside = area / f"{step}{CORRUPT}"
+      remove_tree(aside)
+      os.rename(area / str(step), aside)
+
+
+def keep_only(area: pathlib.Path, kept: Collection[int]) -> None:
+  """Deletes the checkpoints of all steps but those of `kept`."""
+  with files.refusals(area):
+    for step in steps_in(area):
+      if step not in kept:
+        remove_folder(area / str(step))
+
+
+def clean_area(area: pathlib.Path) -> None:
+  """Deletes what killed saves and deletions left behind."""
+  with files.refusals(area):
+    for step in {name.partition(".")[0] for name in _names(area)}:
+      if step.isdecimal():
+        clean_folder(area / step)
+
+
+def _read(
+  folder: pathlib.Path, target: Tree, prefix: str
+) -> tuple[checkpoint_integrity.Record, dict[str, np.ndarray]]:
+  record = read_record(folder)
+  found = leaves_in(record, prefix)
+  notes = trees.differences(target, found)
+  if notes:
+    raise errors.UserError(
+      f"the checkpoint {folder} is of another model or optimizer:"
+      f" {'; '.join(notes)}; use the configuration it was saved with or a new"
+      " --workdir"
+    )
+  arrays = load_folder(folder, record, [prefix + n for n in found])
+  if not prefix:
+    _warn_of_other_randomness(folder, record)
+  return record, {n.removeprefix(prefix): a for n, a in arrays.items()}
+
+
+def _names(area: pathlib.Path) -> list[str]:
+  try:
+    return [entry.name for entry in area.iterdir() if entry.is_dir()]
+  except FileNotFoundError:
+    return []
+  except OSError as error:
+    raise errors.UserError(
+      f"cannot read the checkpoints in {area}: {error.strerror}; make it a"
+      " folder that you may read"
+    ) from error
+
+
+def _all_corrupt(area: pathlib.Path, reasons: list[str]) -> errors.RunError:
+  return errors.RunError(
+    f"every checkpoint in {area} is corrupt ({'; '.join(reasons)}); restore"
+    " the folder from a copy, or delete it to start afresh"
+  )
+
+
+def _warn_of_other_randomness(
+  folder: pathlib.Path, record: checkpoint_integrity.Record
+) -> None:
+  now = randomness()
+  if record.prng != now:
+    warnings.warn(
+      f"{folder} was saved with random numbers drawn as {record.prng}, now"
+      f" they are drawn as {now}: what follows will differ from an"
+      " uninterrupted run",
+      stacklevel=7,
+    )
+
 
 # Saves that may wait to be written, each a copy of the state in memory.
 _BACKLOG = 2
@@ -109,7 +586,7 @@ class Checkpoints:
     """
     self._submit(self._best, step, params, meta)
 
-  @goodput.spending("saving")
+  @progress.spending("saving")
   def wait(self) -> None:
     """Returns when all is on disk; raises errors.RunError if a write failed."""
     self._settle(0)
@@ -135,12 +612,12 @@ class Checkpoints:
   @property
   def latest_steps(self) -> list[int]:
     """Steps of the saved states, oldest first, whether intact or not."""
-    return checkpoint_area.steps(self._latest)
+    return steps_in(self._latest)
 
   @property
   def best_steps(self) -> list[int]:
     """Steps of the saved best parameters, oldest first."""
-    return checkpoint_area.steps(self._best)
+    return steps_in(self._best)
 
   def restore_latest(self, target: Tree) -> Restored | None:
     """The newest intact state, or None where none was ever saved.
@@ -166,9 +643,7 @@ class Checkpoints:
   def read_meta(self) -> tuple[int, dict[str, Any]] | None:
     """Step and metadata of the newest state with a readable record, or None."""
     self.wait()
-    return (
-      checkpoint_area.read_meta(self._latest) if self.latest_steps else None
-    )
+    return area_meta(self._latest) if self.latest_steps else None
 
   def rewind(self, step: int) -> None:
     """Deletes whole states of later steps, for a run that goes back to one.
@@ -176,9 +651,9 @@ class Checkpoints:
     Several runs that go on together need a step that all of them have.
     """
     self.wait()
-    if processes.is_first():
+    if distributed.is_first():
       kept = [saved for saved in self.latest_steps if saved <= step]
-      checkpoint_area.keep(self._latest, kept)
+      keep_only(self._latest, kept)
 
   def discard_after(self, step: int) -> None:
     """Deletes best parameters of later steps.
@@ -187,30 +662,30 @@ class Checkpoints:
     it differ from a run that was never interrupted.
     """
     self.wait()
-    if processes.is_first():
+    if distributed.is_first():
       seen = [best for best in self.best_steps if best <= step]
-      checkpoint_area.keep(self._best, seen)
+      keep_only(self._best, seen)
 
-  @goodput.spending("saving")
+  @progress.spending("saving")
   def _submit(
     self, area: pathlib.Path, step: int, tree: Tree, meta: dict[str, Any]
   ) -> None:
     if step < 0:
       raise ValueError(f"step is {step}; it must be at least 0")
     self._settle(_BACKLOG - 1)
-    leaves = checkpoint_arrays.copies(tree)
-    if not processes.is_first():
+    leaves = checkpoint_integrity.copies(tree)
+    if not distributed.is_first():
       return
     self._clean()
-    with atomic.refusals(area):
+    with files.refusals(area):
       area.mkdir(parents=True, exist_ok=True)
     write = functools.partial(
-      checkpoint_folder.write,
+      write_folder,
       area / str(step),
       step,
       leaves,
       json.loads(json.dumps(meta)),
-      checkpoint_folder.randomness(),
+      randomness(),
     )
     self._pending.append(self._writer.submit(self._run, write))
 
@@ -222,7 +697,7 @@ class Checkpoints:
   def _prune(self) -> None:
     """Deletes what newer checkpoints have made needless."""
     latest = self.latest_steps[-self._keep :]
-    checkpoint_area.keep(self._latest, latest)
+    keep_only(self._latest, latest)
     # The newest best, and the one that was best at each state kept, so that
     # going on from an older state finds the best of its own past.
     best = self.best_steps
@@ -230,7 +705,7 @@ class Checkpoints:
     needed = {
       max(seen) for end in ends if (seen := [b for b in best if b <= end])
     }
-    checkpoint_area.keep(self._best, needed)
+    keep_only(self._best, needed)
 
   def _settle(self, allowed: int) -> None:
     """Waits until at most `allowed` writes are under way; raises failures."""
@@ -251,40 +726,40 @@ class Checkpoints:
 
   def _clean(self) -> None:
     if not self._cleaned:
-      checkpoint_area.clean(self._latest)
-      checkpoint_area.clean(self._best)
+      clean_area(self._latest)
+      clean_area(self._best)
       self._cleaned = True
 
-  @goodput.spending("restoring")
+  @progress.spending("restoring")
   def _restore(self, area: pathlib.Path, target: Tree) -> Restored | None:
     self.wait()
     arrays: dict[str, np.ndarray] = {}
 
     def read() -> str | None:
       self._clean()
-      found = checkpoint_area.newest(area, target)
+      found = newest_in(area, target)
       if found is None:
         return None
-      checkpoint_area.set_aside(area, found.corrupt)
+      set_aside(area, found.corrupt)
       if area == self._latest:
         self._prune()  # A kill may have come between a write and this.
       arrays.update(found.arrays)
       return found.record.to_json()
 
-    told = processes.from_first(read)
+    told = distributed.from_first(read)
     if told is None:
       return None
-    record = checkpoint_record.Record.from_json(told)
+    record = checkpoint_integrity.Record.from_json(told)
     stored = {
-      name: jax.ShapeDtypeStruct(*checkpoint_arrays.storage(leaf))
+      name: jax.ShapeDtypeStruct(*checkpoint_integrity.storage(leaf))
       for name, leaf in record.leaves.items()
     }
-    arrays = processes.share(arrays, stored)
-    tree = checkpoint_arrays.rebuild(target, arrays, record.leaves)
+    arrays = distributed.share(arrays, stored)
+    tree = checkpoint_integrity.rebuild(target, arrays, record.leaves)
     return Restored(record.step, tree, record.meta)
 
 
-@goodput.spending("restoring")
+@progress.spending("restoring")
 def restore_params(run_dir: str | os.PathLike, target: Tree) -> Restored:
   """Parameters of another run, read from its folder alone; nothing is changed.
 
@@ -301,12 +776,12 @@ def restore_params(run_dir: str | os.PathLike, target: Tree) -> Restored:
     errors.RunError: all checkpoints that would serve are corrupt.
   """
   area, prefix = _for_use(run_dir)
-  found = checkpoint_area.newest(area, target, prefix)
+  found = newest_in(area, target, prefix)
   if found is None:
     raise _no_checkpoint(area.parent.parent)
   record = found.record
-  tree = checkpoint_arrays.rebuild(
-    target, found.arrays, checkpoint_area.leaves(record, prefix)
+  tree = checkpoint_integrity.rebuild(
+    target, found.arrays, leaves_in(record, prefix)
   )
   return Restored(record.step, tree, record.meta)
 
@@ -319,7 +794,7 @@ def read_meta(run_dir: str | os.PathLike) -> tuple[int, dict[str, Any]]:
     errors.RunError: no record there is readable.
   """
   area, _ = _for_use(run_dir)
-  return checkpoint_area.read_meta(area)
+  return area_meta(area)
 
 
 def _for_use(run_dir: str | os.PathLike) -> tuple[pathlib.Path, str]:
@@ -331,7 +806,7 @@ def _for_use(run_dir: str | os.PathLike) -> tuple[pathlib.Path, str]:
       " --workdir of a training run"
     )
   for name, prefix in (("best", ""), ("latest", "params/")):
-    if checkpoint_area.steps(run / "checkpoints" / name):
+    if steps_in(run / "checkpoints" / name):
       return run / "checkpoints" / name, prefix
   raise _no_checkpoint(run)
 

@@ -28,8 +28,8 @@ import numpy as np
 
 from seqmodels import errors
 from seqmodels.cells import cell as cells
-from seqmodels.cells import elman, products
-from seqmodels.models import predictor
+from seqmodels.cells import elman, ops
+from seqmodels.models import api
 
 IMPOSSIBLE = -1
 # The log-probability of what cannot come: its exponential is 0 in any format.
@@ -289,7 +289,7 @@ def shift_register(symbols: int, length: int) -> elman.ElmanParams:
   return elman.ElmanParams(kernel, moved, bias)
 
 
-def as_predictor(exact: Network) -> predictor.Predictor:
+def as_predictor(exact: Network) -> api.Predictor:
   """The network as every layer above knows models; `init` gives its weights.
 
   >>> word = as_predictor(network(of_words({(0, 1): 1.0}, 2)))
@@ -308,7 +308,7 @@ def as_predictor(exact: Network) -> predictor.Predictor:
     del key
     return jax.tree.map(jnp.asarray, tuple(exact[:4]))  # all but the name
 
-  return predictor.Predictor(
+  return api.Predictor(
     _apply(exact.cell), initial_carry, init, exact.readout.shape[1]
   )
 
@@ -332,6 +332,6 @@ def _apply(name: str) -> Callable[..., tuple[Any, jax.Array]]:
       reset=reset,
       reset_carry=elman.ElmanCarry(first.h[None]),
     )
-    return carry, products.matmul(hs, readout) + bias[None, None]
+    return carry, ops.matmul(hs, readout) + bias[None, None]
 
   return apply

@@ -17,8 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from seqmodels import errors
+from seqmodels.layers import stack as stack_lib
 from seqmodels.models import linear_autoregression
-from seqmodels.stacks import deep_recurrent
 
 Tree = Any
 
@@ -70,8 +70,8 @@ class _Latent(nn.Module):
   cell: str
   features: tuple[int, ...]
 
-  def stack(self) -> deep_recurrent.DeepRecurrent:
-    return deep_recurrent.DeepRecurrent(
+  def stack(self) -> stack_lib.DeepRecurrent:
+    return stack_lib.DeepRecurrent(
       features=self.features,
       in_features=1,
       cell=self.cell,
@@ -83,7 +83,7 @@ class _Latent(nn.Module):
   def __call__(self, carry: Tree, values: jax.Array) -> tuple[Tree, jax.Array]:
     stack = self.stack().clone(parent=self)
     carry, outputs = stack(carry, values[..., None])
-    found = deep_recurrent.Head(1, name="readout")(outputs)
+    found = stack_lib.Head(1, name="readout")(outputs)
     return carry, found[..., 0]
 
 

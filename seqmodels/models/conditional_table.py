@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from seqmodels import errors
-from seqmodels.models import predictor as predictors
+from seqmodels.models import api as predictors
 
 # How far from 1 a written row may sum.
 _SLACK = 1e-6

@@ -11,13 +11,13 @@ import jax.numpy as jnp
 
 from seqmodels import errors
 from seqmodels.cells import cell as cells
-from seqmodels.models import handwriting, noise, pen_network, predictor
+from seqmodels.models import api, handwriting
 from seqmodels.models import language_model as language_models
 
 Settings = Mapping[str, Any]
 
 
-def language_model(settings: Settings, symbols: int) -> predictor.Predictor:
+def language_model(settings: Settings, symbols: int) -> api.Predictor:
   """The network that `settings["model"]` describes, over `symbols` symbols.
 
   >>> model = {"cell": "gru", "features": [4], "input_skips": True,
@@ -49,9 +49,7 @@ def language_model(settings: Settings, symbols: int) -> predictor.Predictor:
   )
 
 
-def handwriting_network(
-  settings: Settings, symbols: int
-) -> pen_network.PenNetwork:
+def handwriting_network(settings: Settings, symbols: int) -> api.PenNetwork:
   """The network that `settings["model"]` describes, over an alphabet.
 
   Args:
@@ -85,14 +83,14 @@ def handwriting_network(
   )
 
 
-def noise_of(settings: Settings) -> noise.Noise:
+def noise_of(settings: Settings) -> api.Noise:
   """The dropout rates of `settings["regularization"]`, none without it."""
   chosen = settings.get("regularization")
   if chosen is None:
-    return noise.Noise()
+    return api.Noise()
   names = ("embedding", "input", "hidden", "output")
   rates = {name: chosen.get(f"dropout_{name}", 0.0) for name in names}
-  return noise.Noise(
+  return api.Noise(
     **rates,
     drop_connect=chosen.get("drop_connect", 0.0),
     variational=chosen.get("variational", True),

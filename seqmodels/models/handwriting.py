@@ -10,12 +10,11 @@ from typing import Any
 import flax.linen as nn
 import jax
 
-from seqmodels.cells import soft_window
-from seqmodels.distributions import bivariate_mixture as mixtures
-from seqmodels.models import noise as noises
-from seqmodels.models import pen_network
-from seqmodels.regularization import drop_connect
-from seqmodels.stacks import deep_recurrent, windowed_recurrent
+from seqmodels import mixture_density as mixtures
+from seqmodels.cells import window_lstm
+from seqmodels.layers import stack as stack_lib
+from seqmodels.models import api
+from seqmodels.regularization import dropout
 
 INPUTS = 3  # x offset, y offset, end of stroke
 
@@ -54,7 +53,7 @@ class Handwriting(nn.Module):
   gradient_clip: float | None = 10.0
   output_clip: float | None = 100.0
   dtype: Any = None
-  noise: noises.Noise = noises.Noise()
+  noise: api.Noise = api.Noise()
 
   def _stack(self) -> Any:
     shared: dict[str, Any] = {
@@ -70,8 +69,8 @@ class Handwriting(nn.Module):
       "parent": None,
     }
     if not self.symbols:
-      return deep_recurrent.DeepRecurrent(**shared)
-    return windowed_recurrent.WindowedRecurrent(
+      return stack_lib.DeepRecurrent(**shared)
+    return stack_lib.WindowedRecurrent(
       symbols=self.symbols, window=self.window, **shared
     )
 
@@ -91,31 +90,31 @@ class Handwriting(nn.Module):
     read = (text,) if self.symbols else ()
     stack = self._stack().clone(parent=self)
     carry, outputs = stack(carry, inputs, *read, reset)
-    head = deep_recurrent.Head(
+    head = stack_lib.Head(
       mixtures.outputs(self.components), dtype=self.dtype, name="head"
     )
     return carry, head(outputs)
 
   def window_of(
     self, params: Any, carry: tuple[Any, ...]
-  ) -> soft_window.Window:
+  ) -> window_lstm.Window:
     """Where the window stood in the step that left `carry`."""
     layer, lowest = params["stack"]["layer_0"], carry[0]
-    weights = soft_window.WindowParams(
+    weights = window_lstm.WindowParams(
       layer["window_kernel"], layer["window_bias"]
     )
-    alpha, beta, _ = soft_window.gates(
+    alpha, beta, _ = window_lstm.window_gates(
       weights, lowest.h[..., : self.features[0]], self.dtype
     )
-    return soft_window.Window(alpha, beta, lowest.kappa)
+    return window_lstm.Window(alpha, beta, lowest.kappa)
 
 
-def network(model: Handwriting) -> pen_network.PenNetwork:
+def network(model: Handwriting) -> api.PenNetwork:
   """The network as pure functions."""
 
   def drop(params: Any, key: jax.Array) -> Any:
-    return drop_connect.drop(params, key, model.noise.drop_connect)
+    return dropout.drop_weights(params, key, model.noise.drop_connect)
 
-  return pen_network.from_module(
+  return api.from_module(
     model, drop=drop, window=model.window_of if model.symbols else None
   )

@@ -12,10 +12,10 @@ import jax
 import jax.numpy as jnp
 
 from seqmodels import errors
-from seqmodels.models import noise as noises
-from seqmodels.models import predictor
-from seqmodels.regularization import drop_connect
-from seqmodels.stacks import deep_recurrent, embedding
+from seqmodels.layers import embedding
+from seqmodels.layers import stack as stack_lib
+from seqmodels.models import api
+from seqmodels.regularization import dropout
 
 
 class LanguageModel(nn.Module):
@@ -59,7 +59,7 @@ class LanguageModel(nn.Module):
   chunk: int = 0
   embedding: int = 0
   tied: bool = False
-  noise: noises.Noise = noises.Noise()
+  noise: api.Noise = api.Noise()
 
   def __post_init__(self) -> None:
     """Refuses what cannot be built."""
@@ -71,8 +71,8 @@ class LanguageModel(nn.Module):
         "embedding's width is 0; give one, such as the last layer's"
       )
 
-  def _stack(self) -> deep_recurrent.DeepRecurrent:
-    return deep_recurrent.DeepRecurrent(
+  def _stack(self) -> stack_lib.DeepRecurrent:
+    return stack_lib.DeepRecurrent(
       features=tuple(self.features),
       in_features=self.embedding or self.vocabulary_size,
       cell=self.cell,
@@ -115,11 +115,9 @@ class LanguageModel(nn.Module):
     stack = self._stack().clone(parent=self)
     carry, outputs = stack(carry, below(inputs), reset)
     if self.tied:
-      tied = deep_recurrent.TiedHead(dtype=self.dtype, name="head")
+      tied = stack_lib.TiedHead(dtype=self.dtype, name="head")
       return carry, tied(outputs, below.table)
-    head = deep_recurrent.Head(
-      self.vocabulary_size, dtype=self.dtype, name="head"
-    )
+    head = stack_lib.Head(self.vocabulary_size, dtype=self.dtype, name="head")
     return carry, head(outputs)
 
   def _below(self) -> nn.Module:
@@ -137,7 +135,7 @@ class LanguageModel(nn.Module):
     )
 
 
-def as_predictor(model: LanguageModel) -> predictor.Predictor:
+def as_predictor(model: LanguageModel) -> api.Predictor:
   """The model as pure functions, the form that all layers above take.
 
   >>> language = as_predictor(LanguageModel(vocabulary_size=3, features=(2,)))
@@ -167,12 +165,12 @@ def as_predictor(model: LanguageModel) -> predictor.Predictor:
     key: jax.Array,
   ) -> tuple[Any, jax.Array]:
     weights_key, units_key = jax.random.split(key)
-    params = drop_connect.drop(params, weights_key, model.noise.drop_connect)
+    params = dropout.drop_weights(params, weights_key, model.noise.drop_connect)
     return model.apply(  # type: ignore[return-value]
       {"params": params}, carry, inputs, reset, rngs={"dropout": units_key}
     )
 
-  return predictor.Predictor(
+  return api.Predictor(
     apply=apply,
     initial_carry=model.initial_carry,
     init=init,

@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from seqmodels import errors
-from seqmodels.stacks import deep_recurrent
+from seqmodels.layers import stack
 
 
 class PerStep(nn.Module):
@@ -40,14 +40,14 @@ class PerStep(nn.Module):
   (5, 3, 7)
   """
 
-  core: deep_recurrent.DeepRecurrent
+  core: stack.DeepRecurrent
   outputs: int
 
   @nn.compact
   def __call__(self, inputs: jax.Array) -> jax.Array:
     """Logits [T, B, K] from ids [T, B] or dense [T, B, D]."""
     _, states = _read(self.core, inputs)
-    return deep_recurrent.Head(self.outputs, name="head")(states)
+    return stack.Head(self.outputs, name="head")(states)
 
 
 class LastState(nn.Module):
@@ -64,7 +64,7 @@ class LastState(nn.Module):
   (1, 3, 7)
   """
 
-  core: deep_recurrent.DeepRecurrent
+  core: stack.DeepRecurrent
   outputs: int
 
   @nn.compact
@@ -82,7 +82,7 @@ class LastState(nn.Module):
     last = jnp.full(batch, steps) if lengths is None else lengths
     places = (last - 1)[None, :, None]
     ends = tuple(jnp.take_along_axis(hs, places, axis=0) for hs in states)
-    return deep_recurrent.Head(self.outputs, name="head")(ends)
+    return stack.Head(self.outputs, name="head")(ends)
 
 
 class FromVector(nn.Module):
@@ -101,7 +101,7 @@ class FromVector(nn.Module):
   (5, 3, 7)
   """
 
-  core: deep_recurrent.DeepRecurrent
+  core: stack.DeepRecurrent
   outputs: int
 
   @nn.compact
@@ -118,7 +118,7 @@ class FromVector(nn.Module):
       for i, leaf in enumerate(empty)
     ]
     _, states = self.core(jax.tree.unflatten(shape, first), written)
-    return deep_recurrent.Head(self.outputs, name="head")(states)
+    return stack.Head(self.outputs, name="head")(states)
 
 
 class EncoderDecoder(nn.Module):
@@ -136,8 +136,8 @@ class EncoderDecoder(nn.Module):
   (5, 3, 7)
   """
 
-  encoder: deep_recurrent.DeepRecurrent
-  decoder: deep_recurrent.DeepRecurrent
+  encoder: stack.DeepRecurrent
+  decoder: stack.DeepRecurrent
   outputs: int
 
   @nn.compact
@@ -150,10 +150,10 @@ class EncoderDecoder(nn.Module):
     """
     carry, _ = _read(self.encoder, source)
     _, states = self.decoder(carry, written)
-    return deep_recurrent.Head(self.outputs, name="head")(states)
+    return stack.Head(self.outputs, name="head")(states)
 
 
-def _read(core: deep_recurrent.DeepRecurrent, inputs: jax.Array) -> Any:
+def _read(core: stack.DeepRecurrent, inputs: jax.Array) -> Any:
   return core(core.initial_carry(inputs.shape[1]), inputs)
 
 

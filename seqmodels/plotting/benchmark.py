@@ -7,7 +7,7 @@ draw on logarithmic axes.
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from seqmodels.io import canvas
+from seqmodels.plotting import style as style_lib
 
 
 class SpeedUp(NamedTuple):
@@ -35,7 +35,7 @@ Row = tuple[str, Sequence[SpeedUp]]
 
 def speedups(
   panels: Mapping[str, Sequence[Row]],
-  path: canvas.Path,
+  path: style_lib.Path,
   *,
   names: Sequence[str],
   title: str = "",
@@ -63,10 +63,10 @@ def speedups(
     for first in range(0, len(sizes), columns)
   ]
   colours = _colours(names)
-  with canvas.figure(
+  with style_lib.figure(
     path, height=1 + 0.5 * len(heights) + 0.125 * sum(heights)
   ) as drawing:
-    canvas.heading(drawing, title)
+    style_lib.heading(drawing, title)
     cells = drawing.subplots(
       len(heights), columns, sharex=True, squeeze=False, height_ratios=heights
     ).ravel()
@@ -93,7 +93,7 @@ def speedups(
 def _draw_rows(
   axes: Any, rows: Sequence[Row], colours: Mapping[str, str]
 ) -> None:
-  canvas.clean(axes)
+  style_lib.clean(axes)
   axes.grid(visible=False, axis="y")
   ours = next(iter(colours.values()))
   axes.axvline(1, color=ours, lw=1.5)
@@ -151,8 +151,8 @@ def _handles(
   ]
   for best, label in ((False, "both in float32"), (True, "each at its best")):
     if any(mark.best == best for mark in marks):
-      fill = canvas.GREY if best else "white"
-      handles.append(handle("o", label, color=canvas.GREY, mfc=fill))
+      fill = style_lib.GREY if best else "white"
+      handles.append(handle("o", label, color=style_lib.GREY, mfc=fill))
   return handles
 
 
@@ -175,7 +175,7 @@ class Column(NamedTuple):
 
 def growth(
   columns: Sequence[Column],
-  path: canvas.Path,
+  path: style_lib.Path,
   *,
   names: Sequence[str],
   title: str = "",
@@ -202,8 +202,8 @@ def growth(
   if not curves or min(n for curve in curves for p in curve for n in p) <= 0:
     raise ValueError("a figure of growth needs points, all of them above 0")
   colours = _colours(names)
-  with canvas.figure(path, height=5.0) as drawing:
-    canvas.heading(drawing, title)
+  with style_lib.figure(path, height=5.0) as drawing:
+    style_lib.heading(drawing, title)
     rows = drawing.subplots(
       2, len(columns), sharex="col", sharey="row", squeeze=False
     )
@@ -224,7 +224,7 @@ def growth(
 def _draw_curves(
   axes: Any, curves: Mapping[str, Curve], colours: Mapping[str, str]
 ) -> None:
-  canvas.clean(axes)
+  style_lib.clean(axes)
   for name, points in curves.items():
     places, values = zip(*points, strict=True)
     axes.plot(
@@ -236,7 +236,7 @@ def _draw_curves(
 
 
 def _colours(names: Sequence[str]) -> dict[str, str]:
-  return dict(zip(names, canvas.COLOURS, strict=False))
+  return dict(zip(names, style_lib.COLOURS, strict=False))
 
 
 def _legend(drawing: Any, handles: Sequence[Any]) -> None:

@@ -18,10 +18,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from seqmodels import errors
-from seqmodels.losses import sequence
-from seqmodels.models import predictor as predictors
-from seqmodels.sampling import continuation
+from seqmodels import errors, losses
+from seqmodels.models import api as predictors
+from seqmodels.sampling import text as text_lib
 
 Tree = Any
 
@@ -40,7 +39,7 @@ def search(
   prime: Sequence[int] = (),
   end: int | None = None,
   length_penalty: float = 0.75,
-) -> list[continuation.Continuation]:
+) -> list[text_lib.Continuation]:
   """Beam search.
 
   At each step the `width` likeliest extensions of what the beam holds go on.
@@ -85,7 +84,7 @@ def search(
   best = _search(
     predictor,
     params,
-    continuation.prime_ids(prime),
+    text_lib.prime_ids(prime),
     jax.device_put(np.int32(_NO_END if end is None else end)),
     jax.device_put(np.float32(length_penalty)),
     width,
@@ -95,7 +94,7 @@ def search(
     leaf.tolist() for leaf in jax.device_get(best)
   )
   found = [
-    continuation.Continuation(
+    text_lib.Continuation(
       tuple(texts[row][: sizes[row]]), totals[row], scores[row], ended[row]
     )
     for row in range(width)
@@ -117,7 +116,7 @@ def greedy(
   length: int,
   prime: Sequence[int] = (),
   end: int | None = None,
-) -> continuation.Continuation:
+) -> text_lib.Continuation:
   """The likeliest symbol at each step, the lowest id in a tie: a beam of one.
 
   Args and errors as of `search`; the score is the mean nats a symbol.
@@ -142,7 +141,7 @@ def exhaustive(
   prime: Sequence[int] = (),
   end: int | None = None,
   length_penalty: float = 0.75,
-) -> list[continuation.Continuation]:
+) -> list[text_lib.Continuation]:
   """Every continuation, the best score first; their probabilities sum to 1.
 
   Args as of `search`.
@@ -171,19 +170,19 @@ def exhaustive(
   nats = _score(
     predictor,
     params,
-    continuation.prime_ids(prime),
+    text_lib.prime_ids(prime),
     jax.device_put(np.ascontiguousarray(strings.T)),
   )
   totals = -np.cumsum(jax.device_get(nats), axis=0, dtype=np.float64).T
   ends = strings == (_NO_END if end is None else end)
   ended = ends.any(axis=1)
   sizes = np.where(ended, ends.argmax(axis=1) + 1, length)
-  found: dict[tuple[int, ...], continuation.Continuation] = {}
+  found: dict[tuple[int, ...], text_lib.Continuation] = {}
   for row, size, total, over in zip(strings, sizes, totals, ended, strict=True):
     text, logs = tuple(row[:size].tolist()), float(total[size - 1])
     score = logs / float(size) ** length_penalty
     # Strings that differ only behind the end are one continuation.
-    found[text] = continuation.Continuation(text, logs, score, bool(over))
+    found[text] = text_lib.Continuation(text, logs, score, bool(over))
   # Sorting is stable: ties stay in the order of their ids.
   return sorted(found.values(), key=lambda one: -one.score)
 
@@ -196,12 +195,12 @@ def _score(
   strings: jax.Array,
 ) -> jax.Array:
   """Nats of each symbol of strings [T, N] after the prime, [T, N]."""
-  carry, first = continuation.read(predictor, params, prime, strings.shape[1])
+  carry, first = text_lib.read(predictor, params, prime, strings.shape[1])
   never = jnp.zeros(strings[1:].shape, bool)
   _, logits = predictor.apply(params, carry, strings[:-1], never)
   logits = jnp.concatenate([first[None], logits.astype(jnp.float32)])
   everywhere = jnp.ones(strings.shape, bool)
-  return sequence.by_position(logits, strings, everywhere)[0]
+  return losses.cross_entropy(logits, strings, everywhere)[0]
 
 
 def _check(
@@ -219,9 +218,9 @@ def _check(
     raise errors.UserError(
       f"the length penalty is {length_penalty}; give a number from 0 up"
     )
-  continuation.check_ids(predictor, "the prime", prime)
+  text_lib.check_ids(predictor, "the prime", prime)
   ends = [] if end is None else [end]
-  continuation.check_ids(predictor, "the end of a continuation", ends)
+  text_lib.check_ids(predictor, "the end of a continuation", ends)
 
 
 class _Kept(NamedTuple):
@@ -251,7 +250,7 @@ def _search(
   length: int,
 ) -> _Kept:
   """The best continuations, whole and cut at the length."""
-  carry, logits = continuation.read(predictor, params, prime, width)
+  carry, logits = text_lib.read(predictor, params, prime, width)
   nothing = jnp.full((width,), -jnp.inf)
   texts = jnp.full((width, length), -1, jnp.int32)
   zeros = jnp.zeros((width,), jnp.int32)
@@ -273,7 +272,7 @@ def _search(
     done = done.best(kept)
     alive = jnp.where(over, -jnp.inf, totals)
     carry = jax.tree.map(lambda leaf: leaf[parents], carry)
-    carry, logits = continuation.feed(predictor, params, carry, symbols)
+    carry, logits = text_lib.feed(predictor, params, carry, symbols)
     return (carry, logits, texts, alive, done), None
 
   state = (carry, logits, texts, alive, done)

@@ -1,4 +1,6 @@
-"""Lines of ink drawn from a pen network (Graves, 2013, sections 4 and 5).
+"""Handwriting from a network: sampled strokes, line by line.
+
+Lines of ink drawn from a pen network (Graves, 2013, sections 4 and 5).
 
 Each step draws a movement from the network's density and feeds it back. A
 network with a window stops a line by itself, where
@@ -11,6 +13,8 @@ line, whose text goes before the new one.
 """
 
 import functools
+import re
+import textwrap
 from typing import Any, NamedTuple
 
 import jax
@@ -18,9 +22,53 @@ import jax.numpy as jnp
 import numpy as np
 
 from seqmodels import errors
-from seqmodels.cells import soft_window
-from seqmodels.distributions import bivariate_mixture as mixtures
-from seqmodels.models import pen_network
+from seqmodels import mixture_density as mixtures
+from seqmodels.cells import window_lstm
+from seqmodels.models import api
+
+
+def broken(text: str, width: int) -> list[str]:
+  r"""Breaks a text at its spaces into lines of at most `width` characters.
+
+  As in TeX and Markdown, a single newline is a space, and blank lines part
+  paragraphs; so they do in the result, where one empty string stands for them.
+  Several spaces become one; a hyphen is no place to break. A word longer than
+  `width` is cut.
+
+  Args:
+    text: any text; white space around it is dropped.
+    width: the most characters a line may have, about as many as the lines the
+      network has seen.
+
+  Returns:
+    The lines, in order; none begins or ends with a space, and the first and
+    the last are not empty.
+
+  Raises:
+    errors.UserError: nothing but white space, or a width below 1.
+
+  >>> broken("It is a truth\nuniversally known.\n\nHe came.", 12)
+  ['It is a', 'truth', 'universally', 'known.', '', 'He came.']
+  """
+  if width < 1:
+    raise errors.UserError(
+      f"the width of a line is {width} characters; it must be at least 1"
+    )
+  if not text.strip():
+    raise errors.UserError(
+      f"the text to write is {text!r}; give at least one character that is "
+      "no white space"
+    )
+  lines: list[str] = []
+  for paragraph in re.split(r"\n\s*\n", text.strip()):
+    wrapped = textwrap.wrap(
+      " ".join(paragraph.split()), width, break_on_hyphens=False
+    )
+    # Before a word that it cuts, textwrap leaves a space that fills the line.
+    lines += [line.rstrip() for line in wrapped]
+    lines.append("")
+  return lines[:-1]
+
 
 LARGEST_BIAS = 10.0
 # Points drawn in one compiled scan; after each it is seen whether all lines
@@ -54,7 +102,7 @@ class Written(NamedTuple):
 
 
 def write(
-  network: pen_network.PenNetwork,
+  network: api.PenNetwork,
   params: Any,
   key: jax.Array,
   *,
@@ -149,7 +197,7 @@ class _State(NamedTuple):
 
 @functools.partial(jax.jit, static_argnames=("network",))
 def _begin(
-  network: pen_network.PenNetwork,
+  network: api.PenNetwork,
   params: Any,
   text: jax.Array,
   forced: jax.Array,
@@ -168,7 +216,7 @@ def _begin(
 
 @functools.partial(jax.jit, static_argnames=("network",))
 def _draw(
-  network: pen_network.PenNetwork,
+  network: api.PenNetwork,
   params: Any,
   key: jax.Array,
   text: jax.Array,
@@ -178,7 +226,7 @@ def _draw(
 ) -> tuple[_State, tuple[jax.Array, ...]]:
   """`BLOCK` points [BLOCK, B, 3], whether each is of its line, and phi."""
   lengths = jnp.sum(text >= 0, axis=0)
-  places = soft_window.positions(text.shape[0] + 1)
+  places = window_lstm.positions(text.shape[0] + 1)
 
   def step(state: _State, place: jax.Array) -> tuple[_State, Any]:
     carry, outputs = network.apply(params, state.carry, state.point[None], text)
@@ -187,7 +235,9 @@ def _draw(
     if network.window is not None:
       # As logarithms: far from all letters phi is 0 in floats, and no 0
       # exceeds another.
-      logs = soft_window.log_weights(network.window(params, carry), places)
+      logs = window_lstm.log_window_weights(
+        network.window(params, carry), places
+      )
       done, seen = done | _left(logs, lengths), (jnp.exp(logs),)
     found = mixtures.mixture(outputs[0], bias=bias[:, None])
     point = mixtures.sample(jax.random.fold_in(key, place), found)

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from seqmodels import errors
-from seqmodels.models import predictor as predictors
+from seqmodels.models import api as predictors
 
 Tree = Any
 

@@ -1,22 +1,67 @@
 """The training loop: dispatch, report, evaluate, save, stop.
 
+The training loop: dispatch, report, evaluate, save, stop.
+
 Every boundary is a function of the step number alone, so that a run which was
 killed and restored makes the same dispatches as one that was not, and the same
 bits come out.
+
+Several runs of one recipe trained side by side, a seed each.
+
+The states stand along a new leading axis and one compiled program advances them
+all, so that small networks fill a machine that one of them would leave idle.
+Everything else is told to each run as if it were alone: its own reports,
+evaluations and checkpoints.
 """
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 
 from seqmodels import errors
-from seqmodels.training import state as states
-from seqmodels.training import step as steps
-from seqmodels.training import stopping as stoppings
+from seqmodels.training import loss as objectives
+from seqmodels.training import regularizers
+from seqmodels.training import step as step_lib
+
+
+class Stopping(NamedTuple):
+  """What early stopping remembers; a value, saved with the checkpoint.
+
+  >>> Stopping().update(2.0, step=1).update(3.0, step=2)
+  Stopping(best=2.0, best_step=1, worse=1, evaluated_step=2, trained=2.0)
+  """
+
+  best: float = math.inf  # the lowest value
+  best_step: int = -1  # -1: none yet
+  worse: int = 0  # evaluations since `trained`
+  evaluated_step: int = -1  # the last evaluation; -1: none yet
+  trained: float = math.inf  # the lowest value after step 0
+
+  def update(self, value: float, *, step: int) -> "Stopping":
+    """After an evaluation that gave `value` at `step`.
+
+    The weights that training started from (step 0) may be the best without
+    spending patience: an optimiser without its moments first makes them worse,
+    so patience waits for gains over what training itself has reached.
+    """
+    best, best_step = self.best, self.best_step
+    if value < best:
+      best, best_step = value, step
+    if step == 0:
+      return Stopping(best, best_step, self.worse, step, self.trained)
+    if value < self.trained:
+      return Stopping(best, best_step, 0, step, value)
+    return Stopping(best, best_step, self.worse + 1, step, self.trained)
+
+  def exhausted(self, patience: int) -> bool:
+    """Whether `patience` evaluations in a row brought nothing; 0 never is."""
+    return patience > 0 and self.worse >= patience
 
 
 class Plan(NamedTuple):
@@ -64,22 +109,22 @@ class Callbacks(NamedTuple):
   # (params, step) -> a number, the lower the better; None when interrupted
   evaluate: Callable[[Any, int], float | None]
   improved: Callable[[Any, int], None]  # (params, step): keep as the best
-  checkpoint: Callable[[states.TrainState, stoppings.Stopping], None]
+  checkpoint: Callable[[step_lib.TrainState, Stopping], None]
   interrupted: Callable[[], bool]  # asked once a dispatch
 
 
 class Outcome(NamedTuple):
   """How training ended."""
 
-  state: states.TrainState
-  stopping: stoppings.Stopping
+  state: step_lib.TrainState
+  stopping: Stopping
   interrupted: bool
 
 
 def fit(
-  state: states.TrainState,
-  stopping: stoppings.Stopping,
-  train_steps: steps.TrainSteps,
+  state: step_lib.TrainState,
+  stopping: Stopping,
+  train_steps: step_lib.TrainSteps,
   plan: Plan,
   callbacks: Callbacks,
 ) -> Outcome:
@@ -99,7 +144,7 @@ def fit(
     RunError: if a loss or gradient is not finite; nothing is saved then.
   """
   step = saved = int(state.step)
-  pending: list[tuple[int, steps.StepMetrics]] = []
+  pending: list[tuple[int, step_lib.StepMetrics]] = []
   clock = Clock()
   while True:
     if plan.evaluates(step) and stopping.evaluated_step != step:
@@ -151,7 +196,7 @@ class Clock:
 
 
 def _drain(
-  pending: list[tuple[int, steps.StepMetrics]],
+  pending: list[tuple[int, step_lib.StepMetrics]],
   callbacks: Callbacks,
   clock: Clock,
 ) -> None:
@@ -162,7 +207,7 @@ def _drain(
     callbacks.report(report(host, end, clock.lap()))
 
 
-def report(metrics: steps.StepMetrics, end: int, seconds: float) -> Report:
+def report(metrics: step_lib.StepMetrics, end: int, seconds: float) -> Report:
   """One dispatch, summed up.
 
   Args:
@@ -180,7 +225,7 @@ def report(metrics: steps.StepMetrics, end: int, seconds: float) -> Report:
   )
 
 
-def check_finite(metrics: steps.StepMetrics, end: int) -> None:
+def check_finite(metrics: step_lib.StepMetrics, end: int) -> None:
   """Stops a run whose loss or gradient is NaN or infinite.
 
   Args:
@@ -206,3 +251,117 @@ def check_finite(metrics: steps.StepMetrics, end: int) -> None:
     "--config.training.learning_rate or clip with "
     "--config.training.clip_norm, and run again in a new workdir"
   )
+
+
+class Member(NamedTuple):
+  """One run among several."""
+
+  state: step_lib.TrainState
+  stopping: Stopping
+  callbacks: Callbacks
+
+
+def make_joint_train_steps(
+  predictor: Any,
+  optimizer: optax.GradientTransformation,
+  *,
+  reduction: str = "mean",
+  regularizer: regularizers.Regularizer | None = None,
+  losses: objectives.Losses = objectives.of_symbols,
+) -> step_lib.TrainSteps:
+  """As `step.make_train_steps`, of states and segments [S, K, ...]."""
+  train_step = step_lib.make_train_step(
+    predictor,
+    optimizer,
+    reduction=reduction,
+    regularizer=regularizer,
+    losses=losses,
+  )
+
+  def train_steps(
+    state: step_lib.TrainState, segments: Any
+  ) -> tuple[step_lib.TrainState, step_lib.StepMetrics]:
+    return jax.lax.scan(train_step, state, segments)
+
+  return jax.jit(jax.vmap(train_steps), donate_argnums=0)
+
+
+def fit_together(
+  members: Sequence[Member], train_steps: step_lib.TrainSteps, plan: Plan
+) -> list[Outcome]:
+  """Trains all members to the plan's end, or to an interruption.
+
+  Dispatches, evaluations and checkpoints fall where `loop.fit` has them; there
+  is no early stopping, since all go on together.
+
+  Args:
+    members: at one and the same step.
+    train_steps: of `make_joint_train_steps`.
+    plan: when to do what; its patience must be 0.
+
+  Raises:
+    RunError: a loss or gradient is not finite.
+    ValueError: members at different steps, or a plan with patience.
+  """
+  started = {int(member.state.step) for member in members}
+  if len(started) != 1 or plan.patience:
+    raise ValueError("members start at one step and never stop early")
+  step = saved = started.pop()
+  callbacks = [member.callbacks for member in members]
+  stopping = [member.stopping for member in members]
+  together = jax.tree.map(
+    lambda *leaves: jnp.stack(leaves), *(member.state for member in members)
+  )
+  clock = Clock()
+
+  def alone() -> list[step_lib.TrainState]:
+    return [
+      jax.tree.map(lambda leaf, n=n: leaf[n], together)
+      for n in range(len(members))
+    ]
+
+  def save() -> None:
+    for state, memory, calls in zip(alone(), stopping, callbacks, strict=True):
+      calls.checkpoint(state, memory)
+
+  while True:
+    waiting = [
+      n
+      for n, memory in enumerate(stopping)
+      if plan.evaluates(step) and memory.evaluated_step != step
+    ]
+    if waiting:
+      now = alone()
+      for n in waiting:
+        value = callbacks[n].evaluate(now[n].evaluated, step)
+        if value is None:  # interrupted: this one and the rest come later
+          break
+        stopping[n] = stopping[n].update(value, step=step)
+        if stopping[n].best_step == step:
+          callbacks[n].improved(now[n].evaluated, step)
+      save()
+      saved = step
+      clock.restart()
+    if step >= plan.total or callbacks[0].interrupted():
+      if saved != step:
+        save()
+      return [
+        Outcome(state, memory, step < plan.total)
+        for state, memory in zip(alone(), stopping, strict=True)
+      ]
+    end = plan.next_boundary(step)
+    segments = jax.tree.map(
+      lambda *leaves: jnp.stack(leaves),
+      *(calls.segments(step, end - step) for calls in callbacks),
+    )
+    together, metrics = train_steps(together, segments)
+    host = jax.device_get(metrics)
+    seconds = clock.lap()
+    for n, calls in enumerate(callbacks):
+      own = jax.tree.map(lambda leaf, n=n: leaf[n], host)
+      check_finite(own, end)
+      calls.report(report(own, end, seconds))
+    step = end
+    if step - saved >= plan.checkpoint and not plan.evaluates(step):
+      save()
+      saved = step

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from seqmodels.regularization import adaptive_weight_noise, weight_noise
-from seqmodels.training import objective as objectives
+from seqmodels.regularization import weight_noise
+from seqmodels.training import loss as objectives
 
 Tree = Any
 Squares = Callable[
@@ -161,13 +161,13 @@ def adaptive(
 
   def gradient(
     objective: objectives.Objective,
-    posterior: adaptive_weight_noise.Posterior,
+    posterior: weight_noise.Posterior,
     key: jax.Array,
   ) -> tuple[Tree, objectives.Outcome]:
     draw_key, sign_key = jax.random.split(key)
-    draw = adaptive_weight_noise.sample(posterior, draw_key)
+    draw = weight_noise.sample(posterior, draw_key)
     total, squared, outcome = summed(objective, draw, sign_key)
-    found = adaptive_weight_noise.gradient(
+    found = weight_noise.gradient(
       posterior,
       total,
       squared,
@@ -176,8 +176,8 @@ def adaptive(
     return jax.tree.map(lambda leaf: leaf * objective.scale, found), outcome
 
   return Regularizer(
-    wrap=functools.partial(adaptive_weight_noise.create, deviation=deviation),
+    wrap=functools.partial(weight_noise.create, deviation=deviation),
     weights=lambda posterior: posterior.mean,
     gradient=gradient,
-    complexity=adaptive_weight_noise.complexity,
+    complexity=weight_noise.complexity,
   )

@@ -14,9 +14,7 @@ import jax.numpy as jnp
 import optax
 
 from seqmodels.models import autoregressive
-from seqmodels.training import objective
-from seqmodels.training import state as states
-from seqmodels.training import step as steps
+from seqmodels.training import loss, step
 
 
 def of_values(
@@ -25,7 +23,7 @@ def of_values(
   carry: Any,
   segment: Any,
   key: jax.Array,
-) -> tuple[jax.Array, objective.Outcome]:
+) -> tuple[jax.Array, loss.Outcome]:
   """The loss of every stretch [B], summed over its scored steps.
 
   A stretch starts from `carry`, the cleared state, which is handed on as it
@@ -43,7 +41,7 @@ def of_values(
   # A select on the error, not a product, keeps what is masked out of it.
   missed = jnp.where(segment.mask, predictions - segment.targets, 0.0)
   nats = 0.5 * jnp.sum(missed**2, axis=0)
-  return nats, objective.Outcome(
+  return nats, loss.Outcome(
     carry,
     jnp.sum(nats),
     jnp.sum(segment.mask, dtype=jnp.int32),
@@ -82,13 +80,13 @@ def fit_each(
   >>> (2 * found["kernel"] + found["bias"][..., None]).round(3).ravel()
   Array([2.], dtype=float32)
   """
-  train_step = steps.make_train_step(model, optimizer, losses=of_values)
+  train_step = step.make_train_step(model, optimizer, losses=of_values)
   batch = segments.mask.shape[-1]
 
   def fit(key: jax.Array, segments: Any) -> Any:
     init_key, key = jax.random.split(key)
     params = model.init(init_key)
-    state = states.TrainState(
+    state = step.TrainState(
       step=jnp.int32(0),
       params=params,
       opt_state=optimizer.init(params),

@@ -18,7 +18,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from seqmodels import errors
 from seqmodels.training import regularizers
-from seqmodels.training import state as states
+from seqmodels.training import step as states
 
 Tree = Any
 

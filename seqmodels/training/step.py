@@ -1,15 +1,72 @@
-"""The compiled training step: K segments of truncated BPTT a dispatch."""
+"""The training state and the compiled step: K segments of BPTT a dispatch."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from seqmodels import trees
-from seqmodels.training import objective as objectives
-from seqmodels.training import regularizers
-from seqmodels.training import state as states
+from seqmodels.training import loss as objectives
+from seqmodels.training import optimizers, regularizers
+
+
+class TrainState(NamedTuple):
+  """A value: saved, restored, donated and compared as one tree.
+
+  The position in the data is `step` itself, since a stream's segments are a
+  pure function of seed and step; so are the keys of a step (`fold_in`).
+  """
+
+  step: jax.Array  # int32, segments learned from so far
+  params: Any  # the weights, or what a regularizer trains in their place
+  opt_state: optax.OptState
+  carry: Any  # of every stream of the batch, at the edge of the last segment
+  key: jax.Array
+
+  @property
+  def evaluated(self) -> Any:
+    """What to evaluate: the average of `params`, where one is kept."""
+    if isinstance(self.opt_state, optimizers.Averaged):
+      return self.opt_state.average
+    return self.params
+
+
+def create(
+  predictor: Any,
+  optimizer: optax.GradientTransformation,
+  *,
+  batch: int,
+  seed: int,
+  wrap: Callable[[Any], Any] = lambda params: params,
+  shardings: Any = None,
+) -> TrainState:
+  """A fresh state; equal seeds give equal bits.
+
+  Args:
+    predictor: the model: its `init` and `initial_carry` are asked.
+    optimizer: what will update it.
+    batch: B, the number of parallel streams.
+    seed: of the weights and of every later draw.
+    wrap: makes of the weights what is trained (`Regularizer.wrap`).
+    shardings: where each array shall lie; on one device by default.
+  """
+
+  def build(key: jax.Array) -> TrainState:
+    init_key, key = jax.random.split(key)
+    params = wrap(predictor.init(init_key))
+    return TrainState(
+      step=jnp.int32(0),
+      params=params,
+      opt_state=optimizer.init(params),
+      carry=predictor.initial_carry(batch),
+      key=key,
+    )
+
+  return jax.jit(build, out_shardings=shardings)(
+    jax.random.key(seed, impl="threefry2x32")
+  )
 
 
 class StepMetrics(NamedTuple):
@@ -21,9 +78,7 @@ class StepMetrics(NamedTuple):
   gradient_norm: jax.Array  # before any clipping
 
 
-TrainSteps = Callable[
-  [states.TrainState, Any], tuple[states.TrainState, StepMetrics]
-]
+TrainSteps = Callable[[TrainState, Any], tuple[TrainState, StepMetrics]]
 
 
 def make_train_step(
@@ -42,7 +97,7 @@ def make_train_step(
   Args:
     predictor: the model, as `losses` takes it.
     optimizer: the update rule.
-    reduction: see `objective.Objective`.
+    reduction: see `loss.Objective`.
     regularizer: what `state.params` is and how its gradient is formed; plain
       weights by default.
     losses: what is minimised; symbols' nats by default.
@@ -50,8 +105,8 @@ def make_train_step(
   rule = regularizer or regularizers.plain()
 
   def train_step(
-    state: states.TrainState, segment: Any
-  ) -> tuple[states.TrainState, StepMetrics]:
+    state: TrainState, segment: Any
+  ) -> tuple[TrainState, StepMetrics]:
     noise_key, model_key = jax.random.split(
       jax.random.fold_in(state.key, state.step)
     )
@@ -62,7 +117,7 @@ def make_train_step(
     updates, opt_state = optimizer.update(
       gradient, state.opt_state, state.params
     )
-    after = states.TrainState(
+    after = TrainState(
       step=state.step + 1,
       params=optax.apply_updates(state.params, updates),
       opt_state=opt_state,
@@ -104,8 +159,8 @@ def make_train_steps(
   )
 
   def train_steps(
-    state: states.TrainState, segments: Any
-  ) -> tuple[states.TrainState, StepMetrics]:
+    state: TrainState, segments: Any
+  ) -> tuple[TrainState, StepMetrics]:
     return jax.lax.scan(train_step, state, segments)
 
   return jax.jit(train_steps, donate_argnums=0, out_shardings=shardings)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from seqmodels import errors
-from seqmodels.cells import backpropagation, elman, unroll
+from seqmodels.cells import backpropagation, elman, scan
 
 STEPS, WIDTH, FEATURES, OUTPUTS = 6, 3, 4, 5
 
@@ -118,7 +118,7 @@ def test_the_network_is_the_library_s_cell(problem):
   params = elman.ElmanParams(
     weights.inputs, weights.recurrent, np.zeros(FEATURES)
   )
-  _, hs = unroll.unroll(
+  _, hs = scan.unroll(
     elman.step,
     jax.tree.map(jnp.float32, params),
     elman.initial_carry((1,), FEATURES),

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from seqmodels.cells import cell as cells
-from seqmodels.cells import segmented, unroll
+from seqmodels.cells import scan
 
 STEPS, BATCH, WIDTH, SYMBOLS, FEATURES = 7, 4, 3, 6, 5
 
@@ -117,7 +117,7 @@ def make_case(name, setting, *, dtype=np.float64, seed=0):
 
 def stepwise(name, **options):
   step = functools.partial(CELLS[name].step, **options)
-  return functools.partial(unroll.unroll, step)
+  return functools.partial(scan.unroll, step)
 
 
 def fused(name, **options):
@@ -126,7 +126,7 @@ def fused(name, **options):
 
 def recomputed(name, **options):
   # 7 steps in chunks of 3 leave a shorter one.
-  return segmented.checkpointed(fused(name, **options), 3)
+  return scan.checkpointed(fused(name, **options), 3)
 
 
 def call(function, moving, fixed, reverse=False):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from seqmodels import errors
-from seqmodels.cells import elman, elman_sequence, unroll
+from seqmodels.cells import elman, scan
 
 STEPS, WIDTH, FEATURES = 6, 3, 4
 
@@ -32,10 +32,8 @@ def test_values_are_those_of_the_equation(activation):
       return elman.step(*arguments, activation=activation)
 
     for last, hs in (
-      unroll.unroll(step, params, carry, inputs),
-      elman_sequence.elman_sequence(
-        params, carry, inputs, activation=activation
-      ),
+      scan.unroll(step, params, carry, inputs),
+      elman.sequence(params, carry, inputs, activation=activation),
     ):
       np.testing.assert_allclose(hs[:, 0], expected, rtol=1e-12)
       np.testing.assert_allclose(last.h[0], expected[-1], rtol=1e-12)
@@ -46,7 +44,7 @@ def test_an_unknown_activation_is_named_with_the_closest(filled):
   carry = elman.initial_carry((1,), 3)
   for run, x in (
     (elman.step, jnp.ones((1, 2))),
-    (elman_sequence.elman_sequence, jnp.ones((1, 1, 2))),
+    (elman.sequence, jnp.ones((1, 1, 2))),
   ):
     with pytest.raises(errors.UserError, match=r"'rely'.*'relu'"):
       run(params, carry, x, activation="rely")

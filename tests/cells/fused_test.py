@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from seqmodels.cells import cell as cells
-from seqmodels.cells import fused, products, unroll
+from seqmodels.cells import fused, ops, scan
 
 STEPS, BATCH, WIDTH, FEATURES = 50, 2, 3, 24
 
@@ -65,12 +65,12 @@ def operations(lines):
   ]
 
 
-@pytest.mark.parametrize("limit", [0, products.TURNED_LIMIT])
+@pytest.mark.parametrize("limit", [0, ops.TURNED_LIMIT])
 @pytest.mark.parametrize("name", ["lstm", "gru", "elman"])
 def test_each_loop_has_one_product_a_step_and_never_moves_the_kernel(
   name, limit, monkeypatch
 ):
-  monkeypatch.setattr(products, "TURNED_LIMIT", limit)
+  monkeypatch.setattr(ops, "TURNED_LIMIT", limit)
   bodies = loop_bodies(compiled_text(cells.get(name)))
   assert len(bodies) == 2  # one forward, one backward
   for lines in bodies:
@@ -89,7 +89,7 @@ def test_each_loop_has_one_product_a_step_and_never_moves_the_kernel(
 @pytest.mark.parametrize("batch", [1, 3])
 @pytest.mark.parametrize("name", ["lstm", "gru", "elman", "layer_norm_lstm"])
 def test_with_its_kernel_turned_a_cell_is_the_same(name, batch, monkeypatch):
-  monkeypatch.setattr(products, "TURNED_LIMIT", 0)
+  monkeypatch.setattr(ops, "TURNED_LIMIT", 0)
   cell = cells.get(name)
   random = np.random.default_rng(0)
   with jax.enable_x64(True):
@@ -113,20 +113,20 @@ def test_with_its_kernel_turned_a_cell_is_the_same(name, batch, monkeypatch):
 
     # With a dtype given, few rows are turned, too.
     turned = functools.partial(cell.sequence, dtype=jnp.float64)
-    oracle = functools.partial(unroll.unroll, cell.step)
+    oracle = functools.partial(scan.unroll, cell.step)
     for have, want in zip(found(turned), found(oracle), strict=True):
       np.testing.assert_allclose(have, want, rtol=1e-11, atol=1e-12)
 
 
 def test_kernels_are_turned_where_a_loop_is_long_and_wide_enough():
   wide, narrow = np.zeros((1000, 4000), np.float32), np.zeros((128, 512))
-  assert products.pays_to_turn(wide, 110, 8, None)
-  assert products.pays_to_turn(wide, 50, 4, jnp.bfloat16)
+  assert ops.pays_to_turn(wide, 110, 8, None)
+  assert ops.pays_to_turn(wide, 50, 4, jnp.bfloat16)
   # The sampler's step, dynamic evaluation, and what fits a core's cache.
-  assert not products.pays_to_turn(wide, 1, 8, None)
-  assert not products.pays_to_turn(wide, 5000, 1, None)
-  assert not products.pays_to_turn(wide, 5000, 4, None)
-  assert not products.pays_to_turn(narrow, 100, 32, None)
+  assert not ops.pays_to_turn(wide, 1, 8, None)
+  assert not ops.pays_to_turn(wide, 5000, 1, None)
+  assert not ops.pays_to_turn(wide, 5000, 4, None)
+  assert not ops.pays_to_turn(narrow, 100, 32, None)
 
 
 def test_the_reader_of_compiled_text_sees_a_careless_loop():

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqmodels.cells import gru, gru_sequence, unroll
+from seqmodels.cells import gru, scan
 
 STEPS, WIDTH, FEATURES = 6, 3, 4
 
@@ -38,8 +38,8 @@ def test_values_are_those_of_the_equations():
     )
     carry = gru.GRUCarry(jnp.asarray(start[None]))
     for last, hs in (
-      unroll.unroll(gru.step, params, carry, jnp.asarray(xs[:, None])),
-      gru_sequence.gru_sequence(params, carry, jnp.asarray(xs[:, None])),
+      scan.unroll(gru.step, params, carry, jnp.asarray(xs[:, None])),
+      gru.sequence(params, carry, jnp.asarray(xs[:, None])),
     ):
       np.testing.assert_allclose(hs[:, 0], expected, rtol=1e-12)
       np.testing.assert_allclose(last.h[0], expected[-1], rtol=1e-12)
@@ -60,7 +60,7 @@ def test_each_gate_is_clipped_and_the_candidate_before_r_shares_it(c_n, d_r):
   carry, x = gru.GRUCarry(h=jnp.full((1, 1), 2.0)), jnp.ones((1, 1))
 
   def fused(params, carry, x, **options):
-    return gru_sequence.gru_sequence(params, carry, x[None], **options)
+    return gru.sequence(params, carry, x[None], **options)
 
   for run in (gru.step, fused):
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from seqmodels import errors, trees
-from seqmodels.cells import initializers, lstm, lstm_sequence, unroll
+from seqmodels.cells import lstm, ops, scan
 
 STEPS, WIDTH, FEATURES = 6, 3, 4
 
@@ -72,8 +72,8 @@ def test_values_are_those_of_equations_7_to_11(peepholes):
     )
     params = jax.tree.map(jnp.asarray, params)
     carry = lstm.LSTMCarry(jnp.asarray(c), jnp.asarray(h))
-    by_steps = jax.jit(functools.partial(unroll.unroll, lstm.step))
-    fused = jax.jit(lstm_sequence.lstm_sequence)
+    by_steps = jax.jit(functools.partial(scan.unroll, lstm.step))
+    fused = jax.jit(lstm.sequence)
     for run in (by_steps, fused):
       last, hs = run(params, carry, xs)
       for b, (want_c, want_h, want_hs) in enumerate(rows):
@@ -126,7 +126,7 @@ def test_peepholes_do_not_change_the_other_weights():
 
 
 def test_forget_bias_is_whatever_the_initializer_says():
-  bias_init = initializers.forget_bias(2.5)
+  bias_init = ops.forget_bias(2.5)
   params = lstm.init_params(jax.random.key(0), 1, 1, bias_init=bias_init)
   np.testing.assert_array_equal(params.bias, [0, 2.5, 0, 0])
 
@@ -196,8 +196,8 @@ def test_a_clipped_cell_learns_as_if_it_were_not_clipped(peepholes, filled):
     assert (jnp.abs(cs) < bound - 1e-3).any()
     step = functools.partial(lstm.step, cell_clip=bound)
     for run in (
-      functools.partial(unroll.unroll, step),
-      functools.partial(lstm_sequence.lstm_sequence, cell_clip=bound),
+      functools.partial(scan.unroll, step),
+      functools.partial(lstm.sequence, cell_clip=bound),
     ):
       found, d_found = jax.value_and_grad(loss)(given, run)
       np.testing.assert_allclose(found, want, rtol=1e-12)
@@ -221,9 +221,7 @@ def test_a_counting_cell_is_held_by_its_bound_for_100_000_steps():
 
   @functools.partial(jax.jit, static_argnames="cell_clip")
   def run(cell_clip):
-    return lstm_sequence.lstm_sequence(
-      open_gates, carry, xs, cell_clip=cell_clip
-    )
+    return lstm.sequence(open_gates, carry, xs, cell_clip=cell_clip)
 
   free, _ = run(None)
   assert free.c == steps

@@ -7,8 +7,7 @@ import pytest
 
 from seqmodels import errors
 from seqmodels.cells import cell as cells
-from seqmodels.cells import lstm, lstm_sequence, mogrifier_lstm
-from seqmodels.cells import mogrifier_lstm_sequence as sequences
+from seqmodels.cells import lstm, mogrifier_lstm
 
 FEATURES, WIDTH, BATCH, STEPS = 5, 3, 2, 6
 
@@ -62,8 +61,8 @@ def test_a_step_is_its_equations(filled, rounds, rank):
 
 def test_no_rounds_leave_an_lstm(filled):
   params, carry, xs = make(filled, rounds=0)
-  actual = sequences.mogrifier_lstm_sequence(params, carry, xs)
-  expected = lstm_sequence.lstm_sequence(params.lstm, carry, xs)
+  actual = mogrifier_lstm.sequence(params, carry, xs)
+  expected = lstm.sequence(params.lstm, carry, xs)
   jax.tree.map(
     lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12), actual, expected
   )
@@ -77,9 +76,7 @@ def test_thin_matrices_are_one_matrix_of_their_product(filled):
     reply=params.reply @ params.reply_up,
     reply_up=None,
   )
-  one, other = (
-    sequences.mogrifier_lstm_sequence(p, carry, xs) for p in (params, whole)
-  )
+  one, other = (mogrifier_lstm.sequence(p, carry, xs) for p in (params, whole))
   jax.tree.map(
     lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10), one, other
   )
@@ -91,8 +88,8 @@ def test_gates_of_silent_rounds_are_one(filled):
   silent = params._replace(
     query=jnp.zeros_like(params.query), reply=jnp.zeros_like(params.reply)
   )
-  actual = sequences.mogrifier_lstm_sequence(silent, carry, xs)
-  expected = lstm_sequence.lstm_sequence(params.lstm, carry, xs)
+  actual = mogrifier_lstm.sequence(silent, carry, xs)
+  expected = lstm.sequence(params.lstm, carry, xs)
   jax.tree.map(
     lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12), actual, expected
   )
@@ -102,7 +99,7 @@ def test_one_hot_symbols_are_refused(filled):
   params, carry, _ = make(filled)
   ids = jnp.zeros((STEPS, BATCH), jnp.int32)
   with pytest.raises(errors.UserError, match=r"config\.model\.embedding"):
-    sequences.mogrifier_lstm_sequence(params, carry, ids)
+    mogrifier_lstm.sequence(params, carry, ids)
 
 
 @pytest.mark.parametrize("settings", [{"rounds": -1}, {"rank": -2}])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from seqmodels import errors
-from seqmodels.cells import backpropagation, truncation, unroll
+from seqmodels.cells import backpropagation, scan, truncation
 from seqmodels.cells import cell as cells
 
 STEPS, BATCH, WIDTH, FEATURES = 6, 2, 3, 4
@@ -41,7 +41,7 @@ def problem(name, seed=0, steps=STEPS):
 
 
 def plain(step):
-  return lambda *given: unroll.unroll(step, *given)
+  return lambda *given: scan.unroll(step, *given)
 
 
 def weighted_loss(cell, loss, xs):
@@ -178,7 +178,7 @@ def test_a_chunk_sees_nothing_before_itself():
     for start in range(0, STEPS, 4):
       if start:
         carry = jax.lax.stop_gradient(carry)
-      carry, hs = unroll.unroll(cell.step, params, carry, xs[start : start + 4])
+      carry, hs = scan.unroll(cell.step, params, carry, xs[start : start + 4])
       outputs.append(hs)
     return carry, jnp.concatenate(outputs)
 

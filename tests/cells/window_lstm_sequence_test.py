@@ -6,12 +6,7 @@ import jax.test_util
 import numpy as np
 import pytest
 
-from seqmodels.cells import (
-  soft_window,
-  unroll,
-  window_lstm,
-  window_lstm_sequence,
-)
+from seqmodels.cells import scan, window_lstm
 
 STEPS, BATCH, FEATURES, SYMBOLS, GAUSSIANS = 9, 3, 4, 6, 2
 
@@ -42,12 +37,12 @@ def setting(peepholes=True):
   )
   xs = jax.random.normal(keys[2], (STEPS, BATCH, 3), jnp.float64)
   text = jnp.array([[1, 2, 3], [0, 5, 5], [4, 4, -1], [2, -1, -1]])
-  characters = soft_window.letters(text, SYMBOLS).astype(jnp.float64)
+  characters = window_lstm.letters(text, SYMBOLS).astype(jnp.float64)
   return params, carry, xs, characters
 
 
 def fused(params, carry, xs, characters, clip=None, cell_clip=None):
-  return window_lstm_sequence.window_lstm_sequence(
+  return window_lstm.sequence(
     params, carry, xs, characters, gradient_clip=clip, cell_clip=cell_clip
   )
 
@@ -58,7 +53,7 @@ def oracle(params, carry, xs, characters, clip=None, cell_clip=None):
       params, carry, x, characters, gradient_clip=clip, cell_clip=cell_clip
     )
 
-  return unroll.unroll(step, params, carry, xs)
+  return scan.unroll(step, params, carry, xs)
 
 
 def close(found, expected):
@@ -125,7 +120,7 @@ def test_continuing_is_running_at_once():
 def test_bfloat16_products_stay_near():
   params, carry, xs, characters = setting()
   exact = fused(params, carry, xs, characters)[1]
-  rough = window_lstm_sequence.window_lstm_sequence(
+  rough = window_lstm.sequence(
     params, carry, xs, characters, dtype=jnp.bfloat16
   )[1]
   assert not np.array_equal(exact, rough)

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from seqmodels.cells import soft_window, window_lstm
+from seqmodels.cells import window_lstm
 
 
 def test_the_published_layer_has_its_number_of_weights():
@@ -57,7 +57,7 @@ def test_a_step_is_that_of_the_equations():
     bias = params.window_bias.at[4:].set(0.0)
     params = params._replace(window_bias=bias)
     random = np.random.default_rng(0)
-    characters = soft_window.letters(text[:, None], 5).astype(jnp.float64)
+    characters = window_lstm.letters(text[:, None], 5).astype(jnp.float64)
     for _ in range(5):
       x = random.normal(size=3)
       carry, both = window_lstm.step(params, carry, x[None], characters)
@@ -68,37 +68,39 @@ def test_a_step_is_that_of_the_equations():
 
 
 def test_the_window_starts_at_a_letter_in_25_points():
-  params = soft_window.init_params(jax.random.key(0), 8, 10)
-  window = soft_window.move(params, jnp.zeros((1, 10)), jnp.zeros((1, 8)))
+  params = window_lstm.init_window_params(jax.random.key(0), 8, 10)
+  window = window_lstm.move_window(
+    params, jnp.zeros((1, 10)), jnp.zeros((1, 8))
+  )
   np.testing.assert_allclose(window.kappa, 1 / 25, rtol=1e-6)
-  phi = soft_window.weights(
-    window._replace(kappa=jnp.full((1, 10), 2.0)), soft_window.positions(3)
+  phi = window_lstm.window_weights(
+    window._replace(kappa=jnp.full((1, 10), 2.0)), window_lstm.positions(3)
   )
   np.testing.assert_allclose(phi[0, 1], 1.0, rtol=1e-6)
 
 
 def test_padding_is_not_read():
   text = jnp.array([[2, 2], [1, -1]])  # "ca" and "c"
-  characters = soft_window.letters(text, 4)
+  characters = window_lstm.letters(text, 4)
   phi = jnp.full((2, 2), 0.5)
   np.testing.assert_array_equal(
-    soft_window.read(phi, characters), [[0, 0.5, 0.5, 0], [0, 0, 0.5, 0]]
+    window_lstm.read_window(phi, characters), [[0, 0.5, 0.5, 0], [0, 0, 0.5, 0]]
   )
 
 
 def test_logarithms_of_the_window_reach_where_it_is_zero():
-  window = soft_window.Window(
+  window = window_lstm.Window(
     jnp.array([[0.5, 2.0]]), jnp.array([[1.0, 3.0]]), jnp.array([[2.0, 3.5]])
   )
-  places = soft_window.positions(5)
+  places = window_lstm.positions(5)
   np.testing.assert_allclose(
-    soft_window.log_weights(window, places),
-    jnp.log(soft_window.weights(window, places)),
+    window_lstm.log_window_weights(window, places),
+    jnp.log(window_lstm.window_weights(window, places)),
     rtol=1e-5,
     atol=1e-5,
   )
   gone = window._replace(kappa=jnp.full((1, 2), 90.0))
-  assert not np.any(soft_window.weights(gone, places))
-  found = soft_window.log_weights(gone, places)[0]
+  assert not np.any(window_lstm.window_weights(gone, places))
+  found = window_lstm.log_window_weights(gone, places)[0]
   assert np.all(np.isfinite(found))
   assert np.all(np.diff(found) > 0)

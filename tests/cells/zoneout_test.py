@@ -10,7 +10,7 @@ import pytest
 
 from seqmodels import errors
 from seqmodels.cells import cell as cells
-from seqmodels.cells import segmented, unroll, zoneout
+from seqmodels.cells import scan, zoneout
 
 STEPS, BATCH, WIDTH, FEATURES = 7, 4, 3, 5
 CELLS = {
@@ -62,7 +62,7 @@ def make_case(name, seed=0):
 def fused(name, kept, chunk=0, **options):
   sequence = CELLS[name].sequence
   if chunk:
-    sequence = segmented.checkpointed(sequence, chunk)
+    sequence = scan.checkpointed(sequence, chunk)
   return functools.partial(sequence, zoneout=kept, **options)
 
 
@@ -73,7 +73,7 @@ def stepwise(name, kept, *, gradient_clip=None, **options):
   step = zoneout.stepwise(step)
 
   def run(params, carry, xs, reset_carry):
-    return unroll.unroll(
+    return scan.unroll(
       step, params, carry, (xs, kept), reset_carry=reset_carry, **options
     )
 

@@ -6,14 +6,14 @@ import pytest
 from hypothesis import strategies as st
 
 from seqmodels import errors
-from seqmodels.compression import codec, plan
+from seqmodels.compression import codec, settings
 
 TEXT = b"the cat sat on the mat, and the dog sat on the cat; " * 40
 
 
 def code(model, chosen, data):
   shared, codes = model.init(), []
-  for block in plan.blocks(chosen, len(data)):
+  for block in settings.blocks(chosen, len(data)):
     piece = data[block.begin : block.begin + block.size]
     found, shared = codec.encode(model, shared, block, piece)
     codes.append(found)
@@ -22,7 +22,7 @@ def code(model, chosen, data):
 
 def decode(model, chosen, size, codes):
   shared, pieces = model.init(), [np.empty(0, np.uint8)]
-  for block, found in zip(plan.blocks(chosen, size), codes, strict=True):
+  for block, found in zip(settings.blocks(chosen, size), codes, strict=True):
     piece, shared = codec.decode(model, shared, block, found)
     pieces.append(piece)
   return np.concatenate(pieces)
@@ -76,7 +76,7 @@ def test_the_code_is_as_long_as_the_account_says(small, models):
   chosen = small(block=len(TEXT))
   data = as_bytes(TEXT)
   model = models(chosen, len(data))
-  (block,) = plan.blocks(chosen, len(data))
+  (block,) = settings.blocks(chosen, len(data))
   found, shared = codec.encode(model, model.init(), block, data)
   ideal = float(shared.account.mixed) / np.log(2) / 8
   # Frequencies are whole numbers, and the code ends on a whole word.
@@ -86,7 +86,7 @@ def test_the_code_is_as_long_as_the_account_says(small, models):
 def test_watching_may_stop_the_work(small, models):
   chosen = small(block=2048)
   data = as_bytes(TEXT)[:2048]
-  (block,) = plan.blocks(chosen, 2048)
+  (block,) = settings.blocks(chosen, 2048)
 
   def watch(done):
     raise KeyboardInterrupt(done)
@@ -102,7 +102,7 @@ def test_a_code_cut_short_is_an_error_or_other_bytes_in_bounded_time(
   chosen = small(block=len(TEXT))
   data = as_bytes(TEXT)
   model = models(chosen, len(data))
-  (block,) = plan.blocks(chosen, len(data))
+  (block,) = settings.blocks(chosen, len(data))
   found, _ = codec.encode(model, model.init(), block, data)
   for length in (0, 4, len(found) // 8 * 4):
     try:

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqmodels.compression import building, byte_tree, settings
+from seqmodels.compression import byte_tree, settings
+from seqmodels.compression import model as model_lib
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def models():
   def model(chosen, size):
     key = (chosen, size)
     if key not in built:
-      built[key] = building.build(chosen, size)
+      built[key] = model_lib.build(chosen, size)
     return built[key]
 
   return model

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import strategies as st
 
 from seqmodels import errors
-from seqmodels.compression import container, fingerprint, settings
+from seqmodels.compression import container, settings
 
 DATA = bytes(range(200))
 BLOCK = 64
@@ -19,7 +19,7 @@ def header(**changes):
     "size": len(DATA),
     "sha256": "0123456789abcdef" * 4,
     "settings": settings.Settings(block=BLOCK),
-    "fingerprint": fingerprint.current(),
+    "fingerprint": container.current(),
     "preset": "default",
   }
   return container.Header(**{**values, **changes})

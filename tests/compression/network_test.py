@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from seqmodels import losses
 from seqmodels.compression import byte_tree, network
-from seqmodels.losses import sequence
 from seqmodels.models import language_model
 
 
@@ -36,7 +36,7 @@ def test_the_network_takes_the_steps_of_truncated_backpropagation():
 
     def loss(params, carry=carry, inputs=inputs, targets=targets):
       carry, logits = predictor.apply(params, carry, inputs, inputs < -1)
-      total, count, _ = sequence.nats(logits, targets, targets >= 0)
+      total, count, _ = losses.nats(logits, targets, targets >= 0)
       return total / count, carry
 
     gradient, carry = jax.grad(loss, has_aux=True)(params)

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 from seqmodels import errors
-from seqmodels.compression import quantization, range_coder
+from seqmodels.compression import range_coder
 
 
 def rows_and_symbols(count, seed=0, spread=0.05):
   rng = np.random.default_rng(seed)
   p = rng.dirichlet(np.full(256, spread), size=count).astype(np.float32)
-  rows = np.asarray(quantization.frequencies(p))
-  symbols = np.array([rng.choice(256, p=r / quantization.TOTAL) for r in rows])
+  rows = np.asarray(range_coder.frequencies(p))
+  symbols = np.array([rng.choice(256, p=r / range_coder.TOTAL) for r in rows])
   return rows, symbols
 
 
@@ -33,13 +33,13 @@ def test_the_code_is_as_long_as_the_frequencies_say():
   rows, symbols = rows_and_symbols(20_000)
   encoder = range_coder.Encoder()
   encoder.encode(symbols, rows)
-  ideal = -np.log2(rows[np.arange(len(rows)), symbols] / quantization.TOTAL)
+  ideal = -np.log2(rows[np.arange(len(rows)), symbols] / range_coder.TOTAL)
   assert len(encoder.code()) < 1.001 * ideal.sum() / 8
 
 
 def test_the_dearest_symbol_can_be_coded():
   rows = np.ones((40, 256), np.int32)
-  rows[:, 0] = quantization.TOTAL - 255
+  rows[:, 0] = range_coder.TOTAL - 255
   symbols = np.arange(40) + 200
   encoder = range_coder.Encoder()
   encoder.encode(symbols, rows)

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from seqmodels import errors
-from seqmodels.compression import building, settings
+from seqmodels.compression import model, settings
 
 
 def test_settings_survive_json():
@@ -53,4 +53,4 @@ def test_nonsense_is_refused(values, sentence):
 def test_nothing_to_predict_with():
   empty = settings.Settings(layers=(), contexts=(), match=0)
   with pytest.raises(errors.UserError, match="nothing is left"):
-    building.build(empty, 100)
+    model.build(empty, 100)

@@ -6,14 +6,14 @@ import jax
 import pytest
 
 from configs import checks, enwik8
-from experiments import assembly
+from experiments.language_model import task
 from seqmodels import errors, trees
 
 SYMBOLS = 205
 
 
 def weights(config):
-  network = assembly.build_predictor(config, SYMBOLS)
+  network = task.build_predictor(config, SYMBOLS)
   return trees.count_parameters(jax.eval_shape(network.init, jax.random.key(0)))
 
 

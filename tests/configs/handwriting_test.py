@@ -6,7 +6,7 @@ import jax
 import pytest
 
 from configs import checks, handwriting_prediction, handwriting_synthesis
-from experiments import pen_assembly
+from experiments.handwriting import task
 from seqmodels import errors, trees
 
 PAGES = {
@@ -69,7 +69,7 @@ def test_the_smoke_form_has_the_same_parts(name, variant):
       ("data", "source"),
     ):
       assert shrunk[group][key] == config[group][key]
-    network = pen_assembly.build_network(shrunk, 57)
+    network = task.build_network(shrunk, 57)
     shapes = jax.eval_shape(network.init, jax.random.key(0))
     assert trees.count_parameters(shapes) < 10_000
 
@@ -122,7 +122,7 @@ def test_what_the_paper_has_no_figure_for_has_no_reference(name, variant):
 )
 def test_the_networks_are_the_papers(name, variant, count):
   config = settings(name, variant)
-  network = pen_assembly.build_network(config, 57)
+  network = task.build_network(config, 57)
   shapes = jax.eval_shape(network.init, jax.random.key(0))
   assert trees.count_parameters(shapes) == count
   assert config.model.gradient_clip == 10.0

@@ -3,7 +3,8 @@
 import hypothesis
 import hypothesis.strategies as st
 
-from seqmodels.data import cleaning, stop_words, text_files, vocabulary
+from seqmodels.data import cleaning, stop_words
+from seqmodels.data.text import corpora, vocabulary
 
 
 @hypothesis.given(st.text())
@@ -33,7 +34,7 @@ def test_a_text_without_letters_has_no_words():
 
 
 def test_the_time_machine_has_the_lengths_of_both_editions(real_data):
-  corpus = text_files.load_time_machine(real_data, downloads=False)
+  corpus = corpora.load_time_machine(real_data, downloads=False)
   text = corpus.parts["whole"].tobytes().decode("ascii")
   lines = text.splitlines()
   assert len(lines) == 3_221

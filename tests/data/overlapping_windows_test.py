@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from seqmodels import errors
-from seqmodels.data import overlapping_windows, streams, windows
+from seqmodels.data import overlapping_windows
+from seqmodels.data.text import batching
 
 Windows = overlapping_windows.OverlappingWindows
 
@@ -82,7 +83,7 @@ def test_hosts_share_the_rows():
 def test_segments_look_like_those_of_the_other_readers():
   tokens = np.arange(60).astype(np.uint8)
   found = Windows(tokens, batch=2, length=5).segment(0)
-  for reader in (streams.SequentialStream, windows.RandomWindows):
+  for reader in (batching.SequentialStream, batching.RandomWindows):
     like = reader(tokens, batch=2, length=5).segment(0)
     for a, b in zip(found, like, strict=True):
       assert (a.shape, a.dtype) == (b.shape, b.dtype)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqmodels.models import predictor as predictor_lib
+from seqmodels.models import api as predictor_lib
 
 VOCABULARY, HIDDEN = 5, 4
 

@@ -7,10 +7,10 @@ import pytest
 
 from seqmodels.cells import cell as cells
 from seqmodels.cells import lstm
-from seqmodels.data import streams
+from seqmodels.data.text import batching
 from seqmodels.evaluation import constant_cells
+from seqmodels.models import api as predictors
 from seqmodels.models import language_model
-from seqmodels.models import predictor as predictors
 
 WIDE = 50.0  # the net input of a gate that is open
 
@@ -51,7 +51,7 @@ def made_by_hand(cell_clip=0.0):
 
 def text(steps=1_000, rows=2):
   ids = np.random.default_rng(0).integers(0, 2, steps * rows)
-  return streams.SequentialStream(ids, batch=rows, length=steps).segment(0)
+  return batching.SequentialStream(ids, batch=rows, length=steps).segment(0)
 
 
 def test_a_counter_and_a_shut_cell_are_constant_and_a_working_one_is_not():

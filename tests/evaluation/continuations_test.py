@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 
 from seqmodels import errors
-from seqmodels.data import cleaning, text_files, vocabulary
+from seqmodels.data import cleaning
+from seqmodels.data.text import corpora, vocabulary
 from seqmodels.evaluation import continuations
 from seqmodels.models import (
+  api,
   backoff_ngram,
   laplace_ngram,
   ngram,
   ngram_counts,
-  predictor,
 )
 
 PREFIX, FIRST, SECOND = [0, 3, 1], [2, 2], [4, 0, 1]
@@ -95,7 +96,7 @@ def test_a_network_is_read_as_evaluation_reads_it(elman, params, numpy_elman):
 def _fixed(logits):
   """A network that says the same of every symbol."""
   row = jnp.array(logits, jnp.float32)
-  return predictor.Predictor(
+  return api.Predictor(
     apply=lambda params, carry, inputs, reset: (
       carry,
       jnp.broadcast_to(row, (*inputs.shape, len(logits))),
@@ -141,7 +142,7 @@ def test_ids_of_another_vocabulary_are_refused(ask, bad):
 
 def test_it_is_raining_on_the_time_machine(real_data):
   """Long contexts rank the three as anyone would; none or one does not."""
-  corpus = text_files.load_time_machine(real_data, downloads=False)
+  corpus = corpora.load_time_machine(real_data, downloads=False)
   text = cleaning.letters(corpus.parts["whole"].tobytes().decode("ascii"))
   symbols = vocabulary.Vocabulary.build(text)
   counts = ngram_counts.NGramCounts.of(symbols.encode(text), 28, order=6)

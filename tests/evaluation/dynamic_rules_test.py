@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from seqmodels import errors
-from seqmodels.evaluation import dynamic_rules
+from seqmodels.evaluation import dynamic
 
 
 def _tree(seed, scale=1.0):
@@ -61,7 +61,7 @@ STATISTICS = jax.tree.map(np.abs, _tree(2))
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 def test_sgd_equals_a_slow_loop_and_carries_its_momentum(momentum):
   settings = {"learning_rate": 0.03, "momentum": momentum}
-  rule = dynamic_rules.make("sgd", _tree(1), settings)
+  rule = dynamic.make_rule("sgd", _tree(1), settings)
   expected = _slow_sgd(_tree(1), GRADIENTS, **settings)
   for leaf, want in zip(_run(rule, _tree(1), GRADIENTS), expected, strict=True):
     np.testing.assert_allclose(leaf, want, rtol=1e-5, atol=1e-6)
@@ -71,7 +71,7 @@ def test_sgd_equals_a_slow_loop_and_carries_its_momentum(momentum):
 @pytest.mark.parametrize("decay", [0.0, 0.02, 0.5, 100.0])
 def test_rms_equals_a_slow_loop(decay):
   settings = {"learning_rate": 0.01, "decay": decay, "epsilon": 0.05}
-  rule = dynamic_rules.make("rms", _tree(1), settings, statistics=STATISTICS)
+  rule = dynamic.make_rule("rms", _tree(1), settings, statistics=STATISTICS)
   expected = _slow_rms(_tree(1), GRADIENTS, STATISTICS, **settings)
   for leaf, want in zip(_run(rule, _tree(1), GRADIENTS), expected, strict=True):
     np.testing.assert_allclose(leaf, want, rtol=1e-5, atol=1e-6)
@@ -79,7 +79,7 @@ def test_rms_equals_a_slow_loop(decay):
 
 def test_rms_never_pulls_past_the_trained_weights():
   away = jax.tree.map(lambda leaf: leaf + 1, _tree(1))
-  rule = dynamic_rules.make(
+  rule = dynamic.make_rule(
     "rms",
     _tree(1),
     {"learning_rate": 0.0, "decay": 1e6},
@@ -94,7 +94,7 @@ def test_rms_never_pulls_past_the_trained_weights():
 
 def test_the_normaliser_is_the_mean_over_tensors_not_over_elements():
   statistics = {"a": np.full((10, 10), 3.0, np.float32), "b": np.ones(1)}
-  rule = dynamic_rules.make("rms", statistics, statistics=statistics)
+  rule = dynamic.make_rule("rms", statistics, statistics=statistics)
   assert float(rule.normaliser) == 2.0
 
 
@@ -111,12 +111,12 @@ def test_the_normaliser_is_the_mean_over_tensors_not_over_elements():
 )
 def test_bad_rules_are_named(name, settings, message):
   with pytest.raises(errors.UserError, match=message):
-    dynamic_rules.make(name, _tree(1), settings)
+    dynamic.make_rule(name, _tree(1), settings)
 
 
 def test_every_rule_has_the_contract():
-  for name, kind in dynamic_rules.RULES.items():
-    rule = dynamic_rules.make(name, _tree(1), statistics=STATISTICS)
+  for name, kind in dynamic.RULES.items():
+    rule = dynamic.make_rule(name, _tree(1), statistics=STATISTICS)
     assert isinstance(rule, kind)
     assert rule.reduction in ("sum", "mean")
     for setting, value in rule.defaults.items():
@@ -134,10 +134,10 @@ def test_the_2017_scaling_gives_the_same_updates():
   batches, printed = 16, {"learning_rate": 0.1, "decay": 0.04, "epsilon": 0.2}
   old_ms = [np.float64(leaf) * 4 for leaf in jax.tree.leaves(STATISTICS)]
   total = sum(leaf.mean() for leaf in old_ms)
-  rule = dynamic_rules.make(
+  rule = dynamic.make_rule(
     "rms",
     _tree(1),
-    dynamic_rules.from_2017_scaling(printed, batches=batches, tensors=2),
+    dynamic.from_2017_scaling(printed, batches=batches, tensors=2),
     statistics=STATISTICS,
   )
   start = jax.tree.map(lambda leaf: leaf + 0.5, _tree(1))

@@ -4,12 +4,7 @@ import numpy as np
 import pytest
 
 from seqmodels import errors
-from seqmodels.evaluation import (
-  dynamic,
-  dynamic_rules,
-  gradient_statistics,
-  static,
-)
+from seqmodels.evaluation import dynamic, static
 
 
 def _slow_sgd(net, chunk, *, learning_rate, momentum):
@@ -58,7 +53,7 @@ def test_sgd_equals_a_slow_loop_in_every_segment_and_in_its_final_weights(
 ):
   settings = {"learning_rate": 0.05, "momentum": 0.5}
   chunk, net = segments(tokens, length, streams=streams), numpy_elman(params)
-  rule = dynamic_rules.make("sgd", params, settings)
+  rule = dynamic.make_rule("sgd", params, settings)
   scores, state = dynamic.score(elman, params, chunk, rule, streams=streams)
   _check(scores, state, _slow_sgd(net, chunk, **settings), net)
   assert scores.totals().count == len(tokens)
@@ -70,9 +65,9 @@ def test_rms_equals_a_slow_loop_in_every_segment_and_in_its_final_weights(
 ):
   settings = {"learning_rate": 0.01, "decay": 0.4, "epsilon": 0.002}
   training = segments(tokens[::-1], 10)
-  statistics = gradient_statistics.measure(elman, params, training, streams=1)
+  statistics = dynamic.measure_statistics(elman, params, training, streams=1)
   chunk, net = segments(tokens, length), numpy_elman(params)
-  rule = dynamic_rules.make("rms", params, settings, statistics=statistics)
+  rule = dynamic.make_rule("rms", params, settings, statistics=statistics)
   scores, state = dynamic.score(elman, params, chunk, rule)
   _check(scores, state, _slow_rms(net, chunk, statistics, **settings), net)
 
@@ -83,7 +78,7 @@ def test_learning_rate_zero_is_static_evaluation_to_the_last_bit(
   elman, params, segments, tokens, length, name
 ):
   chunk = segments(tokens, length)
-  rule = dynamic_rules.make(
+  rule = dynamic.make_rule(
     name, params, {"learning_rate": 0.0}, statistics=params
   )
   scores, state = dynamic.score(elman, params, chunk, rule)
@@ -99,7 +94,7 @@ def test_a_segment_is_scored_before_it_is_learnt_from(
   elman, params, segments, tokens
 ):
   chunk = segments(tokens, 10)
-  eager = dynamic_rules.make("sgd", params, {"learning_rate": 1.0})
+  eager = dynamic.make_rule("sgd", params, {"learning_rate": 1.0})
   scores, _ = dynamic.score(elman, params, chunk, eager)
   expected = static.score(elman, params, chunk)
   np.testing.assert_array_equal(scores.nats[0], expected.nats[0])
@@ -109,7 +104,7 @@ def test_a_segment_is_scored_before_it_is_learnt_from(
 def test_what_follows_changes_no_score_before_it(
   elman, params, segments, tokens
 ):
-  rule = dynamic_rules.make("sgd", params, {"learning_rate": 0.1})
+  rule = dynamic.make_rule("sgd", params, {"learning_rate": 0.1})
   other = np.concatenate([tokens[:60], (tokens[60:] + 1) % 5])
   one, _ = dynamic.score(elman, params, segments(tokens, 10), rule)
   two, _ = dynamic.score(elman, params, segments(other, 10), rule)
@@ -121,7 +116,7 @@ def test_learning_pays_on_text_that_can_be_learnt(
   elman, params, segments, tokens
 ):
   chunk = segments(np.tile(tokens, 10), 10)
-  rule = dynamic_rules.make(
+  rule = dynamic.make_rule(
     "sgd", params, {"learning_rate": 0.01, "momentum": 0.9}
   )
   learnt = dynamic.evaluate(elman, params, chunk, rule)
@@ -136,7 +131,7 @@ def test_the_given_weights_are_untouched_and_still_usable(
 ):
   before = jax.tree.map(np.array, params)
   for name in ("sgd", "rms"):
-    rule = dynamic_rules.make(
+    rule = dynamic.make_rule(
       name, params, {"learning_rate": 0.1}, statistics=params
     )
     _, state = dynamic.score(elman, params, segments(tokens, 10), rule)
@@ -149,7 +144,7 @@ def test_the_given_weights_are_untouched_and_still_usable(
 
 @pytest.mark.parametrize("name", ["sgd", "rms"])
 def test_a_saved_state_continues_exactly(elman, params, segments, tokens, name):
-  rule = dynamic_rules.make(
+  rule = dynamic.make_rule(
     name, params, {"learning_rate": 0.02}, statistics=params
   )
   whole = segments(tokens, 10)
@@ -180,7 +175,7 @@ def test_new_settings_compile_nothing_new(elman, params, segments, tokens):
   chunk = segments(tokens, 10)
 
   def run(name, rate):
-    rule = dynamic_rules.make(
+    rule = dynamic.make_rule(
       name, params, {"learning_rate": rate}, statistics=params
     )
     return dynamic.evaluate(elman, params, chunk, rule).nats
@@ -194,7 +189,7 @@ def test_new_settings_compile_nothing_new(elman, params, segments, tokens):
 
 
 def test_the_state_is_updated_in_place(elman, params, segments, tokens):
-  rule = dynamic_rules.make("sgd", params)
+  rule = dynamic.make_rule("sgd", params)
   state = dynamic.initial_state(elman, params, rule)
   [(after, _)] = dynamic.steps(elman, state, segments(tokens, 10), rule)
   assert all(leaf.is_deleted() for leaf in jax.tree.leaves(state))
@@ -203,7 +198,7 @@ def test_the_state_is_updated_in_place(elman, params, segments, tokens):
 
 
 def test_callback_sees_progress_and_may_stop(elman, params, segments, tokens):
-  rule = dynamic_rules.make("sgd", params)
+  rule = dynamic.make_rule("sgd", params)
   whole = segments(tokens, 10)
   parts = [tuple(leaf[i : i + 4] for leaf in whole) for i in (0, 4, 8)]
   seen = []
@@ -221,14 +216,14 @@ def test_callback_sees_progress_and_may_stop(elman, params, segments, tokens):
 
 
 def test_nothing_to_score_leaves_the_state_as_it_was(elman, params):
-  rule = dynamic_rules.make("sgd", params)
+  rule = dynamic.make_rule("sgd", params)
   scores, state = dynamic.score(elman, params, [], rule)
   assert scores.totals().count == 0
   jax.tree.map(np.testing.assert_array_equal, state.params, params)
 
 
 def test_streams_must_be_announced(elman, params, segments, tokens):
-  rule = dynamic_rules.make("sgd", params)
+  rule = dynamic.make_rule("sgd", params)
   with pytest.raises(errors.UserError, match="2 streams where 1"):
     dynamic.evaluate(elman, params, segments(tokens, 10, streams=2), rule)
 
@@ -236,14 +231,14 @@ def test_streams_must_be_announced(elman, params, segments, tokens):
 def test_nothing_crosses_to_the_device_unasked(elman, params, segments, tokens):
   chunk = segments(tokens, 10)
   with jax.transfer_guard("disallow"):
-    statistics = gradient_statistics.measure(elman, params, chunk, streams=1)
+    statistics = dynamic.measure_statistics(elman, params, chunk, streams=1)
     for name in ("sgd", "rms"):
-      rule = dynamic_rules.make(name, params, statistics=statistics)
+      rule = dynamic.make_rule(name, params, statistics=statistics)
       assert dynamic.evaluate(elman, params, chunk, rule).count == 103
 
 
 def test_divergence_is_reported_and_not_hidden(elman, params, segments, tokens):
-  rule = dynamic_rules.make("sgd", params, {"learning_rate": 1e38})
+  rule = dynamic.make_rule("sgd", params, {"learning_rate": 1e38})
   totals = dynamic.evaluate(elman, params, segments(tokens, 10), rule)
   assert not totals.finite
   assert totals.count == 103

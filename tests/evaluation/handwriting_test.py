@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqmodels.distributions import bivariate_mixture as mixtures
+from seqmodels import mixture_density as mixtures
 from seqmodels.evaluation import handwriting as evaluation
-from seqmodels.models import pen_network
+from seqmodels.models import api
 
 COUNT, LENGTHS = 2, (3, 9, 1, 6, 6, 4, 8)
 RANDOM = np.random.default_rng(0)
@@ -40,7 +40,7 @@ def _apply(params, carry, inputs, text, reset=None):
   return sums[-1], jnp.concatenate([inputs, sums, letters], -1) @ params
 
 
-NETWORK = pen_network.PenNetwork(
+NETWORK = api.PenNetwork(
   apply=_apply,
   initial_carry=lambda batch: jnp.zeros((batch, 3)),
   init=lambda key: 0.2 * jax.random.normal(key, (7, mixtures.outputs(COUNT))),

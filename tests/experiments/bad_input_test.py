@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from experiments import command_line, exit_codes
+from experiments import cli
 from seqmodels import pretrained
 
 
@@ -13,7 +13,7 @@ def refused(small, run, tmp_path, capsys):
   """Runs something that must fail; gives its one sentence."""
 
   def check(action, code=2, folder="run"):
-    assert exit_codes.guarded(action) == code
+    assert cli.guarded(action) == code
     err = capsys.readouterr().err
     sentences = [x for x in err.splitlines() if x.startswith("error: ")]
     assert len(sentences) == 1
@@ -116,7 +116,7 @@ def test_a_folder_that_is_no_run(refused, small, run, tmp_path):
 @pytest.mark.parametrize("restore", ["", "nowhere"])
 def test_nothing_to_reload(refused, run, name, restore, monkeypatch, tmp_path):
   monkeypatch.setattr(pretrained, "FOLDER", tmp_path)
-  config = command_line.load(f"configs/{name}.py:smoke").config
+  config = cli.load(f"configs/{name}.py:smoke").config
   config.restore = restore
   sentence = refused(lambda: run(config))
   assert ("config.restore" if not restore else "nowhere") in sentence
@@ -124,7 +124,7 @@ def test_nothing_to_reload(refused, run, name, restore, monkeypatch, tmp_path):
 
 def test_a_prime_of_unknown_symbols(refused, small, run, tmp_path):
   run(small(), "trained")
-  config = command_line.load("configs/text_sampling.py:smoke").config
+  config = cli.load("configs/text_sampling.py:smoke").config
   config.restore = str(tmp_path / "trained")
   config.sample.prime = "@"
   assert "'@'" in refused(lambda: run(config))

@@ -3,16 +3,12 @@
 import pytest
 
 from configs import handwriting_prediction
-from experiments import (
-  assembly,
-  fitting,
-  killed_runs,
-  pen_assembly,
-  pen_task,
-  text_task,
-)
+from experiments import killed_runs
+from experiments import train as train_lib
+from experiments.handwriting import task as handwriting_task
+from experiments.language_model import task as task_lib
 from seqmodels import errors
-from seqmodels.io import interruption
+from seqmodels.io import distributed
 
 # By what is peculiar to it: data, cell, noise, optimiser.
 KINDS = {
@@ -59,7 +55,7 @@ TOTAL, DISPATCH, EVALUATE = 8, 2, 4
 STARTS = (2, 2, 0)
 
 
-class Script(interruption.Interruption):
+class Script(distributed.Interruption):
   """A signal that has come when it is asked for the `asked`-th time."""
 
   def __init__(self, asked=0):
@@ -82,7 +78,7 @@ def train(config, workdir, make_task, signals):
   task = task._replace(course=task.course._replace(plan=plan))
   assert (plan.total, plan.dispatch) == (TOTAL, DISPATCH)
   try:
-    fitting.train(config, workdir, task, signals)
+    train_lib.train(config, workdir, task, signals)
   except errors.Interrupted:
     assert signals.signum is not None
 
@@ -113,11 +109,11 @@ def test_a_language_model_ends_in_the_same_bits(small, tmp_path, kind):
     batch=2, segment=10, epochs=100.0, max_steps=TOTAL,
     steps_per_dispatch=DISPATCH, checkpoint_every=3,
   )  # fmt: skip
-  tokens = assembly.load_tokens(config, tmp_path)
+  tokens = task_lib.load_tokens(config, tmp_path)
 
   def make_task(config):
-    network = assembly.build_predictor(config, tokens.vocabulary.size)
-    return text_task.task(config, tokens, network)
+    network = task_lib.build_predictor(config, tokens.vocabulary.size)
+    return task_lib.task(config, tokens, network)
 
   check(config, tmp_path, make_task)
 
@@ -130,13 +126,13 @@ def test_a_pen_network_over_whole_lines_ends_in_the_same_bits(tmp_path):
   config.training.update(
     points=0, epochs=100.0, max_steps=TOTAL, steps_per_dispatch=DISPATCH
   )
-  with interruption.Interruption() as signals:
-    data = pen_assembly.load(config, tmp_path, signals)
+  with distributed.Interruption() as signals:
+    data = handwriting_task.load(config, tmp_path, signals)
 
   def make_task(config):
-    network = pen_assembly.build_network(config, data.alphabet.size)
-    return pen_task.task(config, data, network)
+    network = handwriting_task.build_network(config, data.alphabet.size)
+    return handwriting_task.task(config, data, network)
 
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(pen_task, "SHAPES", 1)
+    patch.setattr(handwriting_task, "SHAPES", 1)
     check(config, tmp_path, make_task)

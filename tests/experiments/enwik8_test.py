@@ -2,7 +2,7 @@
 
 import pytest
 
-from experiments import command_line
+from experiments import cli
 
 PREFIX = b"<page>[[Anarchism]] is a [[philosophy]]</page>\n" * 4_000
 
@@ -16,7 +16,7 @@ def prefix(tmp_path):
 
 @pytest.mark.usefixtures("prefix")
 def test_a_reading_of_the_paper_ends_in_all_columns_of_table_2(run):
-  config = command_line.load("configs/enwik8.py:paper,seven,smoke").config
+  config = cli.load("configs/enwik8.py:paper,seven,smoke").config
   config.baselines.update(ngram_order=0, compressors=False)
   config.sample.length = 0
   config.dynamic.update(search_rates=(1e-3,), search_segments=(20,))

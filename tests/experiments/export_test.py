@@ -13,15 +13,12 @@ import experiments
 from configs import export as page
 from configs import text as text_page
 from configs import text_sampling
-from experiments import (
-  command_line,
-  compression,
-  earlier_runs,
-  export,
-  phases,
-  run_folders,
-)
-from seqmodels import errors, loading, portable, pretrained
+from experiments import cli, export, stages
+from experiments import restore as restore_lib
+from experiments.compression import run as run_lib
+from experiments.report import runs
+from seqmodels import errors, portable, pretrained
+from seqmodels import trained as trained_lib
 
 
 @pytest.fixture(scope="module")
@@ -57,8 +54,8 @@ def exported(restore, output, workdir, **changes):
 def test_a_file_is_the_run(trained):
   folder, results = trained
   file, run = folder / "model.safetensors", folder / "run"
-  first, second = (earlier_runs.reload(str(x)) for x in (run, file))
-  loaded = loading.load(run)
+  first, second = (restore_lib.reload(str(x)) for x in (run, file))
+  loaded = trained_lib.load(run)
   for other in (second, loaded):
     jax.tree.map(np.testing.assert_array_equal, first.params, other.params)
     assert other.step == first.step
@@ -67,14 +64,14 @@ def test_a_file_is_the_run(trained):
   assert second.config.to_dict() == first.config.to_dict()
   test = next(row for row in results["rows"] if row["split"] == "test")
   text = (folder / "corpus.txt").read_bytes()[-test["count"] :]
-  found = loading.load(file).score(text)
+  found = trained_lib.load(file).score(text)
   assert found.count == test["count"]
   assert found.bits_per_symbol == pytest.approx(test["value"], rel=1e-6)
 
 
 def test_the_card_says_what_it_is(trained):
   folder, results = trained
-  card = loading.load(folder / "model.safetensors").card
+  card = trained_lib.load(folder / "model.safetensors").card
   assert card["command"] == "python main.py --workdir=run"
   assert card["terms"] == "those of whoever gave the data"
   assert card["step"] == 24
@@ -116,7 +113,7 @@ def test_validations_before_the_first_step_are_no_epochs(trained, tmp_path):
   )
   before = json.dumps({**json.loads(first), "step": 0})
   path.write_text(before + "\n" + path.read_text())
-  card, expected = (loading.load(x).card for x in (run, trained[0] / "run"))
+  card, expected = (trained_lib.load(x).card for x in (run, trained[0] / "run"))
   assert card["epochs"] == expected["epochs"] > 0
 
 
@@ -126,7 +123,7 @@ def test_the_row_is_the_score_of_the_weights_as_stored(trained, tmp_path):
   [row] = exported(
     folder / "run", output, tmp_path / "out", weights="bfloat16"
   )["rows"]
-  model = loading.load(output)
+  model = trained_lib.load(output)
   sample = model.card["sample"]
   assert model.check() == sample
   assert row["count"] == sample["count"]
@@ -189,7 +186,7 @@ def both(trained, tmp_path):
 
 
 def test_dynamic_evaluation_takes_a_file_and_its_data(both, trained, tmp_path):
-  config = command_line.load("configs/dynamic_evaluation.py:sgd,smoke").config
+  config = cli.load("configs/dynamic_evaluation.py:sgd,smoke").config
   config.restore = str(trained[0] / "model.safetensors")
   with pytest.raises(errors.UserError, match=r"as --config\.data\.path"):
     experiments.run(config, tmp_path / "nowhere", trained[0])
@@ -197,7 +194,7 @@ def test_dynamic_evaluation_takes_a_file_and_its_data(both, trained, tmp_path):
   run, file = both(config)
   assert run == file
   assert {row[1] for row in file} == {"static", "dynamic"}
-  reported = [run_folders.read(tmp_path / name) for name in ("run", "file")]
+  reported = [runs.read(tmp_path / name) for name in ("run", "file")]
   reported[0].config["data"]["path"] = "corpus.txt"
   assert reported[0].config == reported[1].config
   corpus = trained[0] / "corpus.txt"
@@ -216,7 +213,7 @@ def test_phases_of_other_weights_of_one_step_are_not_taken(tmp_path):
       workdir=tmp_path, step=24, params={"w": np.float32([weight])},
       signals=types.SimpleNamespace(check=lambda: None),
     )  # fmt: skip
-    return phases.phase(context, "test", lambda: {"nats": nats})["nats"]
+    return stages.phase(context, "test", lambda: {"nats": nats})["nats"]
 
   assert [scored(1.0, 5.0), scored(1.0, 6.0)] == [5.0, 5.0]
   assert scored(2.0, 7.0) == 7.0
@@ -249,7 +246,7 @@ def test_training_goes_on_from_a_file(both, trained, metrics, tmp_path):
 def test_compression_begins_from_a_file(trained):
   folder, _ = trained
   found = [
-    compression._trained(str(folder / name))[1]
+    run_lib._trained(str(folder / name))[1]
     for name in ("run", "model.safetensors")
   ]
   assert found[0] == found[1] != ""

@@ -19,10 +19,10 @@ import pytest
 
 import experiments
 from configs import common
-from experiments import command_line, exit_codes, killed_runs
+from experiments import cli, killed_runs
 from seqmodels import errors
-from seqmodels.io import checkpoints, interruption, run_record
-from seqmodels.training import objective
+from seqmodels.io import checkpoints, distributed, run_folder
+from seqmodels.training import loss
 
 PROJECT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -92,7 +92,7 @@ def stopped_after(asked):
     return self.signum is not None
 
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(interruption.Interruption, "requested", property(requested))
+    patch.setattr(distributed.Interruption, "requested", property(requested))
     yield
 
 
@@ -128,7 +128,7 @@ def refused(capsys):
 
   def go(workdir):
     capsys.readouterr()
-    code = exit_codes.guarded(lambda: go_on(workdir))
+    code = cli.guarded(lambda: go_on(workdir))
     err = capsys.readouterr().err
     told = [line for line in err.splitlines() if line.startswith("error: ")]
     assert len(told) == 1, err
@@ -158,7 +158,7 @@ def test_a_run_that_was_moved_goes_on_where_it_lies(moved, runs):
   go_on(moved)
   same(moved, runs)
   # And what it learnt is read there, too.
-  config = command_line.load("configs/dynamic_evaluation.py:sgd,smoke").config
+  config = cli.load("configs/dynamic_evaluation.py:sgd,smoke").config
   config.restore = str(moved)
   rows = experiments.run(config, moved.parent / "again", runs)["rows"]
   static = [r["value"] for r in rows if r["evaluation"] == "static"]
@@ -251,7 +251,7 @@ def test_a_folder_that_cannot_be_entered_is_one_sentence(
     raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
   # Not by its mode: the superuser of a container writes everywhere.
-  monkeypatch.setattr(run_record, "open", refuse, raising=False)
+  monkeypatch.setattr(run_folder, "open", refuse, raising=False)
   sentence, code = refused(tmp_path / "run")
   assert code == 2
   assert "read-only file system; choose another --workdir" in sentence
@@ -260,7 +260,7 @@ def test_a_folder_that_cannot_be_entered_is_one_sentence(
 def test_a_gradient_that_is_not_finite_is_never_saved(
   moved, runs, refused, monkeypatch
 ):
-  real = objective.of_symbols
+  real = loss.of_symbols
 
   def poisoned(*arguments):
     nats, outcome = real(*arguments)
@@ -268,7 +268,7 @@ def test_a_gradient_that_is_not_finite_is_never_saved(
     return nats + jnp.sqrt(0.0 * nats), outcome
 
   with monkeypatch.context() as patch:
-    patch.setattr(objective, "of_symbols", poisoned)
+    patch.setattr(loss, "of_symbols", poisoned)
     sentence, code = refused(moved)
   assert code == 3
   assert "at step 9 the gradient's norm is nan; the last good" in sentence
@@ -297,7 +297,7 @@ def test_a_clock_that_jumps_changes_nothing(moved, runs, monkeypatch):
   with monkeypatch.context() as patch:
     patch.setattr(time, "time", jumping)
     patch.setattr(time, "time_ns", lambda: int(1e9 * jumping()))
-    patch.setattr(run_record, "datetime", Module)
+    patch.setattr(run_folder, "datetime", Module)
     go_on(moved)
   same(moved, runs)
   lines = (moved / "metrics.jsonl").read_text().splitlines()
@@ -327,7 +327,7 @@ def test_a_restart_storm_leaves_nothing_behind(moved, runs):
 
 
 def test_a_second_run_in_the_folder_is_refused(moved, runs, refused):
-  with run_record.start(moved, config=settings().to_dict()):
+  with run_folder.start(moved, config=settings().to_dict()):
     sentence, code = refused(moved)
   assert code == 2
   assert "another run" in sentence

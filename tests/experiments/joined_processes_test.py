@@ -30,13 +30,19 @@ STEPS = 16
 # which call of this start a signal comes with, and to which process. But for
 # the steps of training the second one waits for the first.
 EVERY_PHASE = (
-  ("compiling", "seqmodels.training.objective", "of_symbols", 1, 1),
-  ("training", "seqmodels.data.streams:SequentialStream", "segments", 2, 0),
+  ("compiling", "seqmodels.training.loss", "of_symbols", 1, 1),
+  (
+    "training",
+    "seqmodels.data.text.batching:SequentialStream",
+    "segments",
+    2,
+    0,
+  ),
   ("saving", "seqmodels.io.checkpoints:Checkpoints", "save", 1, 0),
   ("evaluating", "seqmodels.evaluation.static", "evaluate", 1, 1),
-  ("searching", "seqmodels.evaluation.search", "search", 1, 0),
-  ("learning on", "experiments.resumable_dynamic:dynamic", "steps", 1, 1),
-  ("sampling", "experiments.sampled_text:text", "sample", 1, 1),
+  ("searching", "seqmodels.evaluation.dynamic", "search", 1, 0),
+  ("learning on", "experiments.language_model.evaluate:dynamic", "steps", 1, 1),
+  ("sampling", "experiments.language_model.sample:text", "sample", 1, 1),
 )
 EVERY = os.environ.get("SEQMODELS_PHASES") == "all"
 PHASES = [p for p in EVERY_PHASE if EVERY or p[0] == "learning on"]

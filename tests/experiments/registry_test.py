@@ -9,7 +9,7 @@ import pytest
 import experiments
 from configs import common
 from seqmodels import errors
-from seqmodels.io import report
+from seqmodels.io import results as results_lib
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def counting(monkeypatch):
   def run(config, workdir, data_dir):
     module.calls.append((config, workdir, data_dir))
     return [
-      report.row(
+      results_lib.row(
         "counting",
         split="test",
         evaluation="static",

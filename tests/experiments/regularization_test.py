@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from configs import checks
-from experiments import exit_codes, fitting, killed_runs
+from experiments import cli, killed_runs, train
 from seqmodels import errors
 from seqmodels.evaluation import static
 from seqmodels.io import checkpoints
@@ -211,12 +211,12 @@ def test_complexity_is_weighted_in_the_description_length(
 def test_a_description_length_needs_adaptive_noise(small, run):
   with pytest.raises(errors.UserError, match="only adaptive weight noise has"):
     run(small(training__select="description_length"))
-  assert set(fitting.SELECT) == {"validation", "description_length", "last"}
+  assert set(train.SELECT) == {"validation", "description_length", "last"}
 
 
 def test_a_stage_of_another_network_is_refused(small, run, tmp_path, capsys):
   run(small(), "plain")
-  code = exit_codes.guarded(
+  code = cli.guarded(
     lambda: run(
       small(
         restore=str(tmp_path / "plain"),

@@ -10,35 +10,28 @@ import signal
 import pytest
 
 import experiments
-from experiments import (
-  assembly,
-  baselines,
-  command_line,
-  exit_codes,
-  killed_runs,
-  resumable_dynamic,
-  sampled_text,
-)
-from seqmodels.data import streams
-from seqmodels.evaluation import search, static
-from seqmodels.io import checkpoint_folder, checkpoints
-from seqmodels.training import objective
+from experiments import cli, killed_runs
+from experiments.language_model import evaluate, sample, task
+from seqmodels.data.text import batching
+from seqmodels.evaluation import dynamic, static
+from seqmodels.io import checkpoints
+from seqmodels.training import loss
 
 # In the order in which a run comes to them: what is called there, and which
 # call of this start the signal comes with.
 PHASES = {
-  "reading the data": (assembly, "load_tokens", 1),
-  "compiling": (objective, "of_symbols", 1),
-  "training": (streams.SequentialStream, "segments", 2),
+  "reading the data": (task, "load_tokens", 1),
+  "compiling": (loss, "of_symbols", 1),
+  "training": (batching.SequentialStream, "segments", 2),
   "evaluating": (static, "score", 1),
   "saving": (checkpoints.Checkpoints, "save", 2),
-  "saving in the background": (checkpoint_folder, "write", 2),
+  "saving in the background": (checkpoints, "write", 2),
   "scoring": (static, "score", 2),
-  "collecting": (resumable_dynamic.gradient_statistics, "steps", 1),
-  "searching": (search, "search", 1),
-  "learning on": (resumable_dynamic.dynamic, "steps", 1),
-  "counting": (baselines.ngram.NGram, "fit", 1),
-  "sampling": (sampled_text, "sampled_text", 1),
+  "collecting": (evaluate.gradient_statistics, "steps", 1),
+  "searching": (dynamic, "search", 1),
+  "learning on": (evaluate.dynamic, "steps", 1),
+  "counting": (evaluate.ngram.NGram, "fit", 1),
+  "sampling": (sample, "sampled_text", 1),
 }
 
 
@@ -57,7 +50,7 @@ def signalled(monkeypatch, capsys):
 
     with monkeypatch.context() as patch:
       patch.setattr(place, name, told)
-      code = exit_codes.guarded(action)
+      code = cli.guarded(action)
     err = capsys.readouterr().err
     assert len(calls) >= call
     assert code == 128 + signal.SIGTERM
@@ -99,11 +92,11 @@ def test_a_sample_is_stopped_and_drawn_again(
   small, run, tmp_path, signalled, capsys
 ):
   run(small(), "trained")
-  config = command_line.load("configs/text_sampling.py:smoke").config
+  config = cli.load("configs/text_sampling.py:smoke").config
   config.restore = str(tmp_path / "trained")
   signalled(
     lambda: run(config, "sample"),
-    *(sampled_text.text, "sample", 1),
+    *(sample.text, "sample", 1),
   )
   assert not (tmp_path / "sample" / "samples").exists()
   assert run(config, "sample")["finished"]

@@ -6,7 +6,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from experiments import command_line
+from experiments import cli
 
 PROJECT = pathlib.Path(__file__).resolve().parents[2]
 PAGES = sorted(
@@ -43,7 +43,7 @@ ELSEWHERE = {
 
 
 def page(name, variants, **changes):
-  config = command_line.load(f"configs/{name}.py:{variants}").config
+  config = cli.load(f"configs/{name}.py:{variants}").config
   for key, value in changes.items():
     config[key] = value
   return config

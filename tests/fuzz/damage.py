@@ -12,9 +12,9 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from seqmodels.compression import container, fingerprint
+from seqmodels.compression import container
 from seqmodels.compression import settings as settings_lib
-from seqmodels.io import checkpoint_record
+from seqmodels.io import checkpoint_integrity
 
 # Words that mean something to one format or another, and lengths that do not.
 ODD_BYTES = (
@@ -166,7 +166,7 @@ def seal_block(block: bytes, whole: bytes) -> bytes:
   file = io.BytesIO()
   settings = settings_lib.Settings(block=BLOCK, streams=1)
   container.write_header(
-    file, container.Header(BLOCK, "0" * 64, settings, fingerprint.current())
+    file, container.Header(BLOCK, "0" * 64, settings, container.current())
   )
   frame, payload = block[:8], block[8:]
   file.write(frame + container._CHECK.pack(zlib.crc32(block)) + payload)
@@ -204,7 +204,7 @@ def seal_record(data: bytes, whole: bytes = b"") -> bytes:
   try:
     document = json.loads(data)
     document.pop("sha256", None)
-    digest = checkpoint_record._sha256_json(document)
+    digest = checkpoint_integrity._sha256_json(document)
   except (ValueError, AttributeError, RecursionError):
     return data
   return json.dumps({**document, "sha256": digest}).encode()

@@ -27,7 +27,7 @@ import hypothesis
 
 from experiments.benchmark import timing
 from seqmodels import errors
-from seqmodels.io import report, run_record
+from seqmodels.io import results, run_folder
 from tests.fuzz import parsers, valid_files
 
 # Seconds of the processor an input, bytes of memory a row.
@@ -48,7 +48,7 @@ class Stamps:
     """Size and time of every file but the locks, which say who was there."""
     found = {}
     for path in self._folder.rglob("*"):
-      if path.is_file() and path.name != run_record.LOCK:
+      if path.is_file() and path.name != run_folder.LOCK:
         status = path.stat()
         found[path] = status.st_size, status.st_mtime_ns
     return found
@@ -210,7 +210,7 @@ def main() -> int:
   )
   found = sum(len(hunt.found) for hunt in hunts.values())
   body.append(["all", f"{tried:,}", f"{refused:,}", f"{found:,}"])
-  print(report.table(["parser", "inputs", "refused", "wrong"], body))
+  print(results.table(["parser", "inputs", "refused", "wrong"], body))
   for name, hunt in hunts.items():
     for what, given in hunt.found.items():
       print(f"{name}: {what}\n  {given!r:.600}", file=sys.stderr)

@@ -121,7 +121,7 @@ def download(world: pathlib.Path) -> None:
   import http.server
   import threading
 
-  from seqmodels.data import download
+  from seqmodels.data import files
 
   class Quiet(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *given: Any) -> None:
@@ -133,8 +133,8 @@ def download(world: pathlib.Path) -> None:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     url = f"http://127.0.0.1:{server.server_port}/text.txt"
     digest = hashlib.sha256(data).hexdigest()
-    published = download.Published("set", "x.txt", url, len(data), digest)
-    found = download.obtain(published, world / "data")
+    published = files.Published("set", "x.txt", url, len(data), digest)
+    found = files.obtain(published, world / "data")
     server.shutdown()
   assert found.read_bytes() == data
 

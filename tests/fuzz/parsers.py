@@ -15,39 +15,21 @@ from hypothesis import strategies as st
 
 import experiments
 from configs import checks
-from experiments import (
-  assembly,
-  command_line,
-  earlier_runs,
-  export,
-  pen_runs,
-  phases,
-  run_folders,
-)
-from experiments import report as report_experiment
+from experiments import cli, export, restore, stages
 from experiments.benchmark import run as benchmark
+from experiments.handwriting import task as task_lib
+from experiments.language_model import task
+from experiments.report import run as report_experiment
+from experiments.report import runs
 from experiments.studies.perplexity import continuations
-from seqmodels import errors, loading, portable
-from seqmodels.compression import container, range_coder, words
-from seqmodels.data import (
-  corpus,
-  download,
-  enwik8,
-  form_lines,
-  ink,
-  ink_xml,
-  pen_cache,
-  split_lists,
-  transcripts,
-  vocabulary,
-)
-from seqmodels.io import (
-  checkpoint_folder,
-  checkpoint_record,
-  checkpoints,
-  metric_writers,
-  run_record,
-)
+from seqmodels import errors, portable, trained
+from seqmodels.compression import container, dictionary, range_coder
+from seqmodels.data import files
+from seqmodels.data.handwriting import iam_ondb, strokes
+from seqmodels.data.text import corpora, vocabulary
+from seqmodels.data.text import tokens as tokens_lib
+from seqmodels.io import checkpoint_integrity, checkpoints, run_folder
+from seqmodels.io import metrics as metrics_lib
 from tests.fuzz import damage, valid_files
 
 World = pathlib.Path
@@ -129,7 +111,7 @@ def of_bytes(name: str, call: Callable[[bytes], Any]) -> Row:
 
 
 def tokens(tokenizer: str) -> Callable[[World], Any]:
-  return lambda world: corpus.load_tokens(
+  return lambda world: tokens_lib.load_tokens(
     source="text",
     tokenizer=tokenizer,
     partition="fractions",
@@ -141,21 +123,21 @@ def tokens(tokenizer: str) -> Callable[[World], Any]:
 def unzip(world: World) -> None:
   data = valid_files.TEXT.encode()
   digest = hashlib.sha256(data).hexdigest()
-  known = download.Published("enwik8", "enwik8", "URL", len(data), digest)
-  for _ in enwik8.unzipped(world / "enwik8.zip", known):
+  known = files.Published("enwik8", "enwik8", "URL", len(data), digest)
+  for _ in corpora.unzipped(world / "enwik8.zip", known):
     pass
 
 
 def database(world: World) -> None:
-  form_lines.parse(
+  iam_ondb.parse(
     world / "strokes.tar.gz", world / "texts.tar.gz", valid_files.FORMS
   )
 
 
 def cached(world: World) -> None:
   try:
-    pen_cache.load(world / "lines.cache", "key")
-  except pen_cache.Stale as error:  # then it is made anew, and this is said
+    iam_ondb.load(world / "lines.cache", "key")
+  except iam_ondb.Stale as error:  # then it is made anew, and this is said
     raise errors.UserError(str(error)) from error
 
 
@@ -178,14 +160,14 @@ def decompress(world: World) -> None:
 
 def respelled(world: World) -> None:
   with open(world / "spelled", "rb") as file:
-    for _ in words.restore(file):
+    for _ in dictionary.restore(file):
       pass
 
 
 def weights(world: World) -> None:
   config = valid_files.settings(valid_files.TEXT_PAGE)
   symbols = vocabulary.Vocabulary.build(valid_files.TEXT)
-  network = assembly.build_predictor(config, symbols.size)
+  network = task.build_predictor(config, symbols.size)
   target = jax.eval_shape(network.init, jax.random.key(0))
   checkpoints.read_meta(world / "run")
   checkpoints.restore_params(world / "run", target)
@@ -195,9 +177,9 @@ def vouched(world: World, given: tuple[pathlib.Path, bytes]) -> Any:
   """Weights whose record vouches for the files as they are now."""
   path, data = given
   path.write_bytes(data)
-  record = world / BEST / checkpoint_record.NAME
+  record = world / BEST / checkpoint_integrity.NAME
   document = json.loads(record.read_bytes())
-  document["files"] = checkpoint_folder._files(world / BEST)
+  document["files"] = checkpoints._files(world / BEST)
   record.write_bytes(damage.seal_record(json.dumps(document).encode()))
   return lambda: weights(world)
 
@@ -206,18 +188,18 @@ def model_files(world: World) -> None:
   """Both, as an export reads them again and as its card tells of them."""
   for name in ("run", "pen"):
     path = world / f"{name}.safetensors"
-    loading.load(path)
-    earlier_runs.settings(loading.read(path))
+    trained.load(path)
+    restore.settings(trained.read(path))
     export.card_page(portable.read(path), path, {"nats": 1.0, "count": 1})
 
 
 def symbols(world: World) -> None:
-  found = vocabulary.Vocabulary.load(world / "run" / assembly.VOCABULARY)
+  found = vocabulary.Vocabulary.load(world / "run" / task.VOCABULARY)
   found.decode(found.encode(found.symbols))
 
 
 def pen(world: World) -> None:
-  found = loading.read_pen(world / "pen")
+  found = trained.read_pen(world / "pen")
   found.alphabet.decode(found.alphabet.encode(found.alphabet.accepted[:99]))
   found.scaling.restore(np.ones((2, 3), np.float32))
   assert found.hash
@@ -232,27 +214,27 @@ def finished(world: World) -> None:
 def resumed(world: World) -> None:
   """A run that was stopped, begun again."""
   config = valid_files.settings(valid_files.TEXT_PAGE)
-  with run_record.start(world / "stopped", config=config.to_dict()):
+  with run_folder.start(world / "stopped", config=config.to_dict()):
     pass
 
 
 def metrics(world: World) -> None:
-  metric_writers.MetricWriter(world / "run", step=2, tensorboard=False).close()
+  metrics_lib.MetricWriter(world / "run", step=2, tensorboard=False).close()
 
 
 def evaluated(world: World) -> None:
   standing = valid_files.standing(world / "run")
-  assert isinstance(phases.phase(standing, "static test", dict), dict)
+  assert isinstance(stages.phase(standing, "static test", dict), dict)
 
 
 def same_files(world: World) -> None:
-  assembly.require_same_files(world / "run", {"files": valid_files.DATA})
+  restore.require_same_files(world / "run", {"files": valid_files.DATA})
 
 
 def told(world: World) -> None:
   """The page of a report, which names the folders that cannot be read."""
   listed = f"{world / 'run'}, {world / 'pen'}"
-  found = run_folders.gather(listed, own=world / "report")
+  found = runs.gather(listed, own=world / "report")
   report_experiment.page(found)
   for run in found.runs:
     run.learning()
@@ -274,7 +256,7 @@ ODD_TEXTS = (
 )  # fmt: skip
 PAGES = sorted(
   f"configs/{path.name}"
-  for path in (command_line.PROJECT / "configs").glob("*.py")
+  for path in (cli.PROJECT / "configs").glob("*.py")
   if path.stem not in ("__init__", "checks", "common")
 )
 VARIANTS = (
@@ -291,7 +273,7 @@ def overrides(world: World) -> Strategy:
   def of_page(page: str) -> Strategy:
     # That page has no settings without the name of a study.
     page = page.replace("fundamentals.py", "fundamentals.py:zipf")
-    config = command_line.load(page).config
+    config = cli.load(page).config
     setting = st.builds(
       "--{}config.{}{}={}".format,
       st.sampled_from(["", "", "", "no"]),
@@ -324,7 +306,7 @@ def variants(world: World) -> Strategy:
 def parsed(world: World, given: list[str]) -> Callable[[], Any]:
   def parse() -> None:
     with contextlib.suppress(SystemExit):  # of --help
-      command_line.parse(["main.py", *given], flags.FlagValues())
+      cli.parse(["main.py", *given], flags.FlagValues())
 
   return parse
 
@@ -343,11 +325,11 @@ ROWS: dict[str, Row] = {
     "texts.tar", database, seal=damage.seal_tar, place="texts.tar.gz"
   ),
   "XML of a line": of_bytes(
-    "line.xml", lambda data: ink.offsets(ink_xml.strokes(data))
+    "line.xml", lambda data: strokes.offsets(iam_ondb.read_strokes(data))
   ),
-  "transcript": of_bytes("form.txt", transcripts.lines_of),
+  "transcript": of_bytes("form.txt", iam_ondb.lines_of),
   "split list": of_files(
-    "list.txt", lambda world: split_lists.forms_of(world / "list.txt")
+    "list.txt", lambda world: iam_ondb.forms_of(world / "list.txt")
   ),
   "cache of lines": of_files("lines.cache", cached),
   "cache of lines, resealed": of_files(
@@ -367,7 +349,7 @@ ROWS: dict[str, Row] = {
   "dictionary of words": of_files("spelled", respelled),
   "checkpoint": of_files(f"{BEST}/**/*", weights),
   "its record, resealed": of_files(
-    f"{BEST}/{checkpoint_record.NAME}",
+    f"{BEST}/{checkpoint_integrity.NAME}",
     weights,
     change=damage.rewritten,
     seal=damage.seal_record,
@@ -378,10 +360,10 @@ ROWS: dict[str, Row] = {
   "vocabulary.json": of_json("run/vocabulary.json", symbols),
   "pen.json": of_json("pen/pen.json", pen),
   "config.json of a text run": of_json(
-    "run/config.json", lambda world: earlier_runs.reload(str(world / "run"))
+    "run/config.json", lambda world: restore.reload(str(world / "run"))
   ),
   "config.json of a pen run": of_json(
-    "pen/config.json", lambda world: pen_runs.reload(str(world / "pen"))
+    "pen/config.json", lambda world: task_lib.reload(str(world / "pen"))
   ),
   "model file": of_files("*.safetensors", model_files),
   "its metadata": of_files(

@@ -14,20 +14,15 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments import assembly, command_line, pen_assembly, phases
-from seqmodels import loading
-from seqmodels.compression import container, fingerprint, range_coder, words
+from experiments import cli, stages
+from experiments.handwriting import task as task_lib
+from experiments.language_model import task
+from seqmodels import portable, trained
+from seqmodels.compression import container, dictionary, range_coder
 from seqmodels.compression import settings as settings_lib
-from seqmodels.data import alphabet, pen_cache, pen_lines, vocabulary
-from seqmodels.data import pen as pens
-from seqmodels.io import (
-  atomic,
-  checkpoints,
-  json_file,
-  metric_writers,
-  report,
-  run_record,
-)
+from seqmodels.data.handwriting import alphabet, iam_ondb, strokes
+from seqmodels.data.text import vocabulary
+from seqmodels.io import checkpoints, files, metrics, results, run_folder
 
 TEXT = "The café's cat sat, 12 times.\nIt did not <unk> move!\n" * 12
 FORMS = ("a01-000u", "a01-001")
@@ -56,25 +51,23 @@ def fill(world: pathlib.Path) -> None:
     world, "strokes", "line.xml", [f"{f}-0{n}" for f in FORMS for n in "12"]
   )
   _pack(world, "texts", "form.txt", FORMS)
-  lines = pen_lines.PenLines.of(
+  lines = strokes.PenLines.of(
     [np.ones((n, 3)) for n in (2, 3)], ["a-01", "a-02"], ["hi", ""]
   )
-  pen_cache.store(world / "lines.cache", lines, "key")
+  iam_ondb.store(world / "lines.cache", lines, "key")
   _compress(world / "file.seq")
   text = TEXT.encode() * 3
-  spelling = words.choose(io.BytesIO(text), least=4)
-  spelled = b"".join(words.respell(io.BytesIO(text), spelling))
+  spelling = dictionary.choose(io.BytesIO(text), least=4)
+  spelled = b"".join(dictionary.respell(io.BytesIO(text), spelling))
   (world / "spelled").write_bytes(spelled)
   (world / "prefix.txt").write_text("the cat\nsat\nran away\n")
-  json_file.write_sealed(
-    world / "benchmark.json", {"one": {"seconds": [1.0, 2.0]}}
-  )
+  files.write_sealed(world / "benchmark.json", {"one": {"seconds": [1.0, 2.0]}})
   _text_run(world / "run")
   _pen_run(world / "pen")
   for name in ("run", "pen"):
-    loading.load(world / name).save(world / f"{name}.safetensors")
+    trained.load(world / name).save(world / f"{name}.safetensors")
   shutil.copytree(world / "run", world / "stopped")
-  (world / "stopped" / run_record.RESULTS).unlink()
+  (world / "stopped" / run_folder.RESULTS).unlink()
 
 
 def _pack(
@@ -99,7 +92,7 @@ def _compress(path: pathlib.Path) -> None:
     size=len(data),
     sha256=hashlib.sha256(data).hexdigest(),
     settings=settings_lib.Settings(block=64, streams=1),
-    fingerprint=fingerprint.current(),
+    fingerprint=container.current(),
     preset="fast",
   )
   with open(path, "wb") as file:
@@ -110,7 +103,7 @@ def _compress(path: pathlib.Path) -> None:
 
 def settings(page: str) -> Any:
   """Of a page, as the command line would give them."""
-  return command_line.load(page).config
+  return cli.load(page).config
 
 
 def evenly(count: int) -> np.ndarray:
@@ -121,38 +114,38 @@ def evenly(count: int) -> np.ndarray:
 def _text_run(folder: pathlib.Path) -> None:
   config = settings(TEXT_PAGE)
   symbols = vocabulary.Vocabulary.build(TEXT)
-  network = assembly.build_predictor(config, symbols.size)
+  network = task.build_predictor(config, symbols.size)
   _begin(folder, config, network, {"vocabulary": symbols.hash})
-  symbols.save(folder / assembly.VOCABULARY)
+  symbols.save(folder / task.VOCABULARY)
   curve = {"curve_nats": [9.0, 8.5], "curve_counts": [4, 4]}
   for name in ("static test", "dynamic test: sgd"):
-    phases.phase(standing(folder), name, lambda: curve)
+    stages.phase(standing(folder), name, lambda: curve)
 
 
 def _pen_run(folder: pathlib.Path) -> None:
   config = settings(PEN_PAGE)
-  pen = pens.Pen(
-    alphabet.GRAVES, pen_lines.Scaling(np.array([8.0, 0.5]), np.full(2, 40.0))
+  pen = strokes.Pen(
+    alphabet.GRAVES, strokes.Scaling(np.array([8.0, 0.5]), np.full(2, 40.0))
   )
-  network = pen_assembly.build_network(config, pen.alphabet.size)
+  network = task_lib.build_network(config, pen.alphabet.size)
   _begin(folder, config, network, {"pen": pen.hash})
-  atomic.write_json(folder / pen_assembly.PEN, pen.record)
+  files.write_json(folder / task_lib.PEN, pen.record)
 
 
 def _begin(folder: pathlib.Path, config: Any, network: Any, meta: Any) -> None:
   """A run folder as training leaves it, its weights all zeros."""
   shapes = jax.eval_shape(network.init, jax.random.key(0))
   params = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
-  with run_record.start(folder, config=config.to_dict()) as record:
+  with run_folder.start(folder, config=config.to_dict()) as record:
     pass
   with checkpoints.Checkpoints(folder / "checkpoints") as saved:
     saved.save_best(STEP, params, meta)
-  with metric_writers.MetricWriter(folder, tensorboard=False) as writer:
+  with metrics.MetricWriter(folder, tensorboard=False) as writer:
     for step in (1, 2, 3):
       for split in ("train", "valid"):
         writer.write(step, split, {"bits_per_character": 5.0 / step})
-  atomic.write_json(folder / assembly.DATA, {"source": "text", "files": DATA})
-  row = report.row(
+  files.write_json(folder / portable.DATA, {"source": "text", "files": DATA})
+  row = results.row(
     "net", split="test", evaluation="static", metric="bits_per_character",
     value=1.5, count=600, seconds=2.0,
   )  # fmt: skip

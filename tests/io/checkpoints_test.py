@@ -12,7 +12,7 @@ import pytest
 from orbax.checkpoint import v1 as ocp
 
 from seqmodels import errors
-from seqmodels.io import checkpoint_area, checkpoints
+from seqmodels.io import checkpoints
 
 
 class State(NamedTuple):
@@ -363,7 +363,7 @@ def test_what_a_kill_kept_from_deletion_is_deleted_by_the_next_start(
 ):
   params = create().params
   with monkeypatch.context() as patch:
-    patch.setattr(checkpoint_area, "keep", lambda *arguments: None)
+    patch.setattr(checkpoints, "keep", lambda *arguments: None)
     with checkpoints.Checkpoints(tmp_path, keep=2) as saved:
       for step in range(1, 5):
         saved.save_best(step, params, {})

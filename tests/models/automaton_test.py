@@ -10,7 +10,7 @@ import pytest
 
 from seqmodels import errors
 from seqmodels.cells import cell as cells
-from seqmodels.cells import elman, unroll
+from seqmodels.cells import elman, scan
 from seqmodels.evaluation import static
 from seqmodels.models import automaton
 
@@ -88,7 +88,7 @@ def test_states_are_one_hot_at_all_times():
   ids[0] = -1
   cell = cells.get("elman_relu")
   carry = elman.ElmanCarry(jnp.tile(exact.carry.h, (4, 1)))
-  _, hs = unroll.unroll(cell.step, exact.params, carry, jnp.asarray(ids))
+  _, hs = scan.unroll(cell.step, exact.params, carry, jnp.asarray(ids))
   np.testing.assert_array_equal(np.sort(hs, axis=-1)[..., -1], 1.0)
   np.testing.assert_array_equal(np.sum(hs, axis=-1), 1.0)
 
@@ -130,7 +130,7 @@ def test_the_register_holds_the_last_symbols(length):
   h = np.zeros((2, 4 * length))
   carry = elman.ElmanCarry(jnp.asarray(h))
   step = cells.get("elman_relu").step
-  _, hs = unroll.unroll(step, params, carry, jnp.asarray(ids))
+  _, hs = scan.unroll(step, params, carry, jnp.asarray(ids))
   for place in range(12):
     blocks = np.asarray(hs[place]).reshape(2, length, 4)
     h = np.eye(4)[ids[place]] @ params.kernel + h @ params.recurrent_kernel

@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from seqmodels import losses
 from seqmodels.cells import cell as cells
-from seqmodels.losses import sequence
+from seqmodels.layers import stack as stack_lib
 from seqmodels.models import (
   backoff_ngram,
   hidden_markov,
@@ -18,7 +19,6 @@ from seqmodels.models import (
   markov,
   ngram,
 )
-from seqmodels.stacks import deep_recurrent
 
 SIZE, LENGTH = 3, 4
 STRINGS = np.array(list(itertools.product(range(SIZE), repeat=LENGTH)))
@@ -95,7 +95,7 @@ def scored(request):
     nowhere = jnp.zeros(inputs.shape, bool)
     carry = model.initial_carry(len(STRINGS))
     _, logits = model.apply(params, carry, jnp.asarray(inputs), nowhere)
-    return sequence.by_position(logits, jnp.asarray(STRINGS.T), ~nowhere)[0]
+    return losses.cross_entropy(logits, jnp.asarray(STRINGS.T), ~nowhere)[0]
 
   return np.asarray(nats(weights(model.init)), np.float64)
 
@@ -121,7 +121,7 @@ def test_a_network_scores_a_symbol_before_it_sees_the_next(scored):
 def test_the_jacobian_of_a_stack_is_lower_triangular(cell):
   """|d output_t / d input_s| is zero for s > t, and nowhere else."""
   # Two layers of one kind are enough to see how layers are joined.
-  stack = deep_recurrent.DeepRecurrent(
+  stack = stack_lib.DeepRecurrent(
     features=(3, 2) if cell == "elman" else (3,), in_features=2, cell=cell
   )
   random = np.random.default_rng(0)

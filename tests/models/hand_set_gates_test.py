@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from seqmodels import errors
-from seqmodels.cells import gru, lstm, unroll
+from seqmodels.cells import gru, lstm, scan
 from seqmodels.data import memory_tasks
 from seqmodels.models import hand_set_gates
 
@@ -30,7 +30,7 @@ def test_the_latch_depends_on_one_input_alone(sums):
 
   def outputs(inputs):
     carry = gru.initial_carry((8,), 1, jnp.float64)
-    return unroll.unroll(gru.step, params, carry, inputs)[1][..., 0]
+    return scan.unroll(gru.step, params, carry, inputs)[1][..., 0]
 
   def last(inputs):
     return outputs(inputs)[-1]
@@ -50,7 +50,7 @@ def test_the_latch_depends_on_one_input_alone(sums):
 @pytest.mark.parametrize("gain", [1e-1, 1e-2, 1e-3])
 def test_the_adder_adds_to_the_order_of_its_gain(sums, gain):
   carry = lstm.initial_carry((8,), 1, jnp.float64)
-  last, hs = unroll.unroll(
+  last, hs = scan.unroll(
     lstm.step, hand_set_gates.adder(gain), carry, jnp.asarray(sums.inputs)
   )
   found = np.asarray(hs[-1, :, 0]) / gain

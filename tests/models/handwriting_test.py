@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from seqmodels import mixture_density as mixtures
 from seqmodels import trees
-from seqmodels.cells import soft_window
-from seqmodels.distributions import bivariate_mixture as mixtures
-from seqmodels.models import handwriting, noise
+from seqmodels.cells import window_lstm
+from seqmodels.models import api, handwriting
 
 STEPS, BATCH, SYMBOLS = 8, 2, 6
 SMALL = {"features": (5, 4), "components": 2}
@@ -135,7 +135,7 @@ def test_the_window_that_is_shown_is_the_one_that_was_read_through(dtype):
   network, params = writing(dtype=dtype), params_of("synthesis")
   carry, _ = apply(network, params, network.initial_carry(BATCH), XS, TEXT)
   window = network.window(params, carry)
-  letters = np.asarray(soft_window.letters(jnp.array(TEXT), SYMBOLS))
+  letters = np.asarray(window_lstm.letters(jnp.array(TEXT), SYMBOLS))
   for b in range(BATCH):
     alpha, beta, kappa = (np.asarray(part[b], np.float64) for part in window)
     places = np.arange(1, len(TEXT) + 1)
@@ -160,7 +160,7 @@ def test_bfloat16_products_stay_near(kind):
 @each
 @pytest.mark.parametrize("rate", ["hidden", "output", "drop_connect"])
 def test_every_rate_drops_as_its_key_says_and_in_training_alone(kind, rate):
-  loud = NETWORKS[kind](noise=noise.Noise(**{rate: 0.5}))
+  loud = NETWORKS[kind](noise=api.Noise(**{rate: 0.5}))
   params = params_of(kind)
   calm = outputs(NETWORKS[kind](), params)
   np.testing.assert_array_equal(outputs(loud, params), calm)

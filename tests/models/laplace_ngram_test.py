@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from seqmodels import errors
-from seqmodels.data import cleaning, text_files, vocabulary
+from seqmodels.data import cleaning
+from seqmodels.data.text import corpora, vocabulary
 from seqmodels.models import laplace_ngram, ngram_counts
 
 Laplace = laplace_ngram.LaplaceNGram
@@ -187,7 +188,7 @@ def test_text_drawn_from_a_model_is_as_surprising_as_its_entropy():
 
 @pytest.fixture(scope="module")
 def book(real_data):
-  corpus = text_files.load_time_machine(real_data, downloads=False)
+  corpus = corpora.load_time_machine(real_data, downloads=False)
   text = cleaning.letters(corpus.parts["whole"].tobytes().decode("ascii"))
   symbols = vocabulary.Vocabulary.build(text)
   assert symbols.size == 28
@@ -247,7 +248,7 @@ def test_reference_perplexities_of_the_whole_book(book):
 def test_reference_perplexities_of_the_words_of_the_book(
   real_data, least, size, single, perplexities
 ):
-  corpus = text_files.load_time_machine(real_data, downloads=False)
+  corpus = corpora.load_time_machine(real_data, downloads=False)
   words = cleaning.words(corpus.parts["whole"].tobytes().decode("ascii"))
   cut = int(0.9 * len(words))
   symbols = vocabulary.Vocabulary.build(words[:cut], min_frequency=least)

@@ -6,16 +6,14 @@ import numpy as np
 import pytest
 
 from seqmodels import errors
+from seqmodels.layers import stack
 from seqmodels.models import task_heads
-from seqmodels.stacks import deep_recurrent
 
 SYMBOLS, STEPS, BATCH = 5, 4, 3
 
 
 def core(symbols=SYMBOLS, cell="elman", layers=(4,)):
-  return deep_recurrent.DeepRecurrent(
-    features=layers, in_features=symbols, cell=cell
-  )
+  return stack.DeepRecurrent(features=layers, in_features=symbols, cell=cell)
 
 
 def ids(*shape, seed=0):

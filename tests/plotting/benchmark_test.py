@@ -2,8 +2,7 @@
 
 import pytest
 
-from seqmodels.io import canvas
-from seqmodels.plotting import benchmark
+from seqmodels.plotting import benchmark, style
 from seqmodels.plotting.benchmark import SpeedUp
 
 NAMES = ("ours", "flax", "torch")
@@ -62,11 +61,11 @@ def test_a_dot_lies_at_the_median_between_its_quartiles(figure, tmp_path):
   [segment] = best[2][0].get_segments()
   assert segment[:, 0].tolist() == pytest.approx([2.0, 3.0])
   assert single[0].get_markerfacecolor() == "white"
-  assert best[0].get_markerfacecolor() == canvas.COLOURS[1]
+  assert best[0].get_markerfacecolor() == style.COLOURS[1]
   # A peer has its colour in every panel, whoever is drawn there.
   for bars in (torch, *training.containers):
-    assert bars[0].get_color() == canvas.COLOURS[2]
-  assert sampling.containers[0][0].get_color() == canvas.COLOURS[1]
+    assert bars[0].get_color() == style.COLOURS[2]
+  assert sampling.containers[0][0].get_color() == style.COLOURS[1]
   assert not empty.axison
 
 
@@ -114,8 +113,8 @@ def test_every_column_has_times_above_memory(figure, tmp_path):
   [memory] = below.lines
   assert memory.get_xydata().tolist() == [[25, 0.5], [50, 0.75]]
   [torch] = beside.lines
-  assert torch.get_color() == lines["torch"].get_color() == canvas.COLOURS[2]
-  assert memory.get_color() == lines["ours"].get_color() == canvas.COLOURS[0]
+  assert torch.get_color() == lines["torch"].get_color() == style.COLOURS[2]
+  assert memory.get_color() == lines["ours"].get_color() == style.COLOURS[0]
   assert not empty.lines
   assert {pair.get_xscale() for pair in figure[0].axes} == {"log"}
   assert {pair.get_yscale() for pair in figure[0].axes} == {"log"}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from seqmodels import errors
-from seqmodels.regularization import drop_connect, dropout
+from seqmodels.regularization import dropout
 
 XS = jnp.ones((40, 30, 20))
 KEY = jax.random.key(7)
@@ -40,7 +40,7 @@ def test_rate_zero_is_no_dropout():
   assert dropout.drop(XS, KEY, 0.0) is XS
   assert dropout.drop_symbols(ids, KEY, 0.0) is ids
   tree = {"recurrent_kernel": XS[0]}
-  assert drop_connect.drop(tree, KEY, 0.0) is tree
+  assert dropout.drop_weights(tree, KEY, 0.0) is tree
 
 
 def test_dropped_positions_become_the_null_vector():
@@ -61,7 +61,7 @@ def test_drop_connect_touches_recurrent_weights_alone():
     "layer_0": {"kernel": jnp.ones((9, 9)), "recurrent_kernel": XS[0]},
     "layer_1": {"bias": jnp.ones(9), "recurrent_kernel": XS[0]},
   }
-  found = drop_connect.drop(tree, KEY, 0.5)
+  found = dropout.drop_weights(tree, KEY, 0.5)
   for layer, name in (("layer_0", "kernel"), ("layer_1", "bias")):
     assert found[layer][name] is tree[layer][name]
   one, other = (found[layer]["recurrent_kernel"] for layer in tree)
@@ -75,7 +75,7 @@ def test_what_is_no_share_is_refused(rate):
     lambda: dropout.drop(XS, KEY, rate),
     lambda: dropout.drop_symbols(jnp.zeros((1, 1), int), KEY, rate),
     lambda: dropout.drop_rows(XS[0], KEY, rate),
-    lambda: drop_connect.drop({"recurrent_kernel": XS[0]}, KEY, rate),
+    lambda: dropout.drop_weights({"recurrent_kernel": XS[0]}, KEY, rate),
   ):
     with pytest.raises(errors.UserError, match="at least 0 and below 1"):
       refuse()

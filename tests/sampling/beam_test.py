@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from seqmodels import errors
+from seqmodels.models import api as predictors
 from seqmodels.models import conditional_table, language_model
-from seqmodels.models import predictor as predictors
 from seqmodels.sampling import beam, text
 
 # Symbols A, B, C and the end, in this order.

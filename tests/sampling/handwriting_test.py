@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from seqmodels import errors
-from seqmodels.cells import soft_window
-from seqmodels.distributions import bivariate_mixture as mixtures
-from seqmodels.evaluation import pen_trace
+from seqmodels import mixture_density as mixtures
+from seqmodels.cells import window_lstm
+from seqmodels.evaluation import handwriting as evaluation
+from seqmodels.models import api
 from seqmodels.models import handwriting as models
-from seqmodels.models import pen_network
 from seqmodels.sampling import handwriting
 
 SYMBOLS, STEPS, ROWS = 6, 40, 3
@@ -80,8 +80,8 @@ def test_draws_equal_a_loop_by_hand(trained, write, primed):
     density = mixtures.mixture(outputs[0], bias=jnp.array(bias)[:, None])
     x = mixtures.sample(key, density)
     np.testing.assert_allclose(found.points[t], x, rtol=1e-4, atol=1e-4)
-    phi = soft_window.weights(
-      network.window(params, carry), soft_window.positions(len(TEXT) + 1)
+    phi = window_lstm.window_weights(
+      network.window(params, carry), window_lstm.positions(len(TEXT) + 1)
     )
     np.testing.assert_allclose(found.window[t], phi, rtol=1e-3, atol=1e-5)
 
@@ -113,7 +113,7 @@ def test_a_line_ends_where_the_window_has_left_its_text(write):
 def test_the_window_is_that_of_reading_the_written_line(trained, write):
   found = write()
   for b, text in enumerate(TEXT.T):
-    seen = pen_trace.trace(*trained, found.points[:, b], text).window
+    seen = evaluation.trace(*trained, found.points[:, b], text).window
     np.testing.assert_allclose(
       found.window[:, b, : len(text)], seen, rtol=1e-3, atol=1e-5
     )
@@ -175,12 +175,12 @@ def _walk(speed, carry, inputs, text, reset=None):
   return carry + speed * len(inputs), jnp.zeros((*inputs.shape[:2], 7))
 
 
-WALKER = pen_network.PenNetwork(
+WALKER = api.PenNetwork(
   apply=_walk,
   initial_carry=jnp.zeros,
   init=lambda key: jnp.float32(1),
   components=1,
-  window=lambda params, kappa: soft_window.Window(
+  window=lambda params, kappa: window_lstm.Window(
     *(jnp.ones((len(kappa), 1)),) * 2, kappa[:, None]
   ),
   symbols=SYMBOLS,

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from seqmodels import errors
+from seqmodels.models import api as predictors
 from seqmodels.models import language_model
-from seqmodels.models import predictor as predictors
 from seqmodels.sampling import beam, lexicon, text
 
 # Symbols by their letters; the last two are between words.

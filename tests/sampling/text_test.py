@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from seqmodels import errors
-from seqmodels.models import predictor as predictor_lib
+from seqmodels.models import api as predictor_lib
 from seqmodels.sampling import text
 
 VOCABULARY, HIDDEN = 5, 6

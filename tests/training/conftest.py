@@ -2,9 +2,9 @@ import jax
 import numpy as np
 import pytest
 
-from seqmodels.data import streams
+from seqmodels.data.text import batching
 from seqmodels.models import language_model
-from seqmodels.training import optimizers, state
+from seqmodels.training import optimizers, step
 
 
 @pytest.fixture(scope="session")
@@ -28,7 +28,7 @@ def fresh(network, optimizer):
 
   def copies(batch=4):
     if batch not in made:
-      made[batch] = state.create(network, optimizer, batch=batch, seed=1)
+      made[batch] = step.create(network, optimizer, batch=batch, seed=1)
     return jax.tree.map(lambda leaf: leaf.copy(), made[batch])
 
   return copies
@@ -37,7 +37,7 @@ def fresh(network, optimizer):
 @pytest.fixture(scope="session")
 def stream():
   tokens = np.random.default_rng(0).integers(7, size=403)
-  return streams.SequentialStream(tokens, batch=4, length=6)
+  return batching.SequentialStream(tokens, batch=4, length=6)
 
 
 @pytest.fixture(scope="session")

@@ -18,10 +18,11 @@ import jax
 import numpy as np
 import pytest
 
-from seqmodels.data import handwriting as ink
-from seqmodels.data import pen_chunks, streams
+from seqmodels.data.handwriting import batching
+from seqmodels.data.handwriting import datasets as ink
+from seqmodels.data.text import batching as batching_lib
 from seqmodels.models import handwriting, language_model
-from seqmodels.training import objective, optimizers, pen_objective, state, step
+from seqmodels.training import loss, optimizers, step
 
 GOLDEN = pathlib.Path(__file__).resolve().parents[1] / "golden"
 RECORDED = GOLDEN / "losses.json"
@@ -56,8 +57,8 @@ def text(cell):
       gradient_clip=1.0,
     )
   )
-  stream = streams.SequentialStream(tokens, batch=4, length=12)
-  return network, stream, objective.of_symbols
+  stream = batching_lib.SequentialStream(tokens, batch=4, length=12)
+  return network, stream, loss.of_symbols
 
 
 def pen(kind):
@@ -72,17 +73,17 @@ def pen(kind):
       window=2,
     )
   )
-  stream = pen_chunks.PenChunks(
+  stream = batching.PenChunks(
     data.splits["train"], batch=4, length=12, alphabet=letters
   )
-  return network, stream, pen_objective.of_points
+  return network, stream, loss.of_points
 
 
 def losses(kind):
   """Nats of each of the first steps."""
   network, stream, minimised = pen(kind) if kind in PENS else text(kind)
   optimizer = optimizers.build("adam", learning_rate=0.01, clip_norm=1.0)
-  start = state.create(network, optimizer, batch=4, seed=0)
+  start = step.create(network, optimizer, batch=4, seed=0)
   steps = step.make_train_steps(network, optimizer, losses=minimised)
   _, metrics = steps(start, stream.segments(0, STEPS))
   return np.asarray(metrics.nats)

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from seqmodels import errors
-from seqmodels.data import streams
-from seqmodels.training import loop, optimizers, state, step, stopping
+from seqmodels.data.text import batching
+from seqmodels.training import loop, optimizers, step
 
 
 class Recorder:
@@ -57,7 +57,7 @@ PLAN = loop.Plan(total=20, dispatch=4, evaluate=6, checkpoint=5)
 def fit(fresh, train_steps, recorder, plan=PLAN, memory=None):
   return loop.fit(
     fresh,
-    memory or stopping.Stopping(),
+    memory or loop.Stopping(),
     train_steps,
     plan,
     recorder.callbacks(),
@@ -162,7 +162,7 @@ def test_what_is_not_finite_stops_before_anything_is_saved(
 
 
 def test_training_on_a_regular_text_learns_it(network, optimizer, fresh):
-  text = streams.SequentialStream(np.tile(np.arange(7), 60), batch=4, length=6)
+  text = batching.SequentialStream(np.tile(np.arange(7), 60), batch=4, length=6)
   steps = step.make_train_steps(network, optimizer)
   recorder = Recorder(text)
   plan = loop.Plan(total=300, dispatch=20, evaluate=300, checkpoint=300)
@@ -178,8 +178,8 @@ def test_restored_weights_are_the_first_candidate(fresh, train_steps, stream):
   outcome = fit(fresh(), train_steps, recorder, plan)
   assert recorder.evaluated == [0, 6, 12, 18, 20]
   assert recorder.best == [0]
-  # Step 6 set what training reached; the three evaluations after it were no better.
-  assert outcome.stopping == stopping.Stopping(0.5, 0, 3, 20, trained=1.0)
+  # Step 6 set what training reached; three evaluations were no better.
+  assert outcome.stopping == loop.Stopping(0.5, 0, 3, 20, trained=1.0)
   at, saved, memory = recorder.saved[0]
   assert (at, memory.evaluated_step) == (0, 0)
   again = Recorder(stream)
@@ -195,7 +195,7 @@ def test_an_interrupted_first_evaluation_is_done_on_resumption(
   first = Recorder(stream, values={0: None}, stop_at=0)
   assert fit(fresh(), train_steps, first, plan).interrupted
   at, saved, memory = first.saved[-1]
-  assert (at, memory) == (0, stopping.Stopping())
+  assert (at, memory) == (0, loop.Stopping())
   second = Recorder(stream)
   resumed = fit(saved, train_steps, second, plan, memory)
   assert second.evaluated == [0, 6, 12, 18, 20]
@@ -246,7 +246,7 @@ def test_evaluation_sees_the_running_mean_and_training_does_not(
 
 
 def test_the_average_has_memory_of_its_own(network, averaging):
-  made = state.create(network, averaging, batch=2, seed=0)
+  made = step.create(network, averaging, batch=2, seed=0)
   for one, other in zip(
     jax.tree.leaves(made.params), jax.tree.leaves(made.evaluated), strict=True
   ):

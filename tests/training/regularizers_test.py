@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqmodels.data import streams
+from seqmodels.data.text import batching
 from seqmodels.models import language_model
-from seqmodels.regularization import adaptive_weight_noise, weight_noise
-from seqmodels.training import objective as objectives
+from seqmodels.regularization import weight_noise
+from seqmodels.training import loss as objectives
 from seqmodels.training import regularizers
 
 SYMBOLS, STEPS, STREAMS = 5, 6, 3
@@ -27,7 +27,7 @@ def network():
 def objective(network):
   rng = np.random.default_rng(0)
   mask = rng.random((STEPS, STREAMS)) < 0.8
-  segment = streams.Segment(
+  segment = batching.Segment(
     rng.integers(0, SYMBOLS, (STEPS, STREAMS)).astype(np.int32),
     rng.integers(0, SYMBOLS, (STEPS, STREAMS)).astype(np.int32),
     mask,
@@ -129,12 +129,12 @@ def test_adaptive_gradient_is_the_formula(
   key = jax.random.key(5)
   found, _ = rule.gradient(objective, posterior, key)
   draw_key, sign_key = jax.random.split(key)
-  draw = adaptive_weight_noise.sample(posterior, draw_key)
+  draw = weight_noise.sample(posterior, draw_key)
   total, squared, _ = regularizers.SQUARES[squares](objective, draw, sign_key)
   scored = int(np.sum(objective.segment.mask))
   scale = 1 / scored if reduction == "mean" else 1.0
   share = weight * scored / 100
-  cost = adaptive_weight_noise.complexity_gradient(posterior)
+  cost = weight_noise.complexity_gradient(posterior)
   close(
     found.mean,
     jax.tree.map(lambda g, c: scale * (g + share * c), total, cost.mean),

@@ -15,7 +15,7 @@ BOUND = 1e-5
 EIGHT_DEVICES = """
 import json, sys
 import jax, numpy as np
-from seqmodels.data import streams
+from seqmodels.data.text import batching
 from seqmodels.io import checkpoints
 from seqmodels.models import language_model
 from seqmodels.training import optimizers, regularizers, sharding, state, step
@@ -27,7 +27,7 @@ optimizer = optimizers.build(
   "adam", learning_rate=0.01, clip_norm=1.0, steps=22, average=0.75
 )
 tokens = np.random.default_rng(0).integers(7, size=900)
-stream = streams.SequentialStream(tokens, batch=16, length=5)
+stream = batching.SequentialStream(tokens, batch=16, length=5)
 
 def create(shardings=None):
   return state.create(

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from experiments import fundamentals
+from experiments.studies import run
 from experiments.studies.autoregressive import series_figures
 from seqmodels.data import series, series_windows
 from seqmodels.models import linear_autoregression
@@ -13,7 +13,7 @@ _KEPT = (0.9, 0.95, 0.975, 0.99)
 _LAGS = 2000
 
 
-def add(study: fundamentals.Study) -> None:
+def add(study: run.Study) -> None:
   """Adds the sections to the study's page."""
   random, settings = study.random, study.config.settings
   # Fewer than elsewhere: long windows take long to fit.
@@ -28,7 +28,7 @@ def add(study: fundamentals.Study) -> None:
   _fill_in(study, many)
 
 
-def _window_length(study: fundamentals.Study, many: list[np.ndarray]) -> None:
+def _window_length(study: run.Study, many: list[np.ndarray]) -> None:
   settings, page = study.config.settings, study.lesson
   page.section(
     "How many past values?",
@@ -75,7 +75,7 @@ def _window_length(study: fundamentals.Study, many: list[np.ndarray]) -> None:
 
 
 def _learned(
-  study: fundamentals.Study, many: list[np.ndarray], positions: np.ndarray
+  study: run.Study, many: list[np.ndarray], positions: np.ndarray
 ) -> tuple[float, float]:
   """Mean train and test error of least squares on values at `positions`."""
   found = []
@@ -87,7 +87,7 @@ def _learned(
 
 
 def _errors(
-  study: fundamentals.Study, pairs: series_windows.Windows, reach: int = 0
+  study: run.Study, pairs: series_windows.Windows, reach: int = 0
 ) -> tuple[float, float]:
   """Train and test error of least squares on any features.
 
@@ -113,7 +113,7 @@ def _errors(
   return train, test
 
 
-def _averages(study: fundamentals.Study) -> None:
+def _averages(study: run.Study) -> None:
   settings, page = study.config.settings, study.lesson
   page.section(
     "Four numbers from a longer past",
@@ -175,7 +175,7 @@ def _blocks(reach: int) -> np.ndarray:
   return np.kron(np.eye(4), np.full((1, reach // 4), 4 / reach))
 
 
-def _fill_in(study: fundamentals.Study, many: list[np.ndarray]) -> None:
+def _fill_in(study: run.Study, many: list[np.ndarray]) -> None:
   settings, page = study.config.settings, study.lesson
   page.section(
     "Between known values, or beyond them",

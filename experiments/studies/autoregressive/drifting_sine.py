@@ -6,11 +6,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments import fundamentals
+from experiments.studies import run
 from experiments.studies.autoregressive import series_figures
 from seqmodels.data import series, series_windows
 from seqmodels.evaluation import forecasts
-from seqmodels.io import report
+from seqmodels.io import results
 from seqmodels.models import (
   autoregressive,
   linear_autoregression,
@@ -25,7 +25,7 @@ EXACT = "exact filter"
 NETWORK = f"RNN (GRU) of {_UNITS} units"
 
 
-def add(study: fundamentals.Study) -> list[report.Row]:
+def add(study: run.Study) -> list[results.Row]:
   """Adds the section to the study's page; returns its rows."""
   settings, page, random = study.config.settings, study.lesson, study.random
   learned = settings.drifting
@@ -42,7 +42,7 @@ def add(study: fundamentals.Study) -> list[report.Row]:
     """The error on the last third, kept as a row."""
     missed = (predicted - xs[-len(predicted) :])[learned - len(xs) :]
     rows.append(
-      report.row(
+      results.row(
         f"drifting sine, {name}",
         split="test",
         evaluation="one step ahead",
@@ -117,7 +117,7 @@ def add(study: fundamentals.Study) -> list[report.Row]:
   return rows
 
 
-def _told(study: fundamentals.Study) -> None:
+def _told(study: run.Study) -> None:
   study.lesson.section(
     "The same with numbers",
     f"""
@@ -145,7 +145,7 @@ def _told(study: fundamentals.Study) -> None:
 
 
 def _recurrent(
-  study: fundamentals.Study, past: np.ndarray, xs: np.ndarray
+  study: run.Study, past: np.ndarray, xs: np.ndarray
 ) -> np.ndarray:
   """Predictions of a small network that has learned from the past."""
   settings = study.config.settings

@@ -5,21 +5,22 @@ import time
 import jax
 import numpy as np
 
-from experiments import fundamentals
+from experiments.studies import run
 from experiments.studies.autoregressive import markov_models
-from seqmodels.data import series, streams
+from experiments.studies.common import figures
+from seqmodels.data import series
+from seqmodels.data.text import batching
 from seqmodels.evaluation import static
-from seqmodels.io import report, study_plot
+from seqmodels.io import results
 from seqmodels.models import hidden_markov, language_model, markov
 from seqmodels.training import optimizers, step
-from seqmodels.training import state as states
 
 # Two states that seldom change and look much alike.
 _STAYS, _SHOWS = 0.98, 0.7
 _UNITS = 8
 
 
-def add(study: fundamentals.Study) -> list[report.Row]:
+def add(study: run.Study) -> list[results.Row]:
   """Adds the section to the study's page; returns its rows."""
   settings, page, random = study.config.settings, study.lesson, study.random
   model = hidden_markov.HiddenMarkov(
@@ -96,7 +97,7 @@ def add(study: fundamentals.Study) -> list[report.Row]:
     {recurrent[0] - floor:.4f} above it.
     """
   )
-  study_plot.curves(
+  figures.curves(
     page.figure("hidden_chain", "Window models and models with a state."),
     "Two coins, and nobody says which",
     {
@@ -114,13 +115,13 @@ def add(study: fundamentals.Study) -> list[report.Row]:
 
 
 def _recurrent(
-  study: fundamentals.Study, train: np.ndarray, test: np.ndarray
+  study: run.Study, train: np.ndarray, test: np.ndarray
 ) -> tuple[float, int, float]:
   """Nats a symbol of a small trained network, symbols, seconds of scoring."""
   predictor = language_model.as_predictor(
     language_model.LanguageModel(2, features=(_UNITS,), cell="elman")
   )
-  stream = streams.SequentialStream(
+  stream = batching.SequentialStream(
     train,
     batch=32,
     length=50,
@@ -132,10 +133,10 @@ def _recurrent(
   optimizer = optimizers.build(
     "adam", learning_rate=0.01, schedule="cosine", steps=count, clip_norm=1.0
   )
-  state = states.create(predictor, optimizer, batch=32, seed=study.config.seed)
+  state = step.create(predictor, optimizer, batch=32, seed=study.config.seed)
   train_steps = step.make_train_steps(predictor, optimizer)
   state, _ = train_steps(state, jax.device_put(stream.segments(0, count)))
-  reading = streams.SequentialStream(test, batch=1, length=1000)
+  reading = batching.SequentialStream(test, batch=1, length=1000)
   totals = static.evaluate(
     predictor, state.params, reading.segments(0, reading.segments_per_epoch)
   )
@@ -143,7 +144,7 @@ def _recurrent(
 
 
 def _looking_back(
-  study: fundamentals.Study,
+  study: run.Study,
   model: hidden_markov.HiddenMarkov,
   symbols: np.ndarray,
   coins: np.ndarray,

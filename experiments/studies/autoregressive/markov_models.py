@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from experiments import fundamentals
+from experiments.studies import run
+from experiments.studies.common import figures
 from seqmodels import units
 from seqmodels.data import series
-from seqmodels.io import report, study_plot
+from seqmodels.io import results
 from seqmodels.models import markov, markov_chain
 
 # Tomorrow's weather by today's: dry, cloudy, wet.
@@ -17,7 +18,7 @@ _WEATHER = np.array([[0.7, 0.2, 0.1], [0.3, 0.4, 0.3], [0.1, 0.4, 0.5]])
 _NAMES = ("dry", "cloudy", "wet")
 
 
-def add(study: fundamentals.Study) -> list[report.Row]:
+def add(study: run.Study) -> list[results.Row]:
   """Adds the sections to the study's page; returns their rows."""
   rows = _orders(study)
   _sums_over_paths(study)
@@ -26,7 +27,7 @@ def add(study: fundamentals.Study) -> list[report.Row]:
 
 def perplexity_row(
   name: str, nats: float, count: int, seconds: float, *, split: str = "test"
-) -> report.Row:
+) -> results.Row:
   """A result of a model of symbols.
 
   Args:
@@ -36,7 +37,7 @@ def perplexity_row(
     seconds: of scoring.
     split: what was scored.
   """
-  return report.row(
+  return results.row(
     name,
     split=split,
     evaluation="static",
@@ -47,7 +48,7 @@ def perplexity_row(
   )
 
 
-def _orders(study: fundamentals.Study) -> list[report.Row]:
+def _orders(study: run.Study) -> list[results.Row]:
   settings, page, random = study.config.settings, study.lesson, study.random
   page.section(
     "Markov models of symbols",
@@ -100,7 +101,7 @@ def _orders(study: fundamentals.Study) -> list[report.Row]:
     that on new ones rises.
     """
   )
-  study_plot.curves(
+  figures.curves(
     page.figure("markov_orders", "Scores of counted models by order."),
     "A chain of order 2",
     {
@@ -115,7 +116,7 @@ def _orders(study: fundamentals.Study) -> list[report.Row]:
   return rows
 
 
-def _sums_over_paths(study: fundamentals.Study) -> None:
+def _sums_over_paths(study: run.Study) -> None:
   settings, page = study.config.settings, study.lesson
   page.section(
     "Steps on, and the best path",

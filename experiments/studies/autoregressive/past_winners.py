@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from experiments import fundamentals
+from experiments.studies import run
 from experiments.studies.autoregressive import series_figures
 from seqmodels.data import series
 
 
-def add(study: fundamentals.Study) -> None:
+def add(study: run.Study) -> None:
   """Adds the section: the best past return says nothing of the next."""
   settings, page, random = study.config.settings, study.lesson, study.random
   page.section(

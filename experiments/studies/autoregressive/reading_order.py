@@ -4,17 +4,17 @@ import time
 
 import numpy as np
 
-from experiments import fundamentals
+from experiments.studies import run
 from experiments.studies.autoregressive import markov_models, series_figures
 from seqmodels import units
 from seqmodels.data import series
-from seqmodels.io import report
+from seqmodels.io import results
 from seqmodels.models import markov, markov_chain, ngram
 
 _ORDERS = (2, 4, 6)
 
 
-def add(study: fundamentals.Study) -> list[report.Row]:
+def add(study: run.Study) -> list[results.Row]:
   """Adds the section to the study's page; returns its rows."""
   page = study.lesson
   page.section(
@@ -35,7 +35,7 @@ def add(study: fundamentals.Study) -> list[report.Row]:
   return rows
 
 
-def _chain(study: fundamentals.Study) -> None:
+def _chain(study: run.Study) -> None:
   """A chain and its mirror image give every sequence the same probability."""
   random, count = study.random, min(study.config.settings.chain, 20_000)
   kernel = random.dirichlet(np.ones(4), size=4)
@@ -59,7 +59,7 @@ def _chain(study: fundamentals.Study) -> None:
   )
 
 
-def _text(study: fundamentals.Study) -> list[report.Row]:
+def _text(study: run.Study) -> list[results.Row]:
   """The same model on a text and on the text reversed."""
   tokens = study.tokens("characters")
   train, valid = (
@@ -102,7 +102,7 @@ def _text(study: fundamentals.Study) -> list[report.Row]:
   return rows
 
 
-def _causes(study: fundamentals.Study) -> None:
+def _causes(study: run.Study) -> None:
   """A law that is simple in the direction of time only."""
   page = study.lesson
   xs = series.cubic(min(study.config.settings.chain, 4000), random=study.random)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments import fundamentals
+from experiments.studies import run
 from seqmodels import errors
 from seqmodels.cells import elman
 from seqmodels.data import series_windows
@@ -39,7 +39,7 @@ class Fitted(NamedTuple):
   seconds: float
 
 
-def networks(study: fundamentals.Study) -> dict[str, str]:
+def networks(study: run.Study) -> dict[str, str]:
   """Cells of the networks that the settings name.
 
   Raises:
@@ -55,7 +55,7 @@ def networks(study: fundamentals.Study) -> dict[str, str]:
 
 
 def best_network(
-  study: fundamentals.Study, fitted: dict[str, Fitted], many: np.ndarray
+  study: run.Study, fitted: dict[str, Fitted], many: np.ndarray
 ) -> str:
   """That which misses least one step ahead on the test; it is drawn."""
 
@@ -69,12 +69,12 @@ def best_network(
   return min(networks(study), key=missed)
 
 
-def seen(study: fundamentals.Study) -> int:
+def seen(study: run.Study) -> int:
   """How many values of a series may be learned from."""
   return study.config.settings.window + study.config.settings.pairs
 
 
-def fit(study: fundamentals.Study, many: np.ndarray) -> dict[str, Fitted]:
+def fit(study: run.Study, many: np.ndarray) -> dict[str, Fitted]:
   """All models on all series.
 
   Args:
@@ -110,9 +110,7 @@ def fit(study: fundamentals.Study, many: np.ndarray) -> dict[str, Fitted]:
   return found
 
 
-def solved(
-  study: fundamentals.Study, xs: np.ndarray
-) -> linear_autoregression.Linear:
+def solved(study: run.Study, xs: np.ndarray) -> linear_autoregression.Linear:
   """The linear model by least squares on the pairs to learn from."""
   settings = study.config.settings
   pairs = series_windows.windows(xs, settings.window)
@@ -120,7 +118,7 @@ def solved(
   return linear_autoregression.least_squares(past.features, past.labels)
 
 
-def descended(study: fundamentals.Study, many: np.ndarray) -> list[Any]:
+def descended(study: run.Study, many: np.ndarray) -> list[Any]:
   """The linear model's weights by gradient descent, for each series."""
   settings = study.config.settings
   model = autoregressive.window(settings.window)
@@ -129,7 +127,7 @@ def descended(study: fundamentals.Study, many: np.ndarray) -> list[Any]:
 
 
 def learned(
-  study: fundamentals.Study,
+  study: run.Study,
   many: np.ndarray,
   model: autoregressive.Forecaster,
   rule: optax.GradientTransformation,
@@ -176,7 +174,7 @@ def learned(
 
 
 def _predicted(
-  study: fundamentals.Study,
+  study: run.Study,
   many: np.ndarray,
   model: autoregressive.Forecaster,
   params: list[Any],

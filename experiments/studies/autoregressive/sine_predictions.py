@@ -5,18 +5,18 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments import fundamentals
+from experiments.studies import run
 from experiments.studies.autoregressive import series_figures, sine_models
 from seqmodels.data import series_windows
 from seqmodels.evaluation import forecasts
-from seqmodels.io import report
+from seqmodels.io import results
 from seqmodels.models import autoregressive, linear_autoregression
 
 LEAST_SQUARES = sine_models.LEAST_SQUARES
 
 
 def one_step(
-  study: fundamentals.Study,
+  study: run.Study,
   fitted: dict[str, sine_models.Fitted],
   many: np.ndarray,
 ) -> None:
@@ -82,7 +82,7 @@ def one_step(
 
 
 def _drawn(
-  study: fundamentals.Study,
+  study: run.Study,
   fitted: dict[str, sine_models.Fitted],
   many: np.ndarray,
 ) -> tuple[str, str]:
@@ -96,7 +96,7 @@ def _before(found: forecasts.Forecasts, first: int) -> forecasts.Forecasts:
 
 
 def _afresh(
-  study: fundamentals.Study, entry: sine_models.Fitted, many: np.ndarray
+  study: run.Study, entry: sine_models.Fitted, many: np.ndarray
 ) -> float:
   """The test error where each prediction has an empty state to begin with."""
   errors, apply = [], jax.jit(entry.model.apply)
@@ -111,7 +111,7 @@ def _afresh(
 
 
 def free_run(
-  study: fundamentals.Study,
+  study: run.Study,
   fitted: dict[str, sine_models.Fitted],
   many: np.ndarray,
 ) -> None:
@@ -190,10 +190,10 @@ def free_run(
 
 
 def k_steps(
-  study: fundamentals.Study,
+  study: run.Study,
   fitted: dict[str, sine_models.Fitted],
   many: np.ndarray,
-) -> list[report.Row]:
+) -> list[results.Row]:
   """Adds the section on errors k steps ahead; returns them as rows."""
   settings, page = study.config.settings, study.lesson
   first = sine_models.seen(study)
@@ -217,7 +217,7 @@ def k_steps(
       ]
       line.append(f"{np.mean(errors):.4f}")
       rows.append(
-        report.row(
+        results.row(
           f"{name}, k = {k}",
           split="test",
           evaluation="k steps ahead",

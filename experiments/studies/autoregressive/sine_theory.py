@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from experiments import fundamentals
+from experiments.studies import run as run_lib
 from experiments.studies.autoregressive import series_figures, sine_models
 from seqmodels.data import series, series_windows
 from seqmodels.evaluation import forecasts
@@ -12,7 +12,7 @@ LEAST_SQUARES = sine_models.LEAST_SQUARES
 _RATE = 0.01
 
 
-def linear_errors(study: fundamentals.Study) -> None:
+def linear_errors(study: run_lib.Study) -> None:
   """Adds the linear model's errors over many series, and the best there are."""
   settings, page = study.config.settings, study.lesson
   tau, random = settings.window, study.random
@@ -81,7 +81,7 @@ def _mean_error(
 
 
 def accumulation(
-  study: fundamentals.Study,
+  study: run_lib.Study,
   fitted: dict[str, sine_models.Fitted],
   many: np.ndarray,
 ) -> None:
@@ -144,7 +144,7 @@ def accumulation(
   )
 
 
-def without_noise(study: fundamentals.Study) -> None:
+def without_noise(study: run_lib.Study) -> None:
   """Adds the section on the series that two values determine."""
   settings, page = study.config.settings, study.lesson
   page.section("Without noise two values are enough")

@@ -8,7 +8,7 @@
 
 import numpy as np
 
-from experiments import fundamentals
+from experiments.studies import run as run_lib
 from experiments.studies.autoregressive import (
   chosen_values,
   drifting_sine,
@@ -23,11 +23,12 @@ from experiments.studies.autoregressive import (
   task_shapes,
   total_probability,
 )
+from experiments.studies.common import page as page_lib
 from seqmodels.data import series
-from seqmodels.io import lesson, report
+from seqmodels.io import results
 
 
-def run(study: fundamentals.Study) -> list[report.Row]:
+def run(study: run_lib.Study) -> list[results.Row]:
   """Runs the study.
 
   Args:
@@ -66,7 +67,7 @@ def run(study: fundamentals.Study) -> list[report.Row]:
   return rows
 
 
-def _introduction(page: lesson.Lesson) -> None:
+def _introduction(page: page_lib.Lesson) -> None:
   page.say(
     """
     A sequence model says what comes next. Given all that was seen so far it
@@ -87,7 +88,7 @@ def _introduction(page: lesson.Lesson) -> None:
   )
 
 
-def _data(study: fundamentals.Study, first: np.ndarray) -> None:
+def _data(study: run_lib.Study, first: np.ndarray) -> None:
   settings, page = study.config.settings, study.lesson
   seen = sine_models.seen(study)
   page.section("A noisy sine")
@@ -118,7 +119,7 @@ def _data(study: fundamentals.Study, first: np.ndarray) -> None:
 
 
 def _models(
-  study: fundamentals.Study,
+  study: run_lib.Study,
   fitted: dict[str, sine_models.Fitted],
   many: np.ndarray,
 ) -> None:

@@ -9,14 +9,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import fundamentals
+from experiments.studies import run
 from seqmodels import errors
+from seqmodels import losses as losses_lib
 from seqmodels.data import toy_tasks
-from seqmodels.losses import sequence
+from seqmodels.layers import stack
 from seqmodels.models import task_heads
-from seqmodels.stacks import deep_recurrent
-from seqmodels.training import objective, optimizers, step
-from seqmodels.training import state as states
+from seqmodels.training import loss, optimizers, step
 
 
 class Task(NamedTuple):
@@ -49,7 +48,7 @@ class Minibatch(NamedTuple):
   mask: Any
 
 
-def tasks(study: fundamentals.Study) -> list[Task]:
+def tasks(study: run.Study) -> list[Task]:
   """Those that the settings name.
 
   Raises:
@@ -62,8 +61,8 @@ def tasks(study: fundamentals.Study) -> list[Task]:
     settings.toy_length,
   )
 
-  def core(symbols: int) -> deep_recurrent.DeepRecurrent:
-    return deep_recurrent.DeepRecurrent(
+  def core(symbols: int) -> stack.DeepRecurrent:
+    return stack.DeepRecurrent(
       features=(settings.toy_units,), in_features=symbols, cell="gru"
     )
 
@@ -113,7 +112,7 @@ def tasks(study: fundamentals.Study) -> list[Task]:
   return [task for task in known if task.shape in settings.toys]
 
 
-def add(study: fundamentals.Study) -> None:
+def add(study: run.Study) -> None:
   """Adds the section to the study's page."""
   settings, page = study.config.settings, study.lesson
   page.section(
@@ -170,7 +169,7 @@ def add(study: fundamentals.Study) -> None:
   )
 
 
-def solved(task: Task, study: fundamentals.Study) -> tuple[float, float, int]:
+def solved(task: Task, study: run.Study) -> tuple[float, float, int]:
   """Learns a toy from some examples and is asked about the others.
 
   Returns:
@@ -182,7 +181,7 @@ def solved(task: Task, study: fundamentals.Study) -> tuple[float, float, int]:
   asked = task.examples.rows(order[cut:])
   model = functools.partial(jax.jit(task.model.apply), {"params": params})
   inputs, targets = _inputs(task, asked), asked.targets.T
-  scored = jax.jit(sequence.nats)
+  scored = jax.jit(losses_lib.nats)
   nats, *_ = scored(model(*inputs), targets, np.ones(targets.shape, bool))
   found = _answers(task, model, inputs, targets)
   right = np.mean(np.all((found == targets)[task.free :], axis=0))
@@ -219,9 +218,7 @@ def _inputs(task: Task, part: toy_tasks.Examples) -> tuple[np.ndarray, ...]:
   return tuple(found)
 
 
-def _learned(
-  task: Task, part: toy_tasks.Examples, study: fundamentals.Study
-) -> Any:
+def _learned(task: Task, part: toy_tasks.Examples, study: run.Study) -> Any:
   """The weights after training on a part of the examples."""
   settings, random = study.config.settings, study.random
   batch = min(settings.toy_batch, len(part.targets))
@@ -246,7 +243,7 @@ def _learned(
   def fit(key: jax.Array, minibatches: Minibatch) -> Any:
     first = jax.tree.map(lambda leaf: leaf[0], minibatches.inputs)
     params = task.model.init(key, *first)["params"]
-    state = states.TrainState(jnp.int32(0), params, rule.init(params), (), key)
+    state = step.TrainState(jnp.int32(0), params, rule.init(params), (), key)
     return jax.lax.scan(train_step, state, minibatches)[0].params
 
   return fit(jax.random.key(study.config.seed), minibatches)
@@ -254,14 +251,14 @@ def _learned(
 
 def of_examples(
   model: nn.Module, params: Any, carry: Any, minibatch: Minibatch, key: Any
-) -> tuple[jax.Array, objective.Outcome]:
+) -> tuple[jax.Array, loss.Outcome]:
   """Nats of every example [B], as `training.objective` wants losses."""
   del key
   logits: Any = model.apply({"params": params}, *minibatch.inputs)
-  losses, wrong = sequence.by_position(
+  losses, wrong = losses_lib.cross_entropy(
     logits, minibatch.targets, minibatch.mask
   )
   nats = jnp.sum(losses, axis=0)
-  return nats, objective.Outcome(
+  return nats, loss.Outcome(
     carry, jnp.sum(nats), jnp.sum(minibatch.mask), jnp.sum(wrong)
   )

@@ -7,15 +7,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import fundamentals
+from experiments.studies import run
 from experiments.studies.autoregressive import sine_models
-from seqmodels.losses import sequence
+from seqmodels import losses
 from seqmodels.models import hidden_markov, language_model, markov, ngram
 
 _SIZE, _LENGTH = 3, 4
 
 
-def add(study: fundamentals.Study) -> None:
+def add(study: run.Study) -> None:
   """Adds the section to the study's page."""
   page, random = study.lesson, study.random
   strings = np.array(list(itertools.product(range(_SIZE), repeat=_LENGTH)))
@@ -67,7 +67,7 @@ def _network_nats(cell: str, seed: int, strings: np.ndarray) -> np.ndarray:
     carry = network.initial_carry(len(strings))
     nowhere = jnp.zeros(inputs.shape, bool)
     _, logits = network.apply(params, carry, jnp.asarray(inputs), nowhere)
-    return sequence.by_position(logits, jnp.asarray(targets), ~nowhere)[0]
+    return losses.cross_entropy(logits, jnp.asarray(targets), ~nowhere)[0]
 
   found = np.asarray(nats(jax.random.key(seed)), np.float64)
   return found.sum(axis=0)

@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 
-from experiments import fundamentals
+from experiments.studies import run
 from seqmodels.cells import truncation
-from seqmodels.io import canvas
+from seqmodels.plotting import style
 
 # Of the scalar recursion a_t = 1 + c a_{t-1}.
 _FACTOR = 0.9
@@ -15,7 +15,7 @@ _SIMULATED = 0.85  # below it, a simulation's own variance is too large
 _HORIZON = 60
 
 
-def variance(study: fundamentals.Study) -> None:
+def variance(study: run.Study) -> None:
   """The scalar case: bias of the window, variance of the draw."""
   page = study.lesson
   page.section(
@@ -86,8 +86,8 @@ def variance(study: fundamentals.Study) -> None:
     f"{_FACTOR**2:.2f}.",
   )
   times = np.arange(1, _HORIZON + 1)
-  with canvas.axes(drawn, "Variance of the randomised estimate") as pair:
-    for keep, colour in zip(_KEEPS, canvas.COLOURS, strict=False):
+  with style.axes(drawn, "Variance of the randomised estimate") as pair:
+    for keep, colour in zip(_KEEPS, style.COLOURS, strict=False):
       pair.plot(
         times,
         last[keep].variance,
@@ -117,7 +117,7 @@ def _limit(keep: float) -> str:
   return f"{found:.1f}" if math.isfinite(found) else "none"
 
 
-def _simulated(study: fundamentals.Study) -> dict[float, np.ndarray]:
+def _simulated(study: run.Study) -> dict[float, np.ndarray]:
   """Variance of z_t over many runs of the scalar recursion, [T]."""
   random, found = study.random, {}
   for keep in _KEEPS:

@@ -8,12 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import fundamentals
-from experiments.studies import small_network
+from experiments.studies import run as run_lib
 from experiments.studies.bptt import weighed_training
 from experiments.studies.bptt.weighed_training import Strategy
-from seqmodels.data import streams
-from seqmodels.io import canvas
+from experiments.studies.common import small_network
+from seqmodels.data.text import batching
+from seqmodels.plotting import style
 
 
 class _Error(NamedTuple):
@@ -30,10 +30,10 @@ class _Error(NamedTuple):
 
 
 def beside(
-  study: fundamentals.Study,
+  study: run_lib.Study,
   network: small_network.Network,
   params: Any,
-  segments: streams.Segment,
+  segments: batching.Segment,
 ) -> None:
   """The gradients of one minibatch by each strategy and length.
 
@@ -111,13 +111,11 @@ def beside(
     "Distance of a shortened gradient from the full one, root of the mean "
     "square over draws, by its mean length.",
   )
-  with canvas.axes(path, "The error of one shortened gradient") as pair:
-    for (name, ones), colour in zip(
-      found.items(), canvas.COLOURS, strict=False
-    ):
+  with style.axes(path, "The error of one shortened gradient") as pair:
+    for (name, ones), colour in zip(found.items(), style.COLOURS, strict=False):
       sizes = [one.whole for one in ones]
       pair.plot(lengths, sizes, "o-", ms=4, lw=1.6, color=colour, label=name)
-    canvas.references(pair, {"no gradient at all": 1.0})
+    style.references(pair, {"no gradient at all": 1.0})
     pair.set_xscale("log", base=2)
     pair.set_xticks(list(lengths), [str(n) for n in lengths])
     pair.set_xlabel("mean length, steps")
@@ -126,10 +124,10 @@ def beside(
 
 
 def _gradients(
-  study: fundamentals.Study,
+  study: run_lib.Study,
   network: small_network.Network,
   params: Any,
-  segments: streams.Segment,
+  segments: batching.Segment,
   strategies: list[Strategy],
 ) -> list[np.ndarray]:
   """Gradients of each strategy, by draw: float64 [N, P]."""

@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import fundamentals
+from experiments.studies import run as run_lib
 from seqmodels.cells import elman, truncation
-from seqmodels.cells import unroll as unrolling
-from seqmodels.io import canvas
+from seqmodels.cells import scan as unrolling
+from seqmodels.plotting import style as style_lib
 
 _STEPS, _WIDTH, _FEATURES = 6, 2, 3
 _KEEPS = (0.5, 0.8)
@@ -25,7 +25,7 @@ class _Problem(NamedTuple):
   windows: dict[int, np.ndarray]  # by their length, [P]
 
 
-def unbiased(study: fundamentals.Study) -> None:
+def unbiased(study: run_lib.Study) -> None:
   """All outcomes added up, then many draws beside regular truncation."""
   page = study.lesson
   problem = _problem(study)
@@ -107,7 +107,7 @@ def unbiased(study: fundamentals.Study) -> None:
   _figure_of_means(study, problem, draws)
 
 
-def _problem(study: fundamentals.Study) -> _Problem:
+def _problem(study: run_lib.Study) -> _Problem:
   random = study.random
   with jax.enable_x64(True):
     params = elman.ElmanParams(
@@ -153,9 +153,7 @@ def _problem(study: fundamentals.Study) -> _Problem:
   return _Problem(full, names, gradients, windows)
 
 
-def _draws(
-  study: fundamentals.Study, problem: _Problem, keep: float
-) -> np.ndarray:
+def _draws(study: run_lib.Study, problem: _Problem, keep: float) -> np.ndarray:
   key = jax.random.fold_in(
     jax.random.key(study.config.seed), round(1000 * keep)
   )
@@ -172,7 +170,7 @@ def _relative_deviation(sampled: np.ndarray, full: np.ndarray) -> float:
 
 
 def _figure_of_means(
-  study: fundamentals.Study, problem: _Problem, draws: dict[float, np.ndarray]
+  study: run_lib.Study, problem: _Problem, draws: dict[float, np.ndarray]
 ) -> None:
   drawn = study.lesson.figure(
     "unbiased",
@@ -181,9 +179,9 @@ def _figure_of_means(
     "(dashed); regular truncation stays where it is.",
   )
   size = np.linalg.norm(problem.full)
-  with canvas.axes(drawn, "An average loses variance, never bias") as pair:
+  with style_lib.axes(drawn, "An average loses variance, never bias") as pair:
     for (keep, sampled), colour in zip(
-      draws.items(), canvas.COLOURS, strict=False
+      draws.items(), style_lib.COLOURS, strict=False
     ):
       counts = np.unique(np.geomspace(1, len(sampled), 60).astype(int))
       sums = np.cumsum(sampled, axis=0)[counts - 1]
@@ -197,7 +195,7 @@ def _figure_of_means(
       steps = "1 step" if window == 1 else f"{window} steps"
       pair.axhline(
         np.linalg.norm(found - problem.full) / size,
-        color=canvas.GREY,
+        color=style_lib.GREY,
         lw=1.4,
         ls=style,
         label=f"window of {steps}",

@@ -6,16 +6,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import fundamentals
-from experiments.studies import small_network
-from seqmodels.cells import backpropagation, unroll
+from experiments.studies import run
+from experiments.studies.common import small_network
+from seqmodels.cells import backpropagation, scan
 
 # Of the network whose derivatives are taken by hand.
 _STEPS, _WIDTH, _FEATURES, _OUTPUTS = 6, 3, 4, 5
 _ROWS = 2  # of the gated cells
 
 
-def written_out(study: fundamentals.Study) -> None:
+def written_out(study: run.Study) -> None:
   """The five derivatives against automatic differentiation."""
   page = study.lesson
   page.section(
@@ -74,7 +74,7 @@ def written_out(study: fundamentals.Study) -> None:
   )
 
 
-def unrolled(study: fundamentals.Study) -> None:
+def unrolled(study: run.Study) -> None:
   """The recursion of the derivative as a sum over the steps it came from."""
   page = study.lesson
   page.section(
@@ -115,7 +115,7 @@ def unrolled(study: fundamentals.Study) -> None:
   )
 
 
-def _differences(study: fundamentals.Study, activation: Any) -> dict[str, Any]:
+def _differences(study: run.Study, activation: Any) -> dict[str, Any]:
   """Largest |by hand - autodiff| of each derivative."""
   random = study.random
   weights = backpropagation.Weights(
@@ -162,13 +162,13 @@ def _differences(study: fundamentals.Study, activation: Any) -> dict[str, Any]:
   return answer
 
 
-def _of_cells(study: fundamentals.Study) -> dict[str, float]:
+def _of_cells(study: run.Study) -> dict[str, float]:
   """Largest |library - autodiff| of each cell's weights, in float64."""
   kinds = study.config.settings.cells
   return {kind: _of_cell(study, kind) for kind in kinds}
 
 
-def _of_cell(study: fundamentals.Study, kind: str) -> float:
+def _of_cell(study: run.Study, kind: str) -> float:
   cell, random = small_network.cell_of(kind), study.random
   with jax.enable_x64(True):
     params = small_network.drawn(cell, _WIDTH, _FEATURES, random, 0.5)
@@ -177,7 +177,7 @@ def _of_cell(study: fundamentals.Study, kind: str) -> float:
     readers = jnp.asarray(random.normal(size=(_STEPS, _ROWS, _FEATURES)))
 
     def plain(*given: Any) -> Any:
-      return unroll.unroll(cell.step, *given)
+      return scan.unroll(cell.step, *given)
 
     def read(params: Any, sequence: Any) -> jax.Array:
       return jnp.sum(readers * sequence(params, carry, xs)[1])

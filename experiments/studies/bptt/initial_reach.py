@@ -7,16 +7,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import fundamentals
-from experiments.studies import gradient_reach as reaches
-from experiments.studies import small_network
+from experiments.studies import run
+from experiments.studies.common import gradient_reach as reaches
+from experiments.studies.common import small_network
 from seqmodels.evaluation import gradient_reach
-from seqmodels.io import canvas
+from seqmodels.plotting import style as style_lib
 
 _TEXTBOOK = 0.01  # standard deviation of the textbook's weights
 
 
-def by_initialisation(study: fundamentals.Study) -> None:
+def by_initialisation(study: run.Study) -> None:
   """The textbook's small weights, and what biases do about them."""
   page, settings = study.lesson, study.config.settings
   steps = settings.short_distance
@@ -81,7 +81,7 @@ def by_initialisation(study: fundamentals.Study) -> None:
     f"Norm of the gradient by distance at the start of training, with weights "
     f"from N(0, {_TEXTBOOK:g}^2).",
   )
-  with canvas.axes(path, "The reach of an untrained network") as pair:
+  with style_lib.axes(path, "The reach of an untrained network") as pair:
     colours = {"Elman": 0, "LSTM": 1, "GRU": 2}
     seen: dict[str, int] = {}
     for name, norms in drawn.items():
@@ -93,7 +93,7 @@ def by_initialisation(study: fundamentals.Study) -> None:
       pair.plot(
         norms / norms[0],
         style,
-        color=canvas.COLOURS[colours[family]],
+        color=style_lib.COLOURS[colours[family]],
         lw=4.0 if wide else 1.6,
         alpha=0.5 if wide else 1.0,
         label=name,
@@ -103,11 +103,11 @@ def by_initialisation(study: fundamentals.Study) -> None:
     pair.set_xlim(0, steps)
     pair.set_xlabel("steps back, $k$")
     pair.set_ylabel(r"$|g_k| \; / \; |g_0|$")
-    canvas.legend_beside(pair, "")
+    style_lib.legend_beside(pair, "")
 
 
 def _textbook(
-  study: fundamentals.Study,
+  study: run.Study,
   kind: str,
   features: int,
   steps: int,

@@ -4,12 +4,12 @@ import math
 
 import numpy as np
 
-from experiments import fundamentals
+from experiments.studies import run
 from seqmodels.evaluation import gradient_reach
-from seqmodels.io import canvas
+from seqmodels.plotting import style
 
 
-def one_direction(study: fundamentals.Study) -> None:
+def one_direction(study: run.Study) -> None:
   """Powers of a symmetric matrix turn everything one way."""
   page, settings = study.lesson, study.config.settings
   size, ratio = 50, 1 / 1.1
@@ -67,9 +67,9 @@ def one_direction(study: fundamentals.Study) -> None:
     "Tangent of the angle between M^k x and the leading eigenvector, and its "
     "bound.",
   )
-  with canvas.axes(path, "Powers of a matrix turn every vector") as pair:
-    pair.plot(found.tangents, color=canvas.COLOURS[0], lw=1.6, label="measured")
-    pair.plot(found.bounds, "--", color=canvas.GREY, lw=1.4, label="bound")
+  with style.axes(path, "Powers of a matrix turn every vector") as pair:
+    pair.plot(found.tangents, color=style.COLOURS[0], lw=1.6, label="measured")
+    pair.plot(found.bounds, "--", color=style.GREY, lw=1.4, label="bound")
     pair.set_yscale("log")
     pair.set_xlabel("power $k$")
     pair.set_ylabel(r"$\tan\,\theta_k$")

@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import fundamentals
-from experiments.studies import small_network
-from seqmodels.cells import segmented, unroll
-from seqmodels.io import canvas
+from experiments.studies import run
+from experiments.studies.common import small_network
+from seqmodels.cells import scan
+from seqmodels.plotting import style
 
 _INPUTS, _ROWS = 16, 8
 _REPEATS = 5
@@ -26,7 +26,7 @@ class _Cost(NamedTuple):
   seconds: float  # of the processor
 
 
-def costs(study: fundamentals.Study) -> None:
+def costs(study: run.Study) -> None:
   """Memory and time against the length, with and without recomputation."""
   page, settings = study.lesson, study.config.settings
   found = {steps: _measured(study, steps) for steps in sorted(settings.lengths)}
@@ -89,17 +89,17 @@ def costs(study: fundamentals.Study) -> None:
     "Temporary memory and time of one gradient by the length of the sequence.",
   )
   lengths = list(found)
-  with canvas.figure(path, height=3.6) as drawing:
+  with style.figure(path, height=3.6) as drawing:
     pairs = drawing.subplots(1, 2)
     for pair, title in zip(
       pairs, ("memory, MB", "processor time, ms"), strict=True
     ):
-      canvas.clean(pair)
+      style.clean(pair)
       pair.set_title(title, fontsize=10)
       pair.set_xscale("log", base=2)
       pair.set_yscale("log")
       pair.set_xlabel("length T")
-    for name, colour in zip(names, canvas.COLOURS, strict=False):
+    for name, colour in zip(names, style.COLOURS, strict=False):
       bytes_ = [row[name].bytes / 1e6 for row in found.values()]
       times = [1e3 * row[name].seconds for row in found.values()]
       pairs[0].plot(lengths, bytes_, "o-", color=colour, ms=4, label=name)
@@ -107,7 +107,7 @@ def costs(study: fundamentals.Study) -> None:
     pairs[0].legend(frameon=False, fontsize=8)
 
 
-def _measured(study: fundamentals.Study, steps: int) -> dict[str, _Cost]:
+def _measured(study: run.Study, steps: int) -> dict[str, _Cost]:
   settings = study.config.settings
   features, cell = settings.features, small_network.cell_of(settings.cost_cell)
   random = study.random
@@ -116,13 +116,13 @@ def _measured(study: fundamentals.Study, steps: int) -> dict[str, _Cost]:
   xs = jnp.asarray(random.normal(size=(steps, _ROWS, _INPUTS)), jnp.float32)
 
   def plain(*given: Any, **options: Any) -> Any:
-    return unroll.unroll(cell.step, *given, **options)
+    return scan.unroll(cell.step, *given, **options)
 
   chunk = max(1, math.isqrt(steps))
   ways = {
     _PLAIN: plain,
     _FUSED: cell.sequence,
-    _AGAIN: segmented.checkpointed(cell.sequence, chunk),
+    _AGAIN: scan.checkpointed(cell.sequence, chunk),
   }
   found = {}
   for name, sequence in ways.items():

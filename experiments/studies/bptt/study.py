@@ -3,8 +3,7 @@
 import jax
 import numpy as np
 
-from experiments import fundamentals
-from experiments.studies import gradient_reach
+from experiments.studies import run as run_lib
 from experiments.studies.bptt import (
   estimator_variance,
   gradient_estimators,
@@ -14,15 +13,16 @@ from experiments.studies.bptt import (
   recomputation,
   truncated_training,
 )
+from experiments.studies.common import figures, gradient_reach
 from seqmodels.cells import truncation
 from seqmodels.data import cleaning
-from seqmodels.io import report, segments_plot
+from seqmodels.io import results
 
 _SHOWN = 64  # characters of the figure of segments
 _LENGTH = 8  # of a segment there
 
 
-def run(study: fundamentals.Study) -> list[report.Row]:
+def run(study: run_lib.Study) -> list[results.Row]:
   """Writes the page, part by part."""
   study.lesson.say(
     """
@@ -50,7 +50,7 @@ def run(study: fundamentals.Study) -> list[report.Row]:
   return truncated_training.compare(study)
 
 
-def three_ways(study: fundamentals.Study) -> None:
+def three_ways(study: run_lib.Study) -> None:
   """What each strategy does to the recursion, and the figure of it."""
   page = study.lesson
   keep = 1 - 1 / _LENGTH
@@ -75,7 +75,7 @@ def three_ways(study: fundamentals.Study) -> None:
     jax.random.key(study.config.seed), len(text), 1, keep=keep
   )
   cuts = np.flatnonzero(np.asarray(factors[:, 0]) == 0).tolist()
-  segments_plot.strips(
+  figures.strips(
     page.figure(
       "strategies",
       "The first letters of the corpus, cut in three ways. A gradient flows "
@@ -109,7 +109,7 @@ def three_ways(study: fundamentals.Study) -> None:
   )
 
 
-def _opening(study: fundamentals.Study) -> str:
+def _opening(study: run_lib.Study) -> str:
   """The first characters, as words if there are enough of them."""
   tokens = study.tokens("characters")
   ids = np.asarray(tokens.splits["train"][: 4 * _SHOWN])

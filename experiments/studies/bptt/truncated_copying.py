@@ -4,12 +4,13 @@ import functools
 
 import numpy as np
 
-from experiments import fundamentals
-from experiments.studies import small_network
+from experiments.studies import run
 from experiments.studies.bptt import weighed_training
 from experiments.studies.bptt.weighed_training import Strategy
-from seqmodels.data import memory_tasks, streams
-from seqmodels.io import report, study_plot
+from experiments.studies.common import figures, small_network
+from seqmodels.data import memory_tasks
+from seqmodels.data.text import batching
+from seqmodels.io import results
 
 _KINDS = 4
 _SCORED = 8  # minibatches
@@ -25,7 +26,7 @@ _STRATEGIES = (
 )
 
 
-def copying(study: fundamentals.Study) -> list[report.Row]:
+def copying(study: run.Study) -> list[results.Row]:
   """One symbol, to be said again past the edge of every segment."""
   page, settings = study.lesson, study.config.settings
 
@@ -35,7 +36,7 @@ def copying(study: fundamentals.Study) -> list[report.Row]:
       lag=settings.copy_lag, batch=settings.batch, kinds=_KINDS, seed=seed
     )
 
-  def segments(seed: int, start: int, count: int) -> streams.Segment:
+  def segments(seed: int, start: int, count: int) -> batching.Segment:
     return task(seed).segments(start, count)
 
   shape = task(study.config.seed)
@@ -96,7 +97,7 @@ def copying(study: fundamentals.Study) -> list[report.Row]:
     over a longer lag there is less of it.
     """
   )
-  study_plot.curves(
+  figures.curves(
     page.figure(
       "copying",
       f"Copying one symbol over {shape.lag} steps: loss of the answer by step, "

@@ -2,17 +2,17 @@
 
 import functools
 
-from experiments import fundamentals
-from experiments.studies import small_network
+from experiments.studies import run
 from experiments.studies.bptt import (
   gradient_error,
   truncated_copying,
   weighed_training,
 )
 from experiments.studies.bptt.weighed_training import Strategy
-from seqmodels.data import streams, windows
-from seqmodels.evaluation import totals
-from seqmodels.io import report, study_plot
+from experiments.studies.common import figures, small_network
+from seqmodels.data.text import batching
+from seqmodels.evaluation import metrics
+from seqmodels.io import results
 
 _KEEP, _WINDOW = weighed_training.KEEP, weighed_training.WINDOW
 _FULL = Strategy("full", "full")
@@ -25,7 +25,7 @@ _STRATEGIES = (
 )
 
 
-def compare(study: fundamentals.Study) -> list[report.Row]:
+def compare(study: run.Study) -> list[results.Row]:
   """Trains with each strategy and writes what came of it."""
   page, settings = study.lesson, study.config.settings
   tokens = study.tokens("characters")
@@ -33,15 +33,15 @@ def compare(study: fundamentals.Study) -> list[report.Row]:
   network = small_network.Network("elman", settings.hidden, symbols, symbols)
 
   @functools.cache
-  def text(seed: int) -> windows.RandomWindows:
-    return windows.RandomWindows(
+  def text(seed: int) -> batching.RandomWindows:
+    return batching.RandomWindows(
       tokens.splits["train"],
       batch=settings.batch,
       length=settings.length,
       seed=seed,
     )
 
-  def segments(seed: int, start: int, count: int) -> streams.Segment:
+  def segments(seed: int, start: int, count: int) -> batching.Segment:
     return text(seed).segments(start, count)
 
   found = weighed_training.train(
@@ -51,7 +51,7 @@ def compare(study: fundamentals.Study) -> list[report.Row]:
     segments,
     steps=settings.steps,
   )
-  stream = streams.SequentialStream(
+  stream = batching.SequentialStream(
     tokens.splits["valid"], batch=settings.batch, length=settings.length
   )
   valid = stream.segments(0, stream.segments_per_epoch)
@@ -84,7 +84,7 @@ def compare(study: fundamentals.Study) -> list[report.Row]:
     ],
   )
   page.say(_verdict(scores))
-  study_plot.curves(
+  figures.curves(
     page.figure(
       "training",
       "Training loss by step beside that of the full gradient, the mean of the "
@@ -118,7 +118,7 @@ def compare(study: fundamentals.Study) -> list[report.Row]:
 
 
 def _against(
-  ones: list[totals.Totals], full: list[totals.Totals]
+  ones: list[metrics.Totals], full: list[metrics.Totals]
 ) -> list[float]:
   """How much larger each run's perplexity is than the same seed's full one."""
   return [
@@ -127,7 +127,7 @@ def _against(
   ]
 
 
-def _verdict(scores: dict[Strategy, list[totals.Totals]]) -> str:
+def _verdict(scores: dict[Strategy, list[metrics.Totals]]) -> str:
   """What the runs allow to say."""
   full = [one.perplexity for one in scores[_FULL]]
   others = {s: ones for s, ones in scores.items() if s.kind != "random"}

@@ -8,15 +8,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import fundamentals
-from experiments.studies import small_network
+from experiments.studies import run as run_lib
+from experiments.studies.common import small_network
+from seqmodels import losses as losses_lib
+from seqmodels.cells import scan as unrolling
 from seqmodels.cells import truncation
-from seqmodels.cells import unroll as unrolling
-from seqmodels.evaluation import static, totals
-from seqmodels.io import report
-from seqmodels.losses import sequence
-from seqmodels.training import ensemble, objective, optimizers
-from seqmodels.training import state as states
+from seqmodels.evaluation import metrics, static
+from seqmodels.io import results
+from seqmodels.training import loop, loss, optimizers
+from seqmodels.training import step as states
 
 KEEP = 0.8  # of the randomised truncation
 WINDOW = 5  # steps, 1 / (1 - KEEP)
@@ -56,7 +56,7 @@ class Trained(NamedTuple):
 
 
 def members_of(
-  study: fundamentals.Study, strategies: Sequence[Strategy]
+  study: run_lib.Study, strategies: Sequence[Strategy]
 ) -> list[Member]:
   """Every strategy under every seed."""
   first, count = study.config.seed, study.config.settings.runs
@@ -79,7 +79,7 @@ def losses_of(strategy: Strategy) -> Callable[..., Any]:
     carry: Any,
     segment: Weighed,
     key: Any,
-  ) -> tuple[jax.Array, objective.Outcome]:
+  ) -> tuple[jax.Array, loss.Outcome]:
     del key
     step = network.cell.step
     if strategy.kind == "window":
@@ -89,11 +89,11 @@ def losses_of(strategy: Strategy) -> Callable[..., Any]:
       xs = (segment.inputs, segment.factors)
       weighed = truncation.weighted(step)
       _, hs = unrolling.unroll(weighed, params[0], carry, xs)
-    found, wrong = sequence.by_position(
+    found, wrong = losses_lib.cross_entropy(
       network.read(params, hs), segment.targets, segment.mask
     )
     nats = jnp.sum(found, axis=0)
-    return nats, objective.Outcome(
+    return nats, loss.Outcome(
       carry,
       jnp.sum(nats),
       jnp.sum(segment.mask, dtype=jnp.int32),
@@ -104,7 +104,7 @@ def losses_of(strategy: Strategy) -> Callable[..., Any]:
 
 
 def train(
-  study: fundamentals.Study,
+  study: run_lib.Study,
   network: small_network.Network,
   members: Sequence[Member],
   segments: Callable[[int, int, int], Any],
@@ -129,7 +129,7 @@ def train(
 
 
 def _train(
-  study: fundamentals.Study,
+  study: run_lib.Study,
   network: small_network.Network,
   members: Sequence[Member],
   segments: Callable[[int, int, int], Any],
@@ -156,7 +156,7 @@ def _train(
   course = small_network.train_side_by_side(
     one,
     [begun[member.seed] for member in members],
-    ensemble.make_train_steps(
+    loop.make_joint_train_steps(
       network, optimizer, losses=losses_of(members[0].strategy)
     ),
     drawn,
@@ -201,7 +201,7 @@ def scored(
   network: small_network.Network,
   found: Mapping[Member, Trained],
   segments: Callable[[int], Any],
-) -> dict[Strategy, list[totals.Totals]]:
+) -> dict[Strategy, list[metrics.Totals]]:
   """What every run of each strategy scores.
 
   Args:
@@ -210,7 +210,7 @@ def scored(
     segments: by the seed of the run, [K, T, B].
   """
   predictor = network.predictor()  # one for all, that it compiles once
-  scores: dict[Strategy, list[totals.Totals]] = {}
+  scores: dict[Strategy, list[metrics.Totals]] = {}
   for member, one in found.items():
     read = segments(member.seed)
     streams = read.inputs.shape[2]
@@ -219,10 +219,10 @@ def scored(
   return scores
 
 
-def row(name: str, split: str, runs: Sequence[totals.Totals]) -> report.Row:
+def row(name: str, split: str, runs: Sequence[metrics.Totals]) -> results.Row:
   """The perplexity of several runs together: exp of their mean nats."""
-  together = functools.reduce(totals.Totals.merge, runs)
-  return report.row(
+  together = functools.reduce(metrics.Totals.merge, runs)
+  return results.row(
     name,
     split=split,
     evaluation="static",

@@ -6,16 +6,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import fundamentals
-from seqmodels.io import canvas
-from seqmodels.models import predictor as predictors
+from experiments.studies import run
+from seqmodels.models import api as predictors
+from seqmodels.plotting import style
 from seqmodels.sampling import beam
 
 _SYMBOLS, _STEPS = 4, 6
 EXHAUSTIVE = _SYMBOLS ** (_STEPS - 1)
 
 
-def random_models(study: fundamentals.Study) -> None:
+def random_models(study: run.Study) -> None:
   """How wide a beam has to be, over models that know the last two symbols."""
   page, count = study.lesson, study.config.settings.models
   widths = (*study.config.settings.widths, EXHAUSTIVE)
@@ -62,12 +62,12 @@ def random_models(study: fundamentals.Study) -> None:
 
 
 def _draw_widths(
-  path: canvas.Path,
+  path: style.Path,
   widths: tuple[int, ...],
   found: np.ndarray,
   short: np.ndarray,
 ) -> None:
-  with canvas.figure(path, height=2.9) as drawing:
+  with style.figure(path, height=2.9) as drawing:
     pairs = drawing.subplots(1, 2)
     for pair, values, name in zip(
       pairs,
@@ -75,8 +75,8 @@ def _draw_widths(
       ("best string found, % of models", "short of it, nats"),
       strict=True,
     ):
-      canvas.clean(pair)
-      pair.plot(widths, values, "o-", ms=4, lw=1.6, color=canvas.COLOURS[0])
+      style.clean(pair)
+      pair.plot(widths, values, "o-", ms=4, lw=1.6, color=style.COLOURS[0])
       pair.set_xscale("log", base=2)
       pair.set_xticks(widths, [str(width) for width in widths], fontsize=8)
       pair.minorticks_off()

@@ -6,17 +6,17 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 
-from experiments import fundamentals
-from experiments.studies import spelling
+from experiments.studies import run
+from experiments.studies.common import spelling
 from experiments.studies.decoding import written_texts
-from seqmodels.data import corpus
-from seqmodels.sampling import lexicon, sharpening, text
+from seqmodels.data.text import tokens as tokens_lib
+from seqmodels.sampling import lexicon, text
 
 _WORD = re.compile(r"[^\W\d_]+")
 _TEMPERATURE = 0.8
 
 
-def words(study: fundamentals.Study, writer: written_texts.Writer) -> None:
+def words(study: run.Study, writer: written_texts.Writer) -> None:
   """Draws with and without the list of the training text's words."""
   page, settings = study.lesson, study.config.settings
   tokens = writer.tokens
@@ -74,13 +74,13 @@ def words(study: fundamentals.Study, writer: written_texts.Writer) -> None:
     page.shown(f"[{name}]\n{spelling.visible(shown)}")
 
 
-def words_of(tokens: corpus.Tokens) -> set[str]:
+def words_of(tokens: tokens_lib.Tokens) -> set[str]:
   """The runs of letters in the training text."""
   ids = np.asarray(tokens.splits["train"])
   return set(_WORD.findall(spelling.decode(tokens, ids)))
 
 
-def letter_ids(tokens: corpus.Tokens) -> set[int]:
+def letter_ids(tokens: tokens_lib.Tokens) -> set[int]:
   """The ids of the symbols that words are made of."""
   return {
     index
@@ -121,6 +121,6 @@ def draw(
     length=writer.length,
     prime=writer.prime,
     batch=count,
-    sharpening=sharpening.Sharpening(temperature=_TEMPERATURE),
+    sharpening=text.Sharpening(temperature=_TEMPERATURE),
   ).T.tolist()
   return rows

@@ -3,10 +3,10 @@
 import math
 from typing import Any
 
-from experiments import fundamentals
-from seqmodels.io import canvas
+from experiments.studies import run
 from seqmodels.models import conditional_table
-from seqmodels.sampling import beam, continuation
+from seqmodels.plotting import style
+from seqmodels.sampling import beam, text
 
 # The worked example: A, B, C and the end, after each prefix.
 NAMES = ("A", "B", "C", "end")
@@ -32,7 +32,7 @@ FIVE_TABLE = {
 }
 
 
-def worked_example(study: fundamentals.Study) -> None:
+def worked_example(study: run.Study) -> None:
   """The best next symbol is not the beginning of the best string."""
   page = study.lesson
   page.section(
@@ -79,7 +79,7 @@ def worked_example(study: fundamentals.Study) -> None:
   )
 
 
-def beam_at_work(study: fundamentals.Study) -> None:
+def beam_at_work(study: run.Study) -> None:
   """Three steps of a beam of two over five symbols."""
   page, symbols = study.lesson, len(FIVE)
   page.section(
@@ -120,7 +120,7 @@ def beam_at_work(study: fundamentals.Study) -> None:
   )
 
 
-def beam_steps() -> list[list[continuation.Continuation]]:
+def beam_steps() -> list[list[text.Continuation]]:
   """What the beam of two holds after each step."""
   predictor, params = conditional_table.as_predictor(FIVE_TABLE)
   return [
@@ -129,7 +129,7 @@ def beam_steps() -> list[list[continuation.Continuation]]:
   ]
 
 
-def length_penalty(study: fundamentals.Study) -> None:
+def length_penalty(study: run.Study) -> None:
   """What the division by L^alpha does."""
   page = study.lesson
   page.section(
@@ -175,11 +175,11 @@ def _spelt(symbols: tuple[int, ...]) -> str:
   return " ".join(NAMES[symbol] for symbol in symbols)
 
 
-def _draw(path: canvas.Path) -> None:
+def _draw(path: style.Path) -> None:
   """The two ways through the table, as a tree."""
   ways = {(0, 1, 2, END): 1, (0, 2, 1, END): -1}
-  colours = {1: canvas.COLOURS[0], -1: canvas.COLOURS[1]}
-  with canvas.figure(path, height=2.7) as drawing:
+  colours = {1: style.COLOURS[0], -1: style.COLOURS[1]}
+  with style.figure(path, height=2.7) as drawing:
     pair = drawing.subplots()
     pair.set_axis_off()
     pair.set_xlim(-0.4, 5.3)
@@ -207,12 +207,12 @@ def _draw(path: canvas.Path) -> None:
       if total is not None:
         pair.text(
           place[0], place[1] - 0.33, f"{total:.3g}", ha="center", va="top",
-          fontsize=8, color=canvas.GREY,
+          fontsize=8, color=style.GREY,
         )  # fmt: skip
 
-    arrow((0, 0), (1, 0), 0.5, canvas.GREY)
-    node((0, 0), "start", None, canvas.GREY)
-    node((1, 0), "A", 0.5, canvas.GREY)
+    arrow((0, 0), (1, 0), 0.5, style.GREY)
+    node((0, 0), "start", None, style.GREY)
+    node((1, 0), "A", 0.5, style.GREY)
     for way, side in ways.items():
       total, place = 0.5, (1.0, 0.0)
       for step in range(1, 4):

@@ -5,21 +5,18 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments import fundamentals
-from experiments.studies import (
-  character_networks,
-  character_training,
-  setting_checks,
-  spelling,
-)
+from experiments.studies import run as run_lib
+from experiments.studies.common import setting_checks, spelling, training
 from experiments.studies.decoding import (
   beam_widths,
   proper_words,
   search_examples,
   written_texts,
 )
-from seqmodels.io import canvas, report
-from seqmodels.sampling import beam, continuation, sharpening
+from seqmodels.io import results
+from seqmodels.plotting import style
+from seqmodels.sampling import beam
+from seqmodels.sampling import text as text_lib
 
 _BARS = 26  # of the likeliest characters in a figure
 
@@ -39,7 +36,7 @@ _SIZES = (
 )
 
 
-def run(study: fundamentals.Study) -> list[report.Row]:
+def run(study: run_lib.Study) -> list[results.Row]:
   """Writes the page; see `configs.fundamentals`."""
   tokens = study.tokens("characters")
   prime = spelling.encode(tokens, study.config.settings.prefix)
@@ -66,17 +63,15 @@ def run(study: fundamentals.Study) -> list[report.Row]:
 
 
 def train(
-  study: fundamentals.Study, tokens: Any, prime: list[int]
-) -> tuple[written_texts.Writer, list[report.Row]]:
+  study: run_lib.Study, tokens: Any, prime: list[int]
+) -> tuple[written_texts.Writer, list[results.Row]]:
   """A small LSTM of the text's characters."""
   settings = study.config.settings
-  network = character_networks.network(
+  network = training.network(
     "lstm", tokens.vocabulary.size, (settings.features,)
   )
-  found = character_training.on_streams(study, network, tokens.splits["train"])
-  scored = character_training.held_out(
-    network, found.params, tokens.splits["valid"]
-  )
+  found = training.on_streams(study, network, tokens.splits["train"])
+  scored = training.held_out(network, found.params, tokens.splits["valid"])
   study.lesson.section(
     "A model of characters",
     f"""
@@ -86,7 +81,7 @@ def train(
     texts go on from {settings.prefix!r}, which it reads first.
     """,
   )
-  row = report.row(
+  row = results.row(
     f"LSTM of {settings.features} units",
     split="valid",
     evaluation="static",
@@ -101,7 +96,7 @@ def train(
   return writer, [row]
 
 
-def sharpened(study: fundamentals.Study, writer: written_texts.Writer) -> None:
+def sharpened(study: run_lib.Study, writer: written_texts.Writer) -> None:
   """What temperature, top-k and nucleus make of one distribution."""
   page = study.lesson
   page.section(
@@ -124,8 +119,8 @@ def sharpened(study: fundamentals.Study, writer: written_texts.Writer) -> None:
     nucleus      Q(x) ~ P(x)                on the fewest that hold p, else 0
     """
   )
-  read = continuation.prime_ids(writer.prime)
-  _, logits = continuation.read(writer.network, writer.params, read, 1)
+  read = text_lib.prime_ids(writer.prime)
+  _, logits = text_lib.read(writer.network, writer.params, read, 1)
   logits = logits[0]
   body = []
   for name, sharpen in written_texts.SHARPENINGS.items():
@@ -134,7 +129,7 @@ def sharpened(study: fundamentals.Study, writer: written_texts.Writer) -> None:
     body.append(
       [
         name,
-        float(sharpening.entropy(after)),
+        float(text_lib.entropy(after)),
         f"{np.sum(shares > 0)}",
         float(shares.max()),
       ]
@@ -157,8 +152,7 @@ def sharpened(study: fundamentals.Study, writer: written_texts.Writer) -> None:
   )
   alphas = (0.5, 1.0, 2.0, 4.0, 8.0, 1000.0)
   nats = [
-    float(sharpening.entropy(sharpening.power(logits, alpha)))
-    for alpha in alphas
+    float(text_lib.entropy(text_lib.power(logits, alpha))) for alpha in alphas
   ]
   falls = ", ".join(
     f"{value:.3f} at {alpha:g}"
@@ -172,7 +166,7 @@ def sharpened(study: fundamentals.Study, writer: written_texts.Writer) -> None:
   )
 
 
-def _bars(path: canvas.Path, logits: jax.Array, tokens: Any) -> None:
+def _bars(path: style.Path, logits: jax.Array, tokens: Any) -> None:
   """The likeliest symbols, before and after each sharpening."""
   order = np.argsort(-np.asarray(logits))[:_BARS]
   names = [_visible(tokens.vocabulary.symbols[i]) for i in order]
@@ -180,14 +174,14 @@ def _bars(path: canvas.Path, logits: jax.Array, tokens: Any) -> None:
   shown = {
     n: s for n, s in written_texts.SHARPENINGS.items() if n != "as it is"
   }
-  with canvas.figure(path, height=4.4) as drawing:
+  with style.figure(path, height=4.4) as drawing:
     pairs = drawing.subplots(2, 2, sharex=True, sharey=True).ravel()
     places = np.arange(len(order))
     for pair, (name, sharpen) in zip(pairs, shown.items(), strict=True):
-      canvas.clean(pair)
+      style.clean(pair)
       after = np.asarray(jax.nn.softmax(sharpen(logits)))[order]
       pair.bar(places, usual, color="#D0D0D0", width=0.85)
-      pair.bar(places, after, color=canvas.COLOURS[0], width=0.45)
+      pair.bar(places, after, color=style.COLOURS[0], width=0.45)
       pair.set_title(name, fontsize=10)
       pair.set_xticks(places, names, fontsize=8, family="monospace")
     for pair in pairs[::2]:
@@ -198,7 +192,7 @@ def _visible(symbol: Any) -> str:
   return {" ": "\u2423", "\n": "\u00b6"}.get(str(symbol), str(symbol))
 
 
-def next_words(study: fundamentals.Study, writer: written_texts.Writer) -> None:
+def next_words(study: run_lib.Study, writer: written_texts.Writer) -> None:
   """A beam that stops at an end symbol, under several penalties."""
   page, settings = study.lesson, study.config.settings
   symbols = writer.tokens.vocabulary

@@ -8,19 +8,19 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from experiments import fundamentals
-from experiments.studies import spelling
+from experiments.studies import run
+from experiments.studies.common import spelling
 from seqmodels.evaluation import continuations
-from seqmodels.io import canvas
-from seqmodels.sampling import beam, diversity, sharpening, text
+from seqmodels.plotting import style
+from seqmodels.sampling import beam, diversity, text
 
 # What is done to the distribution before a draw, by its name.
-SHARPENINGS: dict[str, sharpening.Sharpening] = {
-  "as it is": sharpening.Sharpening(),
-  "temperature 0.5": sharpening.Sharpening(temperature=0.5),
-  "temperature 1.5": sharpening.Sharpening(temperature=1.5),
-  "top-k, k = 5": sharpening.Sharpening(top_k=5),
-  "nucleus 0.9": sharpening.Sharpening(nucleus=0.9),
+SHARPENINGS: dict[str, text.Sharpening] = {
+  "as it is": text.Sharpening(),
+  "temperature 0.5": text.Sharpening(temperature=0.5),
+  "temperature 1.5": text.Sharpening(temperature=1.5),
+  "top-k, k = 5": text.Sharpening(top_k=5),
+  "nucleus 0.9": text.Sharpening(nucleus=0.9),
 }
 
 # Lengths of n-grams whose variety is measured.
@@ -45,7 +45,7 @@ class Writer(NamedTuple):
   length: int
 
 
-def texts(study: fundamentals.Study, writer: Writer) -> None:
+def texts(study: run.Study, writer: Writer) -> None:
   """The same prefix, gone on from in every way."""
   page, settings = study.lesson, study.config.settings
   page.section(
@@ -139,7 +139,7 @@ def ways(beams: Sequence[int], seed: int) -> dict[str, Write]:
     return [found[0].symbols]
 
   def drawn(
-    writer: Writer, draws: int, *, place: int, sharpen: sharpening.Sharpening
+    writer: Writer, draws: int, *, place: int, sharpen: text.Sharpening
   ) -> Any:
     return text.sample(
       writer.network,
@@ -195,15 +195,15 @@ def occurrences(
   return [tuple(row) for row in chosen.tolist()]
 
 
-def _scatter(path: canvas.Path, points: dict[str, tuple[float, float]]) -> None:
-  searched, drawn, real = *canvas.COLOURS[1::-1], "black"
+def _scatter(path: style.Path, points: dict[str, tuple[float, float]]) -> None:
+  searched, drawn, real = *style.COLOURS[1::-1], "black"
   heights = [y for _, y in points.values()]
   # Labels stand beside their points, at least so far apart.
   apart = 0.065 * (max(heights) - min(heights) + 1e-9)
   last = {"left": float("inf"), "right": float("inf")}
   # Those of a cluster on the left begin behind its last point.
   behind = max((x for x, _ in points.values() if x < 0.5), default=0.0) + 0.06
-  with canvas.axes(path, "Likely or varied", height=4.0) as pair:
+  with style.axes(path, "Likely or varied", height=4.0) as pair:
     for name, (x, y) in sorted(points.items(), key=lambda item: -item[1][1]):
       side = "left" if x < 0.5 else "right"
       colour = searched if name == "greedy" or "beam" in name else drawn
@@ -215,7 +215,7 @@ def _scatter(path: canvas.Path, points: dict[str, tuple[float, float]]) -> None:
       pair.annotate(
         name, (x, y), xytext=(behind if side == "left" else x - 0.04, height),
         ha=side, va="center", fontsize=8, color=colour,
-        arrowprops={"arrowstyle": "-", "color": canvas.GREY, "lw": 0.6},
+        arrowprops={"arrowstyle": "-", "color": style.GREY, "lw": 0.6},
       )  # fmt: skip
     pair.set_xlim(0.0, 1.05)
     pair.margins(y=0.1)

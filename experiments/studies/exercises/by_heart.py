@@ -6,15 +6,15 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from experiments import fundamentals
-from experiments.studies import character_training
+from experiments.studies import run
+from experiments.studies.common import figures, training
 from experiments.studies.exercises import other_texts
-from seqmodels.data import recoded, streams
-from seqmodels.io import report, study_plot
+from seqmodels.data.text import batching
+from seqmodels.data.text import tokens as tokens_lib
+from seqmodels.io import results
+from seqmodels.models import api as predictors
 from seqmodels.models import language_model
-from seqmodels.models import predictor as predictors
-from seqmodels.training import loop, optimizers, stopping
-from seqmodels.training import state as states
+from seqmodels.training import loop, optimizers
 from seqmodels.training import step as step_lib
 
 _EVALUATIONS = 16  # points of the curves
@@ -38,9 +38,7 @@ class _Learner(NamedTuple):
   last: Any
 
 
-def texts(
-  study: fundamentals.Study, others: Mapping[str, str]
-) -> list[report.Row]:
+def texts(study: run.Study, others: Mapping[str, str]) -> list[results.Row]:
   """Overfits on purpose, then scores texts by other hands.
 
   Args:
@@ -67,7 +65,7 @@ def texts(
       study,
       network,
       train_steps,
-      states.create(
+      step_lib.create(
         network, optimizer, batch=settings.batch, seed=study.config.seed
       ),
       ids,
@@ -87,16 +85,16 @@ def texts(
 
 
 def _learned(
-  study: fundamentals.Study,
+  study: run.Study,
   network: predictors.Predictor,
   train_steps: step_lib.TrainSteps,
-  begun: states.TrainState,
-  ids: recoded.Ids,
+  begun: step_lib.TrainState,
+  ids: tokens_lib.Ids,
   unseen: np.ndarray,
 ) -> _Learner:
   """Trains on a text read in order, scoring it and another on the way."""
   settings = study.config.settings
-  text = streams.SequentialStream(
+  text = batching.SequentialStream(
     ids, batch=settings.batch, length=settings.heart_length, training=True
   )
   found, nats, best = _Learner([], [], [], None, None), [], {}
@@ -105,7 +103,7 @@ def _learned(
     nats.append((metrics.nats, metrics.scored))
 
   def evaluate(params: Any, step: int) -> float:
-    total = character_training.held_out(network, params, unseen)
+    total = training.held_out(network, params, unseen)
     # What was read since the last time, each segment before it was learned.
     sums = np.sum(nats, axis=0)
     nats.clear()
@@ -126,7 +124,7 @@ def _learned(
   every = max(1, settings.heart_steps // _EVALUATIONS)
   outcome = loop.fit(
     begun,
-    stopping.Stopping(),
+    loop.Stopping(),
     train_steps,
     loop.Plan(settings.heart_steps, every, every, settings.heart_steps),
     loop.Callbacks(
@@ -144,12 +142,12 @@ def _learned(
 
 
 def _by_heart(
-  study: fundamentals.Study,
+  study: run.Study,
   little: _Learner,
   symbols: int,
   known: int,
   unseen: int,
-) -> list[report.Row]:
+) -> list[results.Row]:
   """The section, and rows of the end."""
   page, settings = study.lesson, study.config.settings
   # Of one reading; what a row lacks at its end is masked.
@@ -190,7 +188,7 @@ def _by_heart(
     text.
     """
   )
-  study_plot.curves(
+  figures.curves(
     page.figure(
       "by_heart",
       "Perplexity of the text that is learned, since the mark before, and of "
@@ -208,7 +206,7 @@ def _by_heart(
     references={"knowing nothing": float(symbols)},
   )
   return [
-    report.row(
+    results.row(
       f"GRU, {known:,} characters by heart, {settings.heart_steps:,} steps",
       split=split,
       evaluation=evaluation,

@@ -9,15 +9,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import fundamentals
-from seqmodels.cells import elman, unroll
-from seqmodels.io import canvas, report
+from experiments.studies import run
+from seqmodels.cells import elman, scan
+from seqmodels.io import results
 from seqmodels.models import automaton, finite_language
+from seqmodels.plotting import style
 
 _GAINS = (2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0)
 
 
-def represented(study: fundamentals.Study) -> list[report.Row]:
+def represented(study: run.Study) -> list[results.Row]:
   """Any language of finitely many words, and any finite memory."""
   page, settings = study.lesson, study.config.settings
   random = study.random
@@ -174,7 +175,7 @@ def _register(random: np.random.Generator, symbols: int, length: int) -> str:
     return elman.step(params, carry, x, activation="relu")
 
   arrays = jax.tree.map(jnp.float32, params)
-  hs = np.asarray(unroll.unroll(step, arrays, carry, jnp.asarray(ids))[1])
+  hs = np.asarray(scan.unroll(step, arrays, carry, jnp.asarray(ids))[1])
   blocks = hs[:, 0].reshape(50, length, symbols)
   right = [
     np.array_equal(blocks[place, back], np.eye(symbols)[ids[place - back, 0]])
@@ -185,7 +186,7 @@ def _register(random: np.random.Generator, symbols: int, length: int) -> str:
 
 
 def _saturation(
-  study: fundamentals.Study, exact: automaton.Network, ids: np.ndarray
+  study: run.Study, exact: automaton.Network, ids: np.ndarray
 ) -> None:
   """tanh units come as near as their gain."""
   page = study.lesson
@@ -210,20 +211,20 @@ def _saturation(
     "The chain in tanh units: largest error of log P by the gain, beside "
     "exp(-2 gain).",
   )
-  with canvas.axes(path, "tanh is exact only in the limit") as pair:
-    pair.plot(_GAINS, gaps, "o", color=canvas.COLOURS[0], ms=5, label="error")
+  with style.axes(path, "tanh is exact only in the limit") as pair:
+    pair.plot(_GAINS, gaps, "o", color=style.COLOURS[0], ms=5, label="error")
     steep = np.array(_GAINS)
     # Through the middle of the range, where neither end bends it.
     middle = len(_GAINS) // 2
     line = gaps[middle] * np.exp(-2 * (steep - steep[middle]))
-    pair.plot(steep, line, "--", color=canvas.GREY, label="as exp(-2 gain)")
+    pair.plot(steep, line, "--", color=style.GREY, label="as exp(-2 gain)")
     pair.set_yscale("log")
     pair.set_xlabel("gain")
     pair.set_ylabel("largest |error of log P|")
     pair.legend(frameon=False, fontsize=9)
 
 
-def _rows(settings: Any, ids: np.ndarray) -> list[report.Row]:
+def _rows(settings: Any, ids: np.ndarray) -> list[results.Row]:
   exact = finite_language.recall_network(
     settings.recall_symbols, settings.fillers
   )
@@ -232,9 +233,9 @@ def _rows(settings: Any, ids: np.ndarray) -> list[report.Row]:
   return [row(name, nats, len(ids))]
 
 
-def row(name: str, nats: float, tokens: int) -> report.Row:
+def row(name: str, nats: float, tokens: int) -> results.Row:
   """The perplexity of words of so many symbols."""
-  return report.row(
+  return results.row(
     name,
     split="language",
     evaluation="enumerated",

@@ -7,16 +7,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import fundamentals
-from experiments.studies import small_network
-from seqmodels.cells import elman, unroll
-from seqmodels.io import canvas, study_plot
+from experiments.studies import run
+from experiments.studies.common import figures, small_network
+from seqmodels.cells import elman, scan
+from seqmodels.plotting import style
 
 _INPUTS, _ROWS = 8, 8
 _WINDOW, _WINDOWS = 8, 3  # of the reach across the edges of windows
 
 
-def by_length(study: fundamentals.Study) -> None:
+def by_length(study: run.Study) -> None:
   """The norm of a weight's gradient by the length of the sequence."""
   page, settings = study.lesson, study.config.settings
   steps, features = settings.gradient_length, settings.features
@@ -84,7 +84,7 @@ def by_length(study: fundamentals.Study) -> None:
     few longest paths.
     """
   )
-  study_plot.curves(
+  figures.curves(
     page.figure(
       "gradient_by_length",
       "Norm of the gradient for the recurrent weights, when the loss reads the "
@@ -101,7 +101,7 @@ def by_length(study: fundamentals.Study) -> None:
   )
 
 
-def at_a_window(study: fundamentals.Study) -> None:
+def at_a_window(study: run.Study) -> None:
   """No output depends on what lies before its window."""
   page = study.lesson
   steps = _WINDOW * _WINDOWS
@@ -150,7 +150,7 @@ def at_a_window(study: fundamentals.Study) -> None:
     "How strongly output t depends on input s, the logarithm of the norm of "
     "the derivative. White is exactly zero.",
   )
-  with canvas.figure(path, height=3.6) as drawing:
+  with style.figure(path, height=3.6) as drawing:
     pairs = drawing.subplots(1, 2, sharey=True)
     with np.errstate(divide="ignore"):
       images = [np.log10(cut), np.log10(whole)]
@@ -190,7 +190,7 @@ def _norms(
 
   def read(recurrent: jax.Array, row: jax.Array) -> jax.Array:
     params = elman.ElmanParams(kernel, recurrent, jnp.zeros(features))
-    return unroll.unroll(step, params, carry, row)[1][:, 0] @ vector
+    return scan.unroll(step, params, carry, row)[1][:, 0] @ vector
 
   slopes = jax.vmap(jax.jacrev(read), in_axes=(None, 0))(recurrent, xs)
   # [B, T, H, H]

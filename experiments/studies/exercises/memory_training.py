@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from experiments import fundamentals
-from experiments.studies import small_network
-from seqmodels.training import ensemble, objective, optimizers
-from seqmodels.training import state as states
+from experiments.studies import run
+from experiments.studies.common import small_network
+from seqmodels.training import loop, loss, optimizers
+from seqmodels.training import step as states
 
 # sigmoid(+-_SHUT) is 0 or 1 to the last bit, its slope 0: held for good.
 _SHUT = 1000.0
@@ -122,7 +122,7 @@ class Trained(NamedTuple):
 
 
 def train(
-  study: fundamentals.Study,
+  study: run.Study,
   members: Sequence[Member],
   *,
   inputs: int,
@@ -151,7 +151,7 @@ def train(
 
 
 def _train(
-  study: fundamentals.Study,
+  study: run.Study,
   network: small_network.Network,
   members: Sequence[Member],
   steps: int,
@@ -184,8 +184,8 @@ def _train(
   course = small_network.train_side_by_side(
     fresh[members[0].task.seed],
     begun,
-    ensemble.make_train_steps(
-      model, optimizer, losses=losses or objective.of_symbols
+    loop.make_joint_train_steps(
+      model, optimizer, losses=losses or loss.of_symbols
     ),
     segments,
     steps=steps,

@@ -5,15 +5,16 @@ from typing import Any
 
 import numpy as np
 
-from experiments import fundamentals
+from experiments.studies import run
 from experiments.studies.exercises import exact_networks
-from seqmodels.io import canvas, report
+from seqmodels.io import results
 from seqmodels.models import automaton, finite_language, ngram
+from seqmodels.plotting import style
 
 _DRAWN = 2_000  # words to fit n-grams to, and as many to score
 
 
-def beyond_ngrams(study: fundamentals.Study) -> list[report.Row]:
+def beyond_ngrams(study: run.Study) -> list[results.Row]:
   """The bound that no model of n symbols can beat."""
   page, settings = study.lesson, study.config.settings
   symbols, fillers = settings.recall_symbols, settings.fillers
@@ -133,7 +134,7 @@ def _measured(symbols: int, fillers: int) -> float:
 
 
 def _fitted(
-  study: fundamentals.Study, symbols: int, fillers: int, orders: list[int]
+  study: run.Study, symbols: int, fillers: int, orders: list[int]
 ) -> dict[int, float]:
   """Nats a word and its end of smoothed n-grams, on drawn words."""
   words = np.array(list(finite_language.recall(symbols, fillers)))
@@ -152,9 +153,7 @@ def _fitted(
   return found
 
 
-def _figure_of_orders(
-  study: fundamentals.Study, rates: np.ndarray, rate: float
-) -> None:
+def _figure_of_orders(study: run.Study, rates: np.ndarray, rate: float) -> None:
   settings = study.config.settings
   path = study.lesson.figure(
     "orders",
@@ -162,14 +161,14 @@ def _figure_of_orders(
     "first language, for several numbers of fillers. Right: a symbol of the "
     "second, on a logarithmic scale.",
   )
-  with canvas.figure(path, height=3.6) as drawing:
+  with style.figure(path, height=3.6) as drawing:
     left, right = drawing.subplots(1, 2)
     for pair in (left, right):
-      canvas.clean(pair)
+      style.clean(pair)
       pair.set_xlabel("order n")
     symbols = settings.recall_symbols
     for fillers, colour in zip(
-      sorted({2, 5, settings.fillers}), canvas.COLOURS, strict=False
+      sorted({2, 5, settings.fillers}), style.COLOURS, strict=False
     ):
       orders = np.arange(1, settings.fillers + 4)
       exact = finite_language.recall_nats(symbols, fillers)
@@ -182,7 +181,7 @@ def _figure_of_orders(
       )
     left.axhline(
       math.log(symbols),
-      color=canvas.GREY,
+      color=style.GREY,
       ls="--",
       lw=1.2,
       label=f"ln {symbols}",
@@ -195,7 +194,7 @@ def _figure_of_orders(
       rates - rate,
       "o-",
       ms=4,
-      color=canvas.COLOURS[0],
+      color=style.COLOURS[0],
     )
     right.set_yscale("log")
     right.set_ylabel("nats a symbol beyond the network")

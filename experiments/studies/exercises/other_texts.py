@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from experiments import fundamentals
-from experiments.studies import character_training
+from experiments.studies import run
+from experiments.studies.common import training
 from seqmodels import errors
-from seqmodels.data import corpus
-from seqmodels.io import report
-from seqmodels.models import predictor as predictors
+from seqmodels.data.text import tokens as tokens_lib
+from seqmodels.io import results
+from seqmodels.models import api as predictors
 
 
-def read(study: fundamentals.Study) -> dict[str, str]:
+def read(study: run.Study) -> dict[str, str]:
   """Texts by other hands, as far as they are to be had, by their names.
 
   Raises:
@@ -39,7 +39,7 @@ def read(study: fundamentals.Study) -> dict[str, str]:
   return {name: text[: settings.unseen] for name, text in found.items()}
 
 
-def _beginning(study: fundamentals.Study, **where: Any) -> str:
+def _beginning(study: run.Study, **where: Any) -> str:
   """The first characters of another corpus."""
   tokens = study.tokens(
     "characters",
@@ -53,13 +53,13 @@ def _beginning(study: fundamentals.Study, **where: Any) -> str:
 
 
 def elsewhere(
-  study: fundamentals.Study,
+  study: run.Study,
   network: predictors.Predictor,
   trained: Mapping[str, Any],
-  tokens: corpus.Tokens,
+  tokens: tokens_lib.Tokens,
   unseen: np.ndarray,
   others: Mapping[str, str],
-) -> list[report.Row]:
+) -> list[results.Row]:
   """Scores texts by the same hand and by others.
 
   Args:
@@ -82,8 +82,7 @@ def elsewhere(
       known[name] = (ids, 1 - len(kept) / len(text))
   scores = {
     name: [
-      character_training.held_out(network, params, ids)
-      for params in trained.values()
+      training.held_out(network, params, ids) for params in trained.values()
     ]
     for name, (ids, _) in known.items()
   }
@@ -130,7 +129,7 @@ def elsewhere(
     """
   )
   return [
-    report.row(
+    results.row(
       f"GRU, all training text, on: {name}",
       split="elsewhere" if place else "valid",
       evaluation="static",

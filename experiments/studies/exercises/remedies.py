@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import fundamentals
-from experiments.studies import small_network
+from experiments.studies import run
+from experiments.studies.common import small_network
 from experiments.studies.exercises import memory_training, remembering_figures
 from experiments.studies.exercises.memory_training import (
   Member,
@@ -16,7 +16,7 @@ from experiments.studies.exercises.memory_training import (
   Trained,
 )
 from seqmodels.data import memory_tasks
-from seqmodels.training import objective
+from seqmodels.training import loss
 
 # Plain networks by the reach that they begin with.
 _STARTS = {
@@ -54,8 +54,8 @@ def penalised(weight: float) -> Callable[..., Any]:
     carry: Any,
     segment: Any,
     key: Any,
-  ) -> tuple[jax.Array, objective.Outcome]:
-    nats, outcome = objective.of_symbols(
+  ) -> tuple[jax.Array, loss.Outcome]:
+    nats, outcome = loss.of_symbols(
       network.predictor(), params, carry, segment, key
     )
     extra = weight * jnp.sum(params[0].recurrent_kernel ** 2)
@@ -65,7 +65,7 @@ def penalised(weight: float) -> Callable[..., Any]:
   return losses
 
 
-def compared(study: fundamentals.Study) -> None:
+def compared(study: run.Study) -> None:
   """Every remedy on networks that begin with too short or too long a reach."""
   page, settings = study.lesson, study.config.settings
   tasks = [

@@ -4,12 +4,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments import fundamentals
-from experiments.studies import small_network
+from experiments.studies import run
+from experiments.studies.common import small_network
 from experiments.studies.exercises import memory_training, remembering_figures
 from experiments.studies.exercises.memory_training import Member, Trained
 from seqmodels.data import memory_tasks
-from seqmodels.io import report
+from seqmodels.io import results
 from seqmodels.models import finite_language
 from seqmodels.training import series_fitting
 
@@ -19,7 +19,7 @@ _COPIED, _KINDS = 2, 8  # symbols of a copying sequence, and their kinds
 Found = Mapping[Member, Trained]
 
 
-def recall(study: fundamentals.Study) -> list[report.Row]:
+def recall(study: run.Study) -> list[results.Row]:
   """Trained networks beside the exact one."""
   page, settings = study.lesson, study.config.settings
   fillers = sorted(settings.recall_fillers)
@@ -93,7 +93,7 @@ def recall(study: fundamentals.Study) -> list[report.Row]:
     references={"c forgotten": optimum},
   )
   return [
-    report.row(
+    results.row(
       f"{name}, recall over {size} fillers",
       split="fresh words",
       evaluation="before each step",
@@ -107,7 +107,7 @@ def recall(study: fundamentals.Study) -> list[report.Row]:
   ]
 
 
-def copying(study: fundamentals.Study) -> list[report.Row]:
+def copying(study: run.Study) -> list[results.Row]:
   """Copying at growing lag, and what the gates have to do with it."""
   page, settings = study.lesson, study.config.settings
   lags = sorted(settings.lags)
@@ -167,7 +167,7 @@ def copying(study: fundamentals.Study) -> list[report.Row]:
     study, {name: mine[name, max(lags)] for name in settings.cells}
   )
   return [
-    report.row(
+    results.row(
       f"{name}, copying over {lag} steps",
       split="fresh sequences",
       evaluation="before each step",
@@ -181,7 +181,7 @@ def copying(study: fundamentals.Study) -> list[report.Row]:
   ]
 
 
-def adding(study: fundamentals.Study) -> list[report.Row]:
+def adding(study: run.Study) -> list[results.Row]:
   """The adding task at growing length."""
   page, settings = study.lesson, study.config.settings
   lengths = sorted(settings.adding_lengths)
@@ -246,7 +246,7 @@ def adding(study: fundamentals.Study) -> list[report.Row]:
     log_y=True,
   )
   return [
-    report.row(
+    results.row(
       f"{name}, adding over {length} steps",
       split="fresh sequences",
       evaluation="before each step",

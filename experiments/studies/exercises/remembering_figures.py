@@ -7,16 +7,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import fundamentals
-from experiments.studies import gradient_reach as reaches
-from experiments.studies import small_network
+from experiments.studies import run
+from experiments.studies.common import gradient_reach as reaches
+from experiments.studies.common import small_network
 from experiments.studies.exercises import memory_training
 from seqmodels.evaluation import gradient_reach
-from seqmodels.io import canvas
+from seqmodels.plotting import style as style_lib
 
 
 def reach(
-  study: fundamentals.Study,
+  study: run.Study,
   found: Mapping[str, tuple[memory_training.Member, memory_training.Trained]],
 ) -> None:
   """How training has changed the reach of the gradient.
@@ -51,9 +51,9 @@ def reach(
     "Reach of the gradient in the networks that were trained to copy over "
     f"{lag} steps, on their own sequences: before (dashed) and after.",
   )
-  with canvas.axes(path, "The reach that training gives") as pair:
+  with style_lib.axes(path, "The reach that training gives") as pair:
     for (name, both), colour in zip(
-      measured.items(), canvas.COLOURS, strict=False
+      measured.items(), style_lib.COLOURS, strict=False
     ):
       for values, style, label in zip(
         both, ("--", "-"), (None, name), strict=True
@@ -90,9 +90,9 @@ def lines(
 
   What is none of the cells, such as a bound, is grey.
   """
-  colours = dict(zip(memory_training.PLAIN, canvas.COLOURS, strict=False))
+  colours = dict(zip(memory_training.PLAIN, style_lib.COLOURS, strict=False))
   seen: dict[str, int] = {}
-  with canvas.axes(path, title) as pair:
+  with style_lib.axes(path, title) as pair:
     for name, found in values.items():
       cell = name.split(",")[0]
       style = ("-", "--", ":")[min(seen.get(cell, 0), 2)]
@@ -103,14 +103,14 @@ def lines(
         style,
         marker="o",
         ms=4,
-        color=colours.get(cell, canvas.GREY),
+        color=colours.get(cell, style_lib.GREY),
         label=name,
       )
-    canvas.references(pair, references)
+    style_lib.references(pair, references)
     pair.set_xscale("log", base=2)
     pair.set_xticks(list(sizes), [str(size) for size in sizes])
     if log_y:
       pair.set_yscale("log")
     pair.set_xlabel(x)
     pair.set_ylabel(y)
-    canvas.legend_beside(pair, "")
+    style_lib.legend_beside(pair, "")

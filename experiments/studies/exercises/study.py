@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import fundamentals
-from experiments.studies import small_network
+from experiments.studies import run as run_lib
+from experiments.studies.common import small_network
 from experiments.studies.exercises import (
   by_heart,
   exact_networks,
@@ -17,17 +17,16 @@ from experiments.studies.exercises import (
   remedies,
   remembering,
 )
-from seqmodels import trees
-from seqmodels.cells import gru, lstm, unroll
+from seqmodels import losses, trees
+from seqmodels.cells import gru, lstm, scan
 from seqmodels.data import memory_tasks
-from seqmodels.io import report
-from seqmodels.losses import sequence
+from seqmodels.io import results
 from seqmodels.models import hand_set_gates
 
 _READ = 100  # symbols
 
 
-def run(study: fundamentals.Study) -> list[report.Row]:
+def run(study: run_lib.Study) -> list[results.Row]:
   """Writes the page, part by part."""
   # A file that cannot be read shows now, not after the training.
   others = other_texts.read(study)
@@ -41,7 +40,7 @@ def run(study: fundamentals.Study) -> list[report.Row]:
     what happens to a network that is trained too long on one text?
     """
   )
-  rows: list[report.Row] = []
+  rows: list[results.Row] = []
   for part in (
     exact_networks.represented,
     ngram_bounds.beyond_ngrams,
@@ -59,7 +58,7 @@ def run(study: fundamentals.Study) -> list[report.Row]:
   return rows + by_heart.texts(study, others)
 
 
-def output_width(study: fundamentals.Study) -> None:
+def output_width(study: run_lib.Study) -> None:
   """V numbers out, one a symbol."""
   page, settings = study.lesson, study.config.settings
   page.section(
@@ -126,10 +125,10 @@ def _first(
   _, hs = network.cell.sequence(params[0], carry, ids[:-1])
   logits = network.read(params, hs)
   scored = jnp.ones(ids[1:].shape, bool)
-  return logits, sequence.nats(logits, ids[1:], scored)[0]
+  return logits, losses.nats(logits, ids[1:], scored)[0]
 
 
-def gates_by_hand(study: fundamentals.Study) -> None:
+def gates_by_hand(study: run_lib.Study) -> None:
   """Gates set by hand keep and add without loss."""
   page, length, rows = study.lesson, study.config.settings.hand_length, 16
   task = memory_tasks.AddingTask(
@@ -140,7 +139,7 @@ def gates_by_hand(study: fundamentals.Study) -> None:
   worst: list[list[float | str]] = []
   with jax.enable_x64(True):
     latched, summed = (
-      jax.jit(lambda *given, step=step: unroll.unroll(step, *given)[0])
+      jax.jit(lambda *given, step=step: scan.unroll(step, *given)[0])
       for step in (gru.step, lstm.step)
     )
     inputs = jnp.asarray(segment.inputs, jnp.float64)

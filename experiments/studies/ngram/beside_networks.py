@@ -6,9 +6,11 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from experiments import fundamentals, published, run_folders
+from experiments import published
+from experiments.report import runs as runs_lib
+from experiments.studies import run as run_lib
 from seqmodels import errors
-from seqmodels.io import report
+from seqmodels.io import results
 
 
 class Compared(NamedTuple):
@@ -29,7 +31,7 @@ class Compared(NamedTuple):
   scored: int | None = None
 
 
-def runs_of(study: fundamentals.Study) -> list[run_folders.Run]:
+def runs_of(study: run_lib.Study) -> list[runs_lib.Run]:
   """The runs that the setting `beside` names, separated by commas.
 
   Raises:
@@ -40,10 +42,10 @@ def runs_of(study: fundamentals.Study) -> list[run_folders.Run]:
 
 
 def add(
-  study: fundamentals.Study,
-  runs: Sequence[run_folders.Run],
+  study: run_lib.Study,
+  runs: Sequence[runs_lib.Run],
   best: Mapping[str, Compared],
-) -> list[report.Row]:
+) -> list[results.Row]:
   """Adds the section to the study's page, where there is something to tell.
 
   Args:
@@ -101,10 +103,10 @@ def add(
   return rows
 
 
-def _read(study: fundamentals.Study, folder: str) -> run_folders.Run:
+def _read(study: run_lib.Study, folder: str) -> runs_lib.Run:
   named = f"config.settings.beside names {folder}"
   try:
-    run = run_folders.read(pathlib.Path(os.path.expanduser(folder)))
+    run = runs_lib.read(pathlib.Path(os.path.expanduser(folder)))
   except errors.UserError as error:
     raise errors.UserError(
       f"{named}: {error}; give the run folder of a language model"
@@ -128,10 +130,10 @@ def _place(path: str) -> pathlib.Path:
   return pathlib.Path(os.path.expanduser(path)).resolve()
 
 
-def _scores(run: run_folders.Run) -> list[report.Row]:
+def _scores(run: runs_lib.Run) -> list[results.Row]:
   """Its own scores of the test split, under its folder's name."""
   # Not the perplexity a word of a network of characters.
-  unit = report.METRICS[run.metric]
+  unit = results.METRICS[run.metric]
   found = (
     run.row("test", evaluation, run.metric, unit)
     for evaluation in ("static", "dynamic")
@@ -143,7 +145,7 @@ def _scores(run: run_folders.Run) -> list[report.Row]:
   ]
 
 
-def _compared(run: run_folders.Run, row: Mapping[str, Any]) -> Compared:
+def _compared(run: runs_lib.Run, row: Mapping[str, Any]) -> Compared:
   bits = row["value"] if run.metric != "perplexity" else math.log2(row["value"])
   return Compared(
     run.tokenizer,

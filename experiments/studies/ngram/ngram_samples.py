@@ -4,16 +4,17 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from experiments import fundamentals
+from experiments.studies import run
 from experiments.studies.ngram import smoothing
 from seqmodels import units
-from seqmodels.data import corpus, tokenizers, vocabulary
+from seqmodels.data.text import tokens as tokens_lib
+from seqmodels.data.text import vocabulary
 from seqmodels.models import ngram
 
 
 def tokens(
-  study: fundamentals.Study, level: str, min_frequency: int | None = None
-) -> corpus.Tokens:
+  study: run.Study, level: str, min_frequency: int | None = None
+) -> tokens_lib.Tokens:
   """The corpus at a level.
 
   Args:
@@ -33,7 +34,7 @@ def tokens(
 
 
 def samples(
-  study: fundamentals.Study,
+  study: run.Study,
   models: Mapping[int, smoothing.Model],
   symbols: vocabulary.Vocabulary,
   level: str,
@@ -43,7 +44,7 @@ def samples(
     A model can also be read forwards: draw a symbol, append it, draw the next.
     What it writes shows what its order can hold.
   """)
-  join = tokenizers.named(level).join
+  join = vocabulary.named(level).join
   length = study.config.settings.sample[level]
   parts = []
   for order, model in models.items():
@@ -57,7 +58,7 @@ def samples(
   study.lesson.shown("\n\n".join(parts))
 
 
-def unknown_words(study: fundamentals.Study, order: int) -> None:
+def unknown_words(study: run.Study, order: int) -> None:
   """How the least count of a word changes what a perplexity means."""
   page = study.lesson
   page.section("Unknown words")

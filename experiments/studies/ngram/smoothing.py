@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from seqmodels import units
-from seqmodels.data import corpus
+from seqmodels.data.text import tokens as tokens_lib
 from seqmodels.models import (
   backoff_ngram,
   laplace_ngram,
@@ -46,12 +46,12 @@ class Level(NamedTuple):
   """A corpus as words or as characters, its training text counted."""
 
   name: str  # "words" or "characters"
-  tokens: corpus.Tokens
+  tokens: tokens_lib.Tokens
   counts: ngram_counts.NGramCounts
   splits: dict[str, np.ndarray]
 
   @classmethod
-  def of(cls, name: str, tokens: corpus.Tokens, order: int) -> "Level":
+  def of(cls, name: str, tokens: tokens_lib.Tokens, order: int) -> "Level":
     """Counts up to `order`."""
     splits = {split: np.asarray(ids) for split, ids in tokens.splits.items()}
     counts = ngram_counts.NGramCounts.of(

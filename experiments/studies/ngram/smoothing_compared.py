@@ -3,9 +3,10 @@
 import math
 from collections.abc import Sequence
 
-from experiments import fundamentals
+from experiments.studies import run
+from experiments.studies.common import figures
 from experiments.studies.ngram import smoothing
-from seqmodels.io import report, study_plot
+from seqmodels.io import results
 
 UNITS = {"words": "word", "characters": "character"}
 # Those of the figure.
@@ -17,7 +18,7 @@ Fits = dict[str, dict[int, smoothing.Fit]]  # by form and order
 
 
 def add(
-  study: fundamentals.Study, level: smoothing.Level, orders: Sequence[int]
+  study: run.Study, level: smoothing.Level, orders: Sequence[int]
 ) -> Fits:
   """Adds the section to the study's page; returns the fits.
 
@@ -50,7 +51,7 @@ def add(
       [
         form,
         *(
-          report.figure(fit.perplexity) + (fit.chosen and f" ({fit.chosen})")
+          results.figure(fit.perplexity) + (fit.chosen and f" ({fit.chosen})")
           for fit in by_order.values()
         ),
       ]
@@ -74,7 +75,7 @@ def add(
   return fits
 
 
-def _explained(study: fundamentals.Study) -> None:
+def _explained(study: run.Study) -> None:
   study.lesson.say("""
     A symbol never seen after a context must not be impossible: one such symbol
     makes the perplexity of the whole text infinite. Every remedy takes
@@ -100,14 +101,14 @@ def _explained(study: fundamentals.Study) -> None:
 
 
 def _drawn(
-  study: fundamentals.Study,
+  study: run.Study,
   level: smoothing.Level,
   fits: Fits,
   orders: Sequence[int],
 ) -> None:
   words = level.name == "words"
   unit = "perplexity a word" if words else "bits a character"
-  study_plot.curves(
+  figures.curves(
     study.lesson.figure(
       f"smoothing_{level.name}",
       f"{unit.capitalize()} of the test text against the order, by the form of "
@@ -140,5 +141,5 @@ def _seconds(by_order: dict[int, smoothing.Fit]) -> str:
 
 def _best(fits: Fits, form: str) -> str:
   order = min(fits[form], key=lambda n: fits[form][n].perplexity)
-  value = report.figure(fits[form][order].perplexity)
+  value = results.figure(fits[form][order].perplexity)
   return f"{form}, n = {order} (perplexity {value})"

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from experiments import fundamentals
+from experiments.studies import run as run_lib
 from experiments.studies.ngram import (
   beside_networks,
   ngram_samples,
@@ -13,13 +13,13 @@ from experiments.studies.ngram import (
   smoothing_compared,
 )
 from seqmodels import errors
-from seqmodels.io import report
+from seqmodels.io import results
 
 REFERENCE = 141.0  # of 5-grams on the Penn Treebank
 REFERENCE_SOURCE = "Mikolov, as Graves (2013) cites"
 
 
-def run(study: fundamentals.Study) -> list[report.Row]:
+def run(study: run_lib.Study) -> list[results.Row]:
   """The page: sizes of tables, smoothing compared, unknown words, samples.
 
   Raises:
@@ -65,7 +65,7 @@ def run(study: fundamentals.Study) -> list[report.Row]:
 
 
 def _level(
-  study: fundamentals.Study, name: str, orders: Sequence[int]
+  study: run_lib.Study, name: str, orders: Sequence[int]
 ) -> smoothing.Level:
   if name not in smoothing_compared.UNITS:
     raise errors.UserError(
@@ -83,7 +83,7 @@ def _level(
   return smoothing.Level.of(name, tokens, orders[-1])
 
 
-def _sizes(study: fundamentals.Study, level: smoothing.Level) -> None:
+def _sizes(study: run_lib.Study, level: smoothing.Level) -> None:
   page, size = study.lesson, level.counts.vocabulary_size
   total = len(level.splits["train"])
   page.section(
@@ -130,10 +130,10 @@ def _best_of_all(
 
 
 def _rows(
-  study: fundamentals.Study,
+  study: run_lib.Study,
   level: smoothing.Level,
   fits: smoothing_compared.Fits,
-) -> list[report.Row]:
+) -> list[results.Row]:
   """Every form at the highest order up to 5, the best form at every order."""
   whole_treebank = study.config.data.source == "ptb" and not (
     study.config.data.limit
@@ -149,7 +149,7 @@ def _rows(
         best and order == 5 and level.name == "words" and whole_treebank
       )
       rows.append(
-        report.row(
+        results.row(
           f"{order}-gram, {form}, {level.name}",
           split="test",
           evaluation="static",
@@ -165,7 +165,7 @@ def _rows(
   order, fit = max(fits[smoothing.MODIFIED].items())
   total = len(level.splits["train"]) + len(level.splits["test"])
   rows.append(
-    report.row(
+    results.row(
       f"{order}-gram, {smoothing.MODIFIED}, {level.name}: counting and scoring",
       split="test",
       evaluation="static",
@@ -179,7 +179,7 @@ def _rows(
 
 
 def _checked(
-  study: fundamentals.Study,
+  study: run_lib.Study,
   level: smoothing.Level,
   fits: dict[str, smoothing.Fit],
 ) -> None:

@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from experiments import fundamentals
+from experiments.studies import run
 from experiments.studies.partitioning import readers
 from seqmodels import units
-from seqmodels.data import streams
+from seqmodels.data.text import batching
 from seqmodels.evaluation import static
-from seqmodels.models import language_model, predictor
-from seqmodels.training import loop, optimizers, state, step
+from seqmodels.models import api, language_model
+from seqmodels.training import loop, optimizers, step
 
 # Windows of each of three stretches of the test text.
 RUN = 1_000
@@ -23,7 +23,7 @@ RUN = 1_000
 class Course(NamedTuple):
   """What all trainings share."""
 
-  network: predictor.Predictor
+  network: api.Predictor
   optimizer: optimizers.Optimizer
   train_steps: step.TrainSteps
 
@@ -54,7 +54,7 @@ def build(settings: Any, symbols: int) -> Course:
 
 
 def trained(
-  study: fundamentals.Study,
+  study: run.Study,
   course: Course,
   splits: dict[str, np.ndarray],
   read: Callable[..., readers.Reader],
@@ -92,7 +92,7 @@ def _steps(
   settings: Any, course: Course, reader: readers.Reader, seed: int
 ) -> Iterator[tuple[int, Any]]:
   """Steps done and weights, whenever an evaluation is due."""
-  now = state.create(
+  now = step.create(
     course.network, course.optimizer, batch=settings.batch, seed=seed
   )
   due = max(1, settings.steps // settings.evaluations)
@@ -106,10 +106,10 @@ def _steps(
 
 
 def _streamed(
-  network: predictor.Predictor, params: Any, ids: np.ndarray, rows: int
+  network: api.Predictor, params: Any, ids: np.ndarray, rows: int
 ) -> float:
   """Bits a character of a text in so many rows, the state carried along."""
-  whole = streams.SequentialStream(ids, batch=rows, length=64)
+  whole = batching.SequentialStream(ids, batch=rows, length=64)
   segments = whole.segments(0, whole.segments_per_epoch)
   return static.evaluate(
     network, params, segments, streams=rows
@@ -117,7 +117,7 @@ def _streamed(
 
 
 def _by_position(
-  network: predictor.Predictor, params: Any, ids: np.ndarray, positions: int
+  network: api.Predictor, params: Any, ids: np.ndarray, positions: int
 ) -> np.ndarray:
   """Bits of the n-th symbol after a cleared state, mean over many windows."""
   # Long runs of windows one symbol apart: every place sees nearly the same

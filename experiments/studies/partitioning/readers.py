@@ -4,30 +4,31 @@ from collections.abc import Callable
 
 import numpy as np
 
-from experiments import fundamentals
-from seqmodels.data import overlapping_windows, streams, windows
-from seqmodels.io import study_plot
+from experiments.studies import run
+from experiments.studies.common import figures
+from seqmodels.data import overlapping_windows
+from seqmodels.data.text import batching
 
 RANDOM = "random sampling"
 EVERY = "every window"
 SEQUENTIAL = "sequential"
 CLEARED = "sequential, state cleared"
 
-Reader = windows.RandomWindows | streams.SequentialStream
+Reader = batching.RandomWindows | batching.SequentialStream
 
 READERS: dict[str, Callable[..., Reader]] = {
-  RANDOM: windows.RandomWindows,
+  RANDOM: batching.RandomWindows,
   EVERY: overlapping_windows.OverlappingWindows,
-  SEQUENTIAL: lambda ids, **shape: streams.SequentialStream(
+  SEQUENTIAL: lambda ids, **shape: batching.SequentialStream(
     ids, random_offset=True, training=True, **shape
   ),
-  CLEARED: lambda ids, **shape: streams.SequentialStream(
+  CLEARED: lambda ids, **shape: batching.SequentialStream(
     ids, random_offset=True, training=True, reset_every=1, **shape
   ),
 }
 
 
-def toy(study: fundamentals.Study) -> None:
+def toy(study: run.Study) -> None:
   """The readers on the numbers 0, 1, ...: what they give, and how often."""
   page, settings = study.lesson, study.config.settings
   total, batch, length = settings.toy
@@ -83,7 +84,7 @@ def toy(study: fundamentals.Study) -> None:
     before the first symbol.)
   """)
   del shares[CLEARED]  # reads what the carrying reader reads
-  study_plot.curves(
+  figures.curves(
     page.figure(
       "coverage",
       f"How often an epoch predicts each symbol of the toy, mean over "

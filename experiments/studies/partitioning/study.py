@@ -4,17 +4,18 @@ from typing import Any
 
 import numpy as np
 
-from experiments import fundamentals
+from experiments.studies import run as run_lib
+from experiments.studies.common import figures
 from experiments.studies.partitioning import (
   reader_training,
   readers,
   whole_sentences,
 )
 from seqmodels import errors
-from seqmodels.io import report, study_plot
+from seqmodels.io import results
 
 
-def run(study: fundamentals.Study) -> list[report.Row]:
+def run(study: run_lib.Study) -> list[results.Row]:
   """The page: the readers on a toy, and the same network trained by each.
 
   Raises:
@@ -94,10 +95,10 @@ def _check(splits: dict[str, np.ndarray], settings: Any) -> None:
 
 
 def _results(
-  study: fundamentals.Study,
+  study: run_lib.Study,
   found: dict[str, list[reader_training.Trained]],
   count: int,
-) -> list[report.Row]:
+) -> list[results.Row]:
   page, settings = study.lesson, study.config.settings
   means = {
     name: float(np.mean([one.streaming for one in several]))
@@ -123,7 +124,7 @@ def _results(
       for positions in (np.mean([one.by_position for one in several], axis=0),)
     ],
   )
-  study_plot.curves(
+  figures.curves(
     page.figure(
       "learning",
       "Bits a character of the validation text, state carried along, against "
@@ -141,7 +142,7 @@ def _results(
     y="bits a character, validation",
     marks=True,
   )
-  study_plot.curves(
+  figures.curves(
     page.figure(
       "positions",
       "Bits a character by the place after a cleared state, over three "
@@ -188,7 +189,7 @@ def _results(
     same.
   """)
   return [
-    report.row(
+    results.row(
       f"{settings.cell} of {'-'.join(map(str, settings.features))}, {name}, "
       f"mean of {settings.networks}",
       split="test",

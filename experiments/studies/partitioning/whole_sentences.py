@@ -6,16 +6,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import fundamentals
-from seqmodels import units
-from seqmodels.data import sentences
-from seqmodels.losses import sequence
-from seqmodels.models import predictor
+from experiments.studies import run
+from seqmodels import losses, units
+from seqmodels.data.text import batching
+from seqmodels.models import api
 
 
 def add(
-  study: fundamentals.Study,
-  network: predictor.Predictor,
+  study: run.Study,
+  network: api.Predictor,
   params: Any,
   ids: np.ndarray,
   end: int | None,
@@ -33,7 +32,7 @@ def add(
   if end is None or np.sum(ids == end) < batch:
     return
   # One padded length for all, so that long and short ones meet.
-  reader = sentences.Sentences(
+  reader = batching.Sentences(
     ids, batch=batch, end=end, shapes=1, seed=study.config.seed
   )
   lengths = np.diff(np.append(-1, np.flatnonzero(ids == end)))
@@ -89,7 +88,7 @@ def padding(lengths: np.ndarray, batch: int) -> float:
 
 
 def scores(
-  network: predictor.Predictor, params: Any, segment: Any
+  network: api.Predictor, params: Any, segment: Any
 ) -> tuple[float, float]:
   """Mean bits of the real positions, and of all as if all were real."""
 
@@ -99,7 +98,7 @@ def scores(
     _, logits = network.apply(
       params, carry, jnp.asarray(segment.inputs), jnp.asarray(segment.reset)
     )
-    return sequence.by_position(logits, jnp.asarray(segment.targets), mask)[0]
+    return losses.cross_entropy(logits, jnp.asarray(segment.targets), mask)[0]
 
   real, whole = (
     float(jnp.sum(by_position(params, mask)) / jnp.sum(mask) / units.LOG2)

@@ -8,11 +8,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments import earlier_runs, fundamentals
+from experiments import restore
+from experiments.studies import run
+from experiments.studies.common import figures
 from seqmodels import errors
-from seqmodels.data import tokenizers, vocabulary
+from seqmodels.data.text import vocabulary
 from seqmodels.evaluation import continuations
-from seqmodels.io import report, surprise_plot
+from seqmodels.io import results
 from seqmodels.models import laplace_ngram
 
 
@@ -27,7 +29,7 @@ class Reader(NamedTuple):
   """A model that can be asked."""
 
   name: str
-  tokenizer: tokenizers.Tokenizer
+  tokenizer: vocabulary.Tokenizer
   symbols: vocabulary.Vocabulary
   score: Callable[[list[int], list[list[int]]], list[continuations.Scored]]
 
@@ -84,7 +86,7 @@ def counting(
   def reader(order: int, model: laplace_ngram.LaplaceNGram) -> Reader:
     return Reader(
       f"{order}-gram",
-      tokenizers.named("characters"),
+      vocabulary.named("characters"),
       symbols,
       lambda prefix, several: continuations.by_counts(model, prefix, several),
     )
@@ -100,12 +102,12 @@ def networks(settings: Any) -> list[Reader]:
   """
   if not settings.restore:
     return []
-  trained = earlier_runs.reload(settings.restore)
+  trained = restore.reload(settings.restore)
   folder = pathlib.Path(os.path.expanduser(settings.restore)).resolve().name
   return [
     Reader(
       f"network {folder} (step {trained.step:,})",
-      tokenizers.named(trained.config.data.tokenizer),
+      vocabulary.named(trained.config.data.tokenizer),
       trained.vocabulary,
       lambda prefix, several: continuations.by_network(
         trained.predictor, trained.params, prefix, several
@@ -123,11 +125,11 @@ class Asked(NamedTuple):
 
 
 def compared(
-  study: fundamentals.Study,
+  study: run.Study,
   given: Given,
   counting: Sequence[Reader],
   networks: Sequence[Reader],
-) -> list[report.Row]:
+) -> list[results.Row]:
   """Scores and ranks the continuations; the table, the figures, the rows."""
   page = study.lesson
   page.section(
@@ -158,7 +160,7 @@ def compared(
       [
         name,
         *(
-          f"{report.figure(one.perplexity)} ({one.total:.1f})"
+          f"{results.figure(one.perplexity)} ({one.total:.1f})"
           for one in answer.scored
         ),
         _ranked([one.perplexity for one in answer.scored]),
@@ -171,7 +173,7 @@ def compared(
   for reader in [counting[-1], *networks]:
     _drawn(study, given, reader, answers[reader.name])
   return [
-    report.row(
+    results.row(
       f"{reader.name}: {text!r} after {given.prefix!r}",
       split="given",
       evaluation="continuation",
@@ -214,7 +216,7 @@ def _ranked(costs: Sequence[float]) -> str:
 
 
 def _told(
-  study: fundamentals.Study,
+  study: run.Study,
   counting: Sequence[Reader],
   networks: Sequence[Reader],
   answers: Mapping[str, Asked],
@@ -243,11 +245,11 @@ def _told(
 
 
 def _drawn(
-  study: fundamentals.Study, given: Given, reader: Reader, answer: Asked
+  study: run.Study, given: Given, reader: Reader, answer: Asked
 ) -> None:
   before = [_text(symbol) for symbol in _prefix(reader, given)]
   kind = "network" if reader.name.startswith("network") else "ngram"
-  surprise_plot.surprise(
+  figures.surprise(
     study.lesson.figure(
       f"continuations_{kind}",
       f"Surprise of the {reader.name} at each symbol of the continuations; the "
@@ -255,8 +257,8 @@ def _drawn(
     ),
     f"What surprises the {reader.name}",
     [
-      surprise_plot.Passage(
-        f"perplexity {report.figure(one.perplexity)} a "
+      figures.Passage(
+        f"perplexity {results.figure(one.perplexity)} a "
         f"{reader.tokenizer.name.rstrip('s')}",
         [*before, *(_text(symbol) for symbol in reader.split(text))],
         np.concatenate([np.full(len(before), np.nan), one.bits]),

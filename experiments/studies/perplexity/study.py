@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import fundamentals
+from experiments.studies import run as run_lib
+from experiments.studies.common import figures
 from experiments.studies.perplexity import continuations
-from seqmodels import errors, units
-from seqmodels.compression import quantization, range_coder
-from seqmodels.data import vocabulary
-from seqmodels.io import report, surprise_plot
-from seqmodels.losses import sequence
+from seqmodels import errors, losses, units
+from seqmodels.compression import range_coder
+from seqmodels.data.text import vocabulary
+from seqmodels.io import results
 from seqmodels.models import laplace_ngram, ngram_counts
 
 
@@ -31,7 +31,7 @@ class Counted(NamedTuple):
     return self.models[max(self.models)]
 
 
-def run(study: fundamentals.Study) -> list[report.Row]:
+def run(study: run_lib.Study) -> list[results.Row]:
   """The page: definition, cases, models, traps, code lengths, continuations.
 
   Raises:
@@ -66,7 +66,7 @@ def run(study: fundamentals.Study) -> list[report.Row]:
   return rows + continuations.compared(study, given, readers, networks)
 
 
-def _cases(study: fundamentals.Study) -> None:
+def _cases(study: run_lib.Study) -> None:
   page = study.lesson
   page.section("Best, worst and in between")
   size, targets = 28, np.arange(4)
@@ -81,7 +81,7 @@ def _cases(study: fundamentals.Study) -> None:
   }
   body = []
   for name, logits in cases.items():
-    nats, count, _ = sequence.nats(
+    nats, count, _ = losses.nats(
       jnp.asarray(logits), jnp.asarray(targets), jnp.ones(4, bool)
     )
     bits = units.bits_per_symbol(float(nats), int(count))
@@ -103,10 +103,10 @@ def _cases(study: fundamentals.Study) -> None:
 
 
 def _shown(value: float) -> str:
-  return "infinite" if math.isinf(value) else report.figure(value)
+  return "infinite" if math.isinf(value) else results.figure(value)
 
 
-def _counted(study: fundamentals.Study) -> Counted:
+def _counted(study: run_lib.Study) -> Counted:
   settings = study.config.settings
   tokens = study.tokens("characters")
   symbols, shift = tokens.vocabulary, 0
@@ -138,7 +138,7 @@ def _counted(study: fundamentals.Study) -> Counted:
   return Counted(symbols, models, test, tokens.words_per_split["test"])
 
 
-def _models(study: fundamentals.Study, counted: Counted) -> list[report.Row]:
+def _models(study: run_lib.Study, counted: Counted) -> list[results.Row]:
   page, settings = study.lesson, study.config.settings
   size, count = counted.symbols.size, len(counted.test)
   page.section(
@@ -172,7 +172,7 @@ def _models(study: fundamentals.Study, counted: Counted) -> list[report.Row]:
       ]
     )
     rows.append(
-      report.row(
+      results.row(
         f"{order}-gram, pseudo-counts",
         split="test",
         evaluation="static",
@@ -207,7 +207,7 @@ def _models(study: fundamentals.Study, counted: Counted) -> list[report.Row]:
   return rows
 
 
-def _drawn(study: fundamentals.Study, counted: Counted) -> None:
+def _drawn(study: run_lib.Study, counted: Counted) -> None:
   """A passage under a short context and under the longest."""
   length = study.config.settings.passage
   symbols = counted.symbols.decode(counted.test)
@@ -217,7 +217,7 @@ def _drawn(study: fundamentals.Study, counted: Counted) -> None:
   end = max(text.rfind(" ", place, place + length), place + length // 2)
   orders = [order for order in counted.models if order > 1][:1]
   orders += [max(counted.models)]
-  surprise_plot.surprise(
+  figures.surprise(
     study.lesson.figure(
       "surprise",
       "A passage of the test text. Bars hang from each character by the bits "
@@ -225,7 +225,7 @@ def _drawn(study: fundamentals.Study, counted: Counted) -> None:
     ),
     "Surprise by character",
     [
-      surprise_plot.Passage(
+      figures.Passage(
         f"{order}-gram",
         [str(symbol) for symbol in symbols[place:end]],
         counted.models[order].nats(counted.test)[place:end] / units.LOG2,
@@ -255,7 +255,7 @@ def _per_word(counted: Counted, nats: float) -> str:
   return _shown(units.perplexity(nats * len(counted.test), counted.words))
 
 
-def _traps(study: fundamentals.Study, counted: Counted) -> None:
+def _traps(study: run_lib.Study, counted: Counted) -> None:
   page = study.lesson
   nats = counted.best.nats(counted.test)
   true = units.perplexity(float(nats.sum()), len(nats))
@@ -286,7 +286,7 @@ def _traps(study: fundamentals.Study, counted: Counted) -> None:
   """)
 
 
-def _code(study: fundamentals.Study, counted: Counted) -> None:
+def _code(study: run_lib.Study, counted: Counted) -> None:
   """A code of the test text's beginning, as long as its surprise."""
   page = study.lesson
   text = counted.test[: study.config.settings.coded]
@@ -297,7 +297,7 @@ def _code(study: fundamentals.Study, counted: Counted) -> None:
       for i in range(len(text))
     ]
   )
-  frequencies = np.asarray(quantization.frequencies(jnp.asarray(rows)))
+  frequencies = np.asarray(range_coder.frequencies(jnp.asarray(rows)))
   encoder = range_coder.Encoder()
   encoder.encode(text, frequencies)
   code = encoder.code()

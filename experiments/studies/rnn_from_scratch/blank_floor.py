@@ -2,11 +2,13 @@
 
 import numpy as np
 
-from experiments import fundamentals
+from experiments.studies import run
 from experiments.studies.rnn_from_scratch import both_directions, filled_blanks
 from seqmodels import units
-from seqmodels.data import corpus, series, streams
-from seqmodels.io import report
+from seqmodels.data import series
+from seqmodels.data.text import batching
+from seqmodels.data.text import tokens as tokens_lib
+from seqmodels.io import results
 from seqmodels.models import hidden_markov
 
 # Two states that last, and symbols that tell little of them each.
@@ -19,8 +21,8 @@ SYMBOLS = SOURCE.emission.shape[1]
 
 
 def hidden_chain(
-  study: fundamentals.Study, tokens: corpus.Tokens
-) -> list[report.Row]:
+  study: run.Study, tokens: tokens_lib.Tokens
+) -> list[results.Row]:
   """The same two networks on blanks that can be filled no better than so."""
   page, settings = study.lesson, study.config.settings
   random = study.random
@@ -82,7 +84,7 @@ def draw(random: np.random.Generator, count: int) -> np.ndarray:
   return symbols
 
 
-def floor(segments: streams.Segment, share: float) -> tuple[float, float]:
+def floor(segments: batching.Segment, share: float) -> tuple[float, float]:
   """The best perplexity of the blanks, by what is before, and by all.
 
   A blank is a symbol of its own, shown with probability `share` in any state:

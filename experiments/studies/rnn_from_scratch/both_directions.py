@@ -9,13 +9,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import fundamentals
-from experiments.studies import character_training
-from seqmodels.data import recoded, streams, windows
-from seqmodels.evaluation import static, totals
-from seqmodels.io import report
-from seqmodels.models import predictor as predictors
-from seqmodels.stacks import bidirectional, deep_recurrent
+from experiments.studies import run
+from experiments.studies.common import training
+from seqmodels.data.text import batching, tokens
+from seqmodels.evaluation import metrics, static
+from seqmodels.io import results
+from seqmodels.layers import bidirectional
+from seqmodels.layers import stack as stack_lib
+from seqmodels.models import api as predictors
 
 
 class Reader(nn.Module):
@@ -43,7 +44,7 @@ class Reader(nn.Module):
       name="stack",
     )
     _, outputs = stack(inputs, lengths=lengths)
-    return deep_recurrent.Head(self.symbols, name="head")((outputs,))
+    return stack_lib.Head(self.symbols, name="head")((outputs,))
 
 
 @functools.lru_cache
@@ -110,7 +111,7 @@ class Blanks(NamedTuple):
     seed: of their places.
   """
 
-  text: windows.RandomWindows
+  text: batching.RandomWindows
   share: float
   seed: int
 
@@ -119,21 +120,19 @@ class Blanks(NamedTuple):
     """Windows a segment."""
     return self.text.batch
 
-  def segments(self, start: int, count: int) -> streams.Segment:
+  def segments(self, start: int, count: int) -> batching.Segment:
     """Segments `start` to `start + count`, [count, T, B]."""
     whole = self.text.segments(start, count)
     random = np.random.default_rng((self.seed, start))
     blank = random.random(whole.targets.shape) < self.share
-    inputs = np.where(blank, streams.NULL, whole.targets).astype(np.int32)
+    inputs = np.where(blank, batching.NULL, whole.targets).astype(np.int32)
     return whole._replace(inputs=inputs, mask=blank)
 
 
-def windows_of(
-  study: fundamentals.Study, ids: recoded.Ids
-) -> windows.RandomWindows:
+def windows_of(study: run.Study, ids: tokens.Ids) -> batching.RandomWindows:
   """A text in the windows of the study's settings."""
   settings = study.config.settings
-  return windows.RandomWindows(
+  return batching.RandomWindows(
     ids,
     batch=settings.batch,
     length=settings.segment,
@@ -141,15 +140,13 @@ def windows_of(
   )
 
 
-def fit(
-  study: fundamentals.Study, network: predictors.Predictor, text: Any
-) -> Any:
+def fit(study: run.Study, network: predictors.Predictor, text: Any) -> Any:
   """Weights trained for `reader_steps` on windows, with blanks or without."""
   settings = study.config.settings
-  return character_training.train(
+  return training.train(
     network,
     text,
-    character_training.adam(settings, settings.reader_steps),
+    training.adam(settings, settings.reader_steps),
     steps=settings.reader_steps,
     seed=study.config.seed,
     check=study.signals.check,
@@ -157,18 +154,20 @@ def fit(
 
 
 def score(
-  network: predictors.Predictor, params: Any, segments: streams.Segment
-) -> totals.Totals:
+  network: predictors.Predictor, params: Any, segments: batching.Segment
+) -> metrics.Totals:
   """The scored places of segments [K, T, B]."""
   return static.evaluate(
     network, params, segments, streams=segments.inputs.shape[2]
   )
 
 
-def rows(source: str, scores: Mapping[str, totals.Totals]) -> list[report.Row]:
+def rows(
+  source: str, scores: Mapping[str, metrics.Totals]
+) -> list[results.Row]:
   """Perplexities of blanks, by how they were read."""
   return [
-    report.row(
+    results.row(
       f"{source}, {name}, blanks",
       split="valid",
       evaluation="static",

@@ -15,8 +15,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from seqmodels.losses import sequence
-from seqmodels.models import predictor as predictors
+from seqmodels import losses
+from seqmodels.models import api as predictors
 
 
 def reach(
@@ -65,7 +65,7 @@ def total_probability(
     everywhere = jnp.ones(strings.shape, bool)
     carry = predictor.initial_carry(strings.shape[1])
     _, logits = predictor.apply(params, carry, inputs, ~everywhere)
-    return jnp.sum(sequence.by_position(logits, strings, everywhere)[0], axis=0)
+    return jnp.sum(losses.cross_entropy(logits, strings, everywhere)[0], axis=0)
 
   found = np.asarray(nats(jnp.asarray(strings)), np.float64)
   return float(np.exp(-found).sum())

@@ -8,19 +8,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import fundamentals
-from experiments.studies import character_networks, character_training
+from experiments.studies import run as run_lib
+from experiments.studies.common import training
 from experiments.studies.rnn_from_scratch import plain_networks, rnn_sizes
 from seqmodels import trees
-from seqmodels.data import windows
-from seqmodels.io import canvas
+from seqmodels.data.text import batching
+from seqmodels.plotting import style
 from seqmodels.training import optimizers
 
 # Bound on the norm of the whole gradient.
 _THETA = 1.0
 
 
-def clipping(study: fundamentals.Study, tokens: Any) -> None:
+def clipping(study: run_lib.Study, tokens: Any) -> None:
   """A network whose gradients explode, clipped and not."""
   page, settings = study.lesson, study.config.settings
   page.section(
@@ -103,16 +103,16 @@ def clipping(study: fundamentals.Study, tokens: Any) -> None:
 
 
 def _draw(
-  path: canvas.Path,
-  runs: dict[str, character_training.Trained],
+  path: style.Path,
+  runs: dict[str, training.Trained],
   uniform: float,
 ) -> None:
-  with canvas.figure(path, height=3.2) as drawing:
+  with style.figure(path, height=3.2) as drawing:
     pairs = drawing.subplots(1, 2)
     for pair, name in zip(pairs, ("nats", "norms"), strict=True):
-      canvas.clean(pair)
+      style.clean(pair)
       for (run, found), colour in zip(
-        runs.items(), canvas.COLOURS, strict=False
+        runs.items(), style.COLOURS, strict=False
       ):
         values = getattr(found, name)
         good = np.isfinite(values)
@@ -128,8 +128,8 @@ def _draw(
       pair.set_xlabel("step")
     pairs[0].set_ylabel("loss, nats a character")
     pairs[1].set_ylabel("norm of the gradient")
-    canvas.references(pairs[0], {"uniform, ln V": uniform})
-    canvas.references(pairs[1], {"the bound": _THETA})
+    style.references(pairs[0], {"uniform, ln V": uniform})
+    style.references(pairs[1], {"the bound": _THETA})
     for pair in pairs:
       pair.legend(frameon=False, fontsize=8, loc="upper right")
 
@@ -179,8 +179,8 @@ def _cosine(a: Any, b: Any) -> float:
 
 
 def stressed(
-  study: fundamentals.Study, tokens: Any, clip: float, seed: int
-) -> character_training.Trained:
+  study: run_lib.Study, tokens: Any, clip: float, seed: int
+) -> training.Trained:
   """Rectified units with growing states, by plain descent.
 
   Args:
@@ -191,15 +191,15 @@ def stressed(
   """
   settings, symbols = study.config.settings, tokens.vocabulary.size
   h, random = settings.stress_features, np.random.default_rng(seed)
-  network = character_networks.network("elman_relu", symbols, (h,))
+  network = training.network("elman_relu", symbols, (h,))
   params = rnn_sizes.small(network, random)
   deviation = settings.stress_scale / math.sqrt(h)
   params["stack"]["layer_0"]["recurrent_kernel"] = np.float32(
     deviation * random.normal(size=(h, h))
   )
-  return character_training.train(
+  return training.train(
     network,
-    windows.RandomWindows(
+    batching.RandomWindows(
       tokens.splits["train"],
       batch=settings.stress_batch,
       length=settings.stress_segment,

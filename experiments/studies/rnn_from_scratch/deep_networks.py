@@ -6,15 +6,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import fundamentals
-from experiments.studies import character_networks, character_training
+from experiments.studies import run
+from experiments.studies.common import training
 from experiments.studies.rnn_from_scratch import (
   both_directions,
   causality,
   plain_networks,
 )
-from seqmodels.io import canvas
-from seqmodels.models import predictor as predictors
+from seqmodels.models import api as predictors
+from seqmodels.plotting import style
 
 # Of the tests by brute force: symbols, places, strings' length, units.
 _SYMBOLS, _PLACES, _LENGTH, _UNITS = 4, 12, 5, 8
@@ -30,7 +30,7 @@ CAUSAL = {
 _SHOWN = ("RNN", "LSTM, two layers", BIDIRECTIONAL)
 
 
-def depth(study: fundamentals.Study) -> None:
+def depth(study: run.Study) -> None:
   """A second layer on top of the first: what it is, and three checks."""
   page = study.lesson
   page.section(
@@ -67,9 +67,9 @@ def depth_facts(seed: int) -> list[tuple[str, float]]:
     seed: of weights and symbols.
   """
   rows, steps, symbols, units = 3, 12, 7, 5
-  network = character_networks.network("elman", symbols, (units, units))
+  network = training.network("elman", symbols, (units, units))
   random = np.random.default_rng(seed)
-  params = character_training.drawn(network, random, 0.5)
+  params = training.drawn(network, random, 0.5)
   ids = random.integers(symbols, size=(steps, rows)).astype(np.int32)
   never = np.zeros((steps, rows), bool)
   apply = jax.jit(network.apply)
@@ -119,14 +119,14 @@ def _layer(params: Any) -> tuple[Any, ...]:
 def contestants() -> dict[str, predictors.Predictor]:
   """Small networks over few symbols, the bidirectional one last."""
   found = {
-    name: character_networks.network(cell, _SYMBOLS, features)
+    name: training.network(cell, _SYMBOLS, features)
     for name, (cell, features) in CAUSAL.items()
   }
   reader = both_directions.Reader(_SYMBOLS, (_UNITS,), cell="elman")
   return {**found, BIDIRECTIONAL: both_directions.as_predictor(reader)}
 
 
-def causality_tests(study: fundamentals.Study) -> None:
+def causality_tests(study: run.Study) -> None:
   """Two tests that every model of the next symbol has to pass."""
   page = study.lesson
   page.section(
@@ -148,7 +148,7 @@ def causality_tests(study: fundamentals.Study) -> None:
   for name, predictor in contestants().items():
     if name not in chosen:
       continue
-    params = character_training.drawn(predictor, random, 0.5)
+    params = training.drawn(predictor, random, 0.5)
     reach = causality.reach(predictor, params, ids)
     total = causality.total_probability(predictor, params, length=_LENGTH)
     ahead = float(np.triu(reach, 1).max())
@@ -175,11 +175,11 @@ def causality_tests(study: fundamentals.Study) -> None:
   )
 
 
-def _draw(path: canvas.Path, reaches: dict[str, np.ndarray]) -> None:
+def _draw(path: style.Path, reaches: dict[str, np.ndarray]) -> None:
   with np.errstate(divide="ignore"):
     logs = {name: np.log10(reach) for name, reach in reaches.items()}
   finite = np.concatenate([x[np.isfinite(x)] for x in logs.values()])
-  with canvas.figure(path, height=2.9) as drawing:
+  with style.figure(path, height=2.9) as drawing:
     pairs = drawing.subplots(1, len(logs), sharey=True, squeeze=False)[0]
     for pair, (name, values) in zip(pairs, logs.items(), strict=True):
       image = pair.imshow(

@@ -7,17 +7,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import fundamentals
-from experiments.studies import character_networks, spelling
+from experiments.studies import run as run_lib
+from experiments.studies.common import spelling, training
 from experiments.studies.rnn_from_scratch import both_directions, right_context
-from seqmodels.data import corpus, streams
-from seqmodels.io import report
-from seqmodels.models import predictor as predictors
+from seqmodels.data.text import batching
+from seqmodels.data.text import tokens as tokens_lib
+from seqmodels.io import results
+from seqmodels.models import api as predictors
 
 
 def blanks(
-  study: fundamentals.Study, tokens: corpus.Tokens
-) -> list[report.Row]:
+  study: run_lib.Study, tokens: tokens_lib.Tokens
+) -> list[results.Row]:
   """Filling blanks, forwards and both ways."""
   page, settings = study.lesson, study.config.settings
   h = settings.reader_features
@@ -68,12 +69,14 @@ def networks(symbols: int, h: int) -> dict[str, predictors.Predictor]:
   """One that reads forwards, and one that reads both ways."""
   both = both_directions.Reader(symbols, (h,))
   return {
-    "forwards": character_networks.network("gru", symbols, (h,)),
+    "forwards": training.network("gru", symbols, (h,)),
     "both ways": both_directions.as_predictor(both),
   }
 
 
-def _prose(segments: streams.Segment, tokens: corpus.Tokens) -> streams.Segment:
+def _prose(
+  segments: batching.Segment, tokens: tokens_lib.Tokens
+) -> batching.Segment:
   """The row of the first segment that is the most like prose, [T, 1]."""
   letters = np.array(
     [str(symbol).isalpha() for symbol in tokens.vocabulary.symbols]
@@ -83,11 +86,11 @@ def _prose(segments: streams.Segment, tokens: corpus.Tokens) -> streams.Segment:
 
 
 def _filled(
-  study: fundamentals.Study,
-  tokens: corpus.Tokens,
+  study: run_lib.Study,
+  tokens: tokens_lib.Tokens,
   readers: dict[str, predictors.Predictor],
   weights: dict[str, Any],
-  segment: streams.Segment,
+  segment: batching.Segment,
 ) -> None:
   """Shows a line with blanks, and what each network puts into them."""
   spell = functools.partial(spelling.decode, tokens)
@@ -109,7 +112,7 @@ def _filled(
 
 
 def fill(
-  network: predictors.Predictor, params: Any, segment: streams.Segment
+  network: predictors.Predictor, params: Any, segment: batching.Segment
 ) -> np.ndarray:
   """The likeliest symbol at each place of a segment's first row, [T]."""
   carry = network.initial_carry(segment.inputs.shape[1])

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from seqmodels.models import predictor as predictors
+from seqmodels.models import api as predictors
 
 sigmoid, tanh = jax.nn.sigmoid, jnp.tanh
 

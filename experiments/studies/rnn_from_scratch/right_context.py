@@ -6,12 +6,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments import fundamentals
-from experiments.studies import spelling
+from experiments.studies import run
+from experiments.studies.common import spelling
 from experiments.studies.rnn_from_scratch import both_directions
-from seqmodels.data import corpus, streams
-from seqmodels.io import canvas
-from seqmodels.models import predictor as predictors
+from seqmodels.data.text import batching
+from seqmodels.data.text import tokens as tokens_lib
+from seqmodels.models import api as predictors
+from seqmodels.plotting import style
 
 # Characters to the right of a blank that may be read.
 _REACHES = (0, 1, 2, 4, 8, 16)
@@ -19,8 +20,8 @@ _SHOWN = (0, 1, 4)
 
 
 def by_reach(
-  study: fundamentals.Study,
-  tokens: corpus.Tokens,
+  study: run.Study,
+  tokens: tokens_lib.Tokens,
   readers: dict[str, predictors.Predictor],
   weights: dict[str, Any],
 ) -> None:
@@ -99,7 +100,7 @@ def at_blank(
     reach: symbols behind it that are read; the rest is padding.
   """
   inputs = texts.astype(np.int32)
-  inputs[place] = streams.NULL
+  inputs[place] = batching.NULL
   lengths = np.full(texts.shape[1], place + 1 + reach)
   return np.asarray(_log_shares(reader, params, inputs, lengths)[place])
 
@@ -109,7 +110,7 @@ def _forwards(
 ) -> np.ndarray:
   """The same of a network that reads forwards, [B, V]."""
   inputs = texts[: place + 1].astype(np.int32)
-  inputs[place] = streams.NULL
+  inputs[place] = batching.NULL
   carry = network.initial_carry(texts.shape[1])
   never = np.zeros(inputs.shape, bool)
   _, logits = jax.jit(network.apply)(params, carry, inputs, never)
@@ -137,7 +138,7 @@ def _telling(
   after: np.ndarray,
   truth: np.ndarray,
   texts: np.ndarray,
-  tokens: corpus.Tokens,
+  tokens: tokens_lib.Tokens,
 ) -> int:
   """The window of plain prose whose true symbol gains most probability."""
   plain = np.array(
@@ -151,19 +152,19 @@ def _telling(
 
 
 def _draw(
-  path: canvas.Path, perplexities: dict[int, float], forwards: float
+  path: style.Path, perplexities: dict[int, float], forwards: float
 ) -> None:
-  with canvas.axes(path, "What is behind a blank", height=3.2) as pair:
+  with style.axes(path, "What is behind a blank", height=3.2) as pair:
     places = np.arange(len(perplexities))
     pair.plot(
       places,
       list(perplexities.values()),
       "o-",
-      color=canvas.COLOURS[0],
+      color=style.COLOURS[0],
       label="bidirectional GRU",
     )
     pair.set_xticks(places, [str(k) for k in perplexities])
-    canvas.references(pair, {"forward GRU": forwards})
+    style.references(pair, {"forward GRU": forwards})
     pair.set_ylim(bottom=1)
     pair.set_xlabel("characters read to the right of the blank")
     pair.set_ylabel("perplexity of the blank")

@@ -7,13 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import fundamentals
-from experiments.studies import character_networks, character_training
+from experiments.studies import run as run_lib
+from experiments.studies.common import training
 from experiments.studies.rnn_from_scratch import gate_limits, plain_networks
-from seqmodels.cells import products
+from seqmodels.cells import ops
 
 
-def equations(study: fundamentals.Study) -> None:
+def equations(study: run_lib.Study) -> None:
   """The plain arrays beside the library."""
   page = study.lesson
   page.section(
@@ -55,7 +55,7 @@ def equations(study: fundamentals.Study) -> None:
     ["network", "outputs", "last state", "gradients (relative)"],
     [
       [name, *agreement(cell, study.config.seed)]
-      for name, cell in character_networks.CELLS.items()
+      for name, cell in training.CELLS.items()
     ],
   )
   halves, perceptron, shapes = network_facts(study.config.seed)
@@ -79,9 +79,9 @@ def agreement(cell: str, seed: int) -> list[float]:
     Of the outputs, the last state and, relative to the largest, the gradients.
   """
   rows, steps, symbols = 4, 20, 11
-  network = character_networks.network(cell, symbols, (7,))
+  network = training.network(cell, symbols, (7,))
   random = np.random.default_rng(seed)
-  params = character_training.drawn(network, random, 0.4)
+  params = training.drawn(network, random, 0.4)
   ids = random.integers(symbols, size=(steps, rows)).astype(np.int32)
   never = np.zeros((steps, rows), bool)
   carry = jax.tree.map(
@@ -144,7 +144,7 @@ def network_facts(seed: int) -> tuple[float, float, str]:
   return halves, plain_networks.far(alone.reshape(-1, d), perceptron), shapes
 
 
-def concatenation(study: fundamentals.Study) -> None:
+def concatenation(study: run_lib.Study) -> None:
   """One product of joined matrices for two."""
   page = study.lesson
   page.section(
@@ -172,7 +172,7 @@ def concatenation(study: fundamentals.Study) -> None:
   )
 
 
-def gates(study: fundamentals.Study) -> None:
+def gates(study: run_lib.Study) -> None:
   """Gates at their ends, and the two GRUs."""
   page = study.lesson
   page.section(
@@ -207,9 +207,9 @@ def gates(study: fundamentals.Study) -> None:
 
 def reset_placement(seed: int) -> tuple[float, float]:
   """How far the two GRUs are apart: as they are, and with R = 1."""
-  network = character_networks.network("gru", 5, (6,))
+  network = training.network("gru", 5, (6,))
   random = np.random.default_rng(seed)
-  params = character_training.drawn(network, random, 0.4)
+  params = training.drawn(network, random, 0.4)
   # Only the first GRU has no second bias.
   params["stack"]["layer_0"]["recurrent_bias"] *= 0
   w_x, w_h, bias, *rest = plain_networks.from_library(params)
@@ -224,7 +224,7 @@ def reset_placement(seed: int) -> tuple[float, float]:
   return found[0], found[1]
 
 
-def one_hot(study: fundamentals.Study) -> None:
+def one_hot(study: run_lib.Study) -> None:
   """A product with one-hot vectors is a choice of rows."""
   page = study.lesson
   values, slopes = row_choice(study.config.seed)
@@ -253,7 +253,7 @@ def row_choice(seed: int) -> tuple[float, float]:
       lambda w, run=run: (jnp.sum(run(w) * into), run(w)), has_aux=True
     )(weights)
     for run in (
-      lambda w: products.lookup(w, ids),
+      lambda w: ops.lookup(w, ids),
       lambda w: jax.nn.one_hot(ids, 9) @ w,
     )
   ]

@@ -7,18 +7,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import fundamentals
-from experiments.studies import character_networks, character_training
+from experiments.studies import run
+from experiments.studies.common import training
 from experiments.studies.rnn_from_scratch import plain_networks
-from seqmodels import trees
-from seqmodels.data import corpus, windows
-from seqmodels.losses import sequence
+from seqmodels import losses, trees
+from seqmodels.data.text import batching
+from seqmodels.data.text import tokens as tokens_lib
 
 # Symbols of a cleaned English text: 26 letters, the space, <unk>.
 LETTERS = 28
 
 
-def counts(study: fundamentals.Study) -> None:
+def counts(study: run.Study) -> None:
   """Parameters by formula and by the library, for short and long sequences."""
   page = study.lesson
   page.section(
@@ -61,7 +61,7 @@ def by_formula(cell: str, features: tuple[int, ...]) -> int:
 
 def parameters(cell: str, features: tuple[int, ...], steps: int) -> int:
   """The same, counted in the library's model made for so many steps."""
-  network = character_networks.model(cell, LETTERS, features)
+  network = training.model(cell, LETTERS, features)
   ids = jax.ShapeDtypeStruct((steps, 1), jnp.int32)
   shapes = jax.eval_shape(
     lambda key, ids: network.init(key, network.initial_carry(1), ids),
@@ -71,7 +71,7 @@ def parameters(cell: str, features: tuple[int, ...], steps: int) -> int:
   return trees.count_parameters(shapes)
 
 
-def first_loss(study: fundamentals.Study, tokens: corpus.Tokens) -> None:
+def first_loss(study: run.Study, tokens: tokens_lib.Tokens) -> None:
   """Before training every symbol is about as likely."""
   page, symbols = study.lesson, tokens.vocabulary.size
   page.section(
@@ -84,11 +84,11 @@ def first_loss(study: fundamentals.Study, tokens: corpus.Tokens) -> None:
     {plain_networks.SMALL:g}.
     """,
   )
-  text = windows.RandomWindows(tokens.splits["train"], batch=8, length=32)
+  text = batching.RandomWindows(tokens.splits["train"], batch=8, length=32)
   segment = text.segment(0)
   body = []
-  for name, cell in character_networks.CELLS.items():
-    network = character_networks.network(cell, symbols, (32,))
+  for name, cell in training.CELLS.items():
+    network = training.network(cell, symbols, (32,))
     nats = mean_nats(network, small(network, study.random), segment)
     body.append([name, f"{nats:.4f}", math.exp(nats)])
   page.table(["network", "nats a character", "perplexity"], body)
@@ -101,7 +101,7 @@ def mean_nats(network: Any, params: Any, segment: Any) -> float:
   def total(params: Any, segment: Any) -> Any:
     carry = network.initial_carry(segment.inputs.shape[1])
     _, logits = network.apply(params, carry, segment.inputs, segment.reset)
-    return sequence.nats(logits, segment.targets, segment.mask)
+    return losses.nats(logits, segment.targets, segment.mask)
 
   nats, scored, _ = total(params, segment)
   return float(nats) / int(scored)
@@ -109,6 +109,4 @@ def mean_nats(network: Any, params: Any, segment: Any) -> float:
 
 def small(network: Any, random: np.random.Generator) -> Any:
   """The textbook's fresh weights: small matrices, biases 0."""
-  return character_training.drawn(
-    network, random, plain_networks.SMALL, biases=False
-  )
+  return training.drawn(network, random, plain_networks.SMALL, biases=False)

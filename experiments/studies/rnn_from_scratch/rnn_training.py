@@ -6,15 +6,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments import fundamentals
-from experiments.studies import character_networks, character_training
+from experiments.studies import run
+from experiments.studies.common import figures
+from experiments.studies.common import training as training_lib
 from experiments.studies.rnn_from_scratch import gate_limits
 from seqmodels import trees, units
-from seqmodels.data import corpus
-from seqmodels.evaluation import totals
-from seqmodels.io import report, study_plot
+from seqmodels.data.text import tokens as tokens_lib
+from seqmodels.evaluation import metrics
+from seqmodels.io import results
+from seqmodels.models import api as predictors
 from seqmodels.models import ngram
-from seqmodels.models import predictor as predictors
 
 
 class Kind(NamedTuple):
@@ -59,15 +60,15 @@ class Writer(NamedTuple):
 
 class _Outcome(NamedTuple):
   training: float  # perplexity over the last tenth of the steps
-  held_out: totals.Totals
+  held_out: metrics.Totals
   parameters: int
   speed: float  # characters a second
   curve: np.ndarray  # perplexities, smoothed
 
 
 def training(
-  study: fundamentals.Study, tokens: corpus.Tokens
-) -> tuple[list[report.Row], Writer]:
+  study: run.Study, tokens: tokens_lib.Tokens
+) -> tuple[list[results.Row], Writer]:
   """Trains all networks on one text; returns the rows and the last of them."""
   page, settings = study.lesson, study.config.settings
   symbols = tokens.vocabulary.size
@@ -102,7 +103,7 @@ def training(
     ],
   )
   unigram = _unigram(tokens.splits["train"], symbols)
-  study_plot.curves(
+  figures.curves(
     page.figure(
       "learning",
       "Perplexity of the characters being learned from, each point a mean over "
@@ -124,7 +125,7 @@ def training(
   )
   _tell(study, found, counted, symbols, unigram)
   rows = [
-    report.row(
+    results.row(
       f"{name}, {settings.features} units",
       split="valid",
       evaluation="static",
@@ -151,31 +152,29 @@ def _line(settings: Any, name: str, one: _Outcome) -> list[Any]:
 
 
 def _trained(
-  study: fundamentals.Study, tokens: corpus.Tokens, name: str
+  study: run.Study, tokens: tokens_lib.Tokens, name: str
 ) -> tuple[_Outcome, Writer]:
   settings, kind = study.config.settings, NETWORKS[name]
-  network = character_networks.network(
+  network = training_lib.network(
     kind.cell,
     tokens.vocabulary.size,
     (settings.features,) * kind.layers,
     settings.embedding if kind.embedded else 0,
   )
-  begun = character_training.fresh(network, study.config.seed)
+  begun = training_lib.fresh(network, study.config.seed)
   if kind.held:
     begun = with_held_gate(begun, *kind.held)
-  found = character_training.on_streams(
+  found = training_lib.on_streams(
     study, network, tokens.splits["train"], params=begun, rate=kind.rate
   )
-  scored = character_training.held_out(
-    network, found.params, tokens.splits["valid"]
-  )
+  scored = training_lib.held_out(network, found.params, tokens.splits["valid"])
   last = found.nats[-max(1, settings.steps // 10) :].mean()
   outcome = _Outcome(
     math.exp(last),
     scored,
     trees.count_parameters(found.params),
     found.symbols_per_second,
-    np.exp(character_training.smooth(found.nats)),
+    np.exp(training_lib.smooth(found.nats)),
   )
   return outcome, Writer(name, network, found.params)
 
@@ -190,8 +189,8 @@ def with_held_gate(params: Any, gate: int, bias: float) -> Any:
 
 
 def counting(
-  study: fundamentals.Study, tokens: corpus.Tokens
-) -> tuple[float, report.Row]:
+  study: run.Study, tokens: tokens_lib.Tokens
+) -> tuple[float, results.Row]:
   """The perplexity of the n-gram model on the held-out text, and its row."""
   order, begun = study.config.settings.ngram_order, time.perf_counter()
   train, valid = (
@@ -202,7 +201,7 @@ def counting(
   )
   total = float(fitted.nats(valid).sum())
   value = units.perplexity(total, len(valid))
-  row = report.row(
+  row = results.row(
     f"{order}-gram, modified Kneser-Ney",
     split="valid",
     evaluation="static",
@@ -215,7 +214,7 @@ def counting(
 
 
 def _tell(
-  study: fundamentals.Study,
+  study: run.Study,
   found: dict[str, _Outcome],
   counted: float,
   symbols: int,

@@ -2,16 +2,16 @@
 
 import numpy as np
 
-from experiments import fundamentals
-from experiments.studies import spelling
+from experiments.studies import run
+from experiments.studies.common import spelling
 from experiments.studies.rnn_from_scratch import both_directions, causality
-from seqmodels.data import corpus
-from seqmodels.io import report
+from seqmodels.data.text import tokens as tokens_lib
+from seqmodels.io import results
 
 
 def next_symbol(
-  study: fundamentals.Study, tokens: corpus.Tokens
-) -> list[report.Row]:
+  study: run.Study, tokens: tokens_lib.Tokens
+) -> list[results.Row]:
   """A bidirectional network trained as a model of the next symbol."""
   page, settings = study.lesson, study.config.settings
   symbols = tokens.vocabulary.size
@@ -57,7 +57,7 @@ def next_symbol(
   written = spelling.decode(tokens, ids)
   page.shown(spelling.visible(settings.prefix + written))
   return [
-    report.row(
+    results.row(
       "bidirectional GRU, no model: it reads the symbol it predicts",
       split="valid",
       evaluation="not a probability",

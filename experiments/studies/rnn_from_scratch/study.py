@@ -7,8 +7,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments import fundamentals
-from experiments.studies import character_training, setting_checks, spelling
+from experiments.studies import run as run_lib
+from experiments.studies.common import setting_checks, spelling, training
 from experiments.studies.rnn_from_scratch import (
   blank_floor,
   clipping,
@@ -24,11 +24,11 @@ from experiments.studies.rnn_from_scratch import (
   warm_up,
 )
 from seqmodels import trees
-from seqmodels.data import corpus, windows
-from seqmodels.io import report
+from seqmodels.data.text import batching
+from seqmodels.data.text import tokens as tokens_lib
+from seqmodels.io import results
 from seqmodels.models import language_model
 from seqmodels.training import optimizers, step
-from seqmodels.training import state as states
 
 # Settings that count something.
 _SIZES = (
@@ -50,7 +50,7 @@ LIMITS = """
   """
 
 
-def run(study: fundamentals.Study) -> list[report.Row]:
+def run(study: run_lib.Study) -> list[results.Row]:
   """Writes the page; see `configs.fundamentals`."""
   tokens = study.tokens("characters")
   # What cannot be shows now, not after the training.
@@ -88,7 +88,7 @@ def run(study: fundamentals.Study) -> list[report.Row]:
   return rows
 
 
-def check(settings: Any, tokens: corpus.Tokens) -> None:
+def check(settings: Any, tokens: tokens_lib.Tokens) -> None:
   """Refuses settings that some part of the page could not go on with.
 
   Args:
@@ -117,15 +117,15 @@ def by_the_library(
   net = language_model.LanguageModel(symbols, (features,), cell="elman")
   network = language_model.as_predictor(net)
   descent = optimizers.build("sgd", learning_rate=1.0, momentum=0, clip_norm=1)
-  text = windows.RandomWindows(ids, batch=32, length=length, seed=seed)
-  state = states.create(network, descent, batch=32, seed=seed)
+  text = batching.RandomWindows(ids, batch=32, length=length, seed=seed)
+  state = step.create(network, descent, batch=32, seed=seed)
   train_steps = step.make_train_steps(network, descent)
   return state, text, train_steps
 
 
 def ten_lines(
-  study: fundamentals.Study, tokens: corpus.Tokens
-) -> list[report.Row]:
+  study: run_lib.Study, tokens: tokens_lib.Tokens
+) -> list[results.Row]:
   """The library's version, and the plain one trained the same way."""
   page, settings = study.lesson, study.config.settings
   ids, symbols = tokens.splits["train"], tokens.vocabulary.size
@@ -141,10 +141,8 @@ def ten_lines(
   # Training consumes the state.
   begun = plain_networks.from_library(jax.device_get(state.params))
   size = trees.count_parameters(state.params)
-  library = character_training.descend(
-    train_steps, state, text, steps=steps, check=check
-  )
-  plain = character_training.train(
+  library = training.descend(train_steps, state, text, steps=steps, check=check)
+  plain = training.train(
     plain_networks.as_predictor(symbols, features, init=lambda key: begun),
     text,
     optimizers.build("sgd", learning_rate=1.0, momentum=0, clip_norm=1),
@@ -169,7 +167,7 @@ def ten_lines(
     """
   )
   return [
-    report.row(
+    results.row(
       f"RNN of {features} units, {name}, training",
       split="train",
       evaluation="timed",

@@ -11,18 +11,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments import fundamentals
-from experiments.studies import character_networks, character_training, spelling
+from experiments.studies import run
+from experiments.studies.common import spelling, training
 from experiments.studies.rnn_from_scratch import rnn_sizes
 from seqmodels import errors
-from seqmodels.data import (
-  cleaning,
-  corpus,
-  overlapping_windows,
-  vocabulary,
-)
+from seqmodels.data import cleaning, overlapping_windows
+from seqmodels.data.text import tokens as tokens_lib
+from seqmodels.data.text import vocabulary
 from seqmodels.evaluation import static
-from seqmodels.io import report
+from seqmodels.io import results
 from seqmodels.training import optimizers
 
 _UNITS, _LENGTH = 32, 32
@@ -67,9 +64,7 @@ class Texts(NamedTuple):
   symbols: vocabulary.Vocabulary
 
 
-def compared(
-  study: fundamentals.Study, tokens: corpus.Tokens
-) -> list[report.Row]:
+def compared(study: run.Study, tokens: tokens_lib.Tokens) -> list[results.Row]:
   """Trains what `config.settings.textbook` names; nothing by default."""
   page, settings = study.lesson, study.config.settings
   if not settings.textbook:
@@ -85,7 +80,7 @@ def compared(
     ranges = (_range(setting.train), _range(setting.valid)) if book else ()
     body.append([name, epochs, last, scored.perplexity, *ranges])
     rows.append(
-      report.row(
+      results.row(
         f"textbook's setting, {name}, {_UNITS} units",
         split="valid",
         evaluation="static",
@@ -121,7 +116,7 @@ def compared(
   return rows
 
 
-def read(tokens: corpus.Tokens, settings: Any, seed: int) -> Texts:
+def read(tokens: tokens_lib.Tokens, settings: Any, seed: int) -> Texts:
   """The beginning of a text as windows of letters.
 
   Args:
@@ -154,13 +149,13 @@ def read(tokens: corpus.Tokens, settings: Any, seed: int) -> Texts:
 
 
 def train(
-  study: fundamentals.Study, setting: Setting, texts: Texts, epochs: int
-) -> tuple[character_training.Trained, Any]:
+  study: run.Study, setting: Setting, texts: Texts, epochs: int
+) -> tuple[training.Trained, Any]:
   """The weights, and the score of the validation windows."""
-  network = character_networks.network(
+  network = training.network(
     setting.cell, texts.symbols.size, (_UNITS,) * setting.layers
   )
-  found = character_training.train(
+  found = training.train(
     network,
     texts.train,
     optimizers.build(

@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import fundamentals
-from experiments.studies import character_networks, character_training
-from seqmodels.data import streams
-from seqmodels.models import predictor as predictors
+from experiments.studies import run
+from experiments.studies.common import training
+from seqmodels.data.text import batching
+from seqmodels.models import api as predictors
 from seqmodels.sampling import text
 from seqmodels.training import optimizers
 
@@ -34,7 +34,7 @@ class Learned(NamedTuple):
   nats: float
 
 
-def one_word(study: fundamentals.Study) -> None:
+def one_word(study: run.Study) -> None:
   """The smallest language model, letter by letter."""
   page = study.lesson
   page.section(
@@ -107,7 +107,7 @@ def one_word(study: fundamentals.Study) -> None:
 
 def word_ids() -> np.ndarray:
   """The null vector, then the word, [1 + T]."""
-  return np.array([streams.NULL, *map(LETTERS.index, WORD)], np.int32)
+  return np.array([batching.NULL, *map(LETTERS.index, WORD)], np.int32)
 
 
 def learn(seed: int) -> Learned:
@@ -116,13 +116,13 @@ def learn(seed: int) -> Learned:
   Args:
     seed: of the weights.
   """
-  network = character_networks.network("elman", len(LETTERS), (_UNITS,))
+  network = training.network("elman", len(LETTERS), (_UNITS,))
   # Small weights, as the textbook draws them, but not so small: tanh's linear
   # stretch is a slow place to start from with so few steps.
-  before = character_training.drawn(network, np.random.default_rng(seed), 0.1)
-  found = character_training.train(
+  before = training.drawn(network, np.random.default_rng(seed), 0.1)
+  found = training.train(
     network,
-    streams.SequentialStream(word_ids()[1:], batch=1, length=len(WORD)),
+    batching.SequentialStream(word_ids()[1:], batch=1, length=len(WORD)),
     optimizers.build("adam", learning_rate=0.03),
     steps=_STEPS,
     seed=seed,

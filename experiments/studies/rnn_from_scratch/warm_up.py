@@ -6,15 +6,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import fundamentals
-from experiments.studies import spelling
+from experiments.studies import run
+from experiments.studies.common import spelling
 from experiments.studies.rnn_from_scratch import plain_networks, rnn_training
-from seqmodels.data import corpus
-from seqmodels.sampling import continuation, text
+from seqmodels.data.text import tokens as tokens_lib
+from seqmodels.sampling import text
 
 
 def prefixes(
-  study: fundamentals.Study, tokens: corpus.Tokens, writer: rnn_training.Writer
+  study: run.Study, tokens: tokens_lib.Tokens, writer: rnn_training.Writer
 ) -> None:
   """Warm-up on a prefix, and what a trained network writes after it."""
   name, network, params = writer
@@ -63,8 +63,8 @@ def warm_up(
     The largest difference of the states after the prefix, and how many greedily
     chosen symbols differ.
   """
-  read = continuation.prime_ids(prime.tolist())
-  stepwise, _ = continuation.read(network, params, read, 1)
+  read = text.prime_ids(prime.tolist())
+  stepwise, _ = text.read(network, params, read, 1)
   apply = jax.jit(network.apply)
   never = jnp.zeros((len(read), 1), bool)
   whole, _ = apply(params, network.initial_carry(1), read[:, None], never)

@@ -4,12 +4,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments import fundamentals
+from experiments.studies import run as run_lib
+from experiments.studies.common import page as page_lib
 from experiments.studies.zipf import word_pieces, zipf_laws
 from seqmodels import errors
-from seqmodels.data import cleaning, stop_words, vocabulary
+from seqmodels.data import cleaning, stop_words
+from seqmodels.data.text import vocabulary
 from seqmodels.evaluation import zipf
-from seqmodels.io import lesson, report
+from seqmodels.io import results
 from seqmodels.models import ngram_counts
 
 
@@ -22,7 +24,7 @@ class Corpus(NamedTuple):
   cleaned: bool
 
 
-def run(study: fundamentals.Study) -> list[report.Row]:
+def run(study: run_lib.Study) -> list[results.Row]:
   """The page: tokens, vocabulary, frequencies, their laws, pieces of words.
 
   Raises:
@@ -53,7 +55,7 @@ def run(study: fundamentals.Study) -> list[report.Row]:
   return rows
 
 
-def _corpus(study: fundamentals.Study) -> Corpus:
+def _corpus(study: run_lib.Study) -> Corpus:
   source = study.config.data.source
   if source == "ptb":
     # Its makers have cleaned it; line ends are no words.
@@ -78,7 +80,7 @@ def _corpus(study: fundamentals.Study) -> Corpus:
 
 
 def _tokens(
-  page: lesson.Lesson,
+  page: page_lib.Lesson,
   corpus: Corpus,
   symbols: vocabulary.Vocabulary,
   example: str,
@@ -115,7 +117,7 @@ def _tokens(
 
 
 def _counted(
-  study: fundamentals.Study, ids: np.ndarray, size: int
+  study: run_lib.Study, ids: np.ndarray, size: int
 ) -> ngram_counts.NGramCounts:
   return ngram_counts.NGramCounts.of(
     ids, size, order=study.config.settings.order
@@ -123,7 +125,7 @@ def _counted(
 
 
 def _vocabulary(
-  study: fundamentals.Study,
+  study: run_lib.Study,
   counts: ngram_counts.NGramCounts,
   symbols: vocabulary.Vocabulary,
 ) -> None:
@@ -156,7 +158,7 @@ def _vocabulary(
 
 
 def _lists(
-  study: fundamentals.Study,
+  study: run_lib.Study,
   counts: ngram_counts.NGramCounts,
   symbols: vocabulary.Vocabulary,
 ) -> None:
@@ -203,7 +205,7 @@ def _lists(
 
 
 def _stop_words(
-  study: fundamentals.Study,
+  study: run_lib.Study,
   counts: ngram_counts.NGramCounts,
   symbols: vocabulary.Vocabulary,
 ) -> None:
@@ -238,7 +240,7 @@ def _stop_words(
     """)
 
 
-def _characters(study: fundamentals.Study, text: str) -> list[report.Row]:
+def _characters(study: run_lib.Study, text: str) -> list[results.Row]:
   symbols = vocabulary.Vocabulary.build(text)
   counts = _counted(study, symbols.encode(text), symbols.size)
   grams, times = counts.table(1)

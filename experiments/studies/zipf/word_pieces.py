@@ -5,9 +5,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments import fundamentals
+from experiments.studies import run
 from seqmodels import errors
-from seqmodels.data import byte_pairs, tokenizers, vocabulary
+from seqmodels.data import byte_pairs
+from seqmodels.data.text import vocabulary
 from seqmodels.evaluation import zipf
 
 
@@ -27,7 +28,7 @@ class Scheme(NamedTuple):
   decode: Callable[[np.ndarray], str]
 
 
-def add(study: fundamentals.Study, words: list[str]) -> None:
+def add(study: run.Study, words: list[str]) -> None:
   """Adds the section to the study's page.
 
   Args:
@@ -84,9 +85,9 @@ def add(study: fundamentals.Study, words: list[str]) -> None:
     page.shown("\n".join(_spelled(longest, word) for word in shown))
 
 
-def _schemes(study: fundamentals.Study, learned: str) -> list[Scheme]:
+def _schemes(study: run.Study, learned: str) -> list[Scheme]:
   found = [
-    _symbols("characters", learned, tokenizers.characters),
+    _symbols("characters", learned, vocabulary.characters),
     _bytes("bytes", learned.encode(), 0),
   ]
   found += [

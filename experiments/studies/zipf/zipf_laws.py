@@ -4,10 +4,11 @@ import time
 
 import numpy as np
 
-from experiments import fundamentals
+from experiments.studies import run
+from experiments.studies.common import figures
 from seqmodels import errors, units
 from seqmodels.evaluation import zipf
-from seqmodels.io import report, study_plot
+from seqmodels.io import results
 from seqmodels.models import ngram_counts
 
 
@@ -19,8 +20,8 @@ def named(length: int) -> str:
 
 
 def words(
-  study: fundamentals.Study, counts: ngram_counts.NGramCounts
-) -> list[report.Row]:
+  study: run.Study, counts: ngram_counts.NGramCounts
+) -> list[results.Row]:
   """Zipf's law of words and of words in a row; rows of the fits."""
   settings, page = study.config.settings, study.lesson
   page.section("Zipf's law")
@@ -56,8 +57,8 @@ def words(
 
 
 def characters(
-  study: fundamentals.Study, counts: ngram_counts.NGramCounts
-) -> list[report.Row]:
+  study: run.Study, counts: ngram_counts.NGramCounts
+) -> list[results.Row]:
   """The same of characters, which have no such law; rows of the fits."""
   page = study.lesson
   page.say("""
@@ -76,16 +77,16 @@ def characters(
 
 
 def _fitted(
-  study: fundamentals.Study,
+  study: run.Study,
   level: str,
   counts: ngram_counts.NGramCounts,
   *,
   lines: bool,
-) -> tuple[list[str], list[report.Row]]:
+) -> tuple[list[str], list[results.Row]]:
   """The table of exponents and the figure; (exponents in words, rows)."""
   settings, page = study.config.settings, study.lesson
   first, last = settings.first_rank, settings.last_rank
-  drawn: dict[str, study_plot.Curve] = {}
+  drawn: dict[str, figures.Curve] = {}
   # Gaps between the lines, so that they share one entry of the legend.
   places: list[float] = []
   values: list[float] = []
@@ -120,7 +121,7 @@ def _fitted(
     total = int(times.sum())
     shares = times / total
     rows += [
-      report.row(
+      results.row(
         f"{level}, {name}: {what}",
         split="train",
         evaluation="fitted",
@@ -153,7 +154,7 @@ def _fitted(
       f" The grey lines are least squares over ranks {first} to {last:,} (all "
       "ranks of a text too short for that), drawn on in both directions."
     )
-  study_plot.curves(
+  figures.curves(
     page.figure(f"zipf_{level}", caption),
     f"Rank and frequency of {level}",
     drawn,
@@ -173,7 +174,7 @@ def _line_or_none(times: np.ndarray, **limits: int) -> zipf.Line | None:
     return None
 
 
-def recovery(study: fundamentals.Study) -> None:
+def recovery(study: run.Study) -> None:
   """Both estimators on tokens whose law is known."""
   settings, page, random = study.config.settings, study.lesson, study.random
   page.section("Can the fits be trusted?")
@@ -205,7 +206,7 @@ def recovery(study: fundamentals.Study) -> None:
   """)
 
 
-def growth(study: fundamentals.Study, ids: np.ndarray) -> None:
+def growth(study: run.Study, ids: np.ndarray) -> None:
   """Heaps' law: the vocabulary of longer and longer beginnings of a text."""
   page = study.lesson
   lengths = np.unique(
@@ -247,7 +248,7 @@ def growth(study: fundamentals.Study, ids: np.ndarray) -> None:
     body,
   )
   shuffled = zipf.shuffled_growth(zipf.ranked(np.bincount(ids)), lengths)
-  study_plot.curves(
+  figures.curves(
     page.figure(
       "growth",
       "Types among the first N tokens: of the text, of the same words in "

@@ -9,7 +9,7 @@ import pytest
 
 from configs import benchmark as page
 from experiments.benchmark import case, layer_cases, peers_jax, peers_torch
-from seqmodels.cells import lstm, unroll
+from seqmodels.cells import lstm, scan
 
 torch_wanted = pytest.mark.skipif(
   bool(peers_torch.missing()), reason=peers_torch.missing() or "torch is here"
@@ -28,7 +28,7 @@ def plain_scans(task):
   def run(params, xs):
     carry = lstm.initial_carry((batch,), features)
     for layer in params:
-      _, xs = unroll.unroll(lstm.step, layer, carry, xs)
+      _, xs = scan.unroll(lstm.step, layer, carry, xs)
     return xs
 
   outputs, pull = jax.vjp(run, task.params, task.xs)

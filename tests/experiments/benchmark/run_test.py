@@ -15,7 +15,7 @@ from experiments.benchmark import (
   run,
 )
 from seqmodels import errors
-from seqmodels.io import json_file, provenance
+from seqmodels.io import files, run_folder
 
 FLAX, TORCH = case.PEERS["flax"], case.PEERS["torch"]
 
@@ -200,12 +200,12 @@ def test_kinds_of_cases_are_chosen_by_name(tmp_path, measured, small):
   config = small(contests=("scaling", "products"), peers=())
   run.run(config, tmp_path, tmp_path)
   assert measured == ["product"] * 2 + ["forward+backward"] * 3
-  known = json_file.read_sealed(tmp_path / "benchmark.json")
+  known = files.read_sealed(tmp_path / "benchmark.json")
   assert [name for name, *_ in known["equivalence"]["differences"]] == [
     "stack, ours, float32"
   ]
   known["equivalence"]["versions"]["jax"] = "0.0"
-  json_file.write_sealed(tmp_path / "benchmark.json", known)
+  files.write_sealed(tmp_path / "benchmark.json", known)
   with pytest.raises(errors.UserError, match="other versions of its libraries"):
     run.run(config, tmp_path, tmp_path)
 
@@ -237,7 +237,7 @@ def test_a_stopped_benchmark_resumes_with_the_next_case(
   assert measured == ["forward", "forward+backward", *["training"] * 3]
   works = [r["evaluation"] for r in rows if r["metric"] != "speed_ratio"]
   assert list(dict.fromkeys(works)) == list(dict.fromkeys(measured))
-  known = json_file.read_sealed(tmp_path / "benchmark.json")
+  known = files.read_sealed(tmp_path / "benchmark.json")
   assert known.keys() == {
     "equivalence",
     "layer 4x2x6 forward",
@@ -283,7 +283,7 @@ def test_other_peers_at_hand_on_resuming_are_refused(
 ):
   known = {
     "absent": ["x: gone"],
-    "versions": provenance.facts()["versions"],
+    "versions": run_folder.facts()["versions"],
     "differences": [],
   }
   (tmp_path / "benchmark.json").write_text(json.dumps({"equivalence": known}))

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from experiments import command_line
+from experiments import cli
 from seqmodels import errors
 
 PAGE = "configs/fundamentals.py:autoregressive,smoke"
@@ -28,7 +28,7 @@ SECTIONS = (
 
 
 def config(**settings):
-  found = command_line.load(PAGE).config
+  found = cli.load(PAGE).config
   found.settings.update(settings)
   return found
 

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.studies import small_network
 from experiments.studies.bptt import weighed_training
+from experiments.studies.common import small_network
 from seqmodels.data import memory_tasks
 
 FIGURES = {

@@ -3,7 +3,7 @@
 import pytest
 
 import experiments
-from experiments import command_line
+from experiments import cli
 
 
 @pytest.fixture(scope="module")
@@ -11,5 +11,5 @@ def finished(request, tmp_path_factory):
   """Results and run folder of the study that the test module is named after."""
   study = request.path.stem.removesuffix("_test")
   folder = tmp_path_factory.mktemp(study)
-  config = command_line.load(f"configs/fundamentals.py:{study},smoke").config
+  config = cli.load(f"configs/fundamentals.py:{study},smoke").config
   return experiments.run(config, folder / "run", folder), folder / "run"

@@ -7,8 +7,8 @@ import re
 import numpy as np
 import pytest
 
-from experiments import command_line
-from experiments.studies import spelling
+from experiments import cli
+from experiments.studies.common import spelling
 from experiments.studies.decoding import (
   beam_widths,
   proper_words,
@@ -21,7 +21,7 @@ from seqmodels.sampling import beam
 
 
 def config(**changes):
-  page = command_line.load("configs/fundamentals.py:decoding,smoke").config
+  page = cli.load("configs/fundamentals.py:decoding,smoke").config
   page.settings.update(changes)
   return page
 

@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 
 import experiments
-from experiments import command_line, fundamentals
-from experiments.studies import small_network
+from experiments import cli
+from experiments.studies import run
+from experiments.studies.common import page as page_lib
+from experiments.studies.common import small_network
 from experiments.studies.exercises import memory_training, other_texts, remedies
 from seqmodels import errors
 from seqmodels.cells import cell as cells
 from seqmodels.data import memory_tasks
-from seqmodels.io import lesson
-from seqmodels.training import objective
+from seqmodels.training import loss as loss_lib
 
 FIGURES = {
   *("saturation", "orders", "recall", "gradient_by_length", "window"),
@@ -137,7 +138,7 @@ def test_a_penalty_adds_its_derivative_and_tells_plain_nats():
     for losses in (None, remedies.penalised(0.5)):
       model = network if losses else network.predictor()
       extra = {"losses": losses} if losses else {}
-      one = objective.Objective(model, carry, segment, None, **extra)
+      one = loss_lib.Objective(model, carry, segment, None, **extra)
       found.append(one.gradient(params))
     return found
 
@@ -160,7 +161,7 @@ def test_a_text_that_cannot_be_read_is_told_of_first(
   path = tmp_path / "other.txt"
   if content:
     path.write_bytes(content)
-  config = command_line.load("configs/fundamentals.py:exercises,smoke").config
+  config = cli.load("configs/fundamentals.py:exercises,smoke").config
   config.settings.other_texts = (str(path),)
   with pytest.raises(errors.UserError, match=message):
     experiments.run(config, tmp_path / "run", tmp_path)
@@ -170,10 +171,10 @@ def test_a_text_that_cannot_be_read_is_told_of_first(
 def test_texts_of_one_s_own_are_read_by_their_names(tmp_path):
   path = tmp_path / "other.txt"
   path.write_text("a rose is a rose is a rose\n" * 50)
-  config = command_line.load("configs/fundamentals.py:exercises,smoke").config
+  config = cli.load("configs/fundamentals.py:exercises,smoke").config
   config.settings.other_texts = (str(path),)
-  page = lesson.Lesson(tmp_path, "Others")
-  study = fundamentals.Study(config, tmp_path, tmp_path, page, None)
+  page = page_lib.Lesson(tmp_path, "Others")
+  study = run.Study(config, tmp_path, tmp_path, page, None)
   found = other_texts.read(study)
   assert found["other.txt"].startswith("a rose is a rose")
   assert len(found["other.txt"]) == config.settings.unseen

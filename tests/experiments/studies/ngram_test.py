@@ -2,14 +2,14 @@
 
 import pytest
 
-from experiments import command_line
+from experiments import cli
 from experiments.studies.ngram import smoothing
 from seqmodels import errors
-from seqmodels.io import report
+from seqmodels.io import results
 
 
 def settings(**changes):
-  config = command_line.load("configs/fundamentals.py:ngram,smoke").config
+  config = cli.load("configs/fundamentals.py:ngram,smoke").config
   config.settings.update(changes)
   return config
 
@@ -83,7 +83,7 @@ def test_networks_of_the_same_text_are_set_beside(
   assert found["value"] == own["value"]
   page = (tmp_path / "run" / "report.md").read_text()
   assert "## Beside networks" in page
-  figures = (report.figure(x) for x in (2 ** own["value"], own["value"]))
+  figures = (results.figure(x) for x in (2 ** own["value"], own["value"]))
   assert f"| {' | '.join(figures)} | 280 |" in page
   # Another text, cut short, or other symbols: no comparison.
   other = tmp_path / "other.txt"

@@ -4,18 +4,16 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import command_line
+from experiments import cli
 from experiments.studies.partitioning import readers, whole_sentences
 from seqmodels import errors
-from seqmodels.data import sentences
+from seqmodels.data.text import batching
 from seqmodels.models import language_model
-from seqmodels.training import objective
+from seqmodels.training import loss
 
 
 def settings(**changes):
-  config = command_line.load(
-    "configs/fundamentals.py:partitioning,smoke"
-  ).config
+  config = cli.load("configs/fundamentals.py:partitioning,smoke").config
   config.settings.update(changes)
   return config
 
@@ -57,13 +55,13 @@ def test_a_padded_minibatch_is_its_lines_one_by_one(tmp_path):
   )
   params = jax.jit(network.init)(jax.random.key(0))
   text = np.array([1, 2, 3, 0, 4, 0, 2, 2, 1, 4, 3, 0])
-  batch = sentences.Sentences(text, batch=3, end=0).segment(0)
+  batch = batching.Sentences(text, batch=3, end=0).segment(0)
   assert batch.mask.sum(axis=0).tolist() != [6, 6, 6]
 
   @jax.jit
   def gradient(segment):
     carry = network.initial_carry(segment.mask.shape[1])
-    return objective.Objective(
+    return loss.Objective(
       network, carry, segment, jax.random.key(0), "sum"
     ).gradient(params)
 

@@ -4,12 +4,12 @@ import re
 
 import pytest
 
-from experiments import command_line
+from experiments import cli
 from seqmodels import errors
 
 
 def settings(**changes):
-  config = command_line.load("configs/fundamentals.py:perplexity,smoke").config
+  config = cli.load("configs/fundamentals.py:perplexity,smoke").config
   config.settings.update(changes)
   return config
 

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import command_line
-from experiments.studies import character_networks, character_training
+from experiments import cli
+from experiments.studies.common import training
 from experiments.studies.rnn_from_scratch import (
   blank_floor,
   both_directions,
@@ -28,7 +28,8 @@ from experiments.studies.rnn_from_scratch import (
   walk_through,
 )
 from seqmodels import errors
-from seqmodels.data import corpus, windows
+from seqmodels.data.text import batching
+from seqmodels.data.text import tokens as tokens_lib
 from seqmodels.evaluation import static
 from seqmodels.training import optimizers
 
@@ -38,7 +39,7 @@ SMOKED = ("RNN", "LSTM, two layers")
 
 def config(**changes):
   name = "configs/fundamentals.py:rnn_from_scratch,smoke"
-  page = command_line.load(name).config
+  page = cli.load(name).config
   page.settings.update(changes)
   return page
 
@@ -87,7 +88,7 @@ def test_the_pages_causal_networks_pass_both_tests(finished):
 
 def test_plain_arrays_are_the_library_in_values_and_gradients(finished):
   text = (finished[1] / "report.md").read_text()
-  for name in character_networks.CELLS:
+  for name in training.CELLS:
     [row] = re.findall(rf"^\| {name} \| (\S*e-\d+.*) \|$", text, re.MULTILINE)
     outputs, state, gradients = map(float, row.split(" | "))
     assert 0 < outputs < 1e-5
@@ -165,11 +166,11 @@ def test_parameters_are_as_published_and_constant_in_time(
     assert rnn_sizes.parameters(cell, features, steps) == count + extra
 
 
-@pytest.mark.parametrize("cell", character_networks.CELLS.values())
+@pytest.mark.parametrize("cell", training.CELLS.values())
 def test_small_weights_make_the_first_loss_that_of_a_uniform_guess(cell):
-  network = character_networks.network(cell, 28, (32,))
+  network = training.network(cell, 28, (32,))
   small = rnn_sizes.small(network, np.random.default_rng(0))
-  text = windows.RandomWindows(np.arange(1_000) % 28, batch=4, length=10)
+  text = batching.RandomWindows(np.arange(1_000) % 28, batch=4, length=10)
   nats = rnn_sizes.mean_nats(network, small, text.segment(0))
   assert nats == pytest.approx(math.log(28), abs=2e-3)
 
@@ -180,7 +181,7 @@ def test_small_weights_make_the_first_loss_that_of_a_uniform_guess(cell):
 )
 def test_causal_models_pass_both_tests_and_no_other_does(name):
   predictor = deep_networks.contestants()[name]
-  params = character_training.drawn(predictor, np.random.default_rng(0), 0.5)
+  params = training.drawn(predictor, np.random.default_rng(0), 0.5)
   reach = causality.reach(predictor, params, np.array([0, 3, 1, 1, 2, 0] * 2))
   total = causality.total_probability(predictor, params, length=5)
   assert np.all(reach[np.tril_indices(12)] > 0)
@@ -244,15 +245,15 @@ def test_no_output_knows_a_letter_before_it_is_read(learned):
 )
 def test_a_held_gate_stays_where_it_is_held(name, gate):
   """No gradient reaches it, so all it has keeps its first value."""
-  network = character_networks.network("gru", 6, (4,))
+  network = training.network("gru", 6, (4,))
   begun = rnn_training.with_held_gate(
-    character_training.fresh(network, 0), *rnn_training.NETWORKS[name].held
+    training.fresh(network, 0), *rnn_training.NETWORKS[name].held
   )
-  found = character_training.train(
+  found = training.train(
     network,
-    windows.RandomWindows(np.arange(400) % 6, batch=4, length=5),
+    batching.RandomWindows(np.arange(400) % 6, batch=4, length=5),
     # One object for both, and so one program.
-    character_training.adam(config().settings, 20),
+    training.adam(config().settings, 20),
     steps=20,
     seed=0,
     params=begun,
@@ -277,7 +278,9 @@ def _doubled(count):
 
 
 def _blanks(length=8):
-  text = windows.RandomWindows(_doubled(2_000), batch=16, length=length, seed=1)
+  text = batching.RandomWindows(
+    _doubled(2_000), batch=16, length=length, seed=1
+  )
   return both_directions.Blanks(text, 0.25, 2)
 
 
@@ -295,7 +298,7 @@ def filler():
   """A reader of pairs, the network and its weights."""
   reader = both_directions.Reader(5, (16,))
   network = both_directions.as_predictor(reader)
-  found = character_training.train(
+  found = training.train(
     network, _blanks(), optimizers.build("adam", learning_rate=0.02),
     steps=150, seed=0,
   )  # fmt: skip
@@ -333,7 +336,7 @@ def test_the_best_filling_of_blanks_is_that_of_enumeration():
   """All states and all hidden symbols of short windows, summed up."""
   source, share, length = blank_floor.SOURCE, 0.4, 5
   random = np.random.default_rng(3)
-  text = windows.RandomWindows(
+  text = batching.RandomWindows(
     blank_floor.draw(random, 200), batch=4, length=length
   )
   segments = both_directions.Blanks(text, share, 1).segments(0, 2)
@@ -369,7 +372,7 @@ def test_the_best_filling_of_blanks_is_that_of_enumeration():
 
 def test_a_text_is_gone_on_from_without_a_look_at_its_padding():
   reader = both_directions.Reader(4, (3,))
-  params = character_training.drawn(
+  params = training.drawn(
     both_directions.as_predictor(reader), np.random.default_rng(0), 0.5
   )
   found = both_directions.continued(reader, params, np.array([1, 2]), 2)
@@ -382,7 +385,7 @@ def test_a_text_is_gone_on_from_without_a_look_at_its_padding():
 
 def test_means_over_the_last_values():
   values = np.random.default_rng(0).normal(size=30)
-  found = character_training.smooth(values, 0.2)
+  found = training.smooth(values, 0.2)
   for place in range(30):
     window = max(1, int(0.2 * (place + 1)))
     expected = values[place + 1 - window : place + 1].mean()
@@ -394,7 +397,7 @@ def _texts(tokens, **changes):
 
 
 def test_the_textbooks_windows_lie_apart():
-  spelt = corpus.load_tokens(
+  spelt = tokens_lib.load_tokens(
     source="embedded", tokenizer="characters", partition="standard"
   )
   texts = _texts(spelt, textbook_windows=(300, 100), textbook_batch=50)
@@ -413,7 +416,7 @@ def test_a_text_too_short_for_the_textbooks_windows_is_named(run):
 
 def test_the_textbooks_network_learns_its_book(real_data):
   """It begins at a uniform guess and comes to letters by their frequency."""
-  tokens = corpus.load_tokens(
+  tokens = tokens_lib.load_tokens(
     source="timemachine",
     tokenizer="characters",
     partition="standard",

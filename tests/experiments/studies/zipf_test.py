@@ -5,12 +5,12 @@ import re
 
 import pytest
 
-from experiments import command_line
+from experiments import cli
 from seqmodels import errors
 
 
 def settings(variants="zipf,smoke", **data):
-  config = command_line.load(f"configs/fundamentals.py:{variants}").config
+  config = cli.load(f"configs/fundamentals.py:{variants}").config
   config.data.update(data)
   return config
 

@@ -1,0 +1,246 @@
+"""Coding and decoding a file block by block, stopped and gone on with."""
+
+import hashlib
+import os
+import pathlib
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, BinaryIO, NamedTuple
+
+import jax
+import numpy as np
+
+from seqmodels import errors
+from seqmodels.compression import codec, container, dictionary
+from seqmodels.compression import model as model_lib
+from seqmodels.compression import settings as settings_lib
+from seqmodels.io import checkpoints, distributed, files, progress
+
+Tree = Any
+_COPY = 1 << 20
+
+
+class Job(NamedTuple):
+  """What coding and decoding need alike.
+
+  Attributes:
+    header: of the compressed file.
+    model: that it describes.
+    area: a folder for the state between two starts.
+    part: the file that grows.
+    signals: asked after every block.
+    save_every: seconds between two saved states.
+  """
+
+  header: container.Header
+  model: model_lib.Model
+  area: pathlib.Path
+  part: pathlib.Path
+  signals: distributed.Interruption
+  save_every: float
+
+
+class Done(NamedTuple):
+  """A finished job.
+
+  Attributes:
+    mixed: nats of all bytes, as the model had them.
+    alone: nats, had each of the mixer's inputs coded alone.
+    share: sums of |weight x log-odds|, the bias last.
+    curve: bytes that it held and those of its code, by block.
+    seconds: of all starts together.
+  """
+
+  mixed: float
+  alone: list[float]
+  share: list[float]
+  curve: list[tuple[int, int]]
+  seconds: float
+
+
+Watch = Callable[[int], None]
+# (block, what is learnt, part, watch) -> (what is learnt, bytes of the code)
+Turn = Callable[[settings_lib.Block, Tree, BinaryIO, Watch], tuple[Tree, int]]
+
+
+def code(job: Job, data: np.ndarray) -> Done:
+  """Codes a file, uint8 and possibly mapped, into `job.part`."""
+
+  def turn(
+    block: settings_lib.Block, shared: Tree, part: BinaryIO, watch: Watch
+  ) -> tuple[Tree, int]:
+    piece = np.array(data[block.begin : block.begin + block.size])
+    payload, shared = codec.encode(job.model, shared, block, piece, watch=watch)
+    return shared, container.write_block(part, payload, piece.tobytes())
+
+  def begin(part: BinaryIO) -> None:
+    container.write_header(part, job.header)
+
+  return _blocks(job, turn, "compressing", begin=begin)
+
+
+def decode(job: Job, source: BinaryIO, title: str) -> Done:
+  """Decodes a compressed file, open behind its header, into `job.part`.
+
+  Raises:
+    UserError: it is damaged, or this machine predicts other numbers.
+  """
+  start = source.tell()
+
+  def turn(
+    block: settings_lib.Block, shared: Tree, part: BinaryIO, watch: Watch
+  ) -> tuple[Tree, int]:
+    before = source.tell()
+    frame = container.read_block(source, block.number, block.size)
+    if frame.stored:
+      frame.require(frame.payload)
+      piece = np.frombuffer(frame.payload, np.uint8)
+      _, shared = codec.encode(job.model, shared, block, piece, watch=watch)
+    else:
+      code = frame.payload
+      piece, shared = codec.decode(job.model, shared, block, code, watch=watch)
+      frame.require(piece.tobytes())
+    part.write(piece.tobytes())
+    return shared, source.tell() - before
+
+  def again(coded: int) -> None:
+    source.seek(start + coded)
+
+  done = _blocks(job, turn, title, again=again)
+  container.require_end(source)
+  return done
+
+
+def original(job: Job) -> Iterator[bytes]:
+  """The bytes that were compressed, piece by piece, from what was decoded.
+
+  Raises:
+    UserError: they are others, which shows after the last piece.
+  """
+  sha256 = hashlib.sha256()
+  with open(job.part, "rb") as file:
+    if job.header.respelled:
+      pieces = dictionary.restore(file)
+    else:
+      pieces = iter(lambda: file.read(_COPY), b"")
+    size = 0
+    for piece in pieces:
+      size += len(piece)
+      if size > job.header.size:
+        break
+      sha256.update(piece)
+      yield piece
+  if size != job.header.size or sha256.hexdigest() != job.header.sha256:
+    raise errors.UserError(
+      "the decoded bytes are not those that were compressed (SHA-256 differs): "
+      "nothing is written"
+    )
+
+
+@progress.spending("steps")
+def _blocks(
+  job: Job,
+  turn: Turn,
+  title: str,
+  *,
+  begin: Callable[[BinaryIO], Any] = lambda part: None,
+  again: Callable[[int], None] = lambda coded: None,
+) -> Done:
+  """Every block's turn, from where an earlier start was stopped."""
+  settings, size = job.header.settings, job.header.held
+  target = jax.eval_shape(job.model.init)
+  curve: list[tuple[int, int]] = []
+  # In float64, which the model's own sums are not: those are a block's.
+  account = [np.zeros(leaf.shape) for leaf in target.account]
+  spent, first, length = 0.0, 0, 0
+  with (
+    checkpoints.Checkpoints(job.area, keep=1) as saved,
+    files.refusals(job.part),
+  ):
+    earlier = saved.restore_latest(target)
+    if earlier is None:
+      shared = job.model.init()
+    else:
+      shared, first = earlier.tree, earlier.step
+      curve = [tuple(pair) for pair in earlier.meta["curve"]]
+      spent, length = earlier.meta["seconds"], earlier.meta["length"]
+      account = [np.array(sums) for sums in earlier.meta["account"]]
+    with (
+      open(job.part, "r+b" if first else "w+b") as part,
+      progress.Progress(size, title, unit="byte", symbols="bytes") as bar,
+    ):
+      if first:
+        if part.seek(0, os.SEEK_END) < length:
+          raise errors.RunError(
+            f"{job.part} is shorter than it was when the job stopped; give "
+            "another --workdir to begin again"
+          )
+        part.truncate(length)
+        part.seek(length)
+        again(sum(coded for _, coded in curve))
+      else:
+        begin(part)
+      begun = last = time.monotonic()
+      for block in settings_lib.blocks(settings, size, first=first):
+        watch = _within(bar, block, _figures(job.header, curve))
+        shared, coded = turn(block, shared, part, watch)
+        curve.append((block.size, coded))
+        newest = jax.device_get(shared.account)
+        account = [s + n for s, n in zip(account, newest, strict=True)]
+        zeros = type(newest)(*map(np.zeros_like, newest))
+        shared = shared._replace(account=jax.device_put(zeros))
+        now = time.monotonic()
+        stop = job.signals.requested
+        last_one = block.number + 1 == job.header.blocks
+        if stop or last_one or now - last > job.save_every:
+          part.flush()
+          os.fsync(part.fileno())
+          meta = {
+            "curve": curve,
+            "seconds": spent + now - begun,
+            "length": part.tell(),
+            "account": [sums.tolist() for sums in account],
+          }
+          saved.save(block.number + 1, shared, meta)
+          last = now
+        if stop:
+          saved.wait()
+          job.signals.check()
+      mixed, alone, share = (sums.tolist() for sums in account)
+      seconds = spent + time.monotonic() - begun
+      return Done(mixed, alone, share, curve, seconds)
+
+
+def _within(
+  bar: progress.Progress, block: settings_lib.Block, figures: dict[str, float]
+) -> Watch:
+  """Tells how far the whole file is, and what its bytes have cost so far."""
+  before = 0
+
+  def watch(done: int) -> None:
+    nonlocal before
+    bar.update(block.begin + done, figures, symbols=done - before)
+    before = done
+
+  return watch
+
+
+def costs(
+  header: container.Header, curve: list[tuple[int, int]]
+) -> list[tuple[float, int]]:
+  """Bytes of the original and of its code, by block.
+
+  Where words were respelled the blocks share the original evenly: how many
+  bytes of it each holds is not counted.
+  """
+  scale = header.size / header.held if header.held else 1.0
+  return [(given * scale, coded) for given, coded in curve]
+
+
+def _figures(
+  header: container.Header, curve: list[tuple[int, int]]
+) -> dict[str, float]:
+  if not curve:
+    return {}
+  size = sum(given for given, _ in costs(header, curve))
+  return {"bits_per_byte": 8 * sum(coded for _, coded in curve) / size}

@@ -1,0 +1,247 @@
+"""Rows, figures and page of a compressed file."""
+
+import contextlib
+import importlib
+import pathlib
+from collections.abc import Callable
+
+import jax
+import numpy as np
+from ml_collections import config_dict
+
+from experiments.compression import job as job_lib
+from seqmodels import units
+from seqmodels.compression import container
+from seqmodels.compression import settings as settings_lib
+from seqmodels.evaluation import compressors
+from seqmodels.io import metrics, results
+from seqmodels.plotting import curves
+
+# Peers take a file whole, and minutes for one of this size.
+_LARGEST_FOR_PEERS = 1 << 27
+_ALONE = "alone (code length)"
+
+
+def write(
+  config: config_dict.ConfigDict,
+  workdir: pathlib.Path,
+  job: job_lib.Job,
+  done: job_lib.Done,
+  *,
+  decoding: float | None,
+  data: np.ndarray,
+) -> list[results.Row]:
+  """The page of a compression, and its rows.
+
+  Args:
+    config: of the run.
+    workdir: the run folder.
+    job: that was done.
+    done: how it went.
+    decoding: seconds of the verification; None if there was none.
+    data: the file.
+  """
+  header = job.header
+  made = job.part.stat().st_size
+  name = describe(header)
+  rows = sizes(name, made, header.size, done.seconds)
+  if header.size:
+    rows += speeds(name, header.size, done.seconds, decoding)
+    rows += experts(job, done)
+  made_by_others = {}
+  if config.baselines and 0 < header.size <= _LARGEST_FOR_PEERS:
+    for peer in compressors.sizes(data.tobytes(), using=peers()):
+      rows += sizes(peer.name, peer.compressed_bytes, header.size, peer.seconds)
+      made_by_others[peer.name] = peer.bits_per_symbol
+  figures = draw(workdir, job, done, made_by_others) if header.size else []
+  with metrics.MetricWriter(workdir) as writer:
+    curve = job_lib.costs(header, done.curve)
+    for number, (given, coded) in enumerate(curve, start=1):
+      writer.write(
+        number, "file", {"bits_per_byte": 8 * coded / given}, unit="bits/byte"
+      )
+  results.write(
+    workdir,
+    results.page(
+      f"{config.input}, compressed",
+      rows,
+      introduction=(
+        f"{header.size:,} bytes became {made:,}: {_overhead(made, done)}. "
+        + (
+          "They were decoded again and compared."
+          if config.verify
+          else "They were not decoded again."
+        )
+      ),
+      facts={
+        "settings": settings_note(header.settings),
+        "words": (
+          f"codes for the most frequent, which leaves {header.held:,} bytes"
+          if header.respelled
+          else "spelled as they are"
+        ),
+        "device": jax.devices()[0].device_kind,
+        "SHA-256": header.sha256,
+      },
+      figures=figures,
+    ),
+  )
+  return rows
+
+
+def _overhead(made: int, done: job_lib.Done) -> str:
+  """What the file has over the code length of its bytes."""
+  ideal = done.mixed / units.LOG2 / 8
+  more = f" ({made / ideal - 1:+.3%})" if ideal else ""
+  return (
+    f"{made - ideal:+,.0f}{more} against the code length of what was "
+    "predicted, for the header, the checks, whole numbers and whole bytes"
+  )
+
+
+def decoded(
+  config: config_dict.ConfigDict,
+  workdir: pathlib.Path,
+  header: container.Header,
+  done: job_lib.Done,
+  coded: int,
+) -> list[results.Row]:
+  """The page of a decompression of so many bytes, and its rows."""
+  rows = sizes(f"{describe(header)}; decoded", coded, header.size, done.seconds)
+  results.write(
+    workdir,
+    results.page(
+      f"{config.input}, decompressed",
+      rows,
+      introduction=f"{header.size:,} bytes, with the SHA-256 they had.",
+    ),
+  )
+  return rows
+
+
+def describe(header: container.Header) -> str:
+  """Preset and experts in a few words."""
+  settings = header.settings
+  parts = []
+  if header.weights:
+    parts.append("a trained network")
+  elif settings.layers:
+    layers = "x".join(map(str, settings.layers))
+    parts.append(f"{settings.cell.replace('_', '-')} of {layers}")
+  if settings.contexts:
+    parts.append(f"{len(settings.contexts)} contexts")
+  if settings.match:
+    parts.append("matches")
+  if header.respelled:
+    parts.append("words")
+  return f"{header.preset}: {', '.join(parts)}"
+
+
+def settings_note(settings: settings_lib.Settings) -> str:
+  """All settings on one line."""
+  return ", ".join(f"{name} {value}" for name, value in vars(settings).items())
+
+
+def sizes(name: str, made: int, size: int, seconds: float) -> list[results.Row]:
+  """Bytes, and bits a byte where there are any."""
+  values = {"compressed_bytes": float(made)}
+  if size:
+    nats = 8 * made * units.LOG2
+    values["bits_per_byte"] = units.bits_per_symbol(nats, size)
+  return [
+    results.row(
+      name,
+      split="file",
+      evaluation="compression",
+      metric=metric,
+      value=value,
+      count=size,
+      seconds=seconds,
+    )
+    for metric, value in values.items()
+  ]
+
+
+def speeds(
+  name: str, size: int, coding: float, decoding: float | None
+) -> list[results.Row]:
+  """Bytes a second, each way."""
+  found = {"coding": coding, "decoding": decoding}
+  return [
+    results.row(
+      f"{name}; {way}",
+      split="file",
+      evaluation="compression",
+      metric="tokens_per_second",
+      unit="bytes/s",
+      value=size / seconds,
+      count=size,
+      seconds=seconds,
+    )
+    for way, seconds in found.items()
+    if seconds
+  ]
+
+
+def experts(job: job_lib.Job, done: job_lib.Done) -> list[results.Row]:
+  """What the mixture predicted, and each of its inputs alone."""
+  costs = {"mixture (code length)": done.mixed}
+  for name, nats in zip(job.model.inputs, done.alone, strict=True):
+    costs[f"{name}, {_ALONE}"] = nats
+  return [
+    results.row(
+      name,
+      split="file",
+      evaluation="prediction",
+      metric="bits_per_byte",
+      value=units.bits_per_symbol(nats, job.header.size),
+      count=job.header.size,
+      seconds=0.0,
+    )
+    for name, nats in costs.items()
+  ]
+
+
+def draw(
+  workdir: pathlib.Path,
+  job: job_lib.Job,
+  done: job_lib.Done,
+  peers: dict[str, float],
+) -> list[results.Figure]:
+  """Cost along the file, and by expert."""
+  title = describe(job.header)
+  curves.along_file(
+    job_lib.costs(job.header, done.curve),
+    workdir / "figures" / "along_file.png",
+    peers=peers,
+    title=title,
+  )
+  curves.components(
+    job.model.inputs,
+    done.alone,
+    done.share[:-1],
+    workdir / "figures" / "experts.png",
+    mixed=done.mixed,
+    title=title,
+  )
+  return [
+    results.Figure("figures/along_file.png", "Bits a byte along the file."),
+    results.Figure(
+      "figures/experts.png",
+      "Each input of the mixer: its code length had it coded alone, and its "
+      "part in the mixture by node, as sums of |weight x log-odds|.",
+    ),
+  ]
+
+
+def peers() -> dict[str, Callable[[bytes], bytes]]:
+  """Other compressors: zstd and brotli where their libraries are installed."""
+  found = dict(compressors.COMPRESSORS)
+  with contextlib.suppress(ModuleNotFoundError):
+    zstandard = importlib.import_module("zstandard")
+    strongest = zstandard.ZstdCompressor(level=zstandard.MAX_COMPRESSION_LEVEL)
+    found[f"zstd -{zstandard.MAX_COMPRESSION_LEVEL}"] = strongest.compress
+  with contextlib.suppress(ModuleNotFoundError):
+    brotli = importlib.import_module("brotli")
+    found["brotli -11"] = brotli.compress
+  return found

@@ -1,0 +1,1 @@
+"""Handwriting: train, evaluate, write."""

@@ -1,0 +1,463 @@
+"""Evaluation of handwriting networks: scores, samples, figures, report."""
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import config_dict
+
+from experiments import stages
+from experiments.handwriting import task
+from seqmodels import trained, trees
+from seqmodels.data.handwriting import strokes
+from seqmodels.evaluation import handwriting
+from seqmodels.evaluation import handwriting as evaluation
+from seqmodels.io import metrics as metrics_lib
+from seqmodels.io import progress, results
+from seqmodels.plotting import curves
+from seqmodels.plotting import handwriting as handwriting_lib
+from seqmodels.sampling import handwriting as sampling
+
+# Units of the paper's layers.
+PAPERS = ((400, 400, 400), (900,))
+
+
+def describe(context: task.Context) -> str:
+  """The network and its training in a few words."""
+  config, training = context.config, context.config.training
+  parts = [
+    task.name_of(config),
+    *stages.noise_names(config),
+    f"{training.optimizer}, {task.stretches(config)} a step, "
+    f"{training.epochs:g} epochs",
+    f"{config.dtype} products",
+  ]
+  if config.data.source != "iamondb":
+    parts.append(f"{config.data.source} pen")
+  if config.data.limit:
+    parts.append(f"first {config.data.limit:,} lines of each split")
+  if config.restore:
+    parts.append(f"begun from {pathlib.Path(config.restore).name}")
+  return ", ".join(parts)
+
+
+def rows(context: task.Context) -> list[results.Row]:
+  """Nats a line and squared errors a point, of both splits."""
+  found = []
+  train = context.config.evaluation.train_lines
+  if train:
+    found += _rows(
+      context, "train", min(train, len(context.data.splits["train"]))
+    )
+  return found + _rows(context, "valid", 0)
+
+
+def published(config: config_dict.ConfigDict, split: str) -> Mapping[str, Any]:
+  """The paper's values, where what is scored is what the paper scored."""
+  data, model = config.data, config.model
+  papers = (
+    split == "valid"
+    and data.source == "iamondb"
+    and not data.limit
+    and tuple(model.features) in PAPERS
+    and (model.components, model.window, model.peepholes) == (20, 10, True)
+  )
+  return (config.get("reference") if papers else None) or {}
+
+
+def _rows(context: task.Context, split: str, lines: int) -> list[results.Row]:
+  def compute() -> dict[str, Any]:
+    total = len(context.data.splits[split].points)
+    bar = progress.Progress(
+      None if lines else total,
+      f"scoring {split}",
+      unit="point",
+      symbols="points",
+    )
+
+    def tell(done: int) -> None:
+      context.signals.check()
+      bar.update(done)
+
+    with bar:
+      totals = task.evaluate(
+        context.config,
+        context.data,
+        context.network,
+        context.params,
+        split,
+        lines=lines,
+        callback=tell,
+      )
+    return dataclasses.asdict(totals)
+
+  totals = evaluation.Totals(**stages.phase(context, f"score {split}", compute))
+  name = describe(context)
+  every = len(context.data.splits[split])
+  if lines and lines < every:
+    name += f"; {lines:,} of {every:,} lines, evenly spaced"
+  reference = published(context.config, split)
+
+  def row(
+    what: str, metric: str, value: float, count: int, key: str = ""
+  ) -> results.Row:
+    published = reference.get(key) if key else None
+    return results.row(
+      f"{name}; {what}" if what else name,
+      split=split,
+      evaluation="static",
+      metric=metric,
+      value=value,
+      count=count,
+      seconds=totals.seconds,
+      reference=published,
+      reference_source=reference["source"] if published is not None else None,
+    )
+
+  wrong = 100.0 * totals.wrong / max(totals.points, 1)
+  return [
+    row(
+      "",
+      "nats_per_sequence",
+      totals.nats_per_sequence,
+      totals.points,
+      "nats_per_sequence",
+    ),
+    row("", "nats_per_point", totals.nats_per_point, totals.points),
+    *(
+      [
+        row(
+          "no deviation finer than half a unit of the data",
+          "nats_per_sequence",
+          totals.coarse_nats_per_sequence,
+          totals.points,
+        )
+      ]
+      if context.data.finest
+      else []
+    ),
+    row("of the mixture's mean", "sse", totals.sse, totals.points),
+    row(
+      "of the likeliest component's mean",
+      "sse",
+      totals.sse_likeliest,
+      totals.points,
+    ),
+    row(
+      "half the squared error of the likeliest component's mean",
+      "half_sse",
+      totals.half_sse,
+      totals.points,
+      "half_sse",
+    ),
+    row("ends of strokes", "error_rate", wrong, totals.points),
+  ]
+
+
+def scribble(
+  context: task.Context,
+  biases: Sequence[float],
+  points: Sequence[int] | np.ndarray,
+) -> list[trained.Sample]:
+  """Lines by a network without a window.
+
+  Args:
+    context: of the run.
+    biases: of each line.
+    points: of each line.
+  """
+  if not len(biases):
+    return []
+  found = sampling.write(
+    context.network,
+    context.params,
+    jax.random.key(context.config.seed),
+    rows=len(biases),
+    steps=int(np.max(points)),
+    bias=np.array(biases, np.float32),
+    most=np.asarray(points),
+  )
+  return [
+    trained.Sample("", bias, context.ink(found.line(row)), False, None)
+    for row, bias in enumerate(biases)
+  ]
+
+
+def compared_lines(context: task.Context) -> strokes.PenLines:
+  """Validation lines for the statistics, from all over the split."""
+  lines = context.data.splits["valid"]
+  return lines.spread(context.config.sample.statistics)
+
+
+def measured(
+  context: task.Context,
+) -> tuple[dict[str, Any], list[trained.Sample]]:
+  """Stroke statistics of real validation lines and of lines written as long.
+
+  A network with a window writes the same texts, unbiased; one without writes as
+  many points.
+
+  Returns:
+    By statistic: `real`, `written` (mean and deviation) and the `shift` between
+    them; with a window also how many lines it read to the end and then left by
+    itself. And the lines.
+  """
+  chosen = compared_lines(context)
+  count = len(chosen)
+  if not count:
+    return {}, []
+  real = [context.ink(chosen.line(index)) for index in range(count)]
+  texts = list(chosen.texts)
+  drawn: list[trained.Sample] = []
+
+  def draw() -> list[trained.Sample]:
+    if context.network.window is None:
+      return scribble(context, (0.0,) * count, chosen.lengths)
+    return trained.write(
+      context.network,
+      context.params,
+      context.pen,
+      texts,
+      bias=0.0,
+      seed=context.config.seed + 1,
+      points_per_character=context.config.sample.points_per_character,
+    )
+
+  def compute() -> dict[str, Any]:
+    drawn.extend(draw())
+    known = texts if context.network.window is not None else None
+    inks = [sample.ink for sample in drawn]
+    kept = [place for place, ink in enumerate(inks) if len(ink)]
+    written = handwriting.describe(
+      [inks[place] for place in kept],
+      None if known is None else [known[place] for place in kept],
+    )
+    compared = handwriting.compare(handwriting.describe(real, known), written)
+    found: dict[str, Any] = {
+      name: {
+        "real": [pair.first.mean, pair.first.deviation],
+        "written": [pair.second.mean, pair.second.deviation],
+        "shift": pair.shift,
+      }
+      for name, pair in compared.items()
+    }
+    stopped = sum(sample.read_through for sample in drawn)
+    return {
+      "lines": count,
+      "stopped": stopped if context.network.window is not None else None,
+      "statistics": found,
+    }
+
+  return stages.phase(context, "strokes", compute), drawn
+
+
+def table(found: dict[str, Any]) -> str:
+  """Stroke statistics as a Markdown table; empty without any."""
+  if not found:
+    return ""
+  body = [
+    [
+      name.replace("_", " "),
+      *(
+        f"{results.figure(mean)} ± {results.figure(deviation)}"
+        for mean, deviation in (pair["real"], pair["written"])
+      ),
+      results.figure(pair["shift"], sign=True),
+    ]
+    for name, pair in found["statistics"].items()
+  ]
+  return results.table(
+    ["a line", "real", "written", "shift in deviations"], body
+  )
+
+
+# Steps of the line that the heatmap shows: a word or two.
+WORD = 200
+BESIDE_REAL = pathlib.Path("figures/beside_real.png")
+
+
+def write(context: task.Context, rows: Sequence[results.Row]) -> None:
+  """Draws what there is to draw, writes samples and report.md.
+
+  Args:
+    context: of the run.
+    rows: its result rows.
+  """
+  figures: list[results.Figure] = []
+
+  def path(name: str, caption: str) -> pathlib.Path:
+    figures.append(results.Figure(f"figures/{name}.png", caption))
+    return context.workdir / "figures" / f"{name}.png"
+
+  _learning(context, path)
+  _predictions(context, path)
+  _samples(context, path)
+  context.signals.check()
+  found, written = measured(context)
+  if written:
+    _beside_real(context, written)
+  if (context.workdir / BESIDE_REAL).is_file():
+    path("beside_real", "Real lines, and lines drawn without bias.")
+  title = describe(context)
+  text = results.page(
+    title,
+    rows,
+    introduction=(
+      f"Trained on {context.data.provenance['source']}; the weights of step "
+      f"{context.step:,}, {stages.selected(context.config)}, "
+      "are evaluated. "
+      "Nats are of densities over standardised offsets."
+    ),
+    facts={
+      "parameters": f"{trees.count_parameters(context.params):,}",
+      "alphabet": f"{context.data.alphabet.size} symbols",
+      "data": context.data.provenance["note"],
+    },
+    figures=figures,
+  )
+  results.write(context.workdir, text + _strokes(found))
+
+
+def _learning(context: task.Context, path: Any) -> None:
+  metrics = context.workdir / metrics_lib.METRICS
+  if metrics.is_file() and metrics.stat().st_size:
+    curves.learning_curves(
+      metrics,
+      path("learning_curves", "Training and validation by step."),
+      name="nats_per_point",
+      title=task.name_of(context.config),
+    )
+
+
+def _example(context: task.Context) -> int:
+  """A validation line of middling length."""
+  lengths = context.data.splits["valid"].lengths
+  return int(np.argsort(lengths, kind="stable")[len(lengths) // 2])
+
+
+def _predictions(context: task.Context, path: Any) -> None:
+  """What the network expects along one real line."""
+  lines = context.data.splits["valid"]
+  index = _example(context)
+  line, text = lines.line(index), lines.texts[index]
+  ids = context.data.alphabet.encode(text) if context.network.symbols else None
+  trace = handwriting.trace(context.network, context.params, line, ids)
+  ink = context.ink(line)
+  scale = context.data.scaling
+  before = np.cumsum(ink[:, :2], axis=0) - ink[:, :2]
+  name = f'"{text}" ({lines.names[index]})' if text else lines.names[index]
+  handwriting_lib.heatmap(
+    path("heatmap", f"Where the pen was expected, in {name}."),
+    name,
+    positions=before,
+    weights=trace.weights,
+    means=trace.means * scale.deviation + scale.mean,
+    deviations=trace.deviations * scale.deviation,
+    correlations=trace.correlations,
+    lifts=trace.lifts,
+    ink=ink,
+    window=(0, min(WORD, len(ink))),
+  )
+  handwriting_lib.component_weights(
+    path("mixture_weights", f"Weights of the components along {name}."),
+    name,
+    weights=trace.weights,
+    ink=ink,
+  )
+  if trace.window is not None:
+    handwriting_lib.alignment(
+      path("alignment_real", f"The window while {name} is read."),
+      name,
+      window=trace.window,
+      text=text,
+      ink=ink,
+    )
+
+
+def _samples(context: task.Context, path: Any) -> None:
+  """Lines at the configured biases, as a figure and as SVG."""
+  given = context.config.sample
+  if context.network.window is None:
+    biases = [bias for bias in given.biases for _ in range(given.lines)]
+    points = [given.points] * len(biases)
+    drawn = scribble(context, biases, points)
+  else:
+    pairs = [
+      (text, bias)
+      for text in given.texts
+      for bias in given.biases
+      for _ in range(given.lines)
+    ]
+    drawn = []
+    if pairs:
+      drawn = trained.write(
+        context.network,
+        context.params,
+        context.pen,
+        [text for text, _ in pairs],
+        bias=[bias for _, bias in pairs],
+        seed=context.config.seed,
+        points_per_character=given.points_per_character,
+      )
+  inked = [sample for sample in drawn if sample.drawable]
+  if not inked:
+    return
+  title = task.name_of(context.config)
+  handwriting_lib.plot_lines(
+    path("samples", "Drawn from the network at several biases."),
+    title,
+    [(_label(sample), sample.ink) for sample in inked],
+  )
+  handwriting_lib.write_svg(
+    context.workdir / "samples" / "samples.svg",
+    [sample.ink for sample in inked],
+    title=title,
+  )
+  first = next((s for s in inked if s.window is not None and s.bias > 0), None)
+  if first is not None and first.window is not None:
+    handwriting_lib.alignment(
+      path("alignment_written", "The window while the network writes."),
+      _label(first),
+      window=first.window,
+      text=first.text,
+      ink=first.ink,
+    )
+
+
+def _label(sample: trained.Sample) -> str:
+  text = f"{sample.text}, " if sample.text else ""
+  cut = ", cut" if sample.window is not None and not sample.stopped else ""
+  return f"{text}bias {sample.bias:g}{cut}"
+
+
+def _beside_real(
+  context: task.Context,
+  written: Sequence[trained.Sample],
+) -> None:
+  """Some validation lines, each above what the network made of it."""
+  lines = compared_lines(context)
+  rows: list[tuple[str, np.ndarray]] = []
+  for index, sample in enumerate(written[:4]):
+    label = f": {sample.text}" if sample.text else ""
+    rows.append((f"real{label}", context.ink(lines.line(index))))
+    if sample.drawable:
+      rows.append((f"written{label}", sample.ink))
+  handwriting_lib.plot_lines(context.workdir / BESIDE_REAL, "", rows)
+
+
+def _strokes(found: dict[str, Any]) -> str:
+  """The page's section on strokes; empty where nothing was measured."""
+  if not found:
+    return ""
+  lines = ["", "## Strokes", "", table(found), ""]
+  if found["stopped"] is not None:
+    lines += [
+      f"In {found['stopped']} of {found['lines']} lines the window stood at "
+      f"{trained.READ:.0%} of the characters or more and then left the "
+      "text by itself.",
+      "",
+    ]
+  return "\n".join(lines)

@@ -1,0 +1,317 @@
+"""Handwriting as a training task: network, data, restoring."""
+
+import pathlib
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from ml_collections import config_dict
+
+from experiments import restore, train
+from experiments import restore as restore_lib
+from seqmodels import errors, portable, trained
+from seqmodels.data.handwriting import batching, strokes
+from seqmodels.data.handwriting import datasets as handwritings
+from seqmodels.data.handwriting import strokes as pens
+from seqmodels.evaluation import handwriting as evaluation
+from seqmodels.io import distributed, files, progress
+from seqmodels.models import api, from_settings
+from seqmodels.training import loss
+
+PEN = trained.PEN
+build_network = from_settings.handwriting_network
+
+
+class Context(NamedTuple):
+  """What every phase after training needs."""
+
+  config: config_dict.ConfigDict
+  workdir: pathlib.Path
+  data: handwritings.Handwriting
+  network: api.PenNetwork
+  params: Any
+  step: int  # of the parameters
+  signals: distributed.Interruption
+
+  @property
+  def pen(self) -> strokes.Pen:
+    """Alphabet and scaling."""
+    return pen_of(self.data)
+
+  def ink(self, points: np.ndarray) -> np.ndarray:
+    """Standardised points in the data's own units."""
+    return self.data.scaling.restore(points)
+
+
+def pen_of(data: handwritings.Handwriting) -> strokes.Pen:
+  """Alphabet and scaling of a data set."""
+  return strokes.Pen(data.alphabet, data.scaling)
+
+
+def load(
+  config: config_dict.ConfigDict,
+  data_dir: pathlib.Path,
+  signals: distributed.Interruption,
+) -> handwritings.Handwriting:
+  """The lines that `config.data` names, with progress on stderr."""
+  bar: list[progress.Progress] = []
+
+  def tell(done: int, total: int) -> None:
+    signals.check()
+    if not bar:
+      bar.append(
+        progress.Progress(total, "reading", unit="byte", symbols="bytes")
+      )
+    bar[0].update(done)
+    if done >= total:
+      bar.pop().close()
+
+  return handwritings.load(
+    config.data.source,
+    data_dir,
+    alphabet=config.data.alphabet,
+    limit=config.data.limit,
+    transcribed=config.data.transcribed,
+    # The synthetic pen is one data set, whatever the seed of the training.
+    seed=0,
+    progress=tell,
+    warn=lambda text: print(text, file=sys.stderr, flush=True),
+  )
+
+
+def settle_data(workdir: pathlib.Path, data: handwritings.Handwriting) -> None:
+  """Writes what the run is trained on into its folder, or checks it.
+
+  Raises:
+    UserError: the folder's run was begun on other data.
+  """
+  require_same(
+    trained.read_pen(workdir) if (workdir / PEN).is_file() else None,
+    data,
+    workdir,
+  )
+  restore.require_same_files(workdir, data.provenance)
+  if not (workdir / PEN).is_file():
+    files.write_json(workdir / PEN, pen_of(data).record)
+  if not (workdir / portable.DATA).is_file():
+    files.write_json(workdir / portable.DATA, data.provenance)
+
+
+def require_same(
+  pen: strokes.Pen | None, data: handwritings.Handwriting, folder: pathlib.Path
+) -> None:
+  """Refuses data whose alphabet or scaling is not the run's.
+
+  Raises:
+    UserError: it is another.
+  """
+  if pen is not None and pen.hash != pen_of(data).hash:
+    raise errors.UserError(
+      f"the run in {folder} was trained with another alphabet or on other "
+      f"lines ({pen.alphabet.size} symbols, deviations "
+      f"{_figures(pen.scaling)}; these have {data.alphabet.size} and "
+      f"{_figures(data.scaling)}); give it the data it was trained on"
+    )
+
+
+def _figures(scaling: strokes.Scaling) -> str:
+  return " and ".join(f"{value:.3f}" for value in scaling.deviation)
+
+
+class Trained(NamedTuple):
+  """An earlier run, read back from its folder or from a portable file."""
+
+  config: config_dict.ConfigDict
+  pen: pens.Pen
+  network: api.PenNetwork
+  params: Any
+  step: int
+
+
+def reload(restore: str, *, dtype: str = "", shipped: str = "") -> Trained:
+  """The network of an earlier run; see `restore.reload`.
+
+  Raises:
+    UserError: no such run, no pen network, or no checkpoint that fits.
+    RunError: the checkpoints are corrupt.
+  """
+  source = restore_lib.opened(restore, "handwriting", shipped)
+  config = restore_lib.settings(source, dtype)
+  found = trained.build(source, dtype=dtype)
+  return Trained(config, found.pen, found.network, found.params, found.step)
+
+
+def restore_weights(
+  config: config_dict.ConfigDict, target: Any, pen: pens.Pen
+) -> Any:
+  """The weights of the run `config.restore`, to go on training from.
+
+  Args:
+    config: of the run that goes on.
+    target: names, shapes and dtypes of the weights wanted.
+    pen: what they must have been trained with.
+
+  Raises:
+    UserError: no such run, another network, or other data.
+  """
+  with restore_lib.continuing(config):
+    source = restore_lib.opened(config.restore, "handwriting")
+    restore_lib.require_same_model(config, source, _NETWORK)
+    restore_lib.require_same_symbols(source, pen)
+    return source.weights(target).params
+
+
+# Settings that change what weights of equal shapes mean.
+_NETWORK = (
+  *("model.network", "model.features", "model.components", "model.window"),
+  *("model.peepholes", "model.cell_clip"),
+)
+
+
+# Padded lengths are multiples of this, and there are at most so many of them:
+# each is compiled on its own.
+MULTIPLE, SHAPES = 16, 12
+
+
+def task(
+  config: config_dict.ConfigDict,
+  data: handwritings.Handwriting,
+  network: api.PenNetwork,
+) -> train.Task:
+  """A network that learns to move a pen.
+
+  Args:
+    config: as `configs.handwriting_prediction.base`.
+    data: the lines.
+    network: of its alphabet.
+
+  Raises:
+    UserError: fewer lines than a minibatch takes.
+  """
+  pen = pen_of(data)
+  stream = _stream(config, data, network)
+
+  def validate(weights: Any, check: Callable[[], None]) -> train.Validation:
+    found = evaluate(
+      config, data, network, weights, "valid", callback=lambda done: check()
+    )
+    return train.Validation(
+      found.nats_per_point,
+      {
+        "nats_per_sequence": found.nats_per_sequence,
+        "nats_per_point": found.nats_per_point,
+        "sse": found.sse,
+        "half_sse": found.half_sse,
+      },
+      f"{found.lines:,} lines of {found.points:,} points",
+    )
+
+  sizes = ", ".join(
+    f"{name} {len(lines):,} lines of {len(lines.points):,} points"
+    for name, lines in data.splits.items()
+  )
+  return train.Task(
+    model=network,
+    losses=loss.of_points,
+    course=train.laid_out(config, stream),
+    positions=len(data.splits["train"].points),
+    named=("nats_per_point", lambda nats, count: nats / max(count, 1)),
+    speed="points",
+    identity={"pen": pen.hash},
+    check=lambda meta, folder: trained.require_same_symbols(
+      meta, "handwriting", pen, folder
+    ),
+    restored=lambda target: restore_weights(config, target, pen),
+    validate=validate,
+    facts=(
+      f"{data.provenance['source']}, {sizes}",
+      stretches(config),
+    ),
+    name=name_of(config),
+  )
+
+
+def _stream(
+  config: config_dict.ConfigDict,
+  data: handwritings.Handwriting,
+  network: api.PenNetwork,
+) -> batching.PenBatches | batching.PenChunks:
+  """The training lines, whole or a stretch at a time."""
+  training = config.training
+  shared: dict[str, Any] = {
+    "batch": training.batch,
+    "alphabet": data.alphabet if network.symbols else None,
+    "seed": config.seed,
+  }
+  lines = data.splits["train"]
+  if training.points:
+    return batching.PenChunks(lines, length=training.points, **shared)
+  return batching.PenBatches(
+    lines,
+    dispatch=training.steps_per_dispatch,
+    multiple=MULTIPLE,
+    shapes=SHAPES,
+    **shared,
+  )
+
+
+def evaluate(
+  config: config_dict.ConfigDict,
+  data: handwritings.Handwriting,
+  network: api.PenNetwork,
+  weights: Any,
+  split: str,
+  *,
+  lines: int = 0,
+  callback: Callable[[int], None] | None = None,
+) -> evaluation.Totals:
+  """Totals of a split, or of `lines` lines of it, evenly spaced."""
+  chosen = data.splits[split]
+  if lines:
+    chosen = chosen.spread(lines)
+  return evaluation.evaluate(
+    network,
+    weights,
+    _segments(config, data, network, chosen),
+    finest=data.finest,
+    callback=callback,
+  )
+
+
+def _segments(
+  config: config_dict.ConfigDict,
+  data: handwritings.Handwriting,
+  network: api.PenNetwork,
+  lines: strokes.PenLines,
+) -> Iterator[batching.PenSegment]:
+  found = batching.evaluation(
+    lines,
+    data.alphabet if network.symbols else None,
+    config.evaluation.batch,
+    MULTIPLE,
+    shapes=SHAPES,
+  )
+  for _, segment in found:
+    yield segment
+
+
+def stretches(config: config_dict.ConfigDict) -> str:
+  """What a step learns from, as in "32 lines, 128 points of each"."""
+  training = config.training
+  part = f", {training.points} points of each" if training.points else ""
+  return f"{training.batch} lines{part}"
+
+
+def name_of(config: config_dict.ConfigDict) -> str:
+  """Sizes and parts, as in "3x400 peephole lstm, 20 components"."""
+  model = config.model
+  widths = [str(width) for width in model.features]
+  uniform = len(set(widths)) == 1
+  size = f"{len(widths)}x{widths[0]}" if uniform else "-".join(widths)
+  peepholes = " peephole" if model.peepholes else ""
+  window = f", window of {model.window}" if model.network == "synthesis" else ""
+  name = f"{size}{peepholes} lstm{window}, {model.components} components"
+  if model.get("cell_clip"):
+    name += f", cell clip {model.cell_clip:g}"
+  return name

@@ -1,0 +1,1 @@
+"""Language models: train, evaluate, sample, report."""

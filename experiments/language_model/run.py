@@ -1,0 +1,67 @@
+"""Trains a language model and scores it: static, dynamic, beside baselines."""
+
+import pathlib
+
+from ml_collections import config_dict
+
+from experiments import stages, train
+from experiments.language_model import evaluate as evaluate_lib
+from experiments.language_model import report
+from experiments.language_model import sample as sample_lib
+from experiments.language_model import task as task_lib
+from seqmodels.io import distributed
+from seqmodels.io import results as reports
+
+Row = reports.Row
+
+# The networks are trained by all processes, and the rest is the first one's.
+DISTRIBUTED = True
+
+
+def run(
+  config: config_dict.ConfigDict, workdir: pathlib.Path, data_dir: pathlib.Path
+) -> list[Row]:
+  """Trains to the end (or resumes), then evaluates, samples and reports.
+
+  Args:
+    config: as `configs.common.base`.
+    workdir: the run folder.
+    data_dir: where data sets are looked for.
+
+  Returns:
+    The result rows.
+
+  Raises:
+    Interrupted: after a signal, with the state saved.
+    UserError, RunError: see `seqmodels.errors`.
+  """
+  with distributed.Interruption() as signals:
+    tokens = task_lib.load_tokens(config, data_dir)
+    task_lib.plan(config, tokens)  # what it refuses leaves no trace
+    train.mesh_of(config)
+    network = task_lib.build_predictor(config, tokens.vocabulary.size)
+    distributed.from_first(lambda: task_lib.settle_data(workdir, tokens))
+    task = task_lib.task(config, tokens, network)
+    fitted = train.train(config, workdir, task, signals)
+    context = stages.Context(
+      config,
+      workdir,
+      tokens,
+      network,
+      fitted.params,
+      fitted.step,
+      signals,
+    )
+    return distributed.from_first(lambda: evaluate(context, fitted))
+
+
+def evaluate(context: stages.Context, fitted: train.Fitted) -> list[Row]:
+  """All rows of the results, the figures and the report."""
+  if fitted.posterior is not None:
+    evaluate_lib.posterior_study(context, fitted.posterior)
+  rows, curves = evaluate_lib.static_and_dynamic(context)
+  rows += evaluate_lib.baseline_rows(context)
+  sample = sample_lib.sample_phase(context)
+  context.signals.check()
+  report.write(context, rows, curves, sample)
+  return rows

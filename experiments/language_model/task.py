@@ -1,0 +1,286 @@
+"""Language modelling as a training task: model, data, schedule.
+
+From settings to the parts of a language experiment.
+
+The one place that reads `config.data`, `config.model` and `config.training`;
+every experiment that trains or reloads a language model builds on it.
+"""
+
+import pathlib
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from ml_collections import config_dict
+
+from experiments import restore, stages, train
+from seqmodels import errors, portable, trained
+from seqmodels.data.text import batching, vocabulary
+from seqmodels.data.text import tokens as tokens_lib
+from seqmodels.evaluation import constant_cells, static
+from seqmodels.io import files
+from seqmodels.models import api as predictors
+from seqmodels.models import from_settings
+from seqmodels.training import loss
+
+VOCABULARY = trained.VOCABULARY
+# About how many symbols of each stream an evaluation scores in one dispatch.
+CHUNK_SYMBOLS = 1 << 13
+
+build_predictor = from_settings.language_model
+
+
+class Unit(NamedTuple):
+  """How a tokenizer's losses are reported."""
+
+  metric: str  # the row's metric
+  symbol: str  # what one symbol is called
+
+
+UNITS = {
+  "characters": Unit("bits_per_character", "character"),
+  "bytes": Unit("bits_per_byte", "byte"),
+  "words": Unit("perplexity", "word"),
+}
+
+
+def load_tokens(
+  config: Mapping[str, Any] | config_dict.ConfigDict, data_dir: pathlib.Path
+) -> tokens_lib.Tokens:
+  """The corpus that `config.data` names."""
+  data = config["data"]
+  return tokens_lib.load_tokens(
+    source=data["source"],
+    tokenizer=data["tokenizer"],
+    partition=data["partition"],
+    data_dir=data_dir,
+    path=data["path"],
+    sentences=data["sentences"],
+    min_frequency=data["min_frequency"],
+    limit=data["limit"],
+  )
+
+
+def settle_data(folder: pathlib.Path, tokens: tokens_lib.Tokens) -> None:
+  """Writes vocabulary and provenance into a run folder, or checks them.
+
+  Raises:
+    UserError: the folder's run was begun on other symbols or other files.
+  """
+  path = folder / VOCABULARY
+  if path.is_file():
+    vocabulary.Vocabulary.load(path).require_same(tokens.vocabulary)
+  else:
+    tokens.vocabulary.save(path)
+  restore.require_same_files(folder, tokens.provenance)
+  if not (folder / portable.DATA).is_file():
+    files.write_json(folder / portable.DATA, tokens.provenance)
+
+
+def split(tokens: tokens_lib.Tokens, name: str) -> tokens_lib.Ids:
+  """The ids of one split.
+
+  Raises:
+    UserError: the partition has no such split.
+  """
+  if name not in tokens.splits:
+    raise errors.UserError(
+      f"this corpus has no {name!r} split{errors.closest(name, tokens.splits)}"
+    )
+  return tokens.splits[name]
+
+
+def chunks(
+  tokens: tokens_lib.Tokens,
+  split_name: str,
+  *,
+  streams_count: int,
+  length: int,
+  symbols: int = 0,
+  segments: int = 0,
+) -> batching.Chunks:
+  """A whole split as chunks of segments [K, T, B], for an evaluation.
+
+  Each is cut when it is asked for: a long split is never in memory as segments.
+
+  Args:
+    tokens: the corpus.
+    split_name: which split.
+    streams_count: B.
+    length: T.
+    symbols: only the first so many; 0 takes all.
+    segments: K; 0 takes about `CHUNK_SYMBOLS` of each stream.
+  """
+  ids = split(tokens, split_name)
+  stream = batching.SequentialStream(
+    ids[:symbols] if symbols else ids,
+    batch=streams_count,
+    length=length,
+    sentence_end=tokens.sentence_end,
+  )
+  return batching.Chunks.of(stream, segments or max(1, CHUNK_SYMBOLS // length))
+
+
+def watched(tokens: tokens_lib.Tokens, split_name: str) -> batching.Segment:
+  """The part of a split in which cells are watched (`constant_cells`)."""
+  ids, length = split(tokens, split_name), constant_cells.POSITIONS
+  return batching.SequentialStream(
+    ids,
+    batch=max(1, min(constant_cells.STREAMS, len(ids) // length)),
+    length=length,
+    sentence_end=tokens.sentence_end,
+  ).segment(0)
+
+
+def plan(
+  config: config_dict.ConfigDict, tokens: tokens_lib.Tokens
+) -> train.Course:
+  """A corpus as streams, steps, and when to evaluate and save."""
+  _refuse_idle(config)
+  return train.laid_out(
+    config, STREAMS[config.training.sampling](config, tokens)
+  )
+
+
+def _sequential(
+  config: config_dict.ConfigDict, tokens: tokens_lib.Tokens
+) -> train.Stream:
+  training = config.training
+  return batching.SequentialStream(
+    split(tokens, "train"),
+    batch=training.batch,
+    length=training.segment,
+    seed=config.seed,
+    sentence_end=tokens.sentence_end,
+    reset_every=training.reset_every or None,
+    random_offset=training.random_offset,
+    training=True,
+  )
+
+
+def _random(
+  config: config_dict.ConfigDict, tokens: tokens_lib.Tokens
+) -> train.Stream:
+  return batching.RandomWindows(
+    split(tokens, "train"),
+    batch=config.training.batch,
+    length=config.training.segment,
+    seed=config.seed,
+  )
+
+
+def _sentences(
+  config: config_dict.ConfigDict, tokens: tokens_lib.Tokens
+) -> train.Stream:
+  if tokens.sentence_end is None:
+    raise errors.UserError(
+      "config.training.sampling is 'sentences' but config.data.sentences is "
+      "False; set it to True, so that evaluation starts each line afresh, too"
+    )
+  return batching.Sentences(
+    split(tokens, "train"),
+    batch=config.training.batch,
+    end=tokens.sentence_end,
+    dispatch=config.training.steps_per_dispatch,
+    seed=config.seed,
+  )
+
+
+STREAMS: dict[
+  str, Callable[[config_dict.ConfigDict, tokens_lib.Tokens], train.Stream]
+] = {"sequential": _sequential, "random": _random, "sentences": _sentences}
+
+# Settings that only some samplings heed.
+IDLE = {
+  "random": (
+    "data.sentences",
+    "training.reset_every",
+    "training.random_offset",
+  ),
+  "sentences": ("training.reset_every", "training.random_offset"),
+}
+
+
+def _refuse_idle(config: config_dict.ConfigDict) -> None:
+  sampling = config.training.sampling
+  for name in IDLE.get(sampling, ()):
+    section, key = name.split(".")
+    if config[section][key]:
+      raise errors.UserError(
+        f"config.{name} means nothing to config.training.sampling "
+        f"{sampling!r}, where every sequence starts afresh; leave it out or "
+        "set the sampling to 'sequential'"
+      )
+
+
+def task(
+  config: config_dict.ConfigDict,
+  tokens: tokens_lib.Tokens,
+  network: predictors.Predictor,
+) -> train.Task:
+  """A network that learns to predict a corpus.
+
+  Args:
+    config: as `configs.common.base`.
+    tokens: the corpus.
+    network: of its vocabulary.
+
+  Raises:
+    UserError: settings of the training data that contradict each other.
+  """
+  unit = UNITS[config.data.tokenizer]
+  settings = config.evaluation
+  symbols = tokens.vocabulary
+  validation = chunks(
+    tokens,
+    "valid",
+    streams_count=settings.validation_streams,
+    length=settings.segment,
+  )
+  observed = watched(tokens, "valid")
+
+  def score(nats: float, count: int) -> float:
+    return stages.score(unit.metric, nats, count)
+
+  def validate(weights: Any, check: Callable[[], None]) -> train.Validation:
+    scores = static.score(
+      network,
+      weights,
+      validation,
+      streams=settings.validation_streams,
+      callback=lambda done, total: check(),
+    )
+    found = scores.totals()
+    return train.Validation(
+      found.nats_per_symbol,
+      {
+        unit.metric: score(found.nats, found.count),
+        "error_rate": 100.0 * found.error_rate,
+        **constant_cells.measure(network, weights, observed),
+      },
+      f"{found.count:,} symbols in {settings.validation_streams} streams"
+      + stages.lost_note(scores),
+    )
+
+  sizes = ", ".join(
+    f"{name} {len(ids):,}" for name, ids in tokens.splits.items()
+  )
+  return train.Task(
+    model=network,
+    losses=loss.of_symbols,
+    course=plan(config, tokens),
+    positions=len(tokens.splits["train"]),
+    named=(unit.metric, score),
+    speed="tokens",
+    identity={"vocabulary": symbols.hash},
+    check=lambda meta, folder: trained.require_same_symbols(
+      meta, "language_model", symbols, folder
+    ),
+    restored=lambda target: restore.restore_weights(config, target, symbols),
+    validate=validate,
+    facts=(
+      f"{tokens.provenance['source']}, {sizes}; {symbols.size:,} symbols to "
+      "choose from",
+      stages.minibatch(config),
+    ),
+    name=stages.model_name(config),
+  )

@@ -1,0 +1,238 @@
+"""One recipe under several seeds: the mean of every result, and its spread.
+
+Each seed has a run folder of its own, `seed-N`, like that of a run alone. Small
+networks are trained side by side first (`seqmodels.training.loop`), which
+rounds a little differently.
+"""
+
+import contextlib
+import pathlib
+import statistics
+import sys
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import jax
+from ml_collections import config_dict
+
+import experiments
+from experiments import train
+from experiments.language_model import task
+from seqmodels import errors, trees
+from seqmodels.io import checkpoints, distributed, progress, run_folder
+from seqmodels.io import metrics as metrics_lib
+from seqmodels.io import results as results_lib
+from seqmodels.training import loop
+
+# Weights of all seeds up to which they are trained side by side. Two CPU cores
+# have nothing left to gain from four networks of 64 units and lose a sixth with
+# four of 256.
+SMALL = 4_000_000
+SMALL_ON_CPU = 200_000
+
+
+def run(
+  config: config_dict.ConfigDict, workdir: pathlib.Path, data_dir: pathlib.Path
+) -> list[results_lib.Row]:
+  """Runs `config.seeds` seeds, counted up from `config.seed`.
+
+  Args:
+    config: any experiment's settings, with `seeds` above 1.
+    workdir: the run folder; gets a folder `seed-N` for each.
+    data_dir: where data sets are looked for.
+
+  Returns:
+    Rows of means and of standard deviations over the seeds; a row on which all
+    seeds agree stays as it is.
+  """
+  members = []
+  for seed in range(config.seed, config.seed + config.seeds):
+    alone = config_dict.ConfigDict(config.to_dict())
+    alone.update(seed=seed, seeds=1)
+    members.append((alone, workdir / f"seed-{seed}"))
+  if config.experiment == "language_modelling":
+    train_together(members, data_dir)
+  results = []
+  for number, (alone, folder) in enumerate(members, start=1):
+    print(
+      f"seed {alone.seed} ({number} of {len(members)})",
+      file=sys.stderr,
+      flush=True,
+    )
+    results.append(experiments.run(alone, folder, data_dir)["rows"])
+  rows = spread(results)
+  page = results_lib.page(
+    f"{config.seeds} seeds",
+    rows,
+    introduction=(
+      f"Seeds {config.seed} to {config.seed + config.seeds - 1}, each with a "
+      "page of its own. Deviations are those of a sample."
+    ),
+    facts={
+      f"seed {a.seed}": f"`{folder.name}/report.md`" for a, folder in members
+    },
+    figures=[],
+    sample="",
+  )
+  results_lib.write(workdir, page)
+  return rows
+
+
+def spread(
+  results: Sequence[Sequence[results_lib.Row]],
+) -> list[results_lib.Row]:
+  """Mean and standard deviation of rows that stand at the same place.
+
+  Args:
+    results: the rows of each seed, alike but for their values.
+  """
+  rows: list[results_lib.Row] = []
+  for same in zip(*results, strict=True):
+    values = [row["value"] for row in same]
+    first = dict(same[0])
+    names = {row["name"] for row in same}
+    name = _in_common(names)
+    if len(set(values)) == 1 and len(names) == 1:
+      rows.append(first)
+      continue
+    if None in values:
+      raise errors.RunError(
+        f"a seed has no finite value of {name!r}, so there is no mean; see the "
+        "pages of the seeds"
+      )
+    number = len(values)
+    mean = first | {
+      "name": f"{name}; mean of {number} seeds",
+      "value": statistics.fmean(values),
+    }
+    deviation = first | {
+      "name": f"{name}; standard deviation over {number} seeds",
+      "value": statistics.stdev(values),
+      "reference": None,
+      "reference_source": None,
+    }
+    rows += [mean, deviation]
+  return rows
+
+
+def _in_common(names: Collection[str]) -> str:
+  """The parts that all names have: what a search chose may differ.
+
+  >>> _in_common(["net; sgd, rate 0.1; a word", "net; sgd, rate 1; a word"])
+  'net; a word'
+  """
+  first, *others = [name.split("; ") for name in names]
+  return "; ".join(
+    part for part in first if all(part in other for other in others)
+  )
+
+
+def train_together(
+  members: Sequence[tuple[config_dict.ConfigDict, pathlib.Path]],
+  data_dir: pathlib.Path,
+) -> None:
+  """Trains small networks side by side and leaves their checkpoints.
+
+  Does nothing where a seed fills the machine alone, where training may stop
+  early, where minibatches are padded to their own sentences, in bfloat16 on a
+  CPU (XLA has no batched product of it there), or on several devices. Seeds
+  that a kill left at different steps go on from the newest that all have.
+
+  Raises:
+    Interrupted: after a signal, with all states saved.
+  """
+  config = members[0][0]
+  on_cpu = jax.default_backend() == "cpu"
+  if (
+    config.training.patience
+    or config.training.sampling == "sentences"
+    or jax.device_count() > 1
+    or (on_cpu and config.dtype != "float32")
+    or any((folder / run_folder.RESULTS).exists() for _, folder in members)
+  ):
+    return
+  with contextlib.ExitStack() as stack:
+    signals = stack.enter_context(distributed.Interruption())
+    tokens = task.load_tokens(config, data_dir)
+    network = task.build_predictor(config, tokens.vocabulary.size)
+    setups = [
+      train.prepare(c, folder, task.task(c, tokens, network))
+      for c, folder in members
+    ]
+    weights = trees.count_parameters(setups[0].weights)
+    if weights * len(members) > (SMALL_ON_CPU if on_cpu else SMALL):
+      return
+    joined: list[loop.Member] = []
+    areas = [
+      stack.enter_context(checkpoints.Checkpoints(folder / "checkpoints"))
+      for _, folder in members
+    ]
+    common = set.intersection(*(set(saved.latest_steps) for saved in areas))
+    if not common and any(saved.latest_steps for saved in areas):
+      return  # each goes on alone, from where it stands
+    for saved in areas:
+      saved.rewind(max(common, default=-1))
+    for setup, saved in zip(setups, areas, strict=True):
+      stack.enter_context(
+        run_folder.start(
+          setup.workdir,
+          config=setup.config.to_dict(),
+          source=pathlib.Path(__file__).resolve().parent.parent,
+        )
+      )
+      task.settle_data(setup.workdir, tokens)
+      state, memory, tally = train.starting_point(setup, saved)
+      first = int(state.step)
+      metrics = stack.enter_context(
+        metrics_lib.MetricWriter(
+          setup.workdir, step=train.recorded(state, memory)
+        )
+      )
+      bar = stack.enter_context(
+        progress.Progress(
+          setup.task.course.plan.total, f"seed {setup.config.seed}", done=first
+        )
+      )
+      callbacks = train.callbacks_of(setup, tally, saved, metrics, bar, signals)
+      joined.append(
+        loop.Member(
+          state,
+          memory,
+          train.accounted(_one_at_a_time(callbacks, saved), metrics.reached),
+        )
+      )
+    if len({int(member.state.step) for member in joined}) > 1:
+      return  # A newest state was corrupt: each goes on alone.
+    with progress.spending("steps"):
+      loop.fit_together(
+        joined,
+        loop.make_joint_train_steps(
+          network,
+          setups[0].optimizer,
+          reduction=config.training.reduction,
+          regularizer=setups[0].regularizer,
+        ),
+        setups[0].task.course.plan,
+      )
+    for saved in areas:
+      saved.wait()
+    signals.check()
+
+
+def _one_at_a_time(
+  callbacks: loop.Callbacks, saved: checkpoints.Checkpoints
+) -> loop.Callbacks:
+  """Callbacks whose saves are on disk when they return.
+
+  Several folders written in the background at once get in each other's way.
+  """
+
+  def checkpoint(state: Any, memory: Any) -> None:
+    callbacks.checkpoint(state, memory)
+    saved.wait()
+
+  def improved(params: Any, at: int) -> None:
+    callbacks.improved(params, at)
+    saved.wait()
+
+  return callbacks._replace(checkpoint=checkpoint, improved=improved)

@@ -1,0 +1,1 @@
+"""Tables and figures over many run folders."""

@@ -1,0 +1,467 @@
+"""Run folders read back for a report; damaged ones are named."""
+
+import os
+import pathlib
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from ml_collections import config_dict
+
+from experiments import published, stages
+from experiments.handwriting import evaluate
+from experiments.language_model import task
+from seqmodels import errors
+from seqmodels import trained as trained_lib
+from seqmodels.io import files, metrics, results, run_folder
+from seqmodels.plotting import curves as figures
+
+
+def optional(path: pathlib.Path) -> dict[str, Any]:
+  """The object of a JSON file; empty if there is none.
+
+  Raises:
+    UserError: it is damaged.
+  """
+  return files.read(path) if path.is_file() else {}
+
+
+def rows(path: pathlib.Path) -> list[dict[str, Any]]:
+  """The rows of results.json, each looked at.
+
+  Raises:
+    UserError: it is damaged.
+  """
+  found: list[dict[str, Any]] = files.read(path, rows=list)["rows"]
+  if not found or not results.well_formed(found):
+    raise files.damaged(path, "it holds no result rows")
+  return found
+
+
+def curves(path: pathlib.Path) -> dict[str, Any]:
+  """The phases of evaluations.json that have a curve, each looked at.
+
+  Raises:
+    UserError: it is damaged.
+  """
+  if not path.is_file():
+    return {}
+  found = files.read_sealed(path, phases=dict)["phases"]
+  curves: dict[str, Any] = {}
+  for name, phase in found.items():
+    if not isinstance(phase, dict) or "curve_nats" not in phase:
+      continue
+    nats, counts = phase["curve_nats"], phase.get("curve_counts", ())
+    if not (_is_curve(nats) and _is_curve(counts) and len(nats) == len(counts)):
+      raise files.damaged(path, "a curve is no curve")
+    curves[name] = phase
+  return curves
+
+
+def _is_curve(part: Any) -> bool:
+  return isinstance(part, list) and all(map(files.is_number, part))
+
+
+class Run(NamedTuple):
+  """One run folder.
+
+  Attributes:
+    name: of the folder.
+    path: of the folder, resolved.
+    config: its settings; of a dynamic evaluation, those of the trained run.
+    evaluates: the run folder whose network it evaluates again; "" if it trained
+      its own.
+    record: run.json.
+    rows: of results.json; none of an unfinished run.
+    metrics: lines of metrics.jsonl.
+    phases: of evaluations.json.
+    finished: it has a results.json.
+    again: evaluations of the same weights, for rows that this run has not.
+  """
+
+  name: str
+  path: pathlib.Path
+  config: dict[str, Any]
+  evaluates: str
+  record: dict[str, Any]
+  rows: list[dict[str, Any]]
+  metrics: list[dict[str, Any]]
+  phases: dict[str, Any]
+  finished: bool
+  again: tuple["Run", ...] = ()
+
+  @property
+  def pen(self) -> bool:
+    """Whether it is of handwriting, not of text."""
+    return self.config["experiment"] == "handwriting"
+
+  @property
+  def tokenizer(self) -> str:
+    """Of its data."""
+    return str(self.config["data"]["tokenizer"])
+
+  @property
+  def metric(self) -> str:
+    """What its scores are told in."""
+    return task.UNITS[self.tokenizer].metric
+
+  def row(
+    self, split: str, evaluation: str, metric: str, unit: str = ""
+  ) -> dict[str, Any] | None:
+    """The first own row of that kind, else that of an evaluation `again`."""
+    for row in self.rows:
+      kind = (row["split"], row["evaluation"], row["metric"])
+      wanted = kind == (split, evaluation, metric)
+      if wanted and unit in ("", row["unit"]) and not self.is_baseline(row):
+        return row
+    found = (o.row(split, evaluation, metric, unit) for o in self.again)
+    return next((row for row in found if row), None)
+
+  def scored(
+    self, split: str, evaluation: str, metric: str
+  ) -> tuple["Run", dict[str, Any]]:
+    """The row that `row` finds, and the run among `again` that made it.
+
+    Raises:
+      KeyError: there is none.
+    """
+    for run in (self._replace(again=()), *self.again):
+      row = run.row(split, evaluation, metric)
+      if row is not None:
+        return run, row
+    raise KeyError(f"{self.name} has no {evaluation} {metric} of {split}")
+
+  def is_baseline(self, row: Mapping[str, Any]) -> bool:
+    """Whether a row is of an n-gram or a compressor beside the network."""
+    own = str(self.rows[0]["name"]).partition(";")[0]
+    return str(row["name"]).partition(";")[0] != own
+
+  def valid(self) -> float:
+    """The validation score, of an unfinished run the best so far; or inf."""
+    row = self.row("valid", "static", self.metric)
+    if row is not None and row["value"] is not None:
+      return float(row["value"])
+    _, values = metrics.series(self.metrics, "valid", self.metric)
+    return min(values, default=float("inf"))
+
+  def steps_per_epoch(self) -> float | None:
+    """From the distance of validations, rounded up to whole dispatches.
+
+    None before the second: the first may have come early, at the run's end.
+    """
+    steps, _ = metrics.series(self.metrics, "valid", self.metric)
+    steps = [step for step in steps if step]  # restored weights come at 0
+    often = self.config["training"]["evaluations_per_epoch"]
+    return float(steps[0] * often) if len(steps) > 1 else None
+
+  def best_epoch(self) -> float | None:
+    """Epochs up to the weights that are evaluated."""
+    select = self.config["training"].get("select", "validation")
+    compared = ("valid", self.metric)
+    if select == "description_length":
+      compared = ("train", select)
+    steps, values = metrics.series(self.metrics, *compared)
+    each = self.steps_per_epoch()
+    if not each or not steps:
+      return None
+    return (steps[-1] if select == "last" else steps[np.argmin(values)]) / each
+
+  def learning(self) -> figures.Learning | None:
+    """Its curves by epoch, if it was validated often enough to tell epochs."""
+    each = self.steps_per_epoch()
+    if not each:
+      return None
+    train, valid = (
+      ([step / each for step in steps], values)
+      for steps, values in (
+        metrics.series(self.metrics, split, self.metric)
+        for split in ("train", "valid")
+      )
+    )
+    return figures.Learning(self.name, self.metric, train, valid)
+
+  def curves(self, split: str) -> dict[str, tuple[list[float], list[int]]]:
+    """Nats and symbols along a split by evaluation; empty if one is missing."""
+    found = {}
+    for name, phase in self.phases.items():
+      for evaluation in ("static", "dynamic"):
+        if name.partition(":")[0] == f"{evaluation} {split}":
+          found[evaluation] = (phase["curve_nats"], phase["curve_counts"])
+    return found if len(found) == 2 else {}
+
+
+class Gathered(NamedTuple):
+  """What was found.
+
+  Attributes:
+    runs: of language models, by name.
+    pens: of handwriting, by name.
+    skipped: why each other folder was left out.
+  """
+
+  runs: list[Run]
+  pens: list[Run]
+  skipped: dict[str, str]
+
+
+def gather(listed: str, *, own: pathlib.Path) -> Gathered:
+  """Reads every run folder in a list.
+
+  Args:
+    listed: run folders and folders of run folders, separated by commas.
+    own: the folder of the report, which is no run to report.
+
+  Raises:
+    UserError: the list is empty, or no folder in it can be reported.
+  """
+  places = [
+    pathlib.Path(os.path.expanduser(part.strip()))
+    for part in listed.split(",")
+    if part.strip()
+  ]
+  if not places:
+    raise errors.UserError(
+      "config.runs is empty; give a folder of runs or a comma-separated list "
+      "of run folders, --config.runs=runs"
+    )
+  folders: list[pathlib.Path] = []
+  for place in places:
+    if place.is_dir() and not (place / run_folder.CONFIG).exists():
+      inside = sorted(entry for entry in place.iterdir() if entry.is_dir())
+      folders += inside or [place]
+    else:
+      folders.append(place)
+  runs: dict[pathlib.Path, Run] = {}
+  skipped: dict[str, str] = {}
+  for folder in folders:
+    path = folder.resolve()
+    if path == own.resolve() or path in runs:
+      continue
+    try:
+      runs[path] = read(folder)
+    except errors.UserError as error:
+      skipped[folder.name or str(folder)] = str(error)
+  if not runs:
+    reasons = "; ".join(f"{name}: {why}" for name, why in skipped.items())
+    raise errors.UserError(
+      f"config.runs={listed} holds no run of a language model or a pen network"
+      f"{f' ({reasons})' if reasons else ''}; give the --workdir of such runs"
+    )
+  names = [run.name for run in runs.values()]
+  told_apart = [
+    run._replace(name=f"{run.path.parent.name}/{run.name}")
+    if names.count(run.name) > 1
+    else run
+    for run in runs.values()
+  ]
+  told_apart.sort(key=lambda run: run.name)
+  return Gathered(
+    [run for run in told_apart if not run.pen],
+    [run for run in told_apart if run.pen],
+    skipped,
+  )
+
+
+def read(folder: pathlib.Path) -> Run:
+  """One run folder.
+
+  Raises:
+    UserError: it is none, it trains nothing that is reported, or a file is
+      damaged.
+  """
+  if not folder.is_dir():
+    raise errors.UserError("does not exist")
+  if not (folder / run_folder.CONFIG).is_file():
+    raise errors.UserError(f"no run folder: it has no {run_folder.CONFIG}")
+  config, evaluates = run_folder.read_config(folder), ""
+  if config.get("experiment") == "handwriting":
+    _require_pen_network(config)
+  else:
+    config, evaluates = _language_model(config)
+  finished = run_folder.finished(folder)
+  return Run(
+    name=folder.resolve().name,
+    path=folder.resolve(),
+    config=config,
+    evaluates=evaluates,
+    record=optional(folder / run_folder.RUN),
+    rows=rows(folder / run_folder.RESULTS) if finished else [],
+    metrics=metrics.read(folder / metrics.METRICS),
+    phases=curves(folder / stages.PHASES),
+    finished=finished,
+  )
+
+
+def _require_pen_network(config: dict[str, Any]) -> None:
+  try:
+    settings = config_dict.ConfigDict(config)
+    evaluate.published(settings, "valid")
+    _ = settings.training.epochs
+  except (AttributeError, KeyError, TypeError, ValueError) as error:
+    raise errors.UserError(
+      f"{run_folder.CONFIG} is not that of a pen network ({error})"
+    ) from error
+
+
+def _language_model(config: dict[str, Any]) -> tuple[dict[str, Any], str]:
+  """Settings of the trained run, and the folder that this one evaluates."""
+  experiment, evaluates = config.get("experiment"), ""
+  if experiment == "dynamic_evaluation":
+    evaluates = str(config.get("restore"))
+    place = pathlib.Path(os.path.expanduser(evaluates))
+    if place.is_file():
+      trained = trained_lib.read(place, "language_model").settings
+    elif (place / run_folder.CONFIG).is_file():
+      trained = files.read(place / run_folder.CONFIG)
+    else:
+      raise errors.UserError(f"evaluates {evaluates}, which is not there")
+    config = trained | {"dynamic": config.get("dynamic")}
+  elif experiment != "language_modelling":
+    raise errors.UserError(
+      f"a run of {experiment!r}, which trains nothing that is reported"
+    )
+  try:
+    # Whatever the report needs of the settings, it asks for here once.
+    settings = config_dict.ConfigDict(config)
+    stages.model_name(settings)
+    stages.noise_names(settings)
+    published.line_of(config)
+    published.papers_training(config)
+    _ = task.UNITS[settings.data.tokenizer]
+    for name in ("batch", "segment", "learning_rate", "evaluations_per_epoch"):
+      if not files.is_number(settings.training[name]):
+        raise TypeError(f"training.{name} is no number")
+    _ = settings.data.source, settings.dynamic.rule, settings.restore
+  except (AttributeError, KeyError, TypeError, ValueError) as error:
+    raise errors.UserError(
+      f"{run_folder.CONFIG} is not that of a language model ({error})"
+    ) from error
+  return config, evaluates
+
+
+def recipe(run: Run) -> str:
+  """Network, noise and training, and whether that is the paper's."""
+  config = config_dict.ConfigDict(run.config)
+  training = config.training
+  parts = [stages.model_name(config), *stages.noise_names(config)]
+  if published.papers_training(run.config):
+    parts.append("the paper's training")
+  else:
+    parts.append(
+      f"not the paper's training: {training.optimizer} "
+      f"{training.learning_rate:g}, {stages.minibatch(config)}, "
+      f"{config.dtype} products"
+    )
+  if config.restore:
+    parts.append(f"begun from {pathlib.Path(config.restore).name}")
+  if run.evaluates:
+    parts.append(f"{pathlib.Path(run.evaluates).name} evaluated again")
+  if not adapts_plainly(run):
+    parts.append(f"dynamic by the rule {config.dynamic.rule}")
+  if config.get("seeds", 1) > 1:
+    parts.append(f"mean of {config.seeds} seeds, deviations in its own report")
+  # What a row over a part of the data says of it.
+  own = str(run.rows[0]["name"]).partition(";")[0] if run.rows else ""
+  note = re.search(r"\(([^()]*)\)$", own)
+  return ", ".join(parts) + (f" ({note[1]})" if note else "")
+
+
+def adapts_plainly(run: Run) -> bool:
+  """Whether its dynamic evaluation, if any, is the paper's plain descent."""
+  return run.config["dynamic"]["rule"] in ("", "sgd")
+
+
+def epochs(run: Run, runs: Sequence[Run]) -> str:
+  """To the best validation, and with the runs that it was begun from."""
+  own, total, missing = _epochs(run, runs, set())
+  if own is None:
+    return "n/a"
+  if missing:
+    return f"{own:.1f} (and those of {missing}, unknown)"
+  if total > own:
+    return f"{own:.1f} ({total:.1f} with its chain)"
+  return f"{own:.1f}"
+
+
+def _epochs(
+  run: Run,
+  runs: Sequence[Run],
+  seen: set[pathlib.Path],
+) -> tuple[float | None, float, str]:
+  """Own epochs, those of the chain, and where the chain breaks off."""
+  seen = seen | {run.path}
+  before = run.evaluates or run.config["restore"]
+  own = 0.0 if run.evaluates else run.best_epoch()
+  if not before or own is None:
+    return own, own or 0.0, ""
+  earlier = find(before, runs)
+  if earlier is None or earlier.path in seen:
+    return own, own, pathlib.Path(before).name
+  first, total, missing = _epochs(earlier, runs, seen)
+  if first is None:
+    return own, own, earlier.name
+  return (first if run.evaluates else own), own + total, missing
+
+
+def find(folder: str, runs: Sequence[Run]) -> Run | None:
+  """The run in a folder, or the only one of that name: runs get moved."""
+  path = pathlib.Path(os.path.expanduser(folder)).resolve()
+  exact = [run for run in runs if run.path == path]
+  alike = [run for run in runs if run.path.name == path.name]
+  if exact:
+    return exact[0]
+  return alike[0] if len(alike) == 1 else None
+
+
+def hardware(run: Run) -> str:
+  """Devices of every session."""
+  return _over_sessions(run, _devices)
+
+
+def _devices(session: dict[str, Any]) -> str:
+  devices = session.get("devices")
+  if session.get("backend") == "cpu" or not isinstance(devices, dict):
+    cores = session.get("cpu_count")
+    name = str(session.get("cpu") or "")
+    return f"{name}, {cores} cores" if name and cores else name
+  return " and ".join(f"{count} x {name}" for name, count in devices.items())
+
+
+def commit(run: Run) -> str:
+  """Commits of every session, and whether there were uncommitted changes."""
+
+  def told(session: dict[str, Any]) -> str:
+    name = str(session.get("commit") or "")[:7]
+    return f"{name} with changes" if name and session.get("diff") else name
+
+  return _over_sessions(run, told)
+
+
+def time(run: Run) -> str:
+  """Hours and minutes of all sessions; a killed one left none."""
+  told = [session.get("seconds") for session in _sessions(run)]
+  known = [value for value in told if isinstance(value, int | float)]
+  if not known:
+    return "n/a"
+  minutes = round(sum(known) / 60)
+  text = f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else (
+    f"{minutes} min" if minutes else f"{sum(known):.0f} s"
+  )  # fmt: skip
+  return text if len(known) == len(told) else f"over {text}"
+
+
+def command(run: Run) -> str:
+  """The command line that began it."""
+  return " ".join(str(run.record.get("command") or "n/a").split())
+
+
+def _sessions(run: Run) -> list[dict[str, Any]]:
+  resumes = run.record.get("resumes")
+  later = resumes if isinstance(resumes, list) else []
+  return [run.record, *(entry for entry in later if isinstance(entry, dict))]
+
+
+def _over_sessions(run: Run, told: Any) -> str:
+  found = dict.fromkeys(told(session) for session in _sessions(run))
+  return ", then ".join(text for text in found if text) or "n/a"

@@ -1,0 +1,226 @@
+"""Earlier runs, read back from a run folder or a portable file."""
+
+import contextlib
+import json
+import pathlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from ml_collections import config_dict
+
+from configs import checks
+from seqmodels import errors, portable, pretrained, trained
+from seqmodels.data.text import vocabulary
+from seqmodels.models import api
+
+
+def require_same_files(
+  folder: pathlib.Path, provenance: Mapping[str, Any]
+) -> None:
+  """Checks that a run's files are, byte for byte, the ones it was begun on.
+
+  Args:
+    folder: of the run.
+    provenance: of the data at hand.
+
+  Raises:
+    UserError: they are not, or their list is damaged.
+  """
+  require_files_of(portable.read_data(folder), folder, provenance)
+
+
+def require_files_of(
+  trained: Mapping[str, Any] | None,
+  place: pathlib.Path,
+  provenance: Mapping[str, Any],
+) -> None:
+  """Checks that a model's files are, byte for byte, the ones at hand.
+
+  Args:
+    trained: provenance of what it was trained on; None for unknown.
+    place: of the model.
+    provenance: of the data at hand.
+
+  Raises:
+    UserError: they are not; files are compared by size and SHA-256.
+  """
+  if trained is None:
+    return
+  before, now = trained["files"], provenance["files"]
+  if [(x["bytes"], x["sha256"]) for x in before] != [
+    (x["bytes"], x["sha256"]) for x in now
+  ]:
+    raise errors.UserError(
+      f"the data are not those of the run in {place}: it was trained on "
+      f"{_listed(before)}, and these are {_listed(now)}; give it the same data"
+    )
+
+
+def _listed(files: list[dict[str, Any]]) -> str:
+  return ", ".join(
+    f"{file['name']} ({file['bytes']:,} bytes, SHA-256 {file['sha256'][:12]})"
+    for file in files
+  )
+
+
+class Trained(NamedTuple):
+  """An earlier run, read back from its folder or from a portable file."""
+
+  config: config_dict.ConfigDict
+  vocabulary: vocabulary.Vocabulary
+  predictor: api.Predictor
+  params: Any
+  step: int
+  source: trained.Source
+
+
+def reload(restore: str, *, dtype: str = "", shipped: str = "") -> Trained:
+  """The network of an earlier run.
+
+  Args:
+    restore: the `--workdir` of the run, or a portable file.
+    dtype: overrides the run's own compute dtype.
+    shipped: a name of `pretrained`, used where `restore` is empty and it is
+      there.
+
+  Raises:
+    UserError: no such run, no checkpoint, or one that does not fit.
+    RunError: the checkpoints are corrupt.
+  """
+  source = opened(restore, "language_model", shipped)
+  config = settings(source, dtype)
+  found = trained.build(source, dtype=dtype)
+  return Trained(
+    config, found.vocabulary, found.predictor, found.params, found.step, source
+  )
+
+
+def opened(restore: str, kind: str = "", shipped: str = "") -> trained.Source:
+  """What `config.restore` names, its weights not yet read.
+
+  Args:
+    restore: a run folder or a portable file.
+    kind: a key of `loading.KINDS`; empty takes any.
+    shipped: as of `reload`.
+
+  Raises:
+    UserError: it is empty and nothing is shipped, or it is no such model.
+  """
+  if not restore and shipped in pretrained.shipped():
+    return trained.read(pretrained.path(shipped), kind)
+  if not restore:
+    raise errors.UserError(
+      "config.restore is empty; give the run folder of a trained model, "
+      "--config.restore=RUN_DIR"
+    )
+  return trained.read(restore, kind)
+
+
+def settings(source: trained.Source, dtype: str = "") -> config_dict.ConfigDict:
+  """The settings of an earlier run.
+
+  Args:
+    source: the run.
+    dtype: overrides the run's own compute dtype.
+
+  Raises:
+    UserError: a setting is out of its bounds.
+  """
+  try:
+    config = config_dict.ConfigDict(source.settings)
+    checks.validate(config)
+  except trained.FAULTS as error:
+    raise source.damaged(f"it describes no network: {error}") from error
+  if dtype:
+    config.dtype = dtype
+  return config
+
+
+@contextlib.contextmanager
+def continuing(config: config_dict.ConfigDict) -> Iterator[None]:
+  """Says of what is refused that `config.restore` was to be gone on from."""
+  try:
+    yield
+  except errors.RunError:
+    raise
+  except errors.UserError as error:
+    raise errors.UserError(
+      f"config.restore={config.restore} cannot be gone on from: {error}"
+    ) from error
+
+
+def restore_weights(
+  config: config_dict.ConfigDict,
+  target: Any,
+  symbols: vocabulary.Vocabulary,
+) -> Any:
+  """The weights of the language model `config.restore`, to go on from.
+
+  Args:
+    config: of the run that goes on.
+    target: names, shapes and dtypes of the weights wanted.
+    symbols: what they must have been trained on.
+
+  Raises:
+    UserError: no such run, another network, other symbols, or a partition that
+      shows it what this one keeps for validation and test.
+  """
+  with continuing(config):
+    source = opened(config.restore, "language_model")
+    require_same_symbols(source, symbols)
+    found = source.weights(target).params
+    require_same_model(config, source, NETWORK)
+    _require_same_partition(config, source)
+  return found
+
+
+def require_same_symbols(
+  source: trained.Source, symbols: trained.Symbols
+) -> None:
+  """Refuses weights that were trained on other symbols than these."""
+  name = trained.KINDS[source.kind].identity
+  meta = {name: source.symbols.hash}
+  trained.require_same_symbols(meta, source.kind, symbols, source.place)
+
+
+# Settings that change what weights of equal shapes mean.
+NETWORK = (
+  *("model.cell", "model.features", "model.peepholes"),
+  *("model.input_skips", "model.output_skips", "model.embedding"),
+  *("model.tied", "model.rounds", "model.rank", "model.cell_clip"),
+  # Evaluation takes the expectation over what zoneout keeps.
+  *("regularization.zoneout_cell", "regularization.zoneout_state"),
+)
+# What settings that a run does not have come to.
+UNSET = {
+  "model.cell_clip": 0.0,
+  "regularization.zoneout_cell": 0.0,
+  "regularization.zoneout_state": 0.0,
+}
+
+
+def require_same_model(
+  config: config_dict.ConfigDict, source: trained.Source, names: Sequence[str]
+) -> None:
+  """Refuses weights that fit but were trained as something else."""
+  ours = dict(checks.flatten(json.loads(config.to_json())))
+  theirs = {**UNSET, **dict(checks.flatten(source.settings))}
+  for name in names:
+    if name in theirs and theirs[name] != ours.get(name, UNSET.get(name)):
+      raise errors.UserError(
+        f"it was trained with {name} {theirs[name]!r} and this run has "
+        f"{ours.get(name, UNSET.get(name))!r}; give the same"
+      )
+
+
+def _require_same_partition(
+  config: config_dict.ConfigDict, source: trained.Source
+) -> None:
+  ours, data = config.data, source.settings["data"]
+  partition = data.get("partition")
+  if data.get("source") == ours.source and partition != ours.partition:
+    raise errors.UserError(
+      f"it was trained on the partition {partition!r}, parts of which "
+      f"{ours.partition!r} keeps for validation and test; give a run on the "
+      "same partition"
+    )

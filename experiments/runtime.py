@@ -1,0 +1,179 @@
+"""The JAX runtime under a run: processes, compilation cache, memory.
+
+Memory that glibc keeps for the next step instead of handing it back.
+
+A compiled program asks for its working memory anew each time it runs, hundreds
+of megabytes for a step of a wide network. By default glibc maps such a block
+from the kernel and unmaps it afterwards, so that every step faults all of its
+pages in again, one by one and in one thread.
+"""
+
+import ctypes
+import hashlib
+import os
+import pathlib
+import platform
+import re
+import sys
+import threading
+
+import jax
+from absl import logging
+
+from seqmodels import errors
+
+# Of malloc.h: parameter and value.
+_ARENA_MAX = (-8, 1)  # one heap: what one thread frees the next one finds
+_MMAP_MAX = (-4, 0)  # blocks of any size come from the heap
+_TRIM_THRESHOLD = (-1, 2**31 - 1)  # whose end is not given back
+
+
+def keep_freed_memory() -> bool:
+  """Lets this process reuse what it frees; its memory no longer shrinks.
+
+  To be called before JAX starts its threads. Where the C library is not glibc
+  nothing is changed.
+
+  Returns:
+    Whether all was set.
+
+  >>> keep_freed_memory() in (True, False)
+  True
+  """
+  if platform.libc_ver()[0] != "glibc":
+    return False
+  mallopt = ctypes.CDLL(None).mallopt
+  return all(
+    mallopt(*setting) for setting in (_ARENA_MAX, _MMAP_MAX, _TRIM_THRESHOLD)
+  )
+
+
+# A cluster starts the processes of a job minutes apart.
+JOIN_SECONDS = 300.0
+
+
+def prepare(*, distributed: bool = False) -> None:
+  """Readies JAX, before its first computation.
+
+  Args:
+    distributed: join the other processes; JAX_COORDINATOR_ADDRESS,
+      JAX_NUM_PROCESSES and JAX_PROCESS_ID tell where they are, what is not
+      set is found out from the cluster (Slurm, Open MPI, Kubernetes, Cloud
+      TPU). On CPUs they talk through gloo, JAX's default.
+
+  Raises:
+    UserError: these variables are no numbers, or no cluster is found.
+  """
+  # Orbax tells of every file it opens; a user wants the run's own lines.
+  logging.set_verbosity(logging.WARNING)
+  keep_compilations()
+  keep_freed_memory()
+  if distributed:
+    join()
+
+
+def join(*, patience: float = JOIN_SECONDS) -> None:
+  """Makes this process one of several that run the same command.
+
+  Args:
+    patience: seconds until all must have come; whoever waits longer ends with
+      a sentence and exit code 3.
+
+  Raises:
+    UserError: what tells where the others are makes no sense, or is missing.
+  """
+  address = os.environ.get("JAX_COORDINATOR_ADDRESS")
+  if address is not None and not re.fullmatch(r".+:\d+", address):
+    raise errors.UserError(
+      f"JAX_COORDINATOR_ADDRESS is {address!r}; it must be host:port, such as "
+      "node1:12345"
+    )
+  count = _integer("JAX_NUM_PROCESSES", least=1)
+  index = _integer("JAX_PROCESS_ID", least=0)
+  if count is not None and index is not None and index >= count:
+    raise errors.UserError(
+      f"JAX_PROCESS_ID is {index}; with JAX_NUM_PROCESSES={count} it must be "
+      f"below {count}"
+    )
+  # Later readings of SIGTERM (`seqmodels.io.distributed.notified`) need it.
+  jax.config.update("jax_enable_preemption_service", True)
+  # JAX ends a process that waits too long by SIGABRT, without a word to users.
+  waiting = threading.Timer(patience, _give_up, (address, patience))
+  waiting.daemon = True
+  waiting.start()
+  try:
+    jax.distributed.initialize(
+      coordinator_address=address,
+      num_processes=count,
+      process_id=index,
+      initialization_timeout=int(patience) + 60,
+    )
+  except (ValueError, RuntimeError) as error:
+    reason = " ".join(str(error).split())
+    raise errors.UserError(
+      "--distributed could not join the other processes; set "
+      "JAX_COORDINATOR_ADDRESS=host:port, JAX_NUM_PROCESSES and "
+      f"JAX_PROCESS_ID: {reason}"
+    ) from None
+  finally:
+    waiting.cancel()
+
+
+def _give_up(address: str | None, patience: float) -> None:
+  print(
+    f"error: the processes of this run did not all meet within {patience:g} "
+    f"seconds at {address or 'the coordinator that the cluster names'}; see "
+    "that each was started and reaches that address",
+    file=sys.stderr,
+    flush=True,
+  )
+  os._exit(errors.RunError.exit_code)
+
+
+def keep_compilations() -> None:
+  """Keeps compiled programs on disk, so that a rerun starts at once.
+
+  A folder of its own for each kind of processor: the code is native. Where
+  $JAX_COMPILATION_CACHE_DIR says otherwise, or nothing can be written, this
+  does nothing.
+  """
+  if jax.config.values["jax_compilation_cache_dir"]:
+    return
+  root = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+  folder = pathlib.Path(root) / "seqmodels" / "xla" / _processor()
+  try:
+    folder.mkdir(parents=True, exist_ok=True)
+    if not os.access(folder, os.W_OK):
+      return
+  except OSError:
+    return
+  jax.config.update("jax_compilation_cache_dir", str(folder))
+  if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
+    # JAX's default of a second leaves out most of a small network's programs.
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+  # A cache that cannot be read or written costs a compilation, not the run.
+  jax.config.update("jax_raise_persistent_cache_errors", False)
+
+
+def _processor() -> str:
+  """A short name for the instruction set that programs are compiled for."""
+  try:
+    text = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    lines = {
+      line for line in text.splitlines() if line.startswith(("flags", "Feat"))
+    }
+    text = "\n".join(sorted(lines))
+  except OSError:
+    text = platform.processor()
+  return f"{platform.machine()}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def _integer(name: str, *, least: int) -> int | None:
+  value = os.environ.get(name)
+  if value is None:
+    return None
+  if not value.isdecimal() or int(value) < least:
+    raise errors.UserError(
+      f"{name} is {value!r}; it must be a whole number, at least {least}"
+    )
+  return int(value)

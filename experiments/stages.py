@@ -1,0 +1,240 @@
+"""A trained network in its run folder, and the phases that follow training.
+
+Each finished phase is kept in the run folder (`evaluations.json`), so that a
+run stopped in the middle of a long dynamic evaluation does not begin the others
+again.
+"""
+
+import hashlib
+import pathlib
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import numpy as np
+from ml_collections import config_dict
+
+from seqmodels import units
+from seqmodels.data.text import tokens as tokens_lib
+from seqmodels.evaluation import metrics
+from seqmodels.io import checkpoint_integrity, distributed, files, progress
+from seqmodels.models import api as predictors
+
+PHASES = "evaluations.json"
+
+# Which weights are evaluated, by `config.training.select`.
+SELECTED = {
+  "validation": "the best on the validation split",
+  "description_length": "of the shortest description length",
+  "last": "of the last step",
+}
+
+
+class Context(NamedTuple):
+  """What every phase needs."""
+
+  config: config_dict.ConfigDict
+  workdir: pathlib.Path
+  tokens: tokens_lib.Tokens
+  predictor: predictors.Predictor
+  params: Any
+  step: int  # of the parameters
+  signals: distributed.Interruption
+
+
+class Standing(Protocol):
+  """A run that has come to a certain step."""
+
+  @property
+  def workdir(self) -> pathlib.Path:
+    """The run folder."""
+
+  @property
+  def step(self) -> int:
+    """Of its parameters."""
+
+  @property
+  def params(self) -> Any:
+    """Its parameters."""
+
+  @property
+  def signals(self) -> distributed.Interruption:
+    """What may ask it to stop."""
+
+
+def phase(
+  context: Standing, name: str, compute: Callable[[], dict[str, Any]]
+) -> dict[str, Any]:
+  """What `compute` gives, computed once in the life of a run folder.
+
+  Args:
+    context: of the run; phases of another step or other parameters are
+      forgotten.
+    name: of the phase.
+    compute: gives plain data that JSON can hold.
+  """
+  context.signals.check()
+  path = context.workdir / PHASES
+  # Portable files of different runs may be of one step.
+  which = {"step": context.step, "weights": fingerprint(context.params)}
+  known: dict[str, Any] = {**which, "phases": {}}
+  if path.is_file():
+    found = files.read_sealed(path, step=int, phases=dict)
+    if which.items() <= found.items():
+      known = found
+  if name not in known["phases"]:
+    with progress.spending("evaluation"):
+      known["phases"][name] = compute()
+    files.write_sealed(path, known)
+  return known["phases"][name]
+
+
+def fingerprint(params: Any) -> str:
+  """SHA-256 of the weights."""
+  digest = hashlib.sha256()
+  for leaf in jax.tree.leaves(params):
+    digest.update(
+      checkpoint_integrity.sha256(np.ascontiguousarray(leaf)).encode()
+    )
+  return digest.hexdigest()
+
+
+def describe(context: Context) -> str:
+  """The model in a few words; where the data are a prefix, it says so."""
+  config = context.config
+  lines = ", each line from the null vector" if config.data.sentences else ""
+  parts = [
+    model_name(config),
+    f"{context.tokens.vocabulary.size:,} symbols",
+    *noise_names(config),
+    f"{config.training.optimizer}, {minibatch(config)}{lines}",
+    f"{config.dtype} products",
+  ]
+  if config.restore:
+    parts.append(f"begun from {pathlib.Path(config.restore).name}")
+  return ", ".join(parts) + data_note(context)
+
+
+def minibatch(config: config_dict.ConfigDict) -> str:
+  """What a step learns from, as in "32 streams of 50" or "8 sentences"."""
+  training = config.training
+  if training.sampling == "sentences":
+    return f"{training.batch} sentence{'s' if training.batch > 1 else ''}"
+  return f"{training.batch} streams of {training.segment}"
+
+
+def model_name(config: config_dict.ConfigDict) -> str:
+  """Sizes, cell and wiring, as in "1x1000 peephole lstm"."""
+  model = config.model
+  widths = [str(width) for width in model.features]
+  uniform = len(set(widths)) == 1
+  size = f"{len(widths)}x{widths[0]}" if uniform else "-".join(widths)
+  peepholes = " peephole" if model.cell == "lstm" and model.peepholes else ""
+  name = f"{size}{peepholes} {model.cell}"
+  for kind in ("input", "output") if len(widths) > 1 else ():
+    if not model[f"{kind}_skips"]:
+      name += f", no {kind} skips"
+  if "lstm" in model.cell and model.get("cell_clip"):
+    name += f", cell clip {model.cell_clip:g}"
+  if model.get("embedding"):
+    name += f", {'tied ' if model.tied else ''}embedding {model.embedding}"
+  return name
+
+
+def noise_names(config: config_dict.ConfigDict) -> list[str]:
+  """What is switched on of noise and of averaging, in words.
+
+  Weights that validation did not choose say so.
+  """
+  chosen = config.get("regularization") or {}
+  training = config.training
+  named = {
+    "weight_noise": "weight noise",
+    "adaptive": "adaptive weight noise from",
+    "drop_connect": "DropConnect",
+    "dropout_embedding": "embedding dropout",
+    "dropout_input": "input dropout",
+    "dropout_hidden": "hidden dropout",
+    "dropout_output": "output dropout",
+    "zoneout_cell": "cell zoneout",
+    "zoneout_state": "state zoneout",
+  }
+  names = [
+    f"{words} {chosen[key]:g}"
+    for key, words in named.items()
+    if chosen.get(key)
+  ]
+  weight = chosen.get("complexity", 1.0)
+  if chosen.get("adaptive") and weight != 1.0:
+    names.append(f"complexity times {weight:g}")
+  average = training.get("average")
+  if average:
+    names.append(f"weights averaged over the last {average:.0%}")
+  if training.get("select", "validation") != "validation":
+    names.append(f"weights {selected(config)}")
+  return names
+
+
+def selected(config: config_dict.ConfigDict) -> str:
+  """Which weights of a run are evaluated, in words."""
+  return SELECTED[config.training.get("select", "validation")]
+
+
+def data_note(context: Context) -> str:
+  """What every row over part of a data set says; empty over the whole."""
+  note = context.tokens.provenance["note"]
+  limit = context.config.data.limit
+  parts = [note] if note.startswith("prefix") else []
+  if limit:
+    parts.append(f"first {limit:,} symbols of each split")
+  return f" ({', '.join(parts)})" if parts else ""
+
+
+def evaluated_splits(tokens: tokens_lib.Tokens) -> list[str]:
+  """The splits that were not trained on: valid, and test where there is one."""
+  return [name for name in ("valid", "test") if name in tokens.splits]
+
+
+def score(metric: str, nats: float, count: int) -> float:
+  """Totals as the metric of a corpus: perplexity, or bits a symbol."""
+  if metric == "perplexity":
+    return units.perplexity(nats, count)
+  return units.bits_per_symbol(nats, count)
+
+
+def lost_note(scores: metrics.Scores) -> str:
+  """Of streams that are lost, as of `Scores.lost_streams`; "" without any."""
+  lost = scores.lost_streams()
+  if not lost:
+    return ""
+  worst = max(lost, key=lambda stream: lost[stream])
+  return (
+    f"; WARNING: {len(lost)} of the streams scored more than 1 bit a symbol "
+    f"above the median, stream {worst} {lost[worst]:.2f} bits"
+  )
+
+
+def watch(
+  context: Context, title: str, per_segment: int
+) -> Callable[[int, int | None], None]:
+  """A callback of (done, all) segments: shows progress, obeys signals.
+
+  Args:
+    context: of the run.
+    title: the phase, as shown.
+    per_segment: symbols in a segment of all its streams.
+  """
+  bar = progress.Progress(None, title, unit="symbol", symbols="symbols")
+  before = 0
+
+  def callback(done: int, total: int | None) -> None:
+    nonlocal before
+    whole = None if total is None else total * per_segment
+    new = (done - before) * per_segment
+    bar.update(done * per_segment, symbols=new, total=whole)
+    before = done
+    if done == total:
+      bar.close()
+    context.signals.check()
+
+  return callback

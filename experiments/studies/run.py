@@ -1,0 +1,101 @@
+"""The fundamentals: studies of seconds, each leaving a page to read."""
+
+import importlib
+import pathlib
+from typing import NamedTuple
+
+import numpy as np
+from ml_collections import config_dict
+
+from experiments.studies.common import page as page_lib
+from seqmodels.data.text import tokens
+from seqmodels.io import distributed, results
+
+# A package each: `study.run(study) -> rows` writes `study.lesson`.
+STUDIES = {
+  name: f"experiments.studies.{name}.study"
+  for name in (
+    "autoregressive",
+    "zipf",
+    "ngram",
+    "partitioning",
+    "rnn_from_scratch",
+    "perplexity",
+    "decoding",
+    "bptt",
+    "exercises",
+  )
+}
+TITLES = {
+  "autoregressive": "Sequence models: predicting the next value",
+  "zipf": "Text: tokens, vocabularies and Zipf's law",
+  "ngram": "n-gram language models",
+  "partitioning": "Reading long sequences in minibatches",
+  "rnn_from_scratch": "Recurrent networks from first principles",
+  "perplexity": "Perplexity",
+  "decoding": "Decoding: from probabilities to text",
+  "bptt": "Backpropagation through time",
+  "exercises": "What a recurrent network can and cannot hold",
+}
+
+
+class Study(NamedTuple):
+  """What a study is given.
+
+  Attributes:
+    config: its settings; the study's own are `config.settings`.
+    workdir: the run folder.
+    data_dir: where data sets are looked for.
+    lesson: its page, to be filled and written.
+    signals: to be checked between parts: `signals.check()` raises.
+  """
+
+  config: config_dict.ConfigDict
+  workdir: pathlib.Path
+  data_dir: pathlib.Path
+  lesson: page_lib.Lesson
+  signals: distributed.Interruption
+
+  @property
+  def random(self) -> np.random.Generator:
+    """Numbers that the seed decides, the same at every call."""
+    return np.random.default_rng(self.config.seed)
+
+  def tokens(self, tokenizer: str, **changes: object) -> tokens.Tokens:
+    """The corpus that `config.data` names, as ids of that tokenizer.
+
+    Args:
+      tokenizer: "characters" or "words".
+      **changes: other arguments of `tokens.load_tokens`.
+    """
+    data = self.config.data
+    settings: dict[str, object] = {
+      "source": data.source,
+      "tokenizer": tokenizer,
+      "partition": "mikolov" if data.source == "ptb" else "standard",
+      "data_dir": self.data_dir,
+      "path": data.path,
+      "limit": data.limit,
+    }
+    return tokens.load_tokens(**{**settings, **changes})  # type: ignore[arg-type]
+
+
+def run(
+  config: config_dict.ConfigDict, workdir: pathlib.Path, data_dir: pathlib.Path
+) -> list[results.Row]:
+  """Runs the study that `config.study` names and writes its page.
+
+  Args:
+    config: as `configs.fundamentals.get_config`.
+    workdir: the run folder.
+    data_dir: where data sets are looked for.
+  """
+  module = importlib.import_module(STUDIES[config.study])
+  with distributed.Interruption() as signals:
+    page = page_lib.Lesson(workdir, TITLES[config.study])
+    study = Study(config, workdir, data_dir, page, signals)
+    rows: list[results.Row] = module.run(study)
+    if rows:
+      page.results(rows)
+    page.write()
+    return rows

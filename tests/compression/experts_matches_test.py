@@ -1,0 +1,28 @@
+"""The match expert."""
+
+import numpy as np
+import pytest
+
+from seqmodels.compression import experts
+
+
+def test_a_match_predicts_what_came_before_in_any_stream(alone):
+  expert = experts.match_expert(least=4, bits=10, size=1024)
+  rng = np.random.default_rng(0)
+  first = rng.integers(0, 256, 200)
+  # The second stream says what the first one said fifty steps earlier.
+  second = np.concatenate([rng.integers(0, 256, 50), first[:-50]])
+  data = np.stack([first, second], axis=1)
+  found = alone(expert, data)
+  assert found[:50].mean() == pytest.approx(8.0, abs=0.05)
+  assert found[-20:].mean() < 4.6  # One of two streams costs next to nothing.
+
+
+@pytest.mark.usefixtures("optimized")
+def test_a_match_never_reads_what_is_not_written_yet(alone):
+  expert = experts.match_expert(least=2, bits=8, size=256)
+  # Equal streams: each candidate is where the other one stands this moment.
+  found = alone(
+    expert, np.stack([np.frombuffer(b"abcd", np.uint8)] * 3, axis=1)
+  )
+  np.testing.assert_allclose(found, 8.0)

@@ -1,0 +1,221 @@
+"""What is asked of a pen network after its training, and what is made of it."""
+
+import numpy as np
+import pytest
+
+from experiments import cli
+from experiments.handwriting import evaluate, task
+from experiments.handwriting import write as write_lib
+from seqmodels import errors
+from seqmodels import trained as trained_lib
+from seqmodels.evaluation import handwriting
+from seqmodels.io import distributed
+
+LINES, COMPARED = 40, 5
+
+
+def context_of(page, tmp_path):
+  """An untrained network over the synthetic pen."""
+  config = cli.load(f"configs/handwriting_{page}.py:smoke").config
+  config.dtype = "float32"
+  config.data.update(source="synthetic", limit=LINES)
+  config.model.features = (4, 4)
+  config.sample.statistics = COMPARED
+  with distributed.Interruption() as signals:
+    data = task.load(config, tmp_path, signals)
+    network = task.build_network(config, data.alphabet.size)
+    params = network.init(np.array([0, 1], np.uint32))
+    return task.Context(config, tmp_path, data, network, params, 0, signals)
+
+
+@pytest.fixture(scope="module")
+def contexts(tmp_path_factory):
+  """Built once: what they compile is kept."""
+  folder = tmp_path_factory.mktemp("pen")
+  return {
+    name: context_of(name, folder) for name in ("synthesis", "prediction")
+  }
+
+
+@pytest.fixture
+def synthesis(contexts, tmp_path):
+  return contexts["synthesis"]._replace(workdir=tmp_path)
+
+
+@pytest.fixture
+def prediction(contexts, tmp_path):
+  found = contexts["prediction"]
+  return found._replace(
+    workdir=tmp_path, config=found.config.copy_and_resolve_references()
+  )
+
+
+@pytest.fixture
+def asked(monkeypatch):
+  """What the sampler is asked for, at every call."""
+  found, plain = [], evaluate.sampling.write
+
+  def write(*args, **settings):
+    found.append(settings)
+    return plain(*args, **settings)
+
+  monkeypatch.setattr(evaluate.sampling, "write", write)
+  return found
+
+
+def test_the_text_of_a_prime_comes_before_each_line(synthesis):
+  ids = trained_lib.texts_of(synthesis.pen, ["ab", "c"], before="on ")
+  texts = [synthesis.pen.alphabet.decode(row[row >= 0]) for row in ids.T]
+  assert texts == ["on ab", "on c"]
+  assert len(trained_lib.texts_of(synthesis.pen, ["a"], longest=20)) == 32
+
+
+def test_a_line_is_primed_with_the_points_and_the_text(synthesis, asked):
+  prime = synthesis.data.splits["valid"].line(1)[:7]
+  trained_lib.write(
+    synthesis.network, synthesis.params, synthesis.pen, ["ab", "c"],
+    bias=[0.5, 2.0], seed=1, points_per_character=3, prime=prime, before="on ",
+  )  # fmt: skip
+  (settings,) = asked
+  np.testing.assert_array_equal(settings["prime"], prime)
+  np.testing.assert_array_equal(settings["bias"], [0.5, 2.0])
+  np.testing.assert_array_equal(settings["most"], [6, 3])
+  ids = settings["text"][:, 1]
+  assert synthesis.pen.alphabet.decode(ids[ids >= 0]) == "on c"
+
+
+def test_the_prime_is_the_line_of_that_name(synthesis):
+  lines = synthesis.data.splits["train"]
+  trained = task.Trained(
+    synthesis.config, synthesis.pen, synthesis.network, synthesis.params, 0
+  )
+  config = cli.load("configs/handwriting_synthesis.py:write").config
+  config.update(restore="run", prime=lines.names[3])
+  points, text = write_lib._prime(
+    config, trained, synthesis.workdir, synthesis.signals
+  )
+  np.testing.assert_array_equal(points, lines.line(3))
+  assert text == f"{lines.texts[3]} "
+  config.prime = "nobody"
+  with pytest.raises(errors.UserError, match="none of the 80 lines"):
+    write_lib._prime(config, trained, synthesis.workdir, synthesis.signals)
+
+
+def test_compared_lines_are_unbiased_and_of_the_real_texts(synthesis, asked):
+  found, drawn = evaluate.measured(synthesis)
+  (settings,) = asked
+  lines = evaluate.compared_lines(synthesis)
+  np.testing.assert_array_equal(settings["bias"], np.zeros(COMPARED))
+  assert [sample.text for sample in drawn] == list(lines.texts)
+  assert found["lines"] == COMPARED
+  # From all over the split, not its first form.
+  names = synthesis.data.splits["valid"].names
+  assert lines.names[0] == names[0]
+  assert lines.names[-1] == names[-1]
+
+
+def test_compared_scribbles_are_as_long_as_the_real_lines(prediction, asked):
+  _, drawn = evaluate.measured(prediction)
+  (settings,) = asked
+  lengths = evaluate.compared_lines(prediction).lengths
+  np.testing.assert_array_equal(settings["bias"], np.zeros(COMPARED))
+  assert [len(sample.ink) for sample in drawn] == lengths.tolist()
+  assert len(set(lengths.tolist())) > 1
+
+
+@pytest.mark.parametrize(
+  ("places", "stopped", "expected"),
+  [
+    ([0, 1, 2, 3, 4], True, True),
+    ([0, 1, 2, 3, 4], False, False),
+    ([0, 4], True, False),
+    ([], True, False),
+  ],
+)
+def test_a_line_is_read_through_only_by_way_of_its_letters(
+  places, stopped, expected
+):
+  window = np.eye(5)[places]
+  ink = np.ones((len(places), 3))
+  sample = trained_lib.Sample("abcd", 0.0, ink, stopped, window)
+  assert sample.read_through is expected
+  # The prime's letters, read before, are not asked for.
+  primed = trained_lib.Sample("cd", 0.0, ink, stopped, window)
+  assert primed.read_through is (expected or (stopped and places == [2, 3, 4]))
+
+
+def test_the_heatmap_is_in_the_units_of_the_board(prediction, monkeypatch):
+  seen = {}
+  monkeypatch.setattr(
+    evaluate.ink_heatmap, "heatmap", lambda *args, **found: seen.update(found)
+  )
+  monkeypatch.setattr(
+    evaluate.mixture_plot, "component_weights", lambda *args, **found: None
+  )
+  evaluate._predictions(prediction, lambda name, caption: None)
+  lines = prediction.data.splits["valid"]
+  line = lines.line(evaluate._example(prediction))
+  trace = handwriting.trace(prediction.network, prediction.params, line, None)
+  scaling = prediction.data.scaling
+  # Means and deviations are scaled as points are.
+  point = np.zeros((1, 3))
+  point[0, :2] = trace.means[2, 1]
+  np.testing.assert_allclose(
+    seen["means"][2, 1], scaling.restore(point)[0, :2], rtol=1e-5
+  )
+  np.testing.assert_allclose(
+    seen["deviations"][2, 1],
+    trace.deviations[2, 1] * scaling.deviation,
+    rtol=1e-6,
+  )
+
+
+def test_rows_hold_the_papers_figures_where_they_apply(prediction, monkeypatch):
+  papers = {"source": "a table", "nats_per_sequence": -5.0, "half_sse": 0.5}
+  monkeypatch.setattr(
+    evaluate,
+    "published",
+    lambda config, split: papers if split == "valid" else {},
+  )
+  prediction.config.evaluation.train_lines = 2
+  rows = evaluate.rows(
+    prediction._replace(data=prediction.data._replace(unit=1.0))
+  )
+  found = [
+    (row["split"], row["metric"], row["reference"])
+    for row in rows
+    if row["reference"] is not None
+  ]
+  assert found == [
+    ("valid", "nats_per_sequence", -5.0),
+    ("valid", "half_sse", 0.5),
+  ]
+  # The half is of the likeliest component's mean, not of the mixture's.
+  *_, likeliest, half, _ = rows
+  assert likeliest["name"].endswith("; of the likeliest component's mean")
+  assert half["name"].endswith(
+    "; half the squared error of the likeliest component's mean"
+  )
+  assert half["value"] == likeliest["value"] / 2
+
+
+def test_a_row_tells_what_is_finer_than_the_readings(prediction):
+  def nats(unit):
+    data = prediction.data._replace(unit=unit)
+    return [
+      row
+      for row in evaluate._rows(
+        prediction._replace(data=data, workdir=prediction.workdir / str(unit)),
+        "valid",
+        0,
+      )
+      if row["metric"] == "nats_per_sequence"
+    ]
+
+  for unit in (0.0, 1e-9, 1e9):
+    (prediction.workdir / str(unit)).mkdir()
+  assert len(nats(0.0)) == 1
+  fine, same = nats(1e-9)
+  assert "half a unit" in same["name"]
+  assert same["value"] == fine["value"]
+  assert nats(1e9)[1]["value"] > fine["value"]

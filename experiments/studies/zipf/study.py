@@ -1,10 +1,10 @@
 """Zipf's law: the study's page from beginning to end.
 
 The English stop words are the closed classes, which any text is full of:
-articles, pronouns, prepositions, conjunctions, auxiliaries and a few adverbs that
-work like them. They come first in every count and say little about the text. They
-are in lower case, as `cleaning.words` leaves them, with the ends of contractions
-(`s`, `t`, `ll`) among them.
+articles, pronouns, prepositions, conjunctions, auxiliaries and a few adverbs
+that work like them. They come first in every count and say little about the
+text. They are in lower case, as `cleaning.words` leaves them, with the ends of
+contractions (`s`, `t`, `ll`) among them.
 """
 
 from typing import NamedTuple

@@ -197,7 +197,7 @@ def in_windows(step: unrolling.Step, window: int) -> SequenceFn:
   >>> add = lambda params, carry, x: (carry + x, carry + x)
   >>> def total(x):
   ...   xs = x.reshape(3, 1)
-  ...   return jnp.sum(windowed(add, 2)(None, jnp.zeros(1), xs)[1])
+  ...   return jnp.sum(in_windows(add, 2)(None, jnp.zeros(1), xs)[1])
   >>> jax.grad(total)(jnp.ones(3))
   Array([2., 2., 1.], dtype=float32)
   """

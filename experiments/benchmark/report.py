@@ -30,7 +30,7 @@ NAMES = (case.OURS, *FAMILIES)
 # Headings of the panels, by the work of their cases.
 PANELS = {
   "forward": "layer, forward",
-  layer_cases.BACKWARD: "layer, forward+backward",
+  case.BACKWARD: "layer, forward+backward",
   "training": "training steps",
   "dynamic": "dynamic evaluation",
 }

@@ -1,4 +1,4 @@
-"""A signal from outside; see fault_injection_test for kills, signals_test."""
+"""A signal from outside; kills are in fault_injection_test."""
 
 import json
 import signal

@@ -271,7 +271,8 @@ def training(
       run = peers_torch.learner(
         ours.params,
         model.segments,
-        optimizer=peers_torch.adam(rate),
+        "Adam",
+        lr=rate,
         reduction="mean",
         mixed=mixed,
         clip_norm=clip_norm,
@@ -357,7 +358,9 @@ def dynamic_case(
     run = peers_torch.learner(
       ours.params,
       segments,
-      optimizer=peers_torch.sgd(rate, momentum),
+      "SGD",
+      lr=rate,
+      momentum=momentum,
       reduction="sum",
     )
     entries.append(case.Entry(case.PEERS["torch"], "float32", run))

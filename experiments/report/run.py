@@ -181,7 +181,7 @@ def _bars(
     bars[axes[line.tokenizer]].append(curves_lib.Bar(name, paper, ours))
   whole, _ = tables.shown(lines, ("bytes", "none"))
   for (split, evaluation), paper in published.TABLE_2.items():
-    ours = tables.value(whole, split, evaluation, "bits_per_byte")
+    ours = whole.value(split, evaluation, "bits_per_byte") if whole else None
     bar = curves_lib.Bar(f"{split}, {evaluation}", paper, ours)
     bars[axes["bytes"]].append(bar)
   return bars

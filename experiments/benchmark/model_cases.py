@@ -424,16 +424,19 @@ def samplers(shared: case.Settings, sizes: Sizes) -> list[case.Entry]:
   entries = []
 
   def add(
-    library: str, precision: str, sampler: case.Sampler, **labels: str
+    library: str,
+    precision: str,
+    sampler: case.Sampler,
+    kind: str = "",
+    note: str = "",
   ) -> None:
     def answer() -> np.ndarray:
       ids = random_text(sizes, seed=shared.seed).inputs[0]
       ids[0] = case.NULL  # a sampler reads it before anything else
       return sampler.logits(ids)
 
-    entries.append(
-      case.Entry(library, precision, sampler.run, answer=answer, **labels)
-    )
+    entry = case.Entry(library, precision, sampler.run, answer=answer)
+    entries.append(entry._replace(kind=kind, note=note))
 
   def fresh(dtype: ops.Dtype, *, peepholes: bool) -> tuple[api.Predictor, Any]:
     network = our_language_model(sizes, peepholes=peepholes, dtype=dtype)

@@ -117,27 +117,14 @@ def our_language_model(
 
 
 class Model(NamedTuple):
-  """A model to train, with its data.
+  """A model to train, with its data."""
 
-  Attributes:
-    title: see `case.Case`.
-    label: see `case.Case`.
-    tokens: steps of all sequences in one run.
-    segments: [K, T, B], of one run.
-    build: ours, `(peepholes=..., dtype=...) -> network`.
-    flax: the same of Flax's parts, `(ours, dtype=...) -> network`.
-    losses: of a segment.
-    in_torch: PyTorch's loop can train it.
-  """
-
-  title: str
+  title: str  # of its case
   label: str
-  tokens: int
-  segments: Any
-  build: Callable[..., Any]
-  flax: Callable[..., Any]
-  losses: loss.Losses
-  in_torch: bool
+  segments: Any  # [K, T, B], of one run
+  build: Callable[..., Any]  # ours, (peepholes=..., dtype=...) -> network
+  flax: Callable[..., Any]  # of Flax's parts, (ours, dtype=...) -> network
+  losses: loss.Losses  # of a segment
 
 
 def character_training(
@@ -153,14 +140,11 @@ def word_training(
   config: config_dict.ConfigDict, shared: case.Settings
 ) -> Iterator[case.Planned]:
   """Training of the word model."""
-  words = config.words
+  options = config.words.to_dict()
   sizes = Sizes(
-    symbols=words.symbols,
-    units=words.units,
-    batch=words.batch,
-    length=words.segment,
-    segments=words.steps_per_dispatch,
-    embedding=words.embedding,
+    length=options.pop("segment"),
+    segments=options.pop("steps_per_dispatch"),
+    **options,
   )
   model = functools.partial(text_to_train, sizes, shared, "words")
   build = functools.partial(_training_case, config, shared, model)
@@ -171,7 +155,7 @@ def handwriting_training(
   config: config_dict.ConfigDict, shared: case.Settings
 ) -> Iterator[case.Planned]:
   """Training of handwriting prediction, in points."""
-  model = functools.partial(handwriting_to_train, config, shared)
+  model = functools.partial(handwriting_to_train, config.ink, shared)
   build = functools.partial(_training_case, config, shared, model)
   yield "training ink", build
 
@@ -181,23 +165,20 @@ def text_to_train(sizes: Sizes, shared: case.Settings, label: str) -> Model:
   return Model(
     title=str(sizes),
     label=label,
-    tokens=sizes.tokens,
     segments=random_text(sizes, seed=shared.seed),
     build=functools.partial(our_language_model, sizes),
     flax=peers_jax.flax_language_model,
     losses=loss.of_symbols,
-    in_torch=True,
   )
 
 
 def handwriting_to_train(
-  config: config_dict.ConfigDict, shared: case.Settings
+  sizes: config_dict.ConfigDict, shared: case.Settings
 ) -> Model:
   """The network of handwriting prediction and random movements.
 
   Ours has no limits on derivatives, for Flax has none.
   """
-  sizes = config.ink
 
   def build(*, peepholes: bool, dtype: ops.Dtype) -> api.PenNetwork:
     return handwriting.network(
@@ -217,20 +198,18 @@ def handwriting_to_train(
       f"{sizes.components} components, B {sizes.batch}, T {sizes.points}"
     ),
     label="handwriting",
-    tokens=sizes.points * sizes.batch,
-    segments=random_handwriting(1, sizes.points, sizes.batch, seed=shared.seed),
+    segments=random_handwriting(sizes.points, sizes.batch, seed=shared.seed),
     build=build,
     flax=peers_jax.flax_handwriting,
     losses=loss.of_points,
-    in_torch=False,
   )
 
 
 def random_handwriting(
-  steps: int, points: int, lines: int, *, seed: int
+  points: int, lines: int, *, seed: int
 ) -> batching.PenSegment:
-  """Minibatches of random movements [K, T, B, 3], on the host."""
-  shape = (steps, points, lines)
+  """One minibatch of random movements [1, T, B, 3], on the host."""
+  shape = (1, points, lines)
   random = np.random.default_rng(seed)
   targets = random.normal(size=(*shape, 3)).astype(np.float32)
   targets[..., 2] = random.random(shape) < 0.05
@@ -240,7 +219,7 @@ def random_handwriting(
     inputs,
     targets,
     np.ones(shape, bool),
-    np.zeros((steps, 0, lines), np.int32),
+    np.zeros((1, 0, lines), np.int32),
     np.zeros(shape, bool),
   )
 
@@ -266,7 +245,8 @@ def training(
     if "flax" in shared.peers:
       peer = learn(model.flax(plain, dtype=dtype))
       entries.append(peer.entry(case.PEERS["flax"], precision))
-    if "torch" in shared.peers and model.in_torch:
+    # PyTorch's loop trains language models alone.
+    if "torch" in shared.peers and model.losses is loss.of_symbols:
       mixed = precision != "float32"
       run = peers_torch.learner(
         ours.params,
@@ -279,7 +259,8 @@ def training(
       )
       note = "autocast" if mixed else ""
       entries.append(case.Entry(case.PEERS["torch"], precision, run, note=note))
-  return case.Case(model.title, model.label, "training", model.tokens, entries)
+  tokens = model.segments.mask.size
+  return case.Case(model.title, model.label, "training", tokens, entries)
 
 
 def tiny_training(shared: case.Settings) -> Sequence[case.Entry]:

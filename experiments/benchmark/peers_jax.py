@@ -6,7 +6,6 @@ as ours. None has peepholes.
 """
 
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -38,10 +37,7 @@ def zeros(batch: int, features: int) -> tuple[jax.Array, jax.Array]:
 def split(
   params: Any,
 ) -> tuple[tuple[lstm.LSTMParams, ...], dict[str, jax.Array], Any]:
-  """Weights of the layers, the head and the embedding (or None) of our models.
-
-  The layers have no peepholes.
-  """
+  """Our weights without peepholes: layers, head and embedding (or None)."""
   stack = params["stack"]
   layers = tuple(
     lstm.LSTMParams(**{"peephole": None, **stack[f"layer_{index}"]})
@@ -102,15 +98,11 @@ def nnx_layer(task: case.LayerTask, *, dtype: ops.Dtype = None) -> case.Layers:
     return module(xs, initial_carry=zeros(batch, features))
 
   # One matrix for all gates, in our order.
-  weights = {
-    "cell": {
-      "dense_i": {"kernel": jnp.array(params.kernel)},
-      "dense_h": {
-        "kernel": jnp.array(params.recurrent_kernel),
-        "bias": jnp.array(params.bias),
-      },
-    }
+  kernels = {
+    "dense_i": {"kernel": params.kernel},
+    "dense_h": {"kernel": params.recurrent_kernel, "bias": params.bias},
   }
+  weights = {"cell": jax.tree.map(jnp.array, kernels)}
 
   def to_ours(weights: Any) -> tuple[lstm.LSTMParams]:
     dense_i, dense_h = weights["cell"]["dense_i"], weights["cell"]["dense_h"]
@@ -164,7 +156,7 @@ def cudnn_missing() -> str:
 
 def cudnn_layer(task: case.LayerTask) -> case.Layers:
   """`jax.experimental.rnn` over a task of one layer without peepholes."""
-  batch, features = task.xs.shape[1:]
+  features = task.xs.shape[2]
 
   def to_ours(weights: jax.Array) -> tuple[lstm.LSTMParams]:
     # The gradients of the two biases are equal: the first is taken as ours.
@@ -174,7 +166,7 @@ def cudnn_layer(task: case.LayerTask) -> case.Layers:
     return (lstm.LSTMParams(w_ih[0].T, w_hh[0].T, b_ih[0], None),)
 
   return case.compiled(
-    cudnn_function(batch, features),
+    cudnn_outputs,
     cudnn_weights(task.params[0]),
     task,
     to_ours,
@@ -182,28 +174,23 @@ def cudnn_layer(task: case.LayerTask) -> case.Layers:
   )
 
 
-def cudnn_function(
-  batch: int, features: int
-) -> Callable[[jax.Array, jax.Array], jax.Array]:
-  """(weights, xs [B, T, H]) -> outputs [B, T, H], from zeros."""
-
-  def run(weights: jax.Array, xs: jax.Array) -> jax.Array:
-    zeros = jnp.zeros((1, batch, features))
-    outputs, _, _ = cudnn.lstm(
-      xs,
-      zeros,
-      zeros,
-      weights,
-      jnp.full((batch,), xs.shape[1], jnp.int32),
-      input_size=features,
-      hidden_size=features,
-      num_layers=1,
-      dropout=0.0,
-      bidirectional=False,
-    )
-    return outputs
-
-  return run
+def cudnn_outputs(weights: jax.Array, xs: jax.Array) -> jax.Array:
+  """cuDNN's LSTM over [B, T, H], from zeros."""
+  batch, steps, features = xs.shape
+  zeros = jnp.zeros((1, batch, features))
+  outputs, _, _ = cudnn.lstm(
+    xs,
+    zeros,
+    zeros,
+    weights,
+    jnp.full((batch,), steps, jnp.int32),
+    input_size=features,
+    hidden_size=features,
+    num_layers=1,
+    dropout=0.0,
+    bidirectional=False,
+  )
+  return outputs
 
 
 def cudnn_weights(params: lstm.LSTMParams) -> jax.Array:

@@ -212,12 +212,12 @@ def draw(
 
 def peers() -> dict[str, Callable[[bytes], bytes]]:
   """Other compressors: zstd and brotli where their libraries are installed."""
-  found = dict(compressors.COMPRESSORS)
+  coders = dict(compressors.COMPRESSORS)
   with contextlib.suppress(ModuleNotFoundError):
     zstandard = importlib.import_module("zstandard")
     strongest = zstandard.ZstdCompressor(level=zstandard.MAX_COMPRESSION_LEVEL)
-    found[f"zstd -{zstandard.MAX_COMPRESSION_LEVEL}"] = strongest.compress
+    coders[f"zstd -{zstandard.MAX_COMPRESSION_LEVEL}"] = strongest.compress
   with contextlib.suppress(ModuleNotFoundError):
     brotli = importlib.import_module("brotli")
-    found["brotli -11"] = brotli.compress
-  return found
+    coders["brotli -11"] = brotli.compress
+  return coders

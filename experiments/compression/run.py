@@ -91,9 +91,9 @@ def require_place(config: config_dict.ConfigDict, *, begun: bool) -> None:
 
 @contextlib.contextmanager
 def opened(
-  name: str, kept: pathlib.Path, signals: distributed.Interruption
+  name: str, copy: pathlib.Path, signals: distributed.Interruption
 ) -> Iterator[io.BufferedReader]:
-  """The input as a file that can be read twice; a stream is kept in `kept`.
+  """The input as a file that can be read twice; a stream is copied to `copy`.
 
   Raises:
     UserError: it cannot be read, or is a stream that brings other bytes than
@@ -102,8 +102,8 @@ def opened(
   path = pathlib.Path(name)
   try:
     if name == _STANDARD or not _rereadable(path):
-      _keep(name, kept, signals)
-      path = kept
+      _keep(name, copy, signals)
+      path = copy
     with open(path, "rb") as file:
       yield file
   except OSError as error:
@@ -135,22 +135,22 @@ def respelled(
   source.seek(0)
   with files.writer(path) as file:
     file.writelines(dictionary_lib.respell(watched, dictionary))
-  with open(path, "rb") as made:
-    held = mapped(made)
+  with open(path, "rb") as result:
+    held = mapped(result)
   return held if len(held) < os.fstat(source.fileno()).st_size else None
 
 
-def publish(made: pathlib.Path, config: config_dict.ConfigDict) -> None:
+def publish(result: pathlib.Path, config: config_dict.ConfigDict) -> None:
   """Puts the whole result in its place; UserError if that is taken."""
   output = config.output
-  with open(made, "rb") as file:
+  with open(result, "rb") as file:
     if output == _STANDARD:
       shutil.copyfileobj(file, sys.stdout.buffer, _CHUNK)
       sys.stdout.buffer.flush()
       return
     if pathlib.Path(output).exists() and not config.overwrite:
       # What an earlier start put there before it was killed may stay.
-      if filecmp.cmp(made, output, shallow=False):
+      if filecmp.cmp(result, output, shallow=False):
         return
       raise errors.UserError(_exists(output))
     with files.writer(output) as target:
@@ -173,17 +173,17 @@ def _rereadable(path: pathlib.Path) -> bool:
 
 
 def _keep(
-  name: str, kept: pathlib.Path, signals: distributed.Interruption
+  name: str, copy: pathlib.Path, signals: distributed.Interruption
 ) -> None:
   """Copies a stream, or checks that it brings what was copied before."""
-  if not kept.exists():
-    with files.writer(kept) as file:
+  if not copy.exists():
+    with files.writer(copy) as file:
       file.writelines(_stream(name, signals))
     return
   sha256 = hashlib.sha256()
   for piece in _stream(name, signals):
     sha256.update(piece)
-  with open(kept, "rb") as file:
+  with open(copy, "rb") as file:
     same = hashlib.file_digest(file, "sha256").digest() == sha256.digest()
   if not same:
     raise errors.UserError(
@@ -249,8 +249,8 @@ def run(
     opened(config.input, area / "input", signals) as source,
   ):
     do = compress if config.direction == "compress" else decompress
-    made, page = do(config, workdir, source, signals)
-    publish(made, config)
+    result, page = do(config, workdir, source, signals)
+    publish(result, config)
     rows = page()
   # In one stroke: a job could not resume from a folder half removed.
   shutil.rmtree(done, ignore_errors=True)
@@ -349,11 +349,11 @@ def decompress(
   area = workdir / _UNFINISHED
   job = _job(config, header, trained, area, signals)
   done = job_lib.decode(job, source, "decompressing")
-  made = area / "decompressed.part"
-  with files.writer(made) as file:
+  result = area / "decompressed.part"
+  with files.writer(result) as file:
     file.writelines(job_lib.original(job))
   page = functools.partial(report.decoded, config, workdir, header, done, size)
-  return made, page
+  return result, page
 
 
 def _job(

@@ -61,23 +61,17 @@ class Rounds(NamedTuple):
 class Entry(NamedTuple):
   """One library at the work of a case.
 
-  Attributes:
-    library: `OURS`, or the peer's name.
-    precision: of its products: "float32" or "bfloat16"; "" without any.
-    run: does the work once and returns when it is done.
-    temporary: bytes that XLA sets aside for it; None for other libraries.
-    kind: what sets the work apart, such as a storage policy. A peer is
-      compared with ours of the same precision and kind.
-    note: its mode, if it has several.
-    answer: arrays that must be those of ours; None: what `run` returns.
+  `kind` is what sets the work apart, such as a storage policy: a peer is
+  compared with ours of the same precision and kind.
   """
 
-  library: str
-  precision: str
-  run: Callable[[], Any]
-  temporary: Callable[[], int | None] = lambda: None
+  library: str  # `OURS`, or the peer's name
+  precision: str  # of its products: "float32", "bfloat16"; "" without any
+  run: Callable[[], Any]  # does the work once, returns when it is done
+  temporary: Callable[[], int | None] = lambda: None  # bytes XLA sets aside
   kind: str = ""
-  note: str = ""
+  note: str = ""  # its mode, if it has several
+  # Arrays that must be those of ours; None: the result of `run`.
   answer: Callable[[], Any] | None = None
 
   @property
@@ -90,28 +84,19 @@ class Entry(NamedTuple):
 class Case(NamedTuple):
   """The same work, done by several libraries.
 
-  Attributes:
-    title: what is computed, with its shape.
-    label: the same in a few words, for a figure of cases of like work.
-    work: what is done to it, such as "forward+backward" or "training".
-    tokens: steps of all sequences in one run, or what `unit` counts.
-    entries: the libraries.
-    resident: measure the growth of the process's memory as well.
-    unit: of speeds.
-    operations: additions and multiplications of the products in one run, as
-      the model defines them, whoever computes more; 0 where not counted.
-    rounds: for this case alone; None for those of all cases.
+  `operations` are the additions and multiplications of the products in one run,
+  as the model defines them, whoever computes more; 0 where not counted.
   """
 
-  title: str
-  label: str
-  work: str
-  tokens: int
+  title: str  # what is computed, with its shape
+  label: str  # the same in a few words, for a figure of cases of like work
+  work: str  # such as "forward+backward" or "training"
+  tokens: int  # steps of all sequences in one run, or what `unit` counts
   entries: Sequence[Entry]
-  resident: bool = False
-  unit: str = TOKENS
+  resident: bool = False  # measure the growth of the process's memory as well
+  unit: str = TOKENS  # of speeds
   operations: int = 0
-  rounds: Rounds | None = None
+  rounds: Rounds | None = None  # for this case alone, if it has its own
 
 
 # A case to be built when its turn comes, with its key in the run folder.
@@ -467,12 +452,10 @@ class SamplingTask(NamedTuple):
 
 
 class Sampler(NamedTuple):
-  """A library's way to draw, and its step on given symbols.
+  """A library's way to draw ids [length, batch]; the first call compiles.
 
-  Attributes:
-    run: draws ids [length, batch]; the first call compiles.
-    logits: from ids [T, batch], read from an empty carry, to [T, batch, V], by
-      the step that `run` takes.
+  `logits` are those after given ids [T, batch], read from an empty carry by the
+  step that `run` takes: [T, batch, V].
   """
 
   run: Callable[[], np.ndarray]

@@ -31,18 +31,12 @@ MEASUREMENTS = "benchmark.json"
 
 
 class Kind(NamedTuple):
-  """A kind of cases.
+  """A kind of cases; their settings have its name."""
 
-  Attributes:
-    cases: plans them; their settings have the kind's name.
-    work: the name of what is compared before.
-    tiny: the libraries at that work on tiny shapes, to compare them; None if
-      there is nothing to compare.
-  """
-
-  cases: Callable[
+  cases: Callable[  # plans them
     [config_dict.ConfigDict, case.Settings], Iterator[case.Planned]
   ]
+  # The work to compare: its name, and the libraries at it on tiny shapes.
   work: str = ""
   tiny: Callable[[case.Settings], Sequence[case.Entry]] | None = None
 

@@ -32,21 +32,13 @@ class Job(NamedTuple):
 
 
 class Done(NamedTuple):
-  """A finished job.
+  """A finished job."""
 
-  Attributes:
-    mixed: nats of all bytes, as the model had them.
-    alone: nats, had each of the mixer's inputs coded alone.
-    share: sums of |weight x log-odds|, the bias last.
-    curve: bytes that it held and those of its code, by block.
-    seconds: of all starts together.
-  """
-
-  mixed: float
-  alone: list[float]
-  share: list[float]
-  curve: list[tuple[int, int]]
-  seconds: float
+  mixed: float  # nats of all bytes, as the model predicted them
+  alone: list[float]  # nats, had each of the mixer's inputs coded alone
+  share: list[float]  # sums of |weight x log-odds|, the bias last
+  curve: list[tuple[int, int]]  # bytes of the input and of its code, by block
+  seconds: float  # of all starts together
 
 
 Watch = Callable[[int], None]

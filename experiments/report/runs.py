@@ -19,31 +19,18 @@ from seqmodels.plotting import curves as figures
 
 
 class Run(NamedTuple):
-  """One run folder.
+  """One run folder."""
 
-  Attributes:
-    name: of the folder.
-    path: of the folder, resolved.
-    config: its settings; of a dynamic evaluation, those of the trained run.
-    evaluates: the run folder whose network it evaluates again; "" if it trained
-      its own.
-    record: run.json.
-    rows: of results.json; none of an unfinished run.
-    metrics: lines of metrics.jsonl.
-    phases: of evaluations.json, those that have a curve.
-    finished: it has a results.json.
-    again: evaluations of the same weights, for rows that this run lacks.
-  """
-
-  name: str
-  path: pathlib.Path
-  config: dict[str, Any]
-  evaluates: str
-  record: dict[str, Any]
-  rows: list[dict[str, Any]]
-  metrics: list[dict[str, Any]]
-  phases: dict[str, Any]
-  finished: bool
+  name: str  # of the folder
+  path: pathlib.Path  # of the folder, resolved
+  config: dict[str, Any]  # of a dynamic evaluation, those of the trained run
+  evaluates: str  # the run folder whose network it evaluates again, or ""
+  record: dict[str, Any]  # run.json
+  rows: list[dict[str, Any]]  # of results.json; none of an unfinished run
+  metrics: list[dict[str, Any]]  # lines of metrics.jsonl
+  phases: dict[str, Any]  # of evaluations.json, those that have a curve
+  finished: bool  # it has a results.json
+  # Evaluations of the same weights, for rows that this run lacks.
   again: tuple["Run", ...] = ()
 
   @property

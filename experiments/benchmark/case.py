@@ -1,10 +1,9 @@
-"""A benchmark case: one piece of work, done by several libraries and timed.
+"""A benchmark case: the same work, done by several libraries and timed.
 
-What is measured of a case is plain data (`Record`), from which rows, tables and
-figures are made, so that an interrupted benchmark resumes with the next case.
-The second half holds the work itself, as it is handed to each library: LSTM
-layers and text to sample. Every library gets the same weights and inputs, and
-its results can be compared before it is timed.
+The measurements of a case are plain data (`Record`), from which rows, tables
+and figures are made, so that an interrupted benchmark resumes with the next
+case. The second half holds the work as every library gets it: LSTM layers with
+the same weights and inputs, and text to sample.
 """
 
 import functools
@@ -35,6 +34,7 @@ SPLIT = "random"  # of the data: no corpus is read
 PEEPHOLES = "peepholes"
 PRODUCTS = "this machine's large products"
 BEST = "at its best"
+BACKWARD = "forward+backward"
 TOKENS = "tokens/s"
 SPEEDS = {
   TOKENS: "tokens_per_second",
@@ -61,22 +61,18 @@ class Rounds(NamedTuple):
 class Entry(NamedTuple):
   """One library at the work of a case.
 
-  Attributes:
-    library: `OURS`, or the peer's name.
-    precision: of its products: "float32" or "bfloat16"; "" without any.
-    run: does the work once and returns when it is done.
-    temporary: bytes that XLA sets aside for it; None for other libraries.
-    kind: what sets the work apart, such as a storage policy. A peer is
-      compared with ours of the same precision and kind.
-    note: its mode, if it has several.
+  `kind` is what sets the work apart, such as a storage policy: a peer is
+  compared with ours of the same precision and kind.
   """
 
-  library: str
-  precision: str
-  run: Callable[[], Any]
-  temporary: Callable[[], int | None] = lambda: None
+  library: str  # `OURS`, or the peer's name
+  precision: str  # of its products: "float32", "bfloat16"; "" without any
+  run: Callable[[], Any]  # does the work once, returns when it is done
+  temporary: Callable[[], int | None] = lambda: None  # bytes XLA sets aside
   kind: str = ""
-  note: str = ""
+  note: str = ""  # its mode, if it has several
+  # Arrays that must be those of ours; None: the result of `run`.
+  answer: Callable[[], Any] | None = None
 
   @property
   def name(self) -> str:
@@ -88,28 +84,19 @@ class Entry(NamedTuple):
 class Case(NamedTuple):
   """The same work, done by several libraries.
 
-  Attributes:
-    title: what is computed, with its shape.
-    label: the same in a few words, for a figure of cases of like work.
-    work: what is done to it, such as "forward+backward" or "training".
-    tokens: steps of all sequences in one run, or what `unit` counts.
-    entries: the libraries.
-    resident: measure the growth of the process's memory as well.
-    unit: of speeds.
-    operations: additions and multiplications of the products in one run, as
-      the model defines them, whoever computes more; 0 where not counted.
-    rounds: for this case alone; None for those of all cases.
+  `operations` are the additions and multiplications of the products in one run,
+  as the model defines them, whoever computes more; 0 where not counted.
   """
 
-  title: str
-  label: str
-  work: str
-  tokens: int
+  title: str  # what is computed, with its shape
+  label: str  # the same in a few words, for a figure of cases of like work
+  work: str  # such as "forward+backward" or "training"
+  tokens: int  # steps of all sequences in one run, or what `unit` counts
   entries: Sequence[Entry]
-  resident: bool = False
-  unit: str = TOKENS
+  resident: bool = False  # measure the growth of the process's memory as well
+  unit: str = TOKENS  # of speeds
   operations: int = 0
-  rounds: Rounds | None = None
+  rounds: Rounds | None = None  # for this case alone, if it has its own
 
 
 # A case to be built when its turn comes, with its key in the run folder.
@@ -124,14 +111,9 @@ def measure(
   seed: int,
   check: Callable[[], None] = lambda: None,
 ) -> Record:
-  """Times the entries in turn, then measures their memory.
+  """Times the entries in turn, then measures their memory; see `timing.race`.
 
-  Args:
-    case: to measure.
-    rounds: of cases that have none of their own.
-    warmup: untimed runs.
-    seed: of the order.
-    check: called between runs; may raise to stop.
+  `rounds` are those of cases that have none of their own.
   """
   repeats, seconds = case.rounds or rounds
   times = timing.race(
@@ -142,10 +124,12 @@ def measure(
     seed=seed,
     check=check,
   )
-  entries = []
+  record = case._asdict() | {"entries": []}
+  del record["rounds"], record["resident"]
   for entry in case.entries:
     check()
-    entries.append(
+    grown = timing.resident_growth(entry.run) if case.resident else None
+    record["entries"].append(
       {
         "name": entry.name,
         "library": entry.library,
@@ -154,20 +138,10 @@ def measure(
         "note": entry.note,
         "seconds": [round(value, 7) for value in times[entry.name]],
         "temporary": entry.temporary(),
-        "resident": (
-          timing.resident_growth(entry.run) if case.resident else None
-        ),
+        "resident": grown,
       }
     )
-  return {
-    "title": case.title,
-    "label": case.label,
-    "work": case.work,
-    "tokens": case.tokens,
-    "unit": case.unit,
-    "operations": case.operations,
-    "entries": entries,
-  }
+  return record
 
 
 # Ratios and rows of a record.
@@ -188,38 +162,29 @@ def fastest(entries: Sequence[Record]) -> Record | None:
   return min(entries, key=lambda entry: took(entry).middle, default=None)
 
 
-def counterpart(record: Record, entry: Record) -> Record | None:
-  """Ours of the precision and kind of a peer's entry, if there is one."""
-  if entry["library"] == OURS:
-    return None
-  for other in record["entries"]:
-    if other["library"] == OURS and all(
-      other[key] == entry[key] for key in ("precision", "kind")
-    ):
-      return other
-  return None
-
-
 def ratios(record: Record) -> Iterator[tuple[Record, Record, timing.Spread]]:
   """Every pair of ours and a peer, with how many times faster ours is.
 
   If several precisions were timed, a last pair for each peer is the fastest of
   ours against its fastest, whatever the precision and mode of either.
   """
-  for entry in record["entries"]:
-    ours = counterpart(record, entry)
-    if ours is not None:
-      yield ours, entry, speedup(ours, entry)
-  if len({entry["precision"] for entry in record["entries"]}) < 2:
-    return
+  entries = record["entries"]
   groups: dict[tuple[str, str], list[Record]] = {}
-  for entry in record["entries"]:
+  for entry in entries:
     groups.setdefault((entry["library"], entry["kind"]), []).append(entry)
-  for (library, kind), entries in groups.items():
-    ours, peer = fastest(groups.get((OURS, kind), [])), fastest(entries)
-    if library != OURS and ours is not None and peer is not None:
-      best = {**peer, "name": "", "note": BEST, "precision": "any precision"}
-      yield ours, best, speedup(ours, peer)
+  peers = [entry for entry in entries if entry["library"] != OURS]
+  for peer in peers:
+    for ours in groups.get((OURS, peer["kind"]), ()):
+      if ours["precision"] == peer["precision"]:
+        yield ours, peer, speedup(ours, peer)
+        break
+  if len({entry["precision"] for entry in entries}) < 2:
+    return
+  for (library, kind), members in groups.items():
+    best_of_ours, best = fastest(groups.get((OURS, kind), [])), fastest(members)
+    if library != OURS and best_of_ours is not None and best is not None:
+      peer = {**best, "name": "", "note": BEST, "precision": "any precision"}
+      yield best_of_ours, peer, speedup(best_of_ours, best)
 
 
 def share(
@@ -242,17 +207,11 @@ def share(
 
 
 def rows(record: Record, rates: Mapping[str, float]) -> list[results.Row]:
-  """Result rows: the speed of each entry, ratios to the peers, shares.
-
-  Args:
-    record: of a case.
-    rates: see `share`.
-  """
-  heading = f"{record['title']}, {record['work']}"
+  """Result rows: speeds of the entries, ratios to the peers, see `share`."""
 
   def row(name: str, metric: str, value: float, entry: Record) -> results.Row:
     return results.row(
-      f"{heading}: {name}",
+      f"{record['title']}, {record['work']}: {name}",
       split=SPLIT,
       evaluation=record["work"],
       metric=metric,
@@ -262,10 +221,14 @@ def rows(record: Record, rates: Mapping[str, float]) -> list[results.Row]:
     )
 
   metric = SPEEDS[record["unit"]]
-  speeds = [
-    row(entry["name"], metric, record["tokens"] / took(entry).middle, entry)
-    for entry in record["entries"]
-  ]
+  speeds, shares = [], []
+  for entry in record["entries"]:
+    speed = record["tokens"] / took(entry).middle
+    speeds.append(row(entry["name"], metric, speed, entry))
+    reached = share(record, entry, rates)
+    if reached is not None:
+      name = f"{entry['name']} of {PRODUCTS}"
+      shares.append(row(name, "share_of_products", reached, entry))
   compared = [
     row(
       f"{ours['name']} over {peer_name(peer)}",
@@ -275,12 +238,6 @@ def rows(record: Record, rates: Mapping[str, float]) -> list[results.Row]:
     )
     for ours, peer, faster in ratios(record)
   ]
-  shares = []
-  for entry in record["entries"]:
-    reached = share(record, entry, rates)
-    if reached is not None:
-      name = f"{entry['name']} of {PRODUCTS}"
-      shares.append(row(name, "share_of_products", reached, entry))
   return speeds + compared + shares
 
 
@@ -304,6 +261,17 @@ class Difference(NamedTuple):
   largest: float
 
 
+def differences(work: str, entries: Sequence[Entry]) -> Iterator[Difference]:
+  """Compares the answers of the entries of no kind with ours in float32."""
+  plain = [entry for entry in entries if not entry.kind]
+  answers = [(entry.answer or entry.run)() for entry in plain]
+  names = [entry.name for entry in plain]
+  expected = answers[names.index(f"{OURS}, float32")]
+  for entry, answer in zip(plain, answers, strict=True):
+    largest = distance(answer, expected)
+    yield Difference(f"{work}, {entry.name}", entry.precision, largest)
+
+
 def distance(actual: Any, expected: Any) -> float:
   """The largest difference over the largest value, over all arrays of a tree.
 
@@ -323,14 +291,10 @@ def distance(actual: Any, expected: Any) -> float:
 
 
 class Program:
-  """A jitted function, compiled when it is first called.
-
-  Args:
-    lower: gives the lowered function, such as `jax.jit(f).lower(x)`.
-  """
+  """A jitted function, lowered and compiled when it is first called."""
 
   def __init__(self, lower: Callable[[], Any]) -> None:
-    self._lower = lower
+    self._lower = lower  # such as `lambda: jax.jit(f).lower(x)`
 
   @functools.cached_property
   def _compiled(self) -> Any:
@@ -372,15 +336,13 @@ def layer_task(
   *keys, xs_key, cotangent_key = jax.random.split(
     jax.random.key(seed), 2 + layers
   )
-  shape = (steps, batch, features)
-  return LayerTask(
-    tuple(
-      lstm.init_params(key, features, features, peepholes=peepholes)
-      for key in keys
-    ),
-    jax.random.normal(xs_key, shape),
-    jax.random.normal(cotangent_key, shape),
+  params = tuple(
+    lstm.init_params(key, features, features, peepholes=peepholes)
+    for key in keys
   )
+  shape = (steps, batch, features)
+  xs = jax.random.normal(xs_key, shape)
+  return LayerTask(params, xs, jax.random.normal(cotangent_key, shape))
 
 
 class Answer(NamedTuple):
@@ -398,6 +360,17 @@ class Layers(NamedTuple):
   backward: Callable[[], Any]  # the forward pass included
   answer: Callable[[], Answer]
   temporary: Callable[[], int | None]  # bytes XLA sets aside in `backward`
+
+  def entry(
+    self, work: str, library: str, precision: str, **labels: str
+  ) -> Entry:
+    """The layers at "forward" or `BACKWARD`."""
+    run, temporary = self.backward, self.temporary
+    if work != BACKWARD:
+      run, temporary = self.forward, lambda: None
+    return Entry(
+      library, precision, run, temporary, answer=self.answer, **labels
+    )
 
 
 def compiled(
@@ -418,10 +391,10 @@ def compiled(
     batch_first: inputs and outputs are [B, T, ...].
   """
 
-  def turned(array: Any) -> Any:
+  def transposed(array: Any) -> Any:
     return array.swapaxes(0, 1) if batch_first else array
 
-  xs, cotangent = turned(task.xs), turned(task.cotangent)
+  xs, cotangent = transposed(task.xs), transposed(task.cotangent)
 
   def with_gradients(
     params: Any, xs: jax.Array, cotangent: jax.Array
@@ -436,7 +409,7 @@ def compiled(
 
   def answer() -> Answer:
     outputs, (d_params, d_xs) = backward(params, xs, cotangent)
-    arrays = Answer(turned(outputs), to_ours(d_params), turned(d_xs))
+    arrays = Answer(transposed(outputs), to_ours(d_params), transposed(d_xs))
     return jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), arrays)
 
   return Layers(
@@ -448,11 +421,7 @@ def compiled(
 
 
 def operations_of(rows: int, inner: int, columns: int) -> int:
-  """Additions and multiplications of one matrix product.
-
-  >>> operations_of(2, 3, 4)
-  48
-  """
+  """Additions and multiplications of one matrix product."""
   return 2 * rows * inner * columns
 
 
@@ -483,12 +452,10 @@ class SamplingTask(NamedTuple):
 
 
 class Sampler(NamedTuple):
-  """A library's way to draw, and its step on given symbols.
+  """A library's way to draw ids [length, batch]; the first call compiles.
 
-  Attributes:
-    run: draws ids [length, batch]; the first call compiles.
-    logits: from ids [T, batch], read from an empty carry, to [T, batch, V], by
-      the step that `run` takes.
+  `logits` are those after given ids [T, batch], read from an empty carry by the
+  step that `run` takes: [T, batch, V].
   """
 
   run: Callable[[], np.ndarray]

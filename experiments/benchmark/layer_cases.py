@@ -1,7 +1,7 @@
 """Cases over LSTM layers: matrix products, one layer, its storage, stacks.
 
 Each kind of case is a function of the settings that plans its cases; beside it
-is a function that compares the libraries on a tiny shape.
+is a function that gives the libraries on a tiny shape, to compare them.
 """
 
 import functools
@@ -16,8 +16,6 @@ from experiments.benchmark import case, peers_jax, peers_torch
 from seqmodels import errors
 from seqmodels.cells import lstm, ops, scan
 from seqmodels.layers import stack as stack_lib
-
-BACKWARD = "forward+backward"
 
 
 class Shape(NamedTuple):
@@ -52,9 +50,6 @@ def shape(text: str) -> Shape:
 
   Raises:
     UserError: it is not three whole numbers.
-
-  >>> print(shape("100x8x700"))
-  T 100, B 8, H 700
   """
   numbers = sizes(text, 3)
   if numbers is None:
@@ -89,11 +84,7 @@ def matrix_products(
 
 
 def product_rates(records: Mapping[str, case.Record]) -> dict[str, float]:
-  """Operations a second of the large product by precision.
-
-  Args:
-    records: by key; without the large product's there are no rates.
-  """
+  """Operations a second of the large product by precision, if it is there."""
   if LARGE not in records:
     return {}
   record = records[LARGE]
@@ -115,7 +106,6 @@ def _product(
   keys = jax.random.split(jax.random.key(shared.seed))
   xs = jax.random.normal(keys[0], (times, rows, inner))
   kernel = jax.random.normal(keys[1], (inner, columns))
-  operations = times * case.operations_of(rows, inner, columns)
   entries = []
   for precision in shared.precisions:
     dtype = jnp.dtype(precision)
@@ -127,7 +117,7 @@ def _product(
     title=title,
     label=title,
     work=PRODUCT,
-    tokens=operations,
+    tokens=times * case.operations_of(rows, inner, columns),
     entries=entries,
     unit="FLOP/s",
     rounds=rounds,
@@ -154,34 +144,12 @@ JAX_LAYERS: dict[str, Callable[..., case.Layers]] = {
 }
 
 
-class Implementation(NamedTuple):
-  """A library's layers with what distinguishes them; see `case.Entry`."""
-
-  library: str
-  precision: str
-  layers: case.Layers
-  kind: str = ""
-  note: str = ""
-
-  def entry(self, work: str) -> case.Entry:
-    """Its forward pass, or the forward and backward pass."""
-    backward = work == BACKWARD
-    return case.Entry(
-      self.library,
-      self.precision,
-      self.layers.backward if backward else self.layers.forward,
-      self.layers.temporary if backward else lambda: None,
-      self.kind,
-      self.note,
-    )
-
-
 def layers(
   config: config_dict.ConfigDict, shared: case.Settings
 ) -> Iterator[case.Planned]:
   """Every shape, forward and forward+backward."""
   for text in config.layer.shapes:
-    for work in ("forward", BACKWARD):
+    for work in ("forward", case.BACKWARD):
       build = functools.partial(_layer, shared, shape(text), work)
       yield f"layer {text} {work}", build
 
@@ -190,23 +158,16 @@ def storage(
   config: config_dict.ConfigDict, shared: case.Settings
 ) -> Iterator[case.Planned]:
   """Every shape, keeping all activations or recomputing them by chunks."""
+  chunk = config.storage.chunk
   for text in config.storage.shapes:
-    build = functools.partial(
-      _storage, shared, shape(text), config.storage.chunk
-    )
+    build = functools.partial(_storage, shared, shape(text), chunk)
     yield f"storage {text}", build
 
 
-def layer_differences(shared: case.Settings) -> Iterator[case.Difference]:
-  """Outputs and gradients of every library's layer."""
+def tiny_layers(shared: case.Settings) -> list[case.Entry]:
+  """Every library's layer on a tiny shape."""
   task = case.layer_task(*TINY, seed=shared.seed)
-  expected = ours(task).answer()
-  for library in implementations(shared, task):
-    yield case.Difference(
-      f"layer, {library.entry(BACKWARD).name}",
-      library.precision,
-      case.distance(library.layers.answer(), expected),
-    )
+  return implementations(shared, task, case.BACKWARD)
 
 
 def ours(
@@ -215,9 +176,9 @@ def ours(
   """The fused LSTM of this library, over one layer.
 
   Args:
-    task: the task; with peepholes if its weights have some.
+    task: with peepholes if its weights have some.
     dtype: of the products' operands; None keeps float32.
-    chunk: recompute policy, see `segmented`; 0 keeps all.
+    chunk: of `scan.checkpointed`; 0 keeps all activations.
   """
   sequence: scan.Sequence = functools.partial(lstm.sequence, dtype=dtype)
   if chunk:
@@ -232,8 +193,8 @@ def ours(
 
 
 def implementations(
-  shared: case.Settings, task: case.LayerTask
-) -> list[Implementation]:
+  shared: case.Settings, task: case.LayerTask, work: str
+) -> list[case.Entry]:
   """Every library's layer in every precision, over one task."""
   makers = {case.OURS: ours}
   makers |= {
@@ -241,65 +202,61 @@ def implementations(
     for peer in shared.peers
     if peer in JAX_LAYERS
   }
-  entered = []
+  entries = []
   for precision in shared.precisions:
     dtype = case.operands(precision)
     for library, make in makers.items():
-      entered.append(
-        Implementation(library, precision, make(task, dtype=dtype))
-      )
+      net = make(task, dtype=dtype)
+      entries.append(net.entry(work, library, precision))
     if "torch" in shared.peers:
       for mode in peers_torch.MODES[precision]:
         net = peers_torch.layers(task, mode=mode)
-        entered.append(
-          Implementation(case.PEERS["torch"], precision, net, note=mode)
-        )
+        name = case.PEERS["torch"]
+        entries.append(net.entry(work, name, precision, note=mode))
     if "cudnn" in shared.peers and precision == "float32":
       net = peers_jax.cudnn_layer(task)
-      entered.append(Implementation(case.PEERS["cudnn"], precision, net))
-  return entered
+      entries.append(net.entry(work, case.PEERS["cudnn"], precision))
+  return entries
 
 
 def _layer(shared: case.Settings, size: Shape, work: str) -> case.Case:
   """One layer, forward or forward+backward; ours with peepholes, too."""
   task = case.layer_task(*size, seed=shared.seed)
-  entered = implementations(shared, task)
+  entries = implementations(shared, task, work)
   peepholes = case.layer_task(*size, seed=shared.seed, peepholes=True)
   for precision in shared.precisions:
     net = ours(peepholes, dtype=case.operands(precision))
-    entered.append(
-      Implementation(case.OURS, precision, net, kind=case.PEEPHOLES)
-    )
-  return _layer_case("LSTM layer", work, size, entered)
+    entries.append(net.entry(work, case.OURS, precision, kind=case.PEEPHOLES))
+  return _layer_case("LSTM layer", work, size, entries)
 
 
 def _storage(shared: case.Settings, size: Shape, chunk: int) -> case.Case:
   """One layer forward+backward, keeping all or recomputing by chunks."""
   task = case.layer_task(*size, seed=shared.seed)
-  entered = implementations(shared._replace(precisions=("float32",)), task)
+  shared = shared._replace(precisions=("float32",))
+  entries = implementations(shared, task, case.BACKWARD)
   chunked = {case.OURS: ours}
   if "flax" in shared.peers:
     chunked[case.PEERS["flax"]] = peers_jax.flax_layers
-  entered += [
-    Implementation(
-      library, "float32", make(task, chunk=chunk), kind=f"chunks of {chunk}"
-    )
-    for library, make in chunked.items()
-  ]
-  return _layer_case("storage in an LSTM layer", BACKWARD, size, entered)
+  for library, make in chunked.items():
+    net, kind = make(task, chunk=chunk), f"chunks of {chunk}"
+    entries.append(net.entry(case.BACKWARD, library, "float32", kind=kind))
+  title = "storage in an LSTM layer"
+  return _layer_case(title, case.BACKWARD, size, entries)
 
 
 def _layer_case(
-  title: str, work: str, size: Shape, entered: Sequence[Implementation]
+  title: str, work: str, size: Shape, entries: Sequence[case.Entry]
 ) -> case.Case:
+  backward = work == case.BACKWARD
   return case.Case(
     title=f"{title}, {size}",
     label=str(size),
     work=work,
     tokens=size.steps * size.batch,
-    operations=case.operations(*size, backward=work == BACKWARD),
-    entries=[library.entry(work) for library in entered],
-    resident=work == BACKWARD,
+    operations=case.operations(*size, backward=backward),
+    entries=entries,
+    resident=backward,
   )
 
 
@@ -314,7 +271,6 @@ AXES: Mapping[str, tuple[str, str]] = {
   "features": ("units", "width H"),
   "layers": ("layers", "layers"),
 }
-STACK_PRECISION = "float32"
 
 
 def stack_key(size: Shape) -> str:
@@ -346,32 +302,26 @@ def scaling(
     yield stack_key(size), functools.partial(_stack, shared, size, rounds)
 
 
-def stack_differences(shared: case.Settings) -> Iterator[case.Difference]:
-  """Outputs and gradients of every library's stack."""
-  task = case.layer_task(*TINY._replace(layers=3), seed=shared.seed)
-  entered = stacks(shared, task)
-  expected = entered[case.OURS].answer()
-  for library, net in entered.items():
-    yield case.Difference(
-      f"stack, {library}, {STACK_PRECISION}",
-      STACK_PRECISION,
-      case.distance(net.answer(), expected),
-    )
+def tiny_stacks(shared: case.Settings) -> list[case.Entry]:
+  """Every library's stack on a tiny shape."""
+  return stacks(shared, TINY._replace(layers=3))
 
 
-def stacks(
-  shared: case.Settings, task: case.LayerTask
-) -> dict[str, case.Layers]:
-  """Every library's stack over one task."""
+def stacks(shared: case.Settings, size: Shape) -> list[case.Entry]:
+  """Every library's stack, forward+backward in float32."""
+  task = case.layer_task(*size, seed=shared.seed)
   makers: dict[str, Callable[[case.LayerTask], case.Layers]] = {
     "flax": peers_jax.flax_layers,
     "torch": peers_torch.layers,
   }
-  entered = {case.OURS: our_stack(task)}
+  nets = {case.OURS: our_stack(task)}
   for peer in shared.peers:
     if peer in makers:
-      entered[case.PEERS[peer]] = makers[peer](task)
-  return entered
+      nets[case.PEERS[peer]] = makers[peer](task)
+  return [
+    net.entry(case.BACKWARD, library, "float32")
+    for library, net in nets.items()
+  ]
 
 
 def our_stack(task: case.LayerTask) -> case.Layers:
@@ -402,16 +352,8 @@ def our_stack(task: case.LayerTask) -> case.Layers:
 def _stack(
   shared: case.Settings, size: Shape, rounds: case.Rounds
 ) -> case.Case:
-  entered = stacks(shared, case.layer_task(*size, seed=shared.seed))
-  return case.Case(
-    title=f"stack of LSTM layers, {size}, {size.layers} layers",
-    label=str(size),
-    work=BACKWARD,
-    tokens=size.steps * size.batch,
-    entries=[
-      case.Entry(library, STACK_PRECISION, net.backward, net.temporary)
-      for library, net in entered.items()
-    ],
-    operations=case.operations(*size, backward=True),
-    rounds=rounds,
+  built = _layer_case(
+    "stack of LSTM layers", case.BACKWARD, size, stacks(shared, size)
   )
+  title = f"{built.title}, {size.layers} layers"
+  return built._replace(title=title, resident=False, rounds=rounds)

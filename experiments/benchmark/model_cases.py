@@ -72,24 +72,24 @@ class Sizes(NamedTuple):
 TINY = Sizes(symbols=5, units=8, batch=3, length=6, segments=4)
 
 
-def character_sizes(config: config_dict.ConfigDict) -> Sizes:
-  """Those of the character model in training."""
-  return Sizes(
+def character_sizes(config: config_dict.ConfigDict, **others: int) -> Sizes:
+  """Those of the character model in training, but for the others."""
+  sizes = Sizes(
     symbols=config.model.symbols,
     units=config.model.units,
     batch=config.training.batch,
     length=config.training.segment,
     segments=config.training.steps_per_dispatch,
   )
+  return sizes._replace(**others)
 
 
-def random_text(
-  segments: int, length: int, batch: int, symbols: int, *, seed: int
-) -> static.Chunk:
+def random_text(sizes: Sizes, *, seed: int) -> static.Chunk:
   """Segments [K, T, B] of uniformly random symbols, on the host."""
+  shape = (sizes.segments, sizes.length, sizes.batch)
   draw = np.random.default_rng(seed).integers
-  ids = draw(symbols, size=(segments * length + 1, batch), dtype=np.int32)
-  shape = (segments, length, batch)
+  size = (sizes.segments * sizes.length + 1, sizes.batch)
+  ids = draw(sizes.symbols, size=size, dtype=np.int32)
   return static.Chunk(
     inputs=ids[:-1].reshape(shape),
     targets=ids[1:].reshape(shape),
@@ -113,46 +113,26 @@ def our_language_model(
   )
 
 
-def _text_of(sizes: Sizes, shared: case.Settings) -> static.Chunk:
-  return random_text(
-    sizes.segments, sizes.length, sizes.batch, sizes.symbols, seed=shared.seed
-  )
-
-
 # Training: truncated backpropagation, clipping, Adam.
 
 
 class Model(NamedTuple):
-  """A model to train, with its data.
+  """A model to train, with its data."""
 
-  Attributes:
-    title: see `case.Case`.
-    label: see `case.Case`.
-    tokens: steps of all sequences in one run.
-    segments: [K, T, B], of one run.
-    build: ours, `(peepholes=..., dtype=...) -> network`.
-    flax: the same of Flax's parts, `(ours, dtype=...) -> network`.
-    losses: of a segment.
-    in_torch: PyTorch's loop can train it.
-  """
-
-  title: str
+  title: str  # of its case
   label: str
-  tokens: int
-  segments: Any
-  build: Callable[..., Any]
-  flax: Callable[..., Any]
-  losses: loss.Losses
-  in_torch: bool
+  segments: Any  # [K, T, B], of one run
+  build: Callable[..., Any]  # ours, (peepholes=..., dtype=...) -> network
+  flax: Callable[..., Any]  # of Flax's parts, (ours, dtype=...) -> network
+  losses: loss.Losses  # of a segment
 
 
 def character_training(
   config: config_dict.ConfigDict, shared: case.Settings
 ) -> Iterator[case.Planned]:
   """Training of the character model."""
-  model = functools.partial(
-    text_to_train, character_sizes(config), shared, "characters"
-  )
+  sizes = character_sizes(config)
+  model = functools.partial(text_to_train, sizes, shared, "characters")
   yield "training", functools.partial(_training_case, config, shared, model)
 
 
@@ -160,14 +140,11 @@ def word_training(
   config: config_dict.ConfigDict, shared: case.Settings
 ) -> Iterator[case.Planned]:
   """Training of the word model."""
-  words = config.words
+  options = config.words.to_dict()
   sizes = Sizes(
-    symbols=words.symbols,
-    units=words.units,
-    batch=words.batch,
-    length=words.segment,
-    segments=words.steps_per_dispatch,
-    embedding=words.embedding,
+    length=options.pop("segment"),
+    segments=options.pop("steps_per_dispatch"),
+    **options,
   )
   model = functools.partial(text_to_train, sizes, shared, "words")
   build = functools.partial(_training_case, config, shared, model)
@@ -178,7 +155,7 @@ def handwriting_training(
   config: config_dict.ConfigDict, shared: case.Settings
 ) -> Iterator[case.Planned]:
   """Training of handwriting prediction, in points."""
-  model = functools.partial(handwriting_to_train, config, shared)
+  model = functools.partial(handwriting_to_train, config.ink, shared)
   build = functools.partial(_training_case, config, shared, model)
   yield "training ink", build
 
@@ -188,23 +165,20 @@ def text_to_train(sizes: Sizes, shared: case.Settings, label: str) -> Model:
   return Model(
     title=str(sizes),
     label=label,
-    tokens=sizes.tokens,
-    segments=_text_of(sizes, shared),
+    segments=random_text(sizes, seed=shared.seed),
     build=functools.partial(our_language_model, sizes),
     flax=peers_jax.flax_language_model,
     losses=loss.of_symbols,
-    in_torch=True,
   )
 
 
 def handwriting_to_train(
-  config: config_dict.ConfigDict, shared: case.Settings
+  sizes: config_dict.ConfigDict, shared: case.Settings
 ) -> Model:
   """The network of handwriting prediction and random movements.
 
   Ours has no limits on derivatives, for Flax has none.
   """
-  sizes = config.ink
 
   def build(*, peepholes: bool, dtype: ops.Dtype) -> api.PenNetwork:
     return handwriting.network(
@@ -224,30 +198,29 @@ def handwriting_to_train(
       f"{sizes.components} components, B {sizes.batch}, T {sizes.points}"
     ),
     label="handwriting",
-    tokens=sizes.points * sizes.batch,
-    segments=random_handwriting(1, sizes.points, sizes.batch, seed=shared.seed),
+    segments=random_handwriting(sizes.points, sizes.batch, seed=shared.seed),
     build=build,
     flax=peers_jax.flax_handwriting,
     losses=loss.of_points,
-    in_torch=False,
   )
 
 
 def random_handwriting(
-  steps: int, points: int, lines: int, *, seed: int
+  points: int, lines: int, *, seed: int
 ) -> batching.PenSegment:
-  """Minibatches of random movements [K, T, B, 3], on the host."""
+  """One minibatch of random movements [1, T, B, 3], on the host."""
+  shape = (1, points, lines)
   random = np.random.default_rng(seed)
-  targets = random.normal(size=(steps, points, lines, 3)).astype(np.float32)
-  targets[..., 2] = random.random((steps, points, lines)) < 0.05
+  targets = random.normal(size=(*shape, 3)).astype(np.float32)
+  targets[..., 2] = random.random(shape) < 0.05
   inputs = np.zeros_like(targets)
   inputs[:, 1:] = targets[:, :-1]
   return batching.PenSegment(
     inputs,
     targets,
-    np.ones((steps, points, lines), bool),
-    np.zeros((steps, 0, lines), np.int32),
-    np.zeros((steps, points, lines), bool),
+    np.ones(shape, bool),
+    np.zeros((1, 0, lines), np.int32),
+    np.zeros(shape, bool),
   )
 
 
@@ -272,29 +245,31 @@ def training(
     if "flax" in shared.peers:
       peer = learn(model.flax(plain, dtype=dtype))
       entries.append(peer.entry(case.PEERS["flax"], precision))
-    if "torch" in shared.peers and model.in_torch:
+    # PyTorch's loop trains language models alone.
+    if "torch" in shared.peers and model.losses is loss.of_symbols:
       mixed = precision != "float32"
       run = peers_torch.learner(
         ours.params,
         model.segments,
-        optimizer=peers_torch.adam(rate),
+        "Adam",
+        lr=rate,
         reduction="mean",
         mixed=mixed,
         clip_norm=clip_norm,
       )
       note = "autocast" if mixed else ""
       entries.append(case.Entry(case.PEERS["torch"], precision, run, note=note))
-  return case.Case(model.title, model.label, "training", model.tokens, entries)
+  tokens = model.segments.mask.size
+  return case.Case(model.title, model.label, "training", tokens, entries)
 
 
-def training_differences(shared: case.Settings) -> Iterator[case.Difference]:
-  """Losses of several segments of training, each but the first after an update.
+def tiny_training(shared: case.Settings) -> Sequence[case.Entry]:
+  """Every library at several segments of training, all but one after an update.
 
   Handwriting trains by the same steps.
   """
-  shared = _with_float32(shared)
   model = text_to_train(TINY, shared, "")
-  return _loss_differences(training(shared, model, rate=0.05, clip_norm=1.0))
+  return training(shared, model, rate=0.05, clip_norm=1.0).entries
 
 
 def _training_case(
@@ -302,11 +277,9 @@ def _training_case(
   shared: case.Settings,
   model: Callable[[], Model],
 ) -> case.Case:
+  options = config.training
   return training(
-    shared,
-    model(),
-    rate=config.training.learning_rate,
-    clip_norm=config.training.clip_norm,
+    shared, model(), rate=options.learning_rate, clip_norm=options.clip_norm
   )
 
 
@@ -316,14 +289,14 @@ def _train(
   """The library's own steps with Adam, all segments in one dispatch."""
   optimizer = optimizers.build("adam", learning_rate=rate, clip_norm=clip_norm)
   batch = model.segments.inputs.shape[2]
-  current = step.create(network, optimizer, batch=batch, seed=seed)
-  params = jax.tree.map(np.array, current.params)
+  state = step.create(network, optimizer, batch=batch, seed=seed)
+  params = jax.tree.map(np.array, state.params)
   steps: Any = step.make_train_steps(network, optimizer, losses=model.losses)
-  program = case.Program(lambda: steps.lower(current, model.segments))
+  program = case.Program(lambda: steps.lower(state, model.segments))
 
   def run() -> np.ndarray:
-    nonlocal current
-    current, metrics = program(current, model.segments)
+    nonlocal state
+    state, metrics = program(state, model.segments)
     return np.asarray(metrics.nats)
 
   return Work(run, program.temporary, params)
@@ -336,17 +309,15 @@ def dynamic(
   config: config_dict.ConfigDict, shared: case.Settings
 ) -> Iterator[case.Planned]:
   """Dynamic evaluation of the character model, by length of a segment."""
-  for length in config.dynamic.segments:
-    segments = max(1, config.dynamic.symbols // length)
-    sizes = character_sizes(config)._replace(
-      batch=1, length=length, segments=segments
-    )
+  options = config.dynamic
+  for length in options.segments:
+    segments = max(1, options.symbols // length)
     build = functools.partial(
       dynamic_case,
       shared,
-      sizes,
-      rate=config.dynamic.learning_rate,
-      momentum=config.dynamic.momentum,
+      character_sizes(config, batch=1, length=length, segments=segments),
+      rate=options.learning_rate,
+      momentum=options.momentum,
     )
     yield f"dynamic {length}", build
 
@@ -358,7 +329,7 @@ def dynamic_case(
 
   Each run of an entry gives the nats of its segments.
   """
-  segments = _text_of(sizes, shared)
+  segments = random_text(sizes, seed=shared.seed)
   evaluate = functools.partial(
     _evaluate, segments, rate=rate, momentum=momentum, seed=shared.seed
   )
@@ -368,7 +339,9 @@ def dynamic_case(
     run = peers_torch.learner(
       ours.params,
       segments,
-      optimizer=peers_torch.sgd(rate, momentum),
+      "SGD",
+      lr=rate,
+      momentum=momentum,
       reduction="sum",
     )
     entries.append(case.Entry(case.PEERS["torch"], "float32", run))
@@ -378,10 +351,10 @@ def dynamic_case(
   return case.Case(str(sizes), label, "dynamic", sizes.tokens, entries)
 
 
-def dynamic_differences(shared: case.Settings) -> Iterator[case.Difference]:
-  """Losses of several segments of dynamic evaluation."""
+def tiny_dynamic(shared: case.Settings) -> Sequence[case.Entry]:
+  """Every library at several segments of dynamic evaluation."""
   sizes = TINY._replace(batch=1)
-  return _loss_differences(dynamic_case(shared, sizes, rate=0.05, momentum=0.9))
+  return dynamic_case(shared, sizes, rate=0.05, momentum=0.9).entries
 
 
 def _evaluate(
@@ -398,15 +371,13 @@ def _evaluate(
   )
   params = jax.jit(network.init)(jax.random.key(seed))
   streams = segments.inputs.shape[2]
-  current = dynamic_lib.initial_state(network, params, rule, streams=streams)
+  state = dynamic_lib.initial_state(network, params, rule, streams=streams)
   advance: Any = dynamic_lib.advance
-  program = case.Program(
-    lambda: advance.lower(network, rule, current, segments)
-  )
+  program = case.Program(lambda: advance.lower(network, rule, state, segments))
 
   def run() -> np.ndarray:
-    nonlocal current
-    current, sums = program(rule, current, segments)
+    nonlocal state
+    state, sums = program(rule, state, segments)
     return np.asarray(sums[0])
 
   return Work(run, program.temporary, jax.tree.map(np.array, params))
@@ -420,33 +391,18 @@ def sampling(
   config: config_dict.ConfigDict, shared: case.Settings
 ) -> Iterator[case.Planned]:
   """Text drawn from the character model, by the number of texts."""
+  length = config.sampling.symbols
   for batch in config.sampling.batches:
-    sizes = character_sizes(config)._replace(
-      batch=batch, length=config.sampling.symbols, segments=1
-    )
+    sizes = character_sizes(config, batch=batch, length=length, segments=1)
     yield f"sampling {batch}", functools.partial(_sampling_case, shared, sizes)
 
 
-def sampling_differences(shared: case.Settings) -> Iterator[case.Difference]:
-  """The logits of every library's sampler after given symbols."""
-  shared = _with_float32(shared)
-  ids = _text_of(TINY, shared).inputs[0]
-  ids[0] = case.NULL  # a sampler reads it before anything else
-  return _differences(
-    "sampling",
-    [
-      (entry, sampler.logits(ids))
-      for entry, sampler in samplers(shared, TINY)
-      if not entry.kind
-    ],
-  )
+def samplers(shared: case.Settings, sizes: Sizes) -> list[case.Entry]:
+  """Every library's sampler, of the same weights.
 
-
-def samplers(
-  shared: case.Settings, sizes: Sizes
-) -> list[tuple[case.Entry, case.Sampler]]:
-  """Every library's sampler, of the same weights."""
-  entered: list[tuple[case.Entry, case.Sampler]] = []
+  Their answers are the logits after random symbols.
+  """
+  entries = []
 
   def add(
     library: str,
@@ -455,8 +411,13 @@ def samplers(
     kind: str = "",
     note: str = "",
   ) -> None:
-    entry = case.Entry(library, precision, sampler.run, kind=kind, note=note)
-    entered.append((entry, sampler))
+    def answer() -> np.ndarray:
+      ids = random_text(sizes, seed=shared.seed).inputs[0]
+      ids[0] = case.NULL  # a sampler reads it before anything else
+      return sampler.logits(ids)
+
+    entry = case.Entry(library, precision, sampler.run, answer=answer)
+    entries.append(entry._replace(kind=kind, note=note))
 
   def fresh(dtype: ops.Dtype, *, peepholes: bool) -> tuple[api.Predictor, Any]:
     network = our_language_model(sizes, peepholes=peepholes, dtype=dtype)
@@ -478,7 +439,7 @@ def samplers(
         sampler = peers_torch.sampler(params, task, cell=cell, cast=cast)
         note = "cast" if cast else ""
         add(f"torch.nn.{cell}", precision, sampler, note=note)
-  return entered
+  return entries
 
 
 def our_sampler(
@@ -508,34 +469,9 @@ def our_sampler(
 
 
 def _sampling_case(shared: case.Settings, sizes: Sizes) -> case.Case:
-  entries = [entry for entry, _ in samplers(shared, sizes)]
+  entries = samplers(shared, sizes)
   label = f"{sizes.batch} text" + ("s" if sizes.batch > 1 else "")
   return case.Case(str(sizes), label, "sampling", sizes.tokens, entries)
-
-
-# The comparison with ours in float32, which is computed for it even if no
-# case is in float32.
-
-
-def _with_float32(shared: case.Settings) -> case.Settings:
-  precisions = dict.fromkeys(("float32", *shared.precisions))
-  return shared._replace(precisions=tuple(precisions))
-
-
-def _loss_differences(training: case.Case) -> Iterator[case.Difference]:
-  plain = [entry for entry in training.entries if not entry.kind]
-  return _differences(training.work, [(entry, entry.run()) for entry in plain])
-
-
-def _differences(
-  work: str, answers: Sequence[tuple[case.Entry, np.ndarray]]
-) -> Iterator[case.Difference]:
-  by_name = {entry.name: answer for entry, answer in answers}
-  expected = by_name[f"{case.OURS}, float32"]
-  for entry, answer in answers:
-    yield case.Difference(
-      f"{work}, {entry.name}", entry.precision, case.distance(answer, expected)
-    )
 
 
 # Compression: bytes a second, in memory, each way. Our coder (predictors,
@@ -561,62 +497,49 @@ def compression(
   config: config_dict.ConfigDict, shared: case.Settings
 ) -> Iterator[case.Planned]:
   """Compressing and decompressing; the other compressors only compress."""
-  for work, build in {"compress": compressing, "decompress": expanding}.items():
-    yield f"compression {work}", functools.partial(build, config, shared)
+  for work in ("compress", "decompress"):
+    build = functools.partial(compression_case, config, shared, work)
+    yield f"compression {work}", build
 
 
-def compressing(
-  config: config_dict.ConfigDict, shared: case.Settings
+def compression_case(
+  config: config_dict.ConfigDict, shared: case.Settings, work: str
 ) -> case.Case:
-  """Compression; a run of an entry gives the code."""
-  data = corpus(config.compression.bytes)
-  entries = []
-  for coder in coders(config, shared, len(data)):
-    run = functools.partial(compressed, coder, data)
-    entries.append(_coder_entry(coder, run(), run))
-  for name, compress in compression_report.peers().items():
-    entries.append(
-      case.Entry(
-        name,
-        "",
-        functools.partial(compress, data),
-        kind=FOR_SCALE,
-        note=f"{len(compress(data)):,} bytes",
-      )
-    )
-  return _compression_case(config, data, "compress", entries)
-
-
-def expanding(
-  config: config_dict.ConfigDict, shared: case.Settings
-) -> case.Case:
-  """Decompression; a run of an entry gives the bytes again.
+  """Compression to a code, or decompression of a code to its bytes.
 
   Raises:
-    RunError: they are others.
+    RunError: the decompressed bytes are others.
   """
-  data = corpus(config.compression.bytes)
+  options = config.compression
+  data = corpora.embedded_text().encode("utf-8")[: options.bytes]
   entries = []
+
+  def add(library: str, precision: str, run: Any, kind: str, size: int) -> None:
+    note = f"{size:,} bytes"
+    entries.append(case.Entry(library, precision, run, kind=kind, note=note))
+
   for coder in coders(config, shared, len(data)):
     codes = compressed(coder, data)
-    run = functools.partial(decompressed, coder, codes, len(data))
-    if run() != data:
-      raise errors.RunError(
-        f"{coder.description} decompressed other bytes than the {len(data):,} "
-        "it had compressed, so its speed means nothing; leave it out with "
-        "--config.compression.presets"
-      )
-    entries.append(_coder_entry(coder, codes, run))
-  return _compression_case(config, data, "decompress", entries)
-
-
-def corpus(size: int) -> bytes:
-  """The first bytes of the embedded corpus.
-
-  >>> corpus(6)
-  b'assert'
-  """
-  return corpora.embedded_text().encode("utf-8")[:size]
+    run: Any = functools.partial(compressed, coder, data)
+    if work == "decompress":
+      run = functools.partial(decompressed, coder, codes, len(data))
+      if run() != data:
+        raise errors.RunError(
+          f"{coder.description} decompressed other bytes than the "
+          f"{len(data):,} it had compressed, so its speed means nothing; leave "
+          "it out with --config.compression.presets"
+        )
+    size = sum(map(len, codes))
+    add(case.OURS, coder.settings.dtype, run, coder.description, size)
+  if work == "compress":
+    for name, compress in compression_report.peers().items():
+      run = functools.partial(compress, data)
+      add(name, "", run, FOR_SCALE, len(compress(data)))
+  title = f"{len(data):,} bytes of the embedded corpus"
+  rounds = case.Rounds(options.repeats, options.seconds)
+  return case.Case(
+    title, title, work, len(data), entries, unit="bytes/s", rounds=rounds
+  )
 
 
 def coders(
@@ -650,33 +573,3 @@ def decompressed(coder: Coder, codes: Sequence[bytes], size: int) -> bytes:
     piece, learned = codec.decode(coder.model, learned, block, code)
     pieces.append(piece.tobytes())
   return b"".join(pieces)
-
-
-def _coder_entry(
-  coder: Coder, codes: Sequence[bytes], run: Callable[[], Any]
-) -> case.Entry:
-  return case.Entry(
-    case.OURS,
-    coder.settings.dtype,
-    run,
-    kind=coder.description,
-    note=f"{sum(map(len, codes)):,} bytes",
-  )
-
-
-def _compression_case(
-  config: config_dict.ConfigDict,
-  data: bytes,
-  work: str,
-  entries: list[case.Entry],
-) -> case.Case:
-  title = f"{len(data):,} bytes of the embedded corpus"
-  return case.Case(
-    title,
-    title,
-    work,
-    len(data),
-    entries,
-    unit="bytes/s",
-    rounds=case.Rounds(config.compression.repeats, config.compression.seconds),
-  )

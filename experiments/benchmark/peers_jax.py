@@ -6,7 +6,6 @@ as ours. None has peepholes.
 """
 
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -38,10 +37,7 @@ def zeros(batch: int, features: int) -> tuple[jax.Array, jax.Array]:
 def split(
   params: Any,
 ) -> tuple[tuple[lstm.LSTMParams, ...], dict[str, jax.Array], Any]:
-  """Weights of the layers, the head and the embedding (or None) of our models.
-
-  The layers have no peepholes.
-  """
+  """Our weights without peepholes: layers, head and embedding (or None)."""
   stack = params["stack"]
   layers = tuple(
     lstm.LSTMParams(**{"peephole": None, **stack[f"layer_{index}"]})
@@ -58,11 +54,8 @@ def flax_layers(
 ) -> case.Layers:
   """`flax.linen.RNN(OptimizedLSTMCell)`, time-major, one on another.
 
-  Args:
-    task: the task, without peepholes.
-    dtype: of the computation; None keeps float32.
-    chunk: keep only the carry at every so many steps, by the same wrapper as
-      ours: `jax.checkpoint` around each chunk's `nn.RNN`.
+  `chunk` keeps only the carry at every so many steps, by the same wrapper as
+  ours: `jax.checkpoint` around each chunk's `nn.RNN`.
   """
   batch, features = task.xs.shape[1:]
 
@@ -105,15 +98,11 @@ def nnx_layer(task: case.LayerTask, *, dtype: ops.Dtype = None) -> case.Layers:
     return module(xs, initial_carry=zeros(batch, features))
 
   # One matrix for all gates, in our order.
-  weights = {
-    "cell": {
-      "dense_i": {"kernel": jnp.array(params.kernel)},
-      "dense_h": {
-        "kernel": jnp.array(params.recurrent_kernel),
-        "bias": jnp.array(params.bias),
-      },
-    }
+  kernels = {
+    "dense_i": {"kernel": params.kernel},
+    "dense_h": {"kernel": params.recurrent_kernel, "bias": params.bias},
   }
+  weights = {"cell": jax.tree.map(jnp.array, kernels)}
 
   def to_ours(weights: Any) -> tuple[lstm.LSTMParams]:
     dense_i, dense_h = weights["cell"]["dense_i"], weights["cell"]["dense_h"]
@@ -167,38 +156,41 @@ def cudnn_missing() -> str:
 
 def cudnn_layer(task: case.LayerTask) -> case.Layers:
   """`jax.experimental.rnn` over a task of one layer without peepholes."""
-  batch, features = task.xs.shape[1:]
+  features = task.xs.shape[2]
+
+  def to_ours(weights: jax.Array) -> tuple[lstm.LSTMParams]:
+    # The gradients of the two biases are equal: the first is taken as ours.
+    w_ih, w_hh, b_ih, _ = cudnn.unpack_lstm_weights(
+      weights, features, features, 1, False
+    )
+    return (lstm.LSTMParams(w_ih[0].T, w_hh[0].T, b_ih[0], None),)
+
   return case.compiled(
-    cudnn_function(batch, features),
+    cudnn_outputs,
     cudnn_weights(task.params[0]),
     task,
-    lambda weights: (_from_cudnn(weights, features),),
+    to_ours,
     batch_first=True,
   )
 
 
-def cudnn_function(
-  batch: int, features: int
-) -> Callable[[jax.Array, jax.Array], jax.Array]:
-  """(weights, xs [B, T, H]) -> outputs [B, T, H], from zeros."""
-
-  def run(weights: jax.Array, xs: jax.Array) -> jax.Array:
-    zeros = jnp.zeros((1, batch, features))
-    outputs, _, _ = cudnn.lstm(
-      xs,
-      zeros,
-      zeros,
-      weights,
-      jnp.full((batch,), xs.shape[1], jnp.int32),
-      input_size=features,
-      hidden_size=features,
-      num_layers=1,
-      dropout=0.0,
-      bidirectional=False,
-    )
-    return outputs
-
-  return run
+def cudnn_outputs(weights: jax.Array, xs: jax.Array) -> jax.Array:
+  """cuDNN's LSTM over [B, T, H], from zeros."""
+  batch, steps, features = xs.shape
+  zeros = jnp.zeros((1, batch, features))
+  outputs, _, _ = cudnn.lstm(
+    xs,
+    zeros,
+    zeros,
+    weights,
+    jnp.full((batch,), steps, jnp.int32),
+    input_size=features,
+    hidden_size=features,
+    num_layers=1,
+    dropout=0.0,
+    bidirectional=False,
+  )
+  return outputs
 
 
 def cudnn_weights(params: lstm.LSTMParams) -> jax.Array:
@@ -217,18 +209,6 @@ def cudnn_weights(params: lstm.LSTMParams) -> jax.Array:
   return jnp.concatenate([*flat, jnp.zeros_like(params.bias)])
 
 
-def _from_cudnn(weights: jax.Array, features: int) -> lstm.LSTMParams:
-  """Our weights from cuDNN's vector, or our gradients from its.
-
-  The first bias is taken as ours: the gradients of the two are equal, and
-  `cudnn_weights` leaves the second at zero.
-  """
-  w_ih, w_hh, b_ih, _ = cudnn.unpack_lstm_weights(
-    weights, features, features, 1, False
-  )
-  return lstm.LSTMParams(w_ih[0].T, w_hh[0].T, b_ih[0], None)
-
-
 # Models of Flax's parts. Their fresh weights are those of ours; they take
 # neither resets nor null vectors, which the benchmark's data do not have.
 
@@ -238,10 +218,7 @@ def flax_language_model(
 ) -> api.Predictor:
   """A language model of `flax.linen.RNN`, `nn.Dense` and a table.
 
-  Args:
-    ours: LSTM layers without peepholes, a linear head, and perhaps an
-      embedding.
-    dtype: of the computation.
+  Ours has LSTM layers, a linear head, and perhaps an embedding.
   """
   symbols = ours.vocabulary_size
 
@@ -257,10 +234,7 @@ def flax_language_model(
     return _flax_stack(params, carry, xs, dtype)
 
   return api.Predictor(
-    apply=apply,
-    initial_carry=_flax_carry(ours),
-    init=lambda key: _flax_weights(ours.init(key)),
-    vocabulary_size=symbols,
+    apply=apply, vocabulary_size=symbols, **_flax_fresh(ours)
   )
 
 
@@ -269,9 +243,7 @@ def flax_handwriting(
 ) -> api.PenNetwork:
   """The network of handwriting prediction, of `flax.linen.RNN` with skips.
 
-  Args:
-    ours: without peepholes and without limits on derivatives.
-    dtype: of the computation.
+  Ours has no limits on derivatives.
   """
 
   def apply(
@@ -285,23 +257,22 @@ def flax_handwriting(
     return _flax_stack(cast(params, dtype), carry, inputs, dtype)
 
   return api.PenNetwork(
-    apply=apply,
-    initial_carry=_flax_carry(ours),
-    init=lambda key: _flax_weights(ours.init(key)),
-    components=ours.components,
+    apply=apply, components=ours.components, **_flax_fresh(ours)
   )
 
 
-def _flax_weights(params: Any) -> dict[str, Any]:
-  """Our model's weights under Flax's names."""
-  layers, head, table = split(params)
-  cells = tuple(map(convert.lstm_to_flax, layers))
-  return {"cells": cells, "head": head, "table": table}
+def _flax_fresh(ours: Any) -> dict[str, Any]:
+  """Our weights under Flax's names; our carry as plain pairs (c, h)."""
 
+  def init(key: jax.Array) -> dict[str, Any]:
+    layers, head, table = split(ours.init(key))
+    cells = tuple(map(convert.lstm_to_flax, layers))
+    return {"cells": cells, "head": head, "table": table}
 
-def _flax_carry(ours: Any) -> Callable[[int], Any]:
-  """Our model's initial carry, as the plain pairs (c, h) that Flax returns."""
-  return lambda batch: tuple(map(tuple, ours.initial_carry(batch)))
+  return {
+    "init": init,
+    "initial_carry": lambda batch: tuple(map(tuple, ours.initial_carry(batch))),
+  }
 
 
 def _flax_rnn(
@@ -336,12 +307,9 @@ def _flax_stack(
 def flax_sampler(
   params: Any, task: case.SamplingTask, *, dtype: ops.Dtype = None
 ) -> case.Sampler:
-  """Flax's cell in a compiled scan.
+  """Flax's cell in a compiled scan; weights are cast once, before the loop.
 
-  Args:
-    params: ours: one LSTM layer without peepholes, and a linear head.
-    task: the texts to draw.
-    dtype: of the computation; weights are cast once, before the loop.
+  `params` are ours: one LSTM layer without peepholes, and a linear head.
   """
   (layer,), head, _ = split(params)
   features, symbols = head["kernel"].shape

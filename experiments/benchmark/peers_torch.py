@@ -69,6 +69,12 @@ def tensor(value: Any) -> Any:
   return module().from_numpy(np.array(value)).to(device())
 
 
+def load(net: Any, state: Mapping[str, Any]) -> Any:
+  """The module with these weights, on the device."""
+  net.load_state_dict({name: tensor(value) for name, value in state.items()})
+  return net.to(device())
+
+
 def autocast(on: bool) -> Any:
   """A context in which products take bfloat16 operands, if on."""
   if not on:
@@ -80,38 +86,29 @@ def lstm_module(params: Sequence[lstm.LSTMParams]) -> Any:
   """`torch.nn.LSTM` with our weights, its second biases fixed at zero.
 
   Two biases that both learn would be updated twice as fast as our one.
-
-  Args:
-    params: our weights without peepholes, one a layer.
   """
-  torch = module()
-  width = params[0].kernel.shape[0]
-  features = params[0].recurrent_kernel.shape[0]
-  net = torch.nn.LSTM(width, features, len(params))
+  width, features = (
+    kernel.shape[0] for kernel in (params[0].kernel, params[0].recurrent_kernel)
+  )
   state: dict[str, Any] = {}
   for index, layer in enumerate(params):
     state |= convert.lstm_to_torch(layer, layer=index)
-  net.load_state_dict({key: tensor(value) for key, value in state.items()})
+  net = load(module().nn.LSTM(width, features, len(params)), state)
   for index in range(len(params)):
     getattr(net, f"bias_hh_l{index}").requires_grad_(False)
-  return net.to(device())
+  return net
 
 
 def linear(head: Mapping[str, Any]) -> Any:
   """`torch.nn.Linear` with weights {"kernel": [H, V], "bias": [V]}."""
-  net = module().nn.Linear(*head["kernel"].shape)
-  net.load_state_dict(
-    {"weight": tensor(head["kernel"].T), "bias": tensor(head["bias"])}
-  )
-  return net.to(device())
+  state = {"weight": head["kernel"].T, "bias": head["bias"]}
+  return load(module().nn.Linear(*head["kernel"].shape), state)
 
 
 def layers(task: case.LayerTask, *, mode: str = "") -> case.Layers:
-  """The layers over a task, time-major, each reading the one below.
+  """The layers over a task without peepholes, time-major.
 
-  Args:
-    task: the task, without peepholes.
-    mode: "" for float32; "autocast" or "cast", see above.
+  `mode` is "" for float32; "autocast" or "cast", see above.
   """
   torch = module()
   net, xs = lstm_module(task.params), tensor(task.xs)
@@ -161,11 +158,12 @@ def layers(task: case.LayerTask, *, mode: str = "") -> case.Layers:
 def learner(
   params: Any,
   segments: Any,
+  optimizer: str,
   *,
-  optimizer: Callable[[list[Any]], Any],
   reduction: str,
   mixed: bool = False,
   clip_norm: float = 0.0,
+  **options: float,
 ) -> Callable[[], np.ndarray]:
   """A plain loop of truncated backpropagation: predict, then update.
 
@@ -173,10 +171,11 @@ def learner(
     params: those of our language model, without peepholes. One-hot vectors are
       rows of a unit matrix; an embedding learns, too.
     segments: `inputs` and `targets`, ids [K, T, B].
-    optimizer: parameters -> a torch optimiser.
+    optimizer: of `torch.optim`, in its fused form, the fastest there is.
     reduction: the loss of a segment: "mean" over its symbols or their "sum".
     mixed: products in bfloat16 by autocast.
     clip_norm: bound on the norm of the whole gradient; 0 clips nothing.
+    **options: of the optimizer.
 
   Returns:
     A function that learns from the K segments and returns the nats of each.
@@ -191,7 +190,7 @@ def learner(
   ).to(device())
   weights = [*embed.parameters(), *net.parameters(), *dense.parameters()]
   weights = [weight for weight in weights if weight.requires_grad]
-  rule = optimizer(weights)
+  rule = getattr(torch.optim, optimizer)(weights, fused=True, **options)
   carry: Any = None
 
   def run() -> np.ndarray:
@@ -219,18 +218,6 @@ def learner(
     return nats
 
   return run
-
-
-def adam(rate: float) -> Callable[[list[Any]], Any]:
-  """Adam in its fused form, the fastest that PyTorch has."""
-  return lambda weights: module().optim.Adam(weights, lr=rate, fused=True)
-
-
-def sgd(rate: float, momentum: float) -> Callable[[list[Any]], Any]:
-  """Gradient descent with momentum, in its fused form as well."""
-  return lambda weights: module().optim.SGD(
-    weights, lr=rate, momentum=momentum, fused=True
-  )
 
 
 def sampler(
@@ -293,14 +280,13 @@ def _step(
       return carry, hs[0]
 
     return by_layer
-  unit = module().nn.LSTMCell(
-    weights.kernel.shape[0], weights.recurrent_kernel.shape[0]
-  )
   state = convert.lstm_to_torch(weights)
-  unit.load_state_dict(
-    {name.removesuffix("_l0"): tensor(value) for name, value in state.items()}
-  )
-  unit = unit.to(device(), dtype)
+  unit = load(
+    module().nn.LSTMCell(
+      weights.kernel.shape[0], weights.recurrent_kernel.shape[0]
+    ),
+    {name.removesuffix("_l0"): value for name, value in state.items()},
+  ).to(dtype)
 
   def by_cell(carry: Any, xs: Any) -> tuple[Any, Any]:
     carry = unit(xs, carry)

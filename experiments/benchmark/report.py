@@ -30,7 +30,7 @@ NAMES = (case.OURS, *FAMILIES)
 # Headings of the panels, by the work of their cases.
 PANELS = {
   "forward": "layer, forward",
-  layer_cases.BACKWARD: "layer, forward+backward",
+  case.BACKWARD: "layer, forward+backward",
   "training": "training steps",
   "dynamic": "dynamic evaluation",
 }
@@ -96,15 +96,12 @@ def write(
   """
   axes = layer_cases.stack_shapes(config)
   keys = {
-    size: layer_cases.stack_key(size) for line in axes.values() for size in line
+    layer_cases.stack_key(size): size for line in axes.values() for size in line
   }
-  stacks = {s: records[key] for s, key in keys.items() if key in records}
-  products, timed = [], []
-  for key, record in records.items():
-    if record["work"] == layer_cases.PRODUCT:
-      products.append(record)
-    elif key not in keys.values():
-      timed.append(record)
+  stacks = {size: records[key] for key, size in keys.items() if key in records}
+  others = [record for key, record in records.items() if key not in keys]
+  products = [r for r in others if r["work"] == layer_cases.PRODUCT]
+  timed = [r for r in others if r["work"] != layer_cases.PRODUCT]
   parts = ["# Speed against other libraries", _INTRODUCTION]
   parts += ["## Run", _facts(equivalence["absent"])]
   if any(any(case.ratios(record)) for record in timed):
@@ -122,8 +119,11 @@ def write(
     parts += [f"### {record['title']}, {record['work']}"]
     parts += [_case_table(record, rates)]
   if equivalence["differences"]:
-    parts += ["## Equivalence", _EQUIVALENCE]
-    parts += [_equivalence_table(equivalence["differences"])]
+    table = results.table(
+      ["", "precision", "largest difference"],
+      [[*row, f"{worst:.1e}"] for *row, worst in equivalence["differences"]],
+    )
+    parts += ["## Equivalence", _EQUIVALENCE, table]
   results.write(workdir, "\n\n".join(parts) + "\n")
 
 
@@ -207,19 +207,18 @@ def draw_growth(
 
 def _facts(absent: Sequence[str]) -> str:
   facts = run_folder.facts()
-  versions = facts["versions"]
+  versions, devices = facts["versions"], facts["devices"]
   names = ("python", "jax", "jaxlib", "flax")
-  shown = {
-    "processor": f"{facts['cpu']}, {facts['cpu_count']} cores",
-    "JAX runs on": ", ".join(
-      f"{count} x {kind}" for kind, count in facts["devices"].items()
-    ),
-    "versions": ", ".join(f"{name} {versions[name]}" for name in names),
-    "PyTorch": "left out" if peers_torch.missing() else peers_torch.version(),
-  }
-  lines = [f"- {name}: {fact}" for name, fact in shown.items()]
-  lines += [f"- left out: {line}" for line in absent]
-  return "\n".join(lines)
+  lines = [
+    f"processor: {facts['cpu']}, {facts['cpu_count']} cores",
+    "JAX runs on: "
+    + ", ".join(f"{count} x {kind}" for kind, count in devices.items()),
+    "versions: " + ", ".join(f"{name} {versions[name]}" for name in names),
+    "PyTorch: "
+    + ("left out" if peers_torch.missing() else peers_torch.version()),
+    *(f"left out: {line}" for line in absent),
+  ]
+  return "\n".join(f"- {line}" for line in lines)
 
 
 def _overview(records: Sequence[case.Record]) -> str:
@@ -228,15 +227,12 @@ def _overview(records: Sequence[case.Record]) -> str:
   for record in records:
     for ours, peer, faster in case.ratios(record):
       work = record["work"] + (f", {ours['kind']}" if ours["kind"] else "")
-      line = lines.setdefault((record["title"], work), {})
+      line = lines.setdefault(
+        (record["title"], work), {"": record["title"], "work": work}
+      )
       column = f"{case.peer_name(peer)}, {peer['precision']}"
-      line[column] = ratio_cell(faster)
-  return _table(
-    [
-      {"": title, "work": work, **line} for (title, work), line in lines.items()
-    ],
-    missing="",
-  )
+      line[column] = _spread(faster, "{:.2f}".format)
+  return _table(list(lines.values()), missing="")
 
 
 def _products_table(records: Sequence[case.Record]) -> str:
@@ -246,7 +242,7 @@ def _products_table(records: Sequence[case.Record]) -> str:
     line = {"": record["title"]}
     for entry in record["entries"]:
       speeds = [record["tokens"] / 1e9 / value for value in entry["seconds"]]
-      line[entry["precision"]] = spread_cell(timing.spread(speeds))
+      line[entry["precision"]] = _spread(timing.spread(speeds))
     lines.append(line)
   return _table(lines)
 
@@ -257,13 +253,12 @@ def _growth_table(stacks: Mapping[layer_cases.Shape, case.Record]) -> str:
   for shape, record in stacks.items():
     line = dict(zip(("T", "B", "H", "layers"), map(str, shape), strict=True))
     for entry in record["entries"]:
-      line[f"{entry['library']}, ms"] = milliseconds_cell(entry)
+      line[f"{entry['library']}, ms"] = _milliseconds(entry)
     for _, peer, faster in case.ratios(record):
-      line[f"over {peer['library']}"] = ratio_cell(faster)
+      line[f"over {peer['library']}"] = _spread(faster, "{:.2f}".format)
     for entry in record["entries"]:
-      memory = megabytes_cell(entry["temporary"])
-      if memory is not None:
-        line[f"{entry['library']}, MB"] = memory
+      if entry["temporary"] is not None:
+        line[f"{entry['library']}, MB"] = _megabytes(entry["temporary"])
     lines.append(line)
   return _table(lines)
 
@@ -271,110 +266,54 @@ def _growth_table(stacks: Mapping[layer_cases.Shape, case.Record]) -> str:
 def _case_table(record: case.Record, rates: Mapping[str, float]) -> str:
   """One line an entry; columns that no entry has are left out."""
   faster = {
-    peer["name"]: ratio_cell(ratio) for _, peer, ratio in case.ratios(record)
+    peer["name"]: _spread(ratio, "{:.2f}".format)
+    for _, peer, ratio in case.ratios(record)
   }
-  operations = record["operations"]
-  columns: dict[str, Callable[[case.Record], str | None]] = {
-    "": lambda entry: entry["name"],
-    "milliseconds": milliseconds_cell,
-    record["unit"]: lambda entry: results.figure(
-      record["tokens"] / case.took(entry).middle
-    ),
-    "ours is faster by": lambda entry: (
-      faster.get(entry["name"], "") if faster else None
-    ),
-    "rounds": lambda entry: str(len(entry["seconds"])),
-    "GFLOP/s": lambda entry: (
-      results.figure(operations / 1e9 / case.took(entry).middle)
-      if operations
-      else None
-    ),
-    "of large products": lambda entry: share_cell(
-      case.share(record, entry, rates)
-    ),
-    "XLA, MB": lambda entry: megabytes_cell(entry["temporary"]),
-    "process, MB": lambda entry: megabytes_cell(entry["resident"]),
-  }
-  return _table(
-    [
-      {
-        head: text
-        for head, cell in columns.items()
-        if (text := cell(entry)) is not None
-      }
-      for entry in record["entries"]
-    ],
-    order=list(columns),
-  )
+  lines = []
+  for entry in record["entries"]:
+    seconds = case.took(entry).middle
+    line = {"": entry["name"], "milliseconds": _milliseconds(entry)}
+    line[record["unit"]] = results.figure(record["tokens"] / seconds)
+    if faster:
+      line["ours is faster by"] = faster.get(entry["name"], "")
+    line["rounds"] = str(len(entry["seconds"]))
+    if record["operations"]:
+      speed = record["operations"] / 1e9 / seconds
+      line["GFLOP/s"] = results.figure(speed)
+    share = case.share(record, entry, rates)
+    if share is not None:
+      line["of large products"] = f"{share:.1%}"
+    for head, member in {"XLA": "temporary", "process": "resident"}.items():
+      if entry[member] is not None:
+        line[f"{head}, MB"] = _megabytes(entry[member])
+    lines.append(line)
+  return _table(lines)
 
 
-def _equivalence_table(differences: Sequence[Sequence[Any]]) -> str:
-  return results.table(
-    ["", "precision", "largest difference"],
-    [[name, kind, f"{worst:.1e}"] for name, kind, worst in differences],
-  )
-
-
-def _table(
-  lines: Sequence[Mapping[str, str]],
-  *,
-  order: Sequence[str] = (),
-  missing: str = "n/a",
-) -> str:
-  """A Markdown table of cells by column.
-
-  Args:
-    lines: cells of each line by their column.
-    order: of the columns; by default the order in which they first occur.
-    missing: the cell of a line that lacks it.
-  """
-  present = dict.fromkeys(head for line in lines for head in line)
-  heads = [head for head in order or present if head in present]
+def _table(lines: Sequence[Mapping[str, str]], *, missing: str = "n/a") -> str:
+  """A Markdown table of cells by column; `missing` where a line lacks one."""
+  heads = list(dict.fromkeys(head for line in lines for head in line))
   return results.table(
     heads, [[line.get(head, missing) for head in heads] for line in lines]
   )
 
 
-def ratio_cell(ratio: timing.Spread) -> str:
-  """Two decimals, with the quartiles.
+def _spread(
+  spread: timing.Spread, write: Callable[[float], str] = results.figure
+) -> str:
+  """The median with the quartiles.
 
-  >>> ratio_cell(timing.Spread(1.0, 2.0, 3.0))
-  '2.00 (1.00 to 3.00)'
-  """
-  low, middle, high = (f"{value:.2f}" for value in ratio)
-  return f"{middle} ({low} to {high})"
-
-
-def spread_cell(spread: timing.Spread) -> str:
-  """Four digits, with the quartiles.
-
-  >>> spread_cell(timing.Spread(1.0, 2.0, 3.0))
+  >>> _spread(timing.Spread(1.0, 2.0, 3.0))
   '2.000 (1.000 to 3.000)'
   """
-  low, middle, high = (results.figure(value) for value in spread)
+  low, middle, high = map(write, spread)
   return f"{middle} ({low} to {high})"
 
 
-def milliseconds_cell(entry: case.Record) -> str:
-  """An entry's milliseconds, with the quartiles."""
-  return spread_cell(
-    timing.Spread(*(1e3 * value for value in case.took(entry)))
-  )
+def _milliseconds(entry: case.Record) -> str:
+  low, middle, high = (1e3 * value for value in case.took(entry))
+  return _spread(timing.Spread(low, middle, high))
 
 
-def megabytes_cell(size: int | None) -> str | None:
-  """Megabytes of a size in bytes, if it is known.
-
-  >>> megabytes_cell(1_500_000)
-  '1.5'
-  """
-  return None if size is None else f"{size / 1e6:,.1f}"
-
-
-def share_cell(share: float | None) -> str | None:
-  """Percent of a share, if it is known.
-
-  >>> share_cell(0.5)
-  '50.0%'
-  """
-  return None if share is None else f"{share:.1%}"
+def _megabytes(size: int) -> str:
+  return f"{size / 1e6:,.1f}"

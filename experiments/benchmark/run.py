@@ -31,33 +31,35 @@ MEASUREMENTS = "benchmark.json"
 
 
 class Kind(NamedTuple):
-  """A kind of cases.
+  """A kind of cases; their settings have its name."""
 
-  Attributes:
-    cases: plans them; their settings have the kind's name.
-    differences: compares the libraries at its work on tiny shapes; None if
-      there is nothing to compare.
-  """
-
-  cases: Callable[
+  cases: Callable[  # plans them
     [config_dict.ConfigDict, case.Settings], Iterator[case.Planned]
   ]
-  differences: Callable[[case.Settings], Iterator[case.Difference]] | None
+  # The work to compare: its name, and the libraries at it on tiny shapes.
+  work: str = ""
+  tiny: Callable[[case.Settings], Sequence[case.Entry]] | None = None
 
 
 KINDS = {
-  "products": Kind(layer_cases.matrix_products, None),
-  "layer": Kind(layer_cases.layers, layer_cases.layer_differences),
-  "storage": Kind(layer_cases.storage, layer_cases.layer_differences),
+  "products": Kind(layer_cases.matrix_products),
+  "layer": Kind(layer_cases.layers, "layer", layer_cases.tiny_layers),
+  "storage": Kind(layer_cases.storage, "layer", layer_cases.tiny_layers),
   "training": Kind(
-    model_cases.character_training, model_cases.training_differences
+    model_cases.character_training, "training", model_cases.tiny_training
   ),
-  "words": Kind(model_cases.word_training, model_cases.training_differences),
-  "ink": Kind(model_cases.handwriting_training, None),
-  "dynamic": Kind(model_cases.dynamic, model_cases.dynamic_differences),
-  "sampling": Kind(model_cases.sampling, model_cases.sampling_differences),
-  "compression": Kind(model_cases.compression, None),
-  "scaling": Kind(layer_cases.scaling, layer_cases.stack_differences),
+  "words": Kind(
+    model_cases.word_training, "training", model_cases.tiny_training
+  ),
+  "ink": Kind(model_cases.handwriting_training),
+  "dynamic": Kind(model_cases.dynamic, "dynamic", model_cases.tiny_dynamic),
+  "sampling": Kind(
+    model_cases.sampling,
+    "sampling",
+    lambda shared: model_cases.samplers(shared, model_cases.TINY),
+  ),
+  "compression": Kind(model_cases.compression),
+  "scaling": Kind(layer_cases.scaling, "stack", layer_cases.tiny_stacks),
 }
 
 # The reason why a peer cannot be measured here, if there is one.
@@ -70,39 +72,34 @@ VERSIONS = {"torch": lambda: str(peers_torch.module().__version__)}
 TOLERANCES = {"float32": 1e-4, "bfloat16": 5e-2}
 TF32_TOLERANCE = 1e-2
 
-_ROUNDS = {"repeats": checks.whole(1), "seconds": checks.number(least=0)}
+_POSITIVE = checks.whole(1)
+_SIZES = checks.several(_POSITIVE, empty=True)
+_ROUNDS = {"repeats": _POSITIVE, "seconds": checks.number(least=0)}
+_GROUPS = {
+  "ink": ("layers", "units", "components", "batch", "points"),
+  "words": (
+    *("symbols", "units", "embedding", "batch", "segment"),
+    "steps_per_dispatch",
+  ),
+}
 
 RULES = {
   **_ROUNDS,
-  "warmup": checks.whole(1),
+  "warmup": _POSITIVE,
   "contests": checks.several(checks.one_of(*KINDS), empty=True),
   "peers": checks.several(checks.one_of(*case.PEERS), empty=True),
   "precisions": checks.several(checks.one_of("float32", "bfloat16")),
-  "products.width": checks.whole(1),
-  "storage.chunk": checks.whole(1),
+  "products.width": _POSITIVE,
+  "storage.chunk": _POSITIVE,
   "model.symbols": checks.whole(2),
-  "model.units": checks.whole(1),
+  "model.units": _POSITIVE,
   "training.clip_norm": checks.number(least=0),
-  **{
-    f"ink.{name}": checks.whole(1)
-    for name in ("layers", "units", "components", "batch", "points")
-  },
-  **{
-    f"words.{name}": checks.whole(1)
-    for name in (
-      "symbols",
-      "units",
-      "embedding",
-      "batch",
-      "segment",
-      "steps_per_dispatch",
-    )
-  },
-  "dynamic.segments": checks.several(checks.whole(1), empty=True),
-  "dynamic.symbols": checks.whole(1),
-  "sampling.batches": checks.several(checks.whole(1), empty=True),
-  "sampling.symbols": checks.whole(1),
-  "compression.bytes": checks.whole(1),
+  **{f"{kind}.{name}": _POSITIVE for kind in _GROUPS for name in _GROUPS[kind]},
+  "dynamic.segments": _SIZES,
+  "dynamic.symbols": _POSITIVE,
+  "sampling.batches": _SIZES,
+  "sampling.symbols": _POSITIVE,
+  "compression.bytes": _POSITIVE,
   "compression.presets": checks.several(
     checks.one_of(*model_cases.PRESETS), empty=True
   ),
@@ -111,7 +108,7 @@ RULES = {
     "steps, batch, width and layers such as '50x16x512x1'",
   ),
   **{
-    f"scaling.{name}": checks.several(checks.whole(1), empty=True)
+    f"scaling.{name}": _SIZES
     for name in ("steps", "batches", "units", "layers")
   },
   **{
@@ -127,10 +124,7 @@ def run(
 ) -> list[reports.Row]:
   """Measures every case, then writes the report and the figures.
 
-  Args:
-    config: shapes, peers and rounds.
-    workdir: the run folder.
-    data_dir: unused: the data are random.
+  `data_dir` is not used: the data are random.
 
   Returns:
     Tokens a second of every library, the ratios of ours to the peers, and the
@@ -164,16 +158,16 @@ def run(
   with distributed.Interruption() as signals:
     measurements = Measurements(workdir / MEASUREMENTS)
     measurements.require("equivalence", ("absent", "versions", "differences"))
-
-    def compare() -> dict[str, Any]:
-      differences = map(list, check_equivalence(shared, chosen(config)))
-      return {
+    equivalence = measurements.get(
+      "equivalence",
+      lambda: {
         "absent": absent,
         "versions": versions,
-        "differences": list(differences),
-      }
-
-    equivalence = measurements.get("equivalence", compare)
+        "differences": [
+          list(row) for row in check_equivalence(shared, chosen(config))
+        ],
+      },
+    )
     if equivalence["absent"] != absent:
       raise errors.UserError(
         f"the benchmark in {workdir} was begun with other peers at hand, "
@@ -232,19 +226,18 @@ def check_equivalence(
   evaluation, each but the first after an update; the logits that follow given
   symbols in sampling.
 
-  Args:
-    shared: names the libraries and precisions to compare.
-    kinds: of cases, whose work is compared.
-
   Raises:
     RunError: some library computes something else.
   """
-  comparisons = dict.fromkeys(KINDS[kind].differences for kind in kinds)
+  # Ours in float32 is what all are compared with, whatever is timed.
+  precisions = tuple(dict.fromkeys(("float32", *shared.precisions)))
+  shared = shared._replace(precisions=precisions)
+  works = {KINDS[kind].work: KINDS[kind].tiny for kind in kinds}
   differences = [
     difference
-    for compare in comparisons
-    if compare is not None
-    for difference in compare(shared)
+    for work, tiny in works.items()
+    if tiny is not None
+    for difference in case.differences(work, tiny(shared))
   ]
   for name, precision, largest in differences:
     allowed = TOLERANCES[precision]
@@ -274,10 +267,9 @@ class Measurements:
     Raises:
       UserError: there are some, of an earlier release.
     """
-    found = self._known.get(key)
-    if self._known and not (
-      isinstance(found, dict) and set(members) <= found.keys()
-    ):
+    value = self._known.get(key)
+    complete = isinstance(value, dict) and set(members) <= value.keys()
+    if self._known and not complete:
       raise errors.UserError(
         f"{self._path} is of an earlier release; choose another --workdir"
       )

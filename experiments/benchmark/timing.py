@@ -51,13 +51,6 @@ def race(
 
   Returns:
     Seconds by name, one a round.
-
-  >>> times = race(
-  ...   {"a": lambda: None, "b": lambda: None},
-  ...   repeats=3, seconds=0, warmup=1, seed=0, pause=0,
-  ... )
-  >>> [len(seconds) for seconds in times.values()]
-  [3, 3]
   """
   for run in runs.values():
     for _ in range(warmup):

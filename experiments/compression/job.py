@@ -1,4 +1,4 @@
-"""Coding and decoding a file block by block, stopped and gone on with."""
+"""Codes and decodes a file block by block; a stopped job resumes."""
 
 import hashlib
 import os
@@ -21,92 +21,77 @@ _COPY = 1 << 20
 
 
 class Job(NamedTuple):
-  """What coding and decoding need alike.
+  """One direction over one file."""
 
-  Attributes:
-    header: of the compressed file.
-    model: that it describes.
-    area: a folder for the state between two starts.
-    part: the file that grows.
-    signals: asked after every block.
-    save_every: seconds between two saved states.
-  """
-
-  header: container.Header
-  model: model_lib.Model
-  area: pathlib.Path
-  part: pathlib.Path
-  signals: distributed.Interruption
-  save_every: float
+  header: container.Header  # of the compressed file
+  model: model_lib.Model  # the one that the header describes
+  area: pathlib.Path  # a folder for the state between two starts
+  output: pathlib.Path  # the file that grows
+  signals: distributed.Interruption  # asked after every block
+  save_every: float  # seconds between two saved states
 
 
 class Done(NamedTuple):
-  """A finished job.
+  """A finished job."""
 
-  Attributes:
-    mixed: nats of all bytes, as the model had them.
-    alone: nats, had each of the mixer's inputs coded alone.
-    share: sums of |weight x log-odds|, the bias last.
-    curve: bytes that it held and those of its code, by block.
-    seconds: of all starts together.
-  """
-
-  mixed: float
-  alone: list[float]
-  share: list[float]
-  curve: list[tuple[int, int]]
-  seconds: float
+  mixed: float  # nats of all bytes, as the model predicted them
+  alone: list[float]  # nats, had each of the mixer's inputs coded alone
+  share: list[float]  # sums of |weight x log-odds|, the bias last
+  curve: list[tuple[int, int]]  # bytes of the input and of its code, by block
+  seconds: float  # of all starts together
 
 
 Watch = Callable[[int], None]
-# (block, what is learnt, part, watch) -> (what is learnt, bytes of the code)
-Turn = Callable[[settings_lib.Block, Tree, BinaryIO, Watch], tuple[Tree, int]]
+# (block, state of the model, output, watch) -> (that state, bytes of the code)
+CodeBlock = Callable[
+  [settings_lib.Block, Tree, BinaryIO, Watch], tuple[Tree, int]
+]
 
 
 def code(job: Job, data: np.ndarray) -> Done:
-  """Codes a file, uint8 and possibly mapped, into `job.part`."""
+  """Codes a file, uint8 and possibly mapped, into `job.output`."""
 
-  def turn(
-    block: settings_lib.Block, shared: Tree, part: BinaryIO, watch: Watch
+  def code_block(
+    block: settings_lib.Block, state: Tree, output: BinaryIO, watch: Watch
   ) -> tuple[Tree, int]:
     piece = np.array(data[block.begin : block.begin + block.size])
-    payload, shared = codec.encode(job.model, shared, block, piece, watch=watch)
-    return shared, container.write_block(part, payload, piece.tobytes())
+    payload, state = codec.encode(job.model, state, block, piece, watch=watch)
+    return state, container.write_block(output, payload, piece.tobytes())
 
-  def begin(part: BinaryIO) -> None:
-    container.write_header(part, job.header)
+  def begin(output: BinaryIO) -> None:
+    container.write_header(output, job.header)
 
-  return _blocks(job, turn, "compressing", begin=begin)
+  return _blocks(job, code_block, "compressing", begin=begin)
 
 
 def decode(job: Job, source: BinaryIO, title: str) -> Done:
-  """Decodes a compressed file, open behind its header, into `job.part`.
+  """Decodes a compressed file, open behind its header, into `job.output`.
 
   Raises:
     UserError: it is damaged, or this machine predicts other numbers.
   """
   start = source.tell()
 
-  def turn(
-    block: settings_lib.Block, shared: Tree, part: BinaryIO, watch: Watch
+  def decode_block(
+    block: settings_lib.Block, state: Tree, output: BinaryIO, watch: Watch
   ) -> tuple[Tree, int]:
     before = source.tell()
     frame = container.read_block(source, block.number, block.size)
     if frame.stored:
       frame.require(frame.payload)
       piece = np.frombuffer(frame.payload, np.uint8)
-      _, shared = codec.encode(job.model, shared, block, piece, watch=watch)
+      _, state = codec.encode(job.model, state, block, piece, watch=watch)
     else:
       code = frame.payload
-      piece, shared = codec.decode(job.model, shared, block, code, watch=watch)
+      piece, state = codec.decode(job.model, state, block, code, watch=watch)
       frame.require(piece.tobytes())
-    part.write(piece.tobytes())
-    return shared, source.tell() - before
+    output.write(piece.tobytes())
+    return state, source.tell() - before
 
-  def again(coded: int) -> None:
+  def resume(coded: int) -> None:
     source.seek(start + coded)
 
-  done = _blocks(job, turn, title, again=again)
+  done = _blocks(job, decode_block, title, resume=resume)
   container.require_end(source)
   return done
 
@@ -118,7 +103,7 @@ def original(job: Job) -> Iterator[bytes]:
     UserError: they are others, which shows after the last piece.
   """
   sha256 = hashlib.sha256()
-  with open(job.part, "rb") as file:
+  with open(job.output, "rb") as file:
     if job.header.respelled:
       pieces = dictionary.restore(file)
     else:
@@ -140,13 +125,13 @@ def original(job: Job) -> Iterator[bytes]:
 @progress.spending("steps")
 def _blocks(
   job: Job,
-  turn: Turn,
+  code_block: CodeBlock,
   title: str,
   *,
-  begin: Callable[[BinaryIO], Any] = lambda part: None,
-  again: Callable[[int], None] = lambda coded: None,
+  begin: Callable[[BinaryIO], Any] = lambda output: None,
+  resume: Callable[[int], None] = lambda coded: None,
 ) -> Done:
-  """Every block's turn, from where an earlier start was stopped."""
+  """Codes every block, from where an earlier start was stopped."""
   settings, size = job.header.settings, job.header.held
   target = jax.eval_shape(job.model.init)
   curve: list[tuple[int, int]] = []
@@ -155,66 +140,66 @@ def _blocks(
   spent, first, length = 0.0, 0, 0
   with (
     checkpoints.Checkpoints(job.area, keep=1) as saved,
-    files.refusals(job.part),
+    files.refusals(job.output),
   ):
     earlier = saved.restore_latest(target)
     if earlier is None:
-      shared = job.model.init()
+      state = job.model.init()
     else:
-      shared, first = earlier.tree, earlier.step
+      state, first = earlier.tree, earlier.step
       curve = [tuple(pair) for pair in earlier.meta["curve"]]
       spent, length = earlier.meta["seconds"], earlier.meta["length"]
       account = [np.array(sums) for sums in earlier.meta["account"]]
     with (
-      open(job.part, "r+b" if first else "w+b") as part,
+      open(job.output, "r+b" if first else "w+b") as output,
       progress.Progress(size, title, unit="byte", symbols="bytes") as bar,
     ):
       if first:
-        if part.seek(0, os.SEEK_END) < length:
+        if output.seek(0, os.SEEK_END) < length:
           raise errors.RunError(
-            f"{job.part} is shorter than it was when the job stopped; give "
+            f"{job.output} is shorter than it was when the job stopped; give "
             "another --workdir to begin again"
           )
-        part.truncate(length)
-        part.seek(length)
-        again(sum(coded for _, coded in curve))
+        output.truncate(length)
+        output.seek(length)
+        resume(sum(coded for _, coded in curve))
       else:
-        begin(part)
+        begin(output)
       begun = last = time.monotonic()
       for block in settings_lib.blocks(settings, size, first=first):
         watch = _within(bar, block, _figures(job.header, curve))
-        shared, coded = turn(block, shared, part, watch)
+        state, coded = code_block(block, state, output, watch)
         curve.append((block.size, coded))
-        newest = jax.device_get(shared.account)
+        newest = jax.device_get(state.account)
         account = [s + n for s, n in zip(account, newest, strict=True)]
         zeros = type(newest)(*map(np.zeros_like, newest))
-        shared = shared._replace(account=jax.device_put(zeros))
+        state = state._replace(account=jax.device_put(zeros))
         now = time.monotonic()
         stop = job.signals.requested
         last_one = block.number + 1 == job.header.blocks
         if stop or last_one or now - last > job.save_every:
-          part.flush()
-          os.fsync(part.fileno())
+          output.flush()
+          os.fsync(output.fileno())
           meta = {
             "curve": curve,
             "seconds": spent + now - begun,
-            "length": part.tell(),
+            "length": output.tell(),
             "account": [sums.tolist() for sums in account],
           }
-          saved.save(block.number + 1, shared, meta)
+          saved.save(block.number + 1, state, meta)
           last = now
         if stop:
           saved.wait()
           job.signals.check()
-      mixed, alone, share = (sums.tolist() for sums in account)
       seconds = spent + time.monotonic() - begun
+      mixed, alone, share = (sums.tolist() for sums in account)
       return Done(mixed, alone, share, curve, seconds)
 
 
 def _within(
   bar: progress.Progress, block: settings_lib.Block, figures: dict[str, float]
 ) -> Watch:
-  """Tells how far the whole file is, and what its bytes have cost so far."""
+  """Shows the progress through the file, and the cost of its bytes so far."""
   before = 0
 
   def watch(done: int) -> None:
@@ -234,7 +219,7 @@ def costs(
   bytes of it each holds is not counted.
   """
   scale = header.size / header.held if header.held else 1.0
-  return [(given * scale, coded) for given, coded in curve]
+  return [(size * scale, coded) for size, coded in curve]
 
 
 def _figures(
@@ -242,5 +227,5 @@ def _figures(
 ) -> dict[str, float]:
   if not curve:
     return {}
-  size = sum(given for given, _ in costs(header, curve))
+  size = sum(original for original, _ in costs(header, curve))
   return {"bits_per_byte": 8 * sum(coded for _, coded in curve) / size}

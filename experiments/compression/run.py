@@ -38,7 +38,7 @@ _PATIENCE = 0.5
 
 
 class Watched:
-  """A file whose reader stops when a signal has come."""
+  """A file whose reader raises errors.Interrupted when a signal has come."""
 
   def __init__(
     self, file: io.BufferedReader, signals: distributed.Interruption
@@ -47,20 +47,16 @@ class Watched:
     self._signals = signals
 
   def read(self, size: int) -> bytes:
-    """At most so many bytes; raises errors.Interrupted."""
+    """At most so many bytes."""
     self._signals.check()
     return self._file.read(size)
 
 
 def require_place(config: config_dict.ConfigDict, *, begun: bool) -> None:
-  """Refuses files that cannot or must not be used, before any work.
+  """Raises UserError on files that cannot or must not be used, before any work.
 
-  Args:
-    config: names `input` and `output`, and whether to `overwrite`.
-    begun: an earlier start may have written the output: `publish` looks.
-
-  Raises:
-    UserError: says which and why.
+  If the job was begun earlier, that start may have written the output: it is
+  left to `publish` to look.
   """
   if not config.input or not config.output:
     raise errors.UserError(
@@ -95,9 +91,9 @@ def require_place(config: config_dict.ConfigDict, *, begun: bool) -> None:
 
 @contextlib.contextmanager
 def opened(
-  name: str, kept: pathlib.Path, signals: distributed.Interruption
+  name: str, copy: pathlib.Path, signals: distributed.Interruption
 ) -> Iterator[io.BufferedReader]:
-  """The input as a file that can be read twice; a stream is kept in `kept`.
+  """The input as a file that can be read twice; a stream is copied to `copy`.
 
   Raises:
     UserError: it cannot be read, or is a stream that brings other bytes than
@@ -106,8 +102,8 @@ def opened(
   path = pathlib.Path(name)
   try:
     if name == _STANDARD or not _rereadable(path):
-      _keep(name, kept, signals)
-      path = kept
+      _keep(name, copy, signals)
+      path = copy
     with open(path, "rb") as file:
       yield file
   except OSError as error:
@@ -139,26 +135,22 @@ def respelled(
   source.seek(0)
   with files.writer(path) as file:
     file.writelines(dictionary_lib.respell(watched, dictionary))
-  with open(path, "rb") as made:
-    held = mapped(made)
+  with open(path, "rb") as result:
+    held = mapped(result)
   return held if len(held) < os.fstat(source.fileno()).st_size else None
 
 
-def publish(made: pathlib.Path, config: config_dict.ConfigDict) -> None:
-  """Puts the result in its place, whole.
-
-  Raises:
-    UserError: something else has appeared there.
-  """
+def publish(result: pathlib.Path, config: config_dict.ConfigDict) -> None:
+  """Puts the whole result in its place; UserError if that is taken."""
   output = config.output
-  with open(made, "rb") as file:
+  with open(result, "rb") as file:
     if output == _STANDARD:
       shutil.copyfileobj(file, sys.stdout.buffer, _CHUNK)
       sys.stdout.buffer.flush()
       return
     if pathlib.Path(output).exists() and not config.overwrite:
       # What an earlier start put there before it was killed may stay.
-      if filecmp.cmp(made, output, shallow=False):
+      if filecmp.cmp(result, output, shallow=False):
         return
       raise errors.UserError(_exists(output))
     with files.writer(output) as target:
@@ -174,24 +166,24 @@ def _exists(output: str) -> str:
 
 def _rereadable(path: pathlib.Path) -> bool:
   """Whether a file is ordinary, and as long as it says: /proc has others."""
-  found = path.stat()
-  if stat.S_ISDIR(found.st_mode):
+  status = path.stat()
+  if stat.S_ISDIR(status.st_mode):
     return True  # Opening it says why not.
-  return stat.S_ISREG(found.st_mode) and found.st_size > 0
+  return stat.S_ISREG(status.st_mode) and status.st_size > 0
 
 
 def _keep(
-  name: str, kept: pathlib.Path, signals: distributed.Interruption
+  name: str, copy: pathlib.Path, signals: distributed.Interruption
 ) -> None:
-  """Copies a stream, or finds that it brings what was copied before."""
-  if not kept.exists():
-    with files.writer(kept) as file:
+  """Copies a stream, or checks that it brings what was copied before."""
+  if not copy.exists():
+    with files.writer(copy) as file:
       file.writelines(_stream(name, signals))
     return
   sha256 = hashlib.sha256()
   for piece in _stream(name, signals):
     sha256.update(piece)
-  with open(kept, "rb") as file:
+  with open(copy, "rb") as file:
     same = hashlib.file_digest(file, "sha256").digest() == sha256.digest()
   if not same:
     raise errors.UserError(
@@ -201,38 +193,35 @@ def _keep(
 
 
 def _stream(name: str, signals: distributed.Interruption) -> Iterator[bytes]:
-  """What comes through a pipe, a device or standard input."""
-  if name == _STANDARD:
-    if sys.stdin is None:
-      raise errors.UserError("standard input is closed; name a file")
-    yield from _pieces(sys.stdin.fileno(), signals)
-    return
+  """The bytes that come through a pipe, a device or standard input."""
+  standard = name == _STANDARD
+  if standard and sys.stdin is None:
+    raise errors.UserError("standard input is closed; name a file")
   # Without waiting for somebody to write, who may never come.
-  descriptor = os.open(name, os.O_RDONLY | os.O_NONBLOCK)
+  descriptor = (
+    sys.stdin.fileno()
+    if standard
+    else os.open(name, os.O_RDONLY | os.O_NONBLOCK)
+  )
   try:
-    yield from _pieces(descriptor, signals)
+    while True:
+      ready, _, _ = select.select([descriptor], [], [], _PATIENCE)
+      signals.check()
+      if not ready:
+        continue
+      try:
+        piece = os.read(descriptor, _CHUNK)
+      except BlockingIOError:
+        continue
+      if not piece:
+        return
+      yield piece
   finally:
-    os.close(descriptor)
+    if not standard:
+      os.close(descriptor)
 
 
-def _pieces(
-  descriptor: int, signals: distributed.Interruption
-) -> Iterator[bytes]:
-  while True:
-    ready, _, _ = select.select([descriptor], [], [], _PATIENCE)
-    signals.check()
-    if not ready:
-      continue
-    try:
-      piece = os.read(descriptor, _CHUNK)
-    except BlockingIOError:
-      continue
-    if not piece:
-      return
-    yield piece
-
-
-# Folders of the run folder: what only a stopped job needs, and its remains.
+# Folders of the run folder: only a stopped job needs them.
 _UNFINISHED = "checkpoints"
 _FINISHED = "checkpoints.done"
 
@@ -242,13 +231,8 @@ def run(
 ) -> list[results.Row]:
   """Compresses or decompresses `config.input` to `config.output`.
 
-  The output appears whole or not at all. A job that was stopped goes on from
-  the last state saved in the run folder.
-
-  Args:
-    config: direction, files and settings.
-    workdir: the run folder.
-    data_dir: unused.
+  The output appears whole or not at all. A job that was stopped resumes from
+  the last state saved in the run folder. `data_dir` is not used.
 
   Raises:
     UserError: no such file, an output that exists, bad settings, a compressed
@@ -265,10 +249,10 @@ def run(
     opened(config.input, area / "input", signals) as source,
   ):
     do = compress if config.direction == "compress" else decompress
-    made, page = do(config, workdir, source, signals)
-    publish(made, config)
+    result, page = do(config, workdir, source, signals)
+    publish(result, config)
     rows = page()
-  # In one stroke: a folder half removed could not be gone on with.
+  # In one stroke: a job could not resume from a folder half removed.
   shutil.rmtree(done, ignore_errors=True)
   area.rename(done)
   shutil.rmtree(done, ignore_errors=True)
@@ -276,20 +260,16 @@ def run(
 
 
 def require_finished(config: config_dict.ConfigDict) -> None:
-  """Refuses to call a run finished whose output is not there any more.
-
-  Raises:
-    UserError: says what to do.
-  """
-  gone = config.output == "-" or not pathlib.Path(config.output).exists()
-  if gone:
+  """Raises UserError if the output of a finished run is no longer there."""
+  output = config.output
+  if output == _STANDARD or not pathlib.Path(output).exists():
     raise errors.UserError(
-      f"this run is finished and its output {config.output!r} is no longer "
+      f"this run is finished and its output {output!r} is no longer "
       "there; give another --workdir to make it again"
     )
 
 
-# What is left to do once the output is in its place.
+# Writes the report once the output is in its place.
 Page = Callable[[], list[results.Row]]
 
 
@@ -300,8 +280,9 @@ def compress(
   signals: distributed.Interruption,
 ) -> tuple[pathlib.Path, Page]:
   """Codes and verifies; the result is not yet in place."""
-  given = {**config.model.to_dict(), "seed": config.seed}
-  settings = settings_lib.Settings.of(given)
+  settings = settings_lib.Settings.of(
+    {**config.model.to_dict(), "seed": config.seed}
+  )
   trained, weights = _trained(config.restore)
   sha256 = hashlib.file_digest(source, "sha256").hexdigest()
   data = mapped(source)
@@ -313,27 +294,21 @@ def compress(
     weights=weights,
     preset=config.preset,
   )
-  _settle(workdir, header)
+  _require_same_input(workdir, header)
   area = workdir / _UNFINISHED
   held = data
   # A trained network knows words as they are spelled.
   if config.words and not trained:
-    found = respelled(config.words, source, area / "respelled", signals)
-    if found is not None:
-      held, header = found, dataclasses.replace(header, respelled=len(found))
-  job = job_lib.Job(
-    header,
-    model.build(settings, header.held, trained=trained),
-    area / "compress",
-    area / "compressed.part",
-    signals,
-    config.save_every,
-  )
+    shorter = respelled(config.words, source, area / "respelled", signals)
+    if shorter is not None:
+      held = shorter
+      header = dataclasses.replace(header, respelled=len(held))
+  job = _job(config, header, trained, area, signals)
   done = job_lib.code(job, held)
   decoding = None
   if config.verify:
-    check = job._replace(area=area / "verify", part=area / "verified.part")
-    with open(job.part, "rb") as file:
+    check = job._replace(area=area / "verify", output=area / "verified.part")
+    with open(job.output, "rb") as file:
       container.read_header(file)
       decoding = job_lib.decode(check, file, "verifying").seconds
     collections.deque(job_lib.original(check), maxlen=0)
@@ -341,7 +316,7 @@ def compress(
     report.write,
     config, workdir, job, done, decoding=decoding, data=data,
   )  # fmt: skip
-  return job.part, page
+  return job.output, page
 
 
 def decompress(
@@ -370,38 +345,54 @@ def decompress(
       + (weights[:12] or "none")
       + "; give the run it was compressed with"
     )
-  _settle(workdir, header)
+  _require_same_input(workdir, header)
   area = workdir / _UNFINISHED
-  job = job_lib.Job(
+  job = _job(config, header, trained, area, signals)
+  done = job_lib.decode(job, source, "decompressing")
+  result = area / "decompressed.part"
+  with files.writer(result) as file:
+    file.writelines(job_lib.original(job))
+  page = functools.partial(report.decoded, config, workdir, header, done, size)
+  return result, page
+
+
+def _job(
+  config: config_dict.ConfigDict,
+  header: container.Header,
+  trained: Any,
+  area: pathlib.Path,
+  signals: distributed.Interruption,
+) -> job_lib.Job:
+  coding = config.direction == "compress"
+  direction, output = (
+    ("compress", "compressed") if coding else ("decompress", "decoded")
+  )
+  return job_lib.Job(
     header,
     model.build(header.settings, header.held, trained=trained),
-    area / "decompress",
-    area / "decoded.part",
+    area / direction,
+    area / f"{output}.part",
     signals,
     config.save_every,
   )
-  done = job_lib.decode(job, source, "decompressing")
-  made = area / "decompressed.part"
-  with files.writer(made) as file:
-    file.writelines(job_lib.original(job))
-  page = functools.partial(report.decoded, config, workdir, header, done, size)
-  return made, page
 
 
 def _trained(restore: str) -> tuple[Any, str]:
   """Network and weights of an earlier run over bytes, and their SHA-256."""
   if not restore:
     return None, ""
-  found = restore_lib.reload(restore)
-  network = network_lib.over_bytes(found.predictor, found.vocabulary.symbols)
+  run = restore_lib.reload(restore)
+  network = network_lib.over_bytes(run.predictor, run.vocabulary.symbols)
   digest = hashlib.sha256()
-  for leaf in jax.tree.leaves(found.params):
+  for leaf in jax.tree.leaves(run.params):
     digest.update(np.asarray(leaf).tobytes())
-  return (network, found.params), digest.hexdigest()
+  return (network, run.params), digest.hexdigest()
 
 
-def _settle(workdir: pathlib.Path, header: container.Header) -> None:
-  """Keeps which bytes these are, and where; refuses others on resuming."""
+def _require_same_input(
+  workdir: pathlib.Path, header: container.Header
+) -> None:
+  """Records the input, weights and machine; refuses others on resuming."""
   path = workdir / "data.json"
   ours = {
     "size": header.size,
@@ -413,15 +404,13 @@ def _settle(workdir: pathlib.Path, header: container.Header) -> None:
     files.write_json(path, ours)
     return
   theirs = files.read(path, sha256=str, weights=str, machine=dict)
-  what = {
-    "the input": theirs.get("sha256") == ours["sha256"],
-    "config.restore": theirs.get("weights") == ours["weights"],
-    "the machine, or a release of what predicts on it,": (
-      theirs.get("machine") == ours["machine"]
-    ),
+  names = {
+    "sha256": "the input",
+    "weights": "config.restore",
+    "machine": "the machine, or a release of what predicts on it,",
   }
-  for name, same in what.items():
-    if not same:
+  for key, name in names.items():
+    if theirs[key] != ours[key]:
       raise errors.UserError(
         f"{name} is not the one that {workdir} was begun with; give another "
         "--workdir to begin again"

@@ -3,6 +3,7 @@
 import pathlib
 import re
 from collections.abc import Sequence
+from typing import Any
 
 from ml_collections import config_dict
 
@@ -41,7 +42,7 @@ def run(
     data_dir: unused.
 
   Returns:
-    The runs' rows that stand on a line of the paper.
+    The runs' rows that are on a line of the paper.
 
   Raises:
     UserError: a bad setting; no run of a language model or a pen network
@@ -49,72 +50,60 @@ def run(
   """
   del data_dir
   checks.validate(config, RULES)
-  found = runs_lib.gather(config.runs, own=workdir)
-  lines, _ = tables.assign(found.runs)
-  figures = draw(found.runs, lines, workdir, config.points)
-  reports.write(workdir, page(found, figures))
+  gathered = runs_lib.gather(config.runs, own=workdir)
+  lines, _ = tables.assign(gathered.runs)
+  figures = draw(gathered.runs, lines, workdir, config.points)
+  reports.write(workdir, page(gathered, figures))
   return tables.result_rows(lines)
 
 
 def page(
-  found: runs_lib.Gathered, figures: Sequence[reports.Figure] = ()
+  gathered: runs_lib.Gathered, figures: Sequence[reports.Figure] = ()
 ) -> str:
   """The whole report as Markdown."""
-  runs = found.runs
-  count = len(runs) + len(found.pens)
+  runs, every = gathered.runs, (*gathered.runs, *gathered.pens)
   lines, beyond = tables.assign(runs)
-  shown = {
-    run.path
-    for line in lines
-    if (run := tables.shown(lines, line)[0]) is not None
-  }
+  shown = [tables.shown(lines, line)[0] for line in lines]
+  paths = {run.path for run in shown if run is not None}
   also = [
     run
     for members in lines.values()
     for run in members
-    if run.path not in shown
+    if run.path not in paths
+  ]
+  missing = [
+    f"    python main.py {command}"
+    for line, command in published.COMMANDS.items()
+    if line not in lines
   ]
   parts = [
-    f"# Report on {count} {'run' if count == 1 else 'runs'}",
+    f"# Report on {len(every)} {'run' if len(every) == 1 else 'runs'}",
     f"## {published.SOURCE_1}: Penn Treebank, test split",
     tables.table_1(lines, runs),
     NOTES,
     f"## {published.SOURCE_2}",
     tables.table_2(lines),
     f"## {tables.TITLE}",
-    tables.table(found.pens),
+    tables.table(gathered.pens),
     tables.NOTE,
   ]
-  if missing := _missing(lines):
-    parts += ["## To be run", missing]
-  for title, table in (
-    (
-      "On the same lines, but not shown above",
-      tables.others(also, runs),
-    ),
-    ("Other networks and data", tables.others(beyond, runs)),
-    ("Beside the networks", tables.baselines(runs)),
-  ):
-    if table:
-      parts += [f"## {title}", table]
+  sections = {
+    "To be run": "\n".join(missing),
+    "On the same lines, but not shown above": tables.others(also, runs),
+    "Other networks and data": tables.others(beyond, runs),
+    "Beside the networks": tables.baselines(runs),
+  }
+  for title, section in sections.items():
+    if section:
+      parts += [f"## {title}", section]
   for figure in figures:
     parts.append(f"![{figure.caption}]({figure.path})\n\n{figure.caption}")
-  commands = [[run.name, runs_lib.command(run)] for run in (*runs, *found.pens)]
+  commands = [[run.name, runs_lib.command(run)] for run in every]
   parts += ["## Commands", reports.table(["run", "command"], commands)]
-  if found.skipped:
-    skipped = [[name, why] for name, why in sorted(found.skipped.items())]
+  if gathered.skipped:
+    skipped = [[name, why] for name, why in sorted(gathered.skipped.items())]
     parts += ["## Left out", reports.table(["folder", "why"], skipped)]
   return "\n\n".join(parts) + "\n"
-
-
-def _missing(lines: tables.Assigned) -> str:
-  """The commands of lines that no run stands on."""
-  commands = [
-    f"    python main.py {command}"
-    for line, command in published.COMMANDS.items()
-    if line not in lines
-  ]
-  return "\n".join(commands)
 
 
 def draw(
@@ -135,14 +124,13 @@ def draw(
     curves_lib.learning_curves_of_runs(
       learned, path("learning_curves", "Training and validation by epoch.")
     )
-  groups: dict[tuple[str, str, str], dict[str, dict[str, curves_lib.Curve]]]
-  groups = {}
-  for each in runs:
+  groups: dict[tuple[str, str, str], dict[str, Any]] = {}
+  for run in runs:
     for split in ("test", "valid"):
-      if curves := each.curves(split):
-        source = re.sub(r"\W", "_", str(each.config["data"]["source"]))
-        group = groups.setdefault((source, each.tokenizer, split), {})
-        group[each.name] = dict(curves)
+      if curves := run.curves(split):
+        source = re.sub(r"\W", "_", str(run.config["data"]["source"]))
+        group = groups.setdefault((source, run.tokenizer, split), {})
+        group[run.name] = curves
   for (source, tokenizer, split), members in groups.items():
     curves_lib.dynamic_gain(
       members,
@@ -160,10 +148,8 @@ def draw(
   return drawn
 
 
-def _bars(
-  lines: tables.Assigned,
-) -> dict[str, list[curves_lib.Bar]]:
-  """All lines of both tables, by what their axis says."""
+def _bars(lines: tables.Assigned) -> dict[str, list[curves_lib.Bar]]:
+  """All lines of Tables 1 and 2, by the label of their axis."""
   axes = {
     "characters": "bits per character, Penn Treebank test split",
     "words": "perplexity, Penn Treebank test split",
@@ -181,7 +167,7 @@ def _bars(
     bars[axes[line.tokenizer]].append(curves_lib.Bar(name, paper, ours))
   whole, _ = tables.shown(lines, ("bytes", "none"))
   for (split, evaluation), paper in published.TABLE_2.items():
-    ours = tables.value(whole, split, evaluation, "bits_per_byte")
+    ours = whole.value(split, evaluation, "bits_per_byte") if whole else None
     bar = curves_lib.Bar(f"{split}, {evaluation}", paper, ours)
     bars[axes["bytes"]].append(bar)
   return bars

@@ -3,7 +3,7 @@
 import os
 import pathlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,77 +18,19 @@ from seqmodels.io import files, metrics, results, run_folder
 from seqmodels.plotting import curves as figures
 
 
-def optional(path: pathlib.Path) -> dict[str, Any]:
-  """The object of a JSON file; empty if there is none.
-
-  Raises:
-    UserError: it is damaged.
-  """
-  return files.read(path) if path.is_file() else {}
-
-
-def rows(path: pathlib.Path) -> list[dict[str, Any]]:
-  """The rows of results.json, each looked at.
-
-  Raises:
-    UserError: it is damaged.
-  """
-  found: list[dict[str, Any]] = files.read(path, rows=list)["rows"]
-  if not found or not results.well_formed(found):
-    raise files.damaged(path, "it holds no result rows")
-  return found
-
-
-def curves(path: pathlib.Path) -> dict[str, Any]:
-  """The phases of evaluations.json that have a curve, each looked at.
-
-  Raises:
-    UserError: it is damaged.
-  """
-  if not path.is_file():
-    return {}
-  found = files.read_sealed(path, phases=dict)["phases"]
-  curves: dict[str, Any] = {}
-  for name, phase in found.items():
-    if not isinstance(phase, dict) or "curve_nats" not in phase:
-      continue
-    nats, counts = phase["curve_nats"], phase.get("curve_counts", ())
-    if not (_is_curve(nats) and _is_curve(counts) and len(nats) == len(counts)):
-      raise files.damaged(path, "a curve is no curve")
-    curves[name] = phase
-  return curves
-
-
-def _is_curve(part: Any) -> bool:
-  return isinstance(part, list) and all(map(files.is_number, part))
-
-
 class Run(NamedTuple):
-  """One run folder.
+  """One run folder."""
 
-  Attributes:
-    name: of the folder.
-    path: of the folder, resolved.
-    config: its settings; of a dynamic evaluation, those of the trained run.
-    evaluates: the run folder whose network it evaluates again; "" if it trained
-      its own.
-    record: run.json.
-    rows: of results.json; none of an unfinished run.
-    metrics: lines of metrics.jsonl.
-    phases: of evaluations.json.
-    finished: it has a results.json.
-    again: evaluations of the same weights, for rows that this run has not.
-  """
-
-  name: str
-  path: pathlib.Path
-  config: dict[str, Any]
-  evaluates: str
-  record: dict[str, Any]
-  rows: list[dict[str, Any]]
-  metrics: list[dict[str, Any]]
-  phases: dict[str, Any]
-  finished: bool
+  name: str  # of the folder
+  path: pathlib.Path  # of the folder, resolved
+  config: dict[str, Any]  # of a dynamic evaluation, those of the trained run
+  evaluates: str  # the run folder whose network it evaluates again, or ""
+  record: dict[str, Any]  # run.json
+  rows: list[dict[str, Any]]  # of results.json; none of an unfinished run
+  metrics: list[dict[str, Any]]  # lines of metrics.jsonl
+  phases: dict[str, Any]  # of evaluations.json, those that have a curve
+  finished: bool  # it has a results.json
+  # Evaluations of the same weights, for rows that this run lacks.
   again: tuple["Run", ...] = ()
 
   @property
@@ -98,12 +40,12 @@ class Run(NamedTuple):
 
   @property
   def tokenizer(self) -> str:
-    """Of its data."""
+    """The tokenizer of its data."""
     return str(self.config["data"]["tokenizer"])
 
   @property
   def metric(self) -> str:
-    """What its scores are told in."""
+    """The metric of its scores."""
     return task.UNITS[self.tokenizer].metric
 
   def row(
@@ -115,8 +57,15 @@ class Run(NamedTuple):
       wanted = kind == (split, evaluation, metric)
       if wanted and unit in ("", row["unit"]) and not self.is_baseline(row):
         return row
-    found = (o.row(split, evaluation, metric, unit) for o in self.again)
-    return next((row for row in found if row), None)
+    others = (o.row(split, evaluation, metric, unit) for o in self.again)
+    return next((row for row in others if row), None)
+
+  def value(
+    self, split: str, evaluation: str, metric: str, unit: str = ""
+  ) -> float | None:
+    """The value of the row that `row` finds; None if there is none."""
+    row = self.row(split, evaluation, metric, unit)
+    return None if row is None else row["value"]
 
   def scored(
     self, split: str, evaluation: str, metric: str
@@ -139,9 +88,9 @@ class Run(NamedTuple):
 
   def valid(self) -> float:
     """The validation score, of an unfinished run the best so far; or inf."""
-    row = self.row("valid", "static", self.metric)
-    if row is not None and row["value"] is not None:
-      return float(row["value"])
+    score = self.value("valid", "static", self.metric)
+    if score is not None:
+      return float(score)
     _, values = metrics.series(self.metrics, "valid", self.metric)
     return min(values, default=float("inf"))
 
@@ -158,9 +107,8 @@ class Run(NamedTuple):
   def best_epoch(self) -> float | None:
     """Epochs up to the weights that are evaluated."""
     select = self.config["training"].get("select", "validation")
-    compared = ("valid", self.metric)
-    if select == "description_length":
-      compared = ("train", select)
+    by_length = select == "description_length"
+    compared = ("train", select) if by_length else ("valid", self.metric)
     steps, values = metrics.series(self.metrics, *compared)
     each = self.steps_per_epoch()
     if not each or not steps:
@@ -168,41 +116,32 @@ class Run(NamedTuple):
     return (steps[-1] if select == "last" else steps[np.argmin(values)]) / each
 
   def learning(self) -> figures.Learning | None:
-    """Its curves by epoch, if it was validated often enough to tell epochs."""
+    """Its curves by epoch, if it was validated often enough to know epochs."""
     each = self.steps_per_epoch()
     if not each:
       return None
-    train, valid = (
-      ([step / each for step in steps], values)
-      for steps, values in (
-        metrics.series(self.metrics, split, self.metric)
-        for split in ("train", "valid")
-      )
-    )
-    return figures.Learning(self.name, self.metric, train, valid)
+    curves = []
+    for split in ("train", "valid"):
+      steps, values = metrics.series(self.metrics, split, self.metric)
+      curves.append(([step / each for step in steps], values))
+    return figures.Learning(self.name, self.metric, *curves)
 
   def curves(self, split: str) -> dict[str, tuple[list[float], list[int]]]:
     """Nats and symbols along a split by evaluation; empty if one is missing."""
-    found = {}
+    curves = {}
     for name, phase in self.phases.items():
-      for evaluation in ("static", "dynamic"):
-        if name.partition(":")[0] == f"{evaluation} {split}":
-          found[evaluation] = (phase["curve_nats"], phase["curve_counts"])
-    return found if len(found) == 2 else {}
+      evaluation, _, of = name.partition(":")[0].partition(" ")
+      if evaluation in ("static", "dynamic") and of == split:
+        curves[evaluation] = (phase["curve_nats"], phase["curve_counts"])
+    return curves if len(curves) == 2 else {}
 
 
 class Gathered(NamedTuple):
-  """What was found.
+  """The runs in some folders, by name."""
 
-  Attributes:
-    runs: of language models, by name.
-    pens: of handwriting, by name.
-    skipped: why each other folder was left out.
-  """
-
-  runs: list[Run]
-  pens: list[Run]
-  skipped: dict[str, str]
+  runs: list[Run]  # of language models
+  pens: list[Run]  # of handwriting
+  skipped: dict[str, str]  # why each other folder was left out
 
 
 def gather(listed: str, *, own: pathlib.Path) -> Gathered:
@@ -249,18 +188,15 @@ def gather(listed: str, *, own: pathlib.Path) -> Gathered:
       f"{f' ({reasons})' if reasons else ''}; give the --workdir of such runs"
     )
   names = [run.name for run in runs.values()]
-  told_apart = [
+  named = [
     run._replace(name=f"{run.path.parent.name}/{run.name}")
     if names.count(run.name) > 1
     else run
     for run in runs.values()
   ]
-  told_apart.sort(key=lambda run: run.name)
-  return Gathered(
-    [run for run in told_apart if not run.pen],
-    [run for run in told_apart if run.pen],
-    skipped,
-  )
+  named.sort(key=lambda run: run.name)
+  texts = [run for run in named if not run.pen]
+  return Gathered(texts, [run for run in named if run.pen], skipped)
 
 
 def read(folder: pathlib.Path) -> Run:
@@ -276,32 +212,78 @@ def read(folder: pathlib.Path) -> Run:
     raise errors.UserError(f"no run folder: it has no {run_folder.CONFIG}")
   config, evaluates = run_folder.read_config(folder), ""
   if config.get("experiment") == "handwriting":
-    _require_pen_network(config)
+    _require(config, "pen network", _ask_pen_network)
   else:
     config, evaluates = _language_model(config)
   finished = run_folder.finished(folder)
+  record = folder / run_folder.RUN
   return Run(
     name=folder.resolve().name,
     path=folder.resolve(),
     config=config,
     evaluates=evaluates,
-    record=optional(folder / run_folder.RUN),
-    rows=rows(folder / run_folder.RESULTS) if finished else [],
+    record=files.read(record) if record.is_file() else {},
+    rows=_rows(folder / run_folder.RESULTS) if finished else [],
     metrics=metrics.read(folder / metrics.METRICS),
-    phases=curves(folder / stages.PHASES),
+    phases=_curves(folder / stages.PHASES),
     finished=finished,
   )
 
 
-def _require_pen_network(config: dict[str, Any]) -> None:
+def _rows(path: pathlib.Path) -> list[dict[str, Any]]:
+  rows: list[dict[str, Any]] = files.read(path, rows=list)["rows"]
+  if not rows or not results.well_formed(rows):
+    raise files.damaged(path, "it holds no result rows")
+  return rows
+
+
+def _curves(path: pathlib.Path) -> dict[str, Any]:
+  """The phases of evaluations.json that have a curve, each looked at."""
+  if not path.is_file():
+    return {}
+  curves: dict[str, Any] = {}
+  for name, phase in files.read_sealed(path, phases=dict)["phases"].items():
+    if not isinstance(phase, dict) or "curve_nats" not in phase:
+      continue
+    lists = phase["curve_nats"], phase.get("curve_counts", ())
+    if not all(
+      isinstance(numbers, list) and all(map(files.is_number, numbers))
+      for numbers in lists
+    ) or len(lists[0]) != len(lists[1]):
+      raise files.damaged(path, "a curve is no curve")
+    curves[name] = phase
+  return curves
+
+
+def _require(
+  config: dict[str, Any],
+  model: str,
+  ask: Callable[[config_dict.ConfigDict], None],
+) -> None:
+  """Asks once for whatever the report needs of the settings."""
   try:
-    settings = config_dict.ConfigDict(config)
-    evaluate.published(settings, "valid")
-    _ = settings.training.epochs
+    ask(config_dict.ConfigDict(config))
   except (AttributeError, KeyError, TypeError, ValueError) as error:
     raise errors.UserError(
-      f"{run_folder.CONFIG} is not that of a pen network ({error})"
+      f"{run_folder.CONFIG} is not that of a {model} ({error})"
     ) from error
+
+
+def _ask_pen_network(settings: config_dict.ConfigDict) -> None:
+  evaluate.published(settings, "valid")
+  _ = settings.training.epochs
+
+
+def _ask_language_model(settings: config_dict.ConfigDict) -> None:
+  stages.model_name(settings)
+  stages.noise_names(settings)
+  published.line_of(settings.to_dict())
+  published.papers_training(settings.to_dict())
+  _ = task.UNITS[settings.data.tokenizer]
+  for name in ("batch", "segment", "learning_rate", "evaluations_per_epoch"):
+    if not files.is_number(settings.training[name]):
+      raise TypeError(f"training.{name} is no number")
+  _ = settings.data.source, settings.dynamic.rule, settings.restore
 
 
 def _language_model(config: dict[str, Any]) -> tuple[dict[str, Any], str]:
@@ -321,27 +303,14 @@ def _language_model(config: dict[str, Any]) -> tuple[dict[str, Any], str]:
     raise errors.UserError(
       f"a run of {experiment!r}, which trains nothing that is reported"
     )
-  try:
-    # Whatever the report needs of the settings, it asks for here once.
-    settings = config_dict.ConfigDict(config)
-    stages.model_name(settings)
-    stages.noise_names(settings)
-    published.line_of(config)
-    published.papers_training(config)
-    _ = task.UNITS[settings.data.tokenizer]
-    for name in ("batch", "segment", "learning_rate", "evaluations_per_epoch"):
-      if not files.is_number(settings.training[name]):
-        raise TypeError(f"training.{name} is no number")
-    _ = settings.data.source, settings.dynamic.rule, settings.restore
-  except (AttributeError, KeyError, TypeError, ValueError) as error:
-    raise errors.UserError(
-      f"{run_folder.CONFIG} is not that of a language model ({error})"
-    ) from error
+  _require(config, "language model", _ask_language_model)
   return config, evaluates
 
 
 def recipe(run: Run) -> str:
   """Network, noise and training, and whether that is the paper's."""
+  if run.pen:
+    return str(run.rows[-1]["name"]).partition(";")[0]
   config = config_dict.ConfigDict(run.config)
   training = config.training
   parts = [stages.model_name(config), *stages.noise_names(config)]
@@ -361,7 +330,7 @@ def recipe(run: Run) -> str:
     parts.append(f"dynamic by the rule {config.dynamic.rule}")
   if config.get("seeds", 1) > 1:
     parts.append(f"mean of {config.seeds} seeds, deviations in its own report")
-  # What a row over a part of the data says of it.
+  # A row over a part of the data has a note of it.
   own = str(run.rows[0]["name"]).partition(";")[0] if run.rows else ""
   note = re.search(r"\(([^()]*)\)$", own)
   return ", ".join(parts) + (f" ({note[1]})" if note else "")
@@ -385,9 +354,7 @@ def epochs(run: Run, runs: Sequence[Run]) -> str:
 
 
 def _epochs(
-  run: Run,
-  runs: Sequence[Run],
-  seen: set[pathlib.Path],
+  run: Run, runs: Sequence[Run], seen: set[pathlib.Path]
 ) -> tuple[float | None, float, str]:
   """Own epochs, those of the chain, and where the chain breaks off."""
   seen = seen | {run.path}
@@ -431,24 +398,24 @@ def _devices(session: dict[str, Any]) -> str:
 def commit(run: Run) -> str:
   """Commits of every session, and whether there were uncommitted changes."""
 
-  def told(session: dict[str, Any]) -> str:
+  def describe(session: dict[str, Any]) -> str:
     name = str(session.get("commit") or "")[:7]
     return f"{name} with changes" if name and session.get("diff") else name
 
-  return _over_sessions(run, told)
+  return _over_sessions(run, describe)
 
 
 def time(run: Run) -> str:
   """Hours and minutes of all sessions; a killed one left none."""
-  told = [session.get("seconds") for session in _sessions(run)]
-  known = [value for value in told if isinstance(value, int | float)]
+  seconds = [session.get("seconds") for session in _sessions(run)]
+  known = [value for value in seconds if isinstance(value, int | float)]
   if not known:
     return "n/a"
   minutes = round(sum(known) / 60)
-  text = f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else (
-    f"{minutes} min" if minutes else f"{sum(known):.0f} s"
-  )  # fmt: skip
-  return text if len(known) == len(told) else f"over {text}"
+  text = f"{minutes} min" if minutes else f"{sum(known):.0f} s"
+  if minutes >= 60:
+    text = f"{minutes // 60} h {minutes % 60} min"
+  return text if len(known) == len(seconds) else f"over {text}"
 
 
 def command(run: Run) -> str:
@@ -462,6 +429,6 @@ def _sessions(run: Run) -> list[dict[str, Any]]:
   return [run.record, *(entry for entry in later if isinstance(entry, dict))]
 
 
-def _over_sessions(run: Run, told: Any) -> str:
-  found = dict.fromkeys(told(session) for session in _sessions(run))
-  return ", then ".join(text for text in found if text) or "n/a"
+def _over_sessions(run: Run, describe: Callable[[dict[str, Any]], str]) -> str:
+  texts = dict.fromkeys(map(describe, _sessions(run)))
+  return ", then ".join(filter(None, texts)) or "n/a"

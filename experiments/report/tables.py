@@ -61,12 +61,8 @@ def _again(run: Run, members: Sequence[Run]) -> tuple[Run, ...]:
   )
 
 
-def value(
-  run: Run | None, split: str, evaluation: str, metric: str, unit: str = ""
-) -> float | None:
-  """Of one row of a run, if it has that row."""
-  row = run.row(split, evaluation, metric, unit) if run else None
-  return None if row is None else row["value"]
+def _value(run: Run | None, *kind: str) -> float | None:
+  return run.value(*kind) if run else None
 
 
 def bits(run: Run | None, evaluation: str) -> float | None:
@@ -74,30 +70,25 @@ def bits(run: Run | None, evaluation: str) -> float | None:
 
   Runs older than that row are converted, if they scored the whole split.
   """
-  found = value(run, "test", evaluation, "bits_per_character")
-  if found is None and run is not None and run.tokenizer == "words":
-    nats = _test_nats(
-      run, evaluation, published.TEST_WORDS + published.TEST_LINES
-    )
-    return (
-      None
-      if nats is None
-      else units.bits_per_symbol(nats, published.TEST_CHARACTERS)
-    )
-  return found
+  score = _value(run, "test", evaluation, "bits_per_character")
+  if score is not None or run is None or run.tokenizer != "words":
+    return score
+  words = published.TEST_WORDS + published.TEST_LINES
+  nats = _test_nats(run, evaluation, words)
+  if nats is None:
+    return None
+  return units.bits_per_symbol(nats, published.TEST_CHARACTERS)
 
 
 def perplexity(run: Run | None, evaluation: str) -> float | None:
   """Of a word of the test split, as the paper has it (`evaluate.word_rows`)."""
   if run is None or run.tokenizer == "words":
-    return value(run, "test", evaluation, "perplexity")
-  found = value(run, "test", evaluation, "perplexity", evaluate.WORD)
-  if found is None:
-    nats = _test_nats(run, evaluation, published.TEST_CHARACTERS)
-    return (
-      None if nats is None else units.perplexity(nats, published.TEST_WORDS)
-    )
-  return found
+    return _value(run, "test", evaluation, "perplexity")
+  score = run.value("test", evaluation, "perplexity", evaluate.WORD)
+  if score is not None:
+    return score
+  nats = _test_nats(run, evaluation, published.TEST_CHARACTERS)
+  return None if nats is None else units.perplexity(nats, published.TEST_WORDS)
 
 
 def _test_nats(run: Run, evaluation: str, count: int) -> float | None:
@@ -123,20 +114,23 @@ def table_1(lines: Assigned, runs: Sequence[Run]) -> str:
     ours = (
       bits(run, line.evaluation),
       perplexity(run, line.evaluation),
-      value(run, "test", line.evaluation, "error_rate"),
+      _value(run, "test", line.evaluation, "error_rate"),
     )
     if run and None in ours[:2]:
       state = f"{run.name}: no {line.evaluation} evaluation"
     cells = [line.tokenizer, line.regularisation]
     cells.append("yes" if line.evaluation == "dynamic" else "no")
     papers = (line.bits, line.perplexity, line.error_rate)
+    differences = []
     for paper, our in zip(papers, ours, strict=True):
-      cells += [f"{paper:g}", _figure(our)]
+      *pair, difference = _compared(our, paper)
+      cells += pair
+      differences.append(difference)
     cells += [str(line.epochs), runs_lib.epochs(run, runs) if run else ""]
     place = 0 if line.tokenizer == "characters" else 1
-    cells += [_difference(ours[place], papers[place]), *_told(run, state)]
+    cells += [differences[place], *_facts(run, state)]
     body.append(cells)
-  return results.table([*head, "difference", *TOLD], body)
+  return results.table([*head, "difference", *FACTS], body)
 
 
 def table_2(lines: Assigned) -> str:
@@ -144,48 +138,33 @@ def table_2(lines: Assigned) -> str:
   run, state = shown(lines, ("bytes", "none"))
   body = []
   for (split, evaluation), paper in published.TABLE_2.items():
-    ours = value(run, split, evaluation, "bits_per_byte")
-    told = _told(run, state)
+    ours = _value(run, split, evaluation, "bits_per_byte")
+    facts = _facts(run, state)
     label = f"{split}, {evaluation}"
     if run and ours is None:
-      told = _told(run, f"{run.name}: not scored")
+      facts = _facts(run, f"{run.name}: not scored")
     elif run:
       scored, row = run.scored(split, evaluation, "bits_per_byte")
-      told = _told(scored, scored.name)
+      facts = _facts(scored, scored.name)
       label += f" ({row['count']:,} bytes)"
-    body.append(
-      [
-        label,
-        f"{paper:g}",
-        _figure(ours),
-        _difference(ours, paper),
-        *told,
-      ]
-    )
+    body.append([label, *_compared(ours, paper), *facts])
   static, adapted = (
-    value(run, "valid", evaluation, "bits_per_byte")
+    _value(run, "valid", evaluation, "bits_per_byte")
     for evaluation in ("static", "dynamic")
   )
   if static is not None and adapted is not None:
-    body.append(
-      [
-        "static minus dynamic",
-        "0.34",
-        _figure(static - adapted),
-        _difference(static - adapted, 0.34),
-        *_told(run, state),
-      ]
-    )
+    gain = _compared(static - adapted, 0.34)
+    body.append(["static minus dynamic", *gain, *_facts(run, state)])
   return results.table(
-    ["bits/byte", "paper", "ours", "difference", *TOLD], body
+    ["bits/byte", "paper", "ours", "difference", *FACTS], body
   )
 
 
-# Columns that tell of a run.
-TOLD = ("run", "recipe", "hardware", "time", "commit")
+# Columns about a run.
+FACTS = ("run", "recipe", "hardware", "time", "commit")
 
 
-def _told(run: Run | None, state: str) -> list[str]:
+def _facts(run: Run | None, state: str) -> list[str]:
   if run is None:
     return [state, "", "", "", ""]
   return [
@@ -198,18 +177,15 @@ def _told(run: Run | None, state: str) -> list[str]:
 
 
 def shown(lines: Assigned, line: tuple[str, str]) -> tuple[Run | None, str]:
-  """The run to show on a line, if one finished, and what the table says."""
+  """The run to show on a line, if one finished, and the cell that names it."""
   first = next(iter(lines.get(line, ())), None)
   if first is None:
     return None, NOT_RUN
-  if not first.finished:
-    return None, f"{first.name}: not finished{_so_far(first)}"
-  return first, first.name
-
-
-def _so_far(run: Run) -> str:
-  best = run.valid()
-  return f", validation {_figure(best)} so far" if best < float("inf") else ""
+  if first.finished:
+    return first, first.name
+  best = first.valid()
+  so_far = f", validation {_figure(best)} so far" if math.isfinite(best) else ""
+  return None, f"{first.name}: not finished{so_far}"
 
 
 def others(runs: Sequence[Run], every: Sequence[Run]) -> str:
@@ -217,66 +193,62 @@ def others(runs: Sequence[Run], every: Sequence[Run]) -> str:
   body = []
   for run in runs:
     split = "test" if run.row("test", "static", run.metric) else "valid"
-    static, adapted, wrong = (
-      value(run, split, evaluation, metric)
-      for evaluation, metric in (
-        ("static", run.metric), ("dynamic", run.metric),
-        ("static", "error_rate"),
-      )
-    )  # fmt: skip
+    scores = (
+      run.value(split, "static", run.metric),
+      run.value(split, "dynamic", run.metric),
+      run.value(split, "static", "error_rate"),
+    )
     best = run.valid()
     body.append(
       [
         run.name if run.finished else f"{run.name}: not finished",
         f"{run.config['data']['source']}, {run.tokenizer}",
         run.metric.replace("_", " "),
-        _figure(best) if best < float("inf") else "",
-        *(map(_figure, (static, adapted, wrong))),
+        _figure(best) if math.isfinite(best) else "",
+        *map(_figure, scores),
         split if run.finished else "",
         runs_lib.epochs(run, every),
-        *_told(run, "")[1:],
+        *_facts(run, "")[1:],
       ]
     )
   head = ["run", "data", "metric", "validation", "static", "dynamic"]
-  head += ["error %", "split", "epochs", *TOLD[1:]]
+  head += ["error %", "split", "epochs", *FACTS[1:]]
   return results.table(head, body) if body else ""
 
 
 def baselines(runs: Sequence[Run]) -> str:
-  """What stands beside the networks: n-grams, compressors; once each."""
-  found: dict[tuple[str, ...], list[str]] = {}
+  """N-grams and compressors beside the networks, once each."""
+  names: dict[tuple[str, ...], list[str]] = {}
   for run in runs:
     for row in run.rows:
       if run.is_baseline(row):
         data = f"{run.config['data']['source']}, {run.tokenizer}"
         metric = row["metric"].replace("_", " ")
         cells = (row["name"], data, row["split"], metric, _figure(row["value"]))
-        found.setdefault(cells, []).append(run.name)
-  body = [[*cells, ", ".join(names)] for cells, names in sorted(found.items())]
+        names.setdefault(cells, []).append(run.name)
+  body = [[*cells, ", ".join(of)] for cells, of in sorted(names.items())]
   head = ["baseline", "data", "split", "metric", "value", "of run"]
   return results.table(head, body) if body else ""
 
 
 def result_rows(lines: Assigned) -> list[dict[str, Any]]:
   """Rows of the runs shown on the paper's lines, its values beside them."""
+  wanted: list[tuple[tuple[str, str], tuple[str, str, str], float, str]] = []
+  for line in published.TABLE_1:
+    characters = line.tokenizer == "characters"
+    metric = "bits_per_character" if characters else "perplexity"
+    kind = ("test", line.evaluation, metric)
+    paper = line.bits if characters else line.perplexity
+    place = (line.tokenizer, line.regularisation)
+    wanted.append((place, kind, paper, published.SOURCE_1))
+  for (split, evaluation), paper in published.TABLE_2.items():
+    kind = (split, evaluation, "bits_per_byte")
+    wanted.append((("bytes", "none"), kind, paper, published.SOURCE_2))
   rows = []
-  wanted: list[tuple[tuple[str, str], str, str, str, float, str]] = [
-    (
-      (line.tokenizer, line.regularisation), "test", line.evaluation,
-      "bits_per_character" if line.tokenizer == "characters" else "perplexity",
-      line.bits if line.tokenizer == "characters" else line.perplexity,
-      published.SOURCE_1,
-    )
-    for line in published.TABLE_1
-  ]  # fmt: skip
-  wanted += [
-    (("bytes", "none"), *kind, "bits_per_byte", paper, published.SOURCE_2)
-    for kind, paper in published.TABLE_2.items()
-  ]
-  for line, split, evaluation, metric, paper, source in wanted:
-    run, _ = shown(lines, line)
-    row = run.row(split, evaluation, metric) if run else None
-    if run and row and _papers_way(run, evaluation):
+  for place, kind, paper, source in wanted:
+    run, _ = shown(lines, place)
+    row = run.row(*kind) if run else None
+    if run and row and _papers_way(run, kind[1]):
       name = f"{run.name}: {row['name']}"
       rows.append(
         row | {"name": name, "reference": paper, "reference_source": source}
@@ -285,7 +257,7 @@ def result_rows(lines: Assigned) -> list[dict[str, Any]]:
 
 
 def _papers_way(run: Run, evaluation: str) -> bool:
-  """Whether such a score may stand on a line of the paper."""
+  """Whether such a score may be on a line of the paper."""
   return evaluation != "dynamic" or runs_lib.adapts_plainly(run)
 
 
@@ -293,8 +265,10 @@ def _figure(number: float | None) -> str:
   return "" if number is None else results.figure(number)
 
 
-def _difference(ours: float | None, paper: float) -> str:
-  return "" if ours is None else results.figure(ours - paper, sign=True)
+def _compared(ours: float | None, paper: float) -> list[str]:
+  """The paper's value, ours, and the difference."""
+  difference = "" if ours is None else results.figure(ours - paper, sign=True)
+  return [f"{paper:g}", _figure(ours), difference]
 
 
 TITLE = "Graves 2013, Tables 3 and 4: handwriting, validation lines"
@@ -319,50 +293,36 @@ LINES = {
 }
 
 
-def table(runs: Sequence[runs_lib.Run]) -> str:
-  """Every line of the two tables, with the best finished run on it.
+def table(runs: Sequence[Run]) -> str:
+  """Every line of Tables 3 and 4, with the best finished run of handwriting.
 
-  Args:
-    runs: of handwriting; those on no line of the paper are passed over.
+  Runs on no line of the paper are passed over.
   """
   body = []
   for line, (network, stage, half_sse) in LINES.items():
     members = [run for run in runs if line_of(run) == line]
-    best = min(
-      (run for run in members if run.finished), key=_nats, default=None
-    )
-    state = NOT_RUN
-    if members:
-      state = f"{members[0].name}: not finished"
-    told = [state, "", "", "", ""]
+    finished = [run for run in members if run.finished]
+    best = min(finished, key=_nats, default=None)
+    state = f"{members[0].name}: not finished" if members else NOT_RUN
     ours = squares = ""
     if best is not None:
-      row = best.row("valid", "static", "half_sse")
+      state = best.name
       ours = results.figure(_nats(best))
-      squares = results.figure(row["value"] if row else None)
-      told = [
-        best.name,
-        str(best.rows[-1]["name"]).partition(";")[0],
-        runs_lib.hardware(best),
-        runs_lib.time(best),
-        runs_lib.commit(best),
-      ]
-    name = stage.replace("_", " ")
-    body.append(
-      [network, name, f"{line[1]:g}", ours, f"{half_sse:g}", squares, *told]
-    )
+      squares = results.figure(best.value("valid", "static", "half_sse"))
+    cells = [network, stage.replace("_", " "), f"{line[1]:g}", ours]
+    body.append([*cells, f"{half_sse:g}", squares, *_facts(best, state)])
   head = ["network", "regularisation", "nats a line, paper", "ours"]
-  head += ["SSE, paper", "half SSE, ours", *TOLD]
+  head += ["SSE, paper", "half SSE, ours", *FACTS]
   return results.table(head, body)
 
 
-def line_of(run: runs_lib.Run) -> tuple[str, float] | None:
-  """The line of the paper that a run's validation score may stand on."""
+def line_of(run: Run) -> tuple[str, float] | None:
+  """The line of the paper that a run's validation score may be on."""
   config = config_dict.ConfigDict(run.config)
-  found = handwriting_evaluate.published(config, "valid")
-  return (found["source"], found["nats_per_sequence"]) if found else None
+  values = handwriting_evaluate.published(config, "valid")
+  return (values["source"], values["nats_per_sequence"]) if values else None
 
 
-def _nats(run: runs_lib.Run) -> float:
-  row = run.row("valid", "static", "nats_per_sequence")
-  return float("inf") if row is None or row["value"] is None else row["value"]
+def _nats(run: Run) -> float:
+  nats = run.value("valid", "static", "nats_per_sequence")
+  return float("inf") if nats is None else nats

@@ -3,12 +3,12 @@
 import pytest
 
 from configs import handwriting_prediction
-from experiments import killed_runs
 from experiments import train as train_lib
 from experiments.handwriting import task as handwriting_task
 from experiments.language_model import task as task_lib
 from seqmodels import errors
 from seqmodels.io import distributed
+from tests import fault_injection
 
 # By what is peculiar to it: data, cell, noise, optimiser.
 KINDS = {
@@ -92,7 +92,7 @@ def check(config, folder, make_task):
     stood.append(max(int(path.name) for path in saved.iterdir()))
   assert stood == [2, 4, TOTAL]
   straight, stopped = (
-    killed_runs.content(folder / name) for name in ("straight", "stopped")
+    fault_injection.content(folder / name) for name in ("straight", "stopped")
   )
   assert stopped == straight
   assert f"checkpoints/latest/{TOTAL}" in straight

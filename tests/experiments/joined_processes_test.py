@@ -17,7 +17,7 @@ import pytest
 
 import experiments
 from configs import text as text_page
-from experiments import killed_runs
+from tests import fault_injection
 
 PROJECT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -196,7 +196,7 @@ def test_four_processes_train_as_one(ended, config, tmp_path):
   assert codes["four"] == [0, 0, 0, 0]
   experiments.run(without_rest(config), tmp_path / "alone", tmp_path)
   found, expected = (
-    killed_runs.content(workdir)
+    fault_injection.content(workdir)
     for workdir in (folder / "four", tmp_path / "alone")
   )
   assert found.keys() == expected.keys()
@@ -215,7 +215,7 @@ def ends(workdir):
   """All that a run leaves but earlier states, which were saved at its stops."""
   return {
     name: content
-    for name, content in killed_runs.content(workdir).items()
+    for name, content in fault_injection.content(workdir).items()
     if name.endswith(f"/{STEPS}") or "/latest/" not in name
   }
 

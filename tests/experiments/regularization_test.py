@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from configs import checks
-from experiments import cli, killed_runs, train
+from experiments import cli, train
 from seqmodels import errors
 from seqmodels.evaluation import static
 from seqmodels.io import checkpoints
+from tests import fault_injection
 
 
 def logged(metrics, folder, name):
@@ -149,7 +150,7 @@ def test_a_kill_around_the_first_evaluation_costs_no_bit(
   monkeypatch.undo()
   run(config, "killed")
   straight, resumed = (
-    killed_runs.content(tmp_path / each) for each in ("straight", "killed")
+    fault_injection.content(tmp_path / each) for each in ("straight", "killed")
   )
   assert resumed == straight
   steps = [e["step"] for e in straight["metrics.jsonl"]]

@@ -1,4 +1,4 @@
-"""A signal from outside; kills are in faults_test, phases in signals_test."""
+"""A signal from outside; kills are in fault_injection_test."""
 
 import json
 import signal

@@ -10,12 +10,13 @@ import signal
 import pytest
 
 import experiments
-from experiments import cli, killed_runs
+from experiments import cli
 from experiments.language_model import evaluate, sample, task
 from seqmodels.data.text import batching
 from seqmodels.evaluation import dynamic, static
 from seqmodels.io import checkpoints
 from seqmodels.training import loss
+from tests import fault_injection
 
 # In the order in which a run comes to them: what is called there, and which
 # call of this start the signal comes with.
@@ -78,12 +79,12 @@ def test_a_run_is_stopped_in_every_phase_and_ends_like_any_other(
     said = signalled(lambda: run(config, "stopped"), *place)
     assert said.endswith("the same command resumes"), phase
     assert not (workdir / "results.json").exists(), phase
-    assert not killed_runs.leftovers(workdir), phase
-    assert not killed_runs.torn(workdir), phase
+    assert not fault_injection.leftovers(workdir), phase
+    assert not fault_injection.torn(workdir), phase
   found = run(config, "stopped")["rows"]
   assert [row["value"] for row in found] == [row["value"] for row in expected]
   straight, stopped = (
-    killed_runs.content(tmp_path / name) for name in ("straight", "stopped")
+    fault_injection.content(tmp_path / name) for name in ("straight", "stopped")
   )
   assert stopped == straight
 

@@ -135,7 +135,7 @@ def test_cudnn_is_called_as_its_function_wants_it(task, monkeypatch):
   xs = task.xs.swapaxes(0, 1)
 
   def both(weights, xs):
-    outputs, pull = jax.vjp(peers_jax.cudnn_function(3, 4), weights, xs)
+    outputs, pull = jax.vjp(peers_jax.cudnn_outputs, weights, xs)
     return outputs, pull(outputs)
 
   outputs, (d_weights, d_xs) = jax.eval_shape(both, weights, xs)

@@ -79,8 +79,9 @@ def test_a_coder_that_loses_bytes_is_not_timed(monkeypatch):
   config.compression.bytes = 40
   monkeypatch.setattr(model_cases, "compressed", lambda *given: [b""])
   monkeypatch.setattr(model_cases, "decompressed", lambda *given: b"")
+  shared = case.Settings(0, (), ())
   with pytest.raises(errors.RunError, match="decompressed other bytes"):
-    model_cases.expanding(config, case.Settings(0, (), ()))
+    model_cases.compression_case(config, shared, "decompress")
 
 
 @pytest.mark.parametrize(
@@ -123,7 +124,8 @@ def test_flax_learns_handwriting_like_ours(small):
 
 
 def test_random_text_is_one_stream_a_row():
-  text = model_cases.random_text(3, 4, 2, 9, seed=0)
+  sizes = model_cases.Sizes(9, 1, batch=2, length=4, segments=3)
+  text = model_cases.random_text(sizes, seed=0)
   for row in range(2):
     inputs, targets = (
       ids[:, :, row].ravel() for ids in (text.inputs, text.targets)

@@ -19,17 +19,18 @@ import pytest
 
 import experiments
 from configs import common
-from experiments import cli, killed_runs
+from experiments import cli
 from seqmodels import errors
 from seqmodels.io import checkpoints, distributed, run_folder
 from seqmodels.training import loss
+from tests import fault_injection
 
-PROJECT = pathlib.Path(__file__).resolve().parents[2]
+PROJECT = pathlib.Path(__file__).resolve().parents[1]
 
 
 def campaign(*arguments):
   return subprocess.run(
-    [sys.executable, "-m", "experiments.faults", *map(str, arguments)],
+    [sys.executable, "tests/fault_injection.py", *map(str, arguments)],
     cwd=PROJECT,
     env={**os.environ, "JAX_PLATFORMS": "cpu"},
     capture_output=True,
@@ -119,7 +120,9 @@ def go_on(workdir):
 
 
 def same(workdir, runs):
-  assert killed_runs.content(workdir) == killed_runs.content(runs / "straight")
+  assert fault_injection.content(workdir) == fault_injection.content(
+    runs / "straight"
+  )
 
 
 @pytest.fixture
@@ -134,7 +137,7 @@ def refused(capsys):
     assert len(told) == 1, err
     assert "Traceback" not in err
     assert not (workdir / "results.json").exists()
-    assert not killed_runs.leftovers(workdir)
+    assert not fault_injection.leftovers(workdir)
     return told[0], code
 
   return go
@@ -175,14 +178,14 @@ def test_a_flipped_bit_costs_the_steps_since_the_older_checkpoint(moved, runs):
 def test_no_intact_checkpoint_is_no_fresh_start(moved, refused):
   for step in (4, 8):
     flip(largest(moved / "checkpoints" / "latest" / str(step)))
-  before = killed_runs.torn(moved)
+  before = fault_injection.torn(moved)
   assert len(before) == 2
   for _ in range(2):
     sentence, code = refused(moved)
     assert code == 3
     assert "every checkpoint in" in sentence
     assert "restore the folder from a copy, or delete it" in sentence
-  assert killed_runs.torn(moved) == before
+  assert fault_injection.torn(moved) == before
 
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "emptied"])

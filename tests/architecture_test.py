@@ -4,6 +4,7 @@ WORKSPACE.md says which folder may import which; this test holds it.
 """
 
 import ast
+import collections
 import fnmatch
 import pathlib
 
@@ -220,6 +221,21 @@ def test_every_test_of_the_library_stands_where_its_module_does():
       subject == module.stem or subject.startswith(f"{module.stem}_")
       for module in folder.glob("*.py")
     ), f"{place} mirrors no module of {folder.relative_to(PROJECT)}"
+
+
+def test_no_module_of_the_library_serves_the_studies_alone():
+  """What only studies use belongs to the study that uses it."""
+  users = collections.defaultdict(set)
+  everyone = {name_of(path).replace("/", "."): path for path in LIBRARY}
+  for path in LIBRARY + RUNNERS:
+    for name, _ in imports(path):
+      for module in (name, name.rpartition(".")[0]):
+        users[module].add(name_of(path))
+  for module in everyone:
+    used = {user for user in users[module] if user not in {"configs", "main"}}
+    assert not used or not all(
+      user.startswith("experiments/studies/") for user in used
+    ), f"only studies import {module}: {sorted(used)}"
 
 
 def test_tests_are_no_package():

@@ -35,7 +35,7 @@ import time
 import jax
 
 from seqmodels import errors
-from seqmodels.io import interruption, metric_writers, report
+from seqmodels.io import distributed, metrics as metrics_lib, results
 
 DISTRIBUTED = True
 
@@ -48,8 +48,8 @@ def run(config, workdir, data_dir):
   saved = workdir / f"count{jax.process_index() or ''}"
   step = int(saved.read_text()) if saved.exists() else 0
   with (
-    interruption.Interruption() as signals,
-    metric_writers.MetricWriter(workdir, step=step or -1) as metrics,
+    distributed.Interruption() as signals,
+    metrics_lib.MetricWriter(workdir, step=step or -1) as metrics,
   ):
     while step < config.goal:
       signals.check()
@@ -62,7 +62,7 @@ def run(config, workdir, data_dir):
       while (workdir.parent / "hold").exists() and not signals.requested:
         time.sleep(0.1)
   return [
-    report.row("counting", split="test", evaluation="static",
+    results.row("counting", split="test", evaluation="static",
                metric="perplexity", value=step, count=step, seconds=0.0)
   ]
 """
@@ -243,7 +243,7 @@ def test_a_signal_to_the_second_process_stops_both_at_one_step(here):
 
 
 def test_processes_that_never_meet_give_up_with_a_sentence(here):
-  code = "from experiments import machine; machine.join(patience=3)"
+  code = "from experiments import runtime; runtime.join(patience=3)"
   done = subprocess.run(
     [sys.executable, "-c", code],
     cwd=PROJECT,

@@ -207,7 +207,7 @@ def test_all_of_a_corpus_is_downloaded_then_read_offline(
     published = publish(server.url, content, f"ptb.{split}.txt")
     (server.folder / published.name).write_bytes(content)
     table[split] = dataclasses.replace(published, folder="ptb")
-  monkeypatch.setattr(corpora, "FILES", table)
+  monkeypatch.setattr(corpora, "PENN_TREEBANK", table)
   first = corpora.load("ptb", tmp_path / "data")
   server.stop()
   again = corpora.load("ptb", tmp_path / "data")
@@ -226,14 +226,14 @@ def test_an_archive_is_downloaded_checked_and_unpacked(
     archive.writestr("enwik8", CONTENT)
   monkeypatch.setattr(
     corpora,
-    "FILE",
+    "ENWIK8",
     dataclasses.replace(publish(server.url), folder="enwik8", name="enwik8"),
   )
   published = publish(server.url, path.read_bytes(), "enwik8.zip")
   monkeypatch.setattr(
-    corpora, "ARCHIVE", dataclasses.replace(published, folder="enwik8")
+    corpora, "ENWIK8_ARCHIVE", dataclasses.replace(published, folder="enwik8")
   )
-  monkeypatch.setattr(tokens_lib.partitions, "SIZES", {})
+  monkeypatch.setattr(tokens_lib, "SIZES", {})
   tokens = tokens_lib.load_tokens(
     source="enwik8",
     tokenizer="bytes",

@@ -99,10 +99,10 @@ def test_an_ignored_sigterm_stays_ignored():
 def test_a_reader_that_leaves_ends_the_run_quietly():
   code = (
     "import sys\n"
-    "from experiments import exit_codes\n"
+    "from experiments import cli\n"
     "def action():\n"
     "  while True: print('x' * 1000)\n"
-    "sys.exit(exit_codes.guarded(action))\n"
+    "sys.exit(cli.guarded(action))\n"
   )
   with subprocess.Popen(
     [sys.executable, "-c", code],

@@ -52,7 +52,7 @@ WORK = """
 import functools, importlib, json, operator, os, pathlib, signal, socket, sys
 import time
 from ml_collections import config_dict
-from experiments import exit_codes, language_modelling, machine
+from experiments import cli, runtime
 import experiments
 
 folder = pathlib.Path(sys.argv[1])
@@ -86,9 +86,9 @@ def live(index, count, port, workdir, log, blow):
   if blow:
     strike(*blow)
   def main():
-    machine.prepare(distributed=True)
+    runtime.prepare(distributed=True)
     experiments.run(config, folder / workdir, folder)
-  sys.exit(exit_codes.guarded(main))
+  sys.exit(cli.guarded(main))
 
 def together(count, workdir, log, blow=()):
   with socket.socket() as probe:

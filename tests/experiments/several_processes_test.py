@@ -32,8 +32,8 @@ pytestmark = pytest.mark.timeout(1200)
 # it saw is printed before the loss.
 WORK = """
 import json, os, pathlib, shutil, signal, sys, time
-from experiments import exit_codes, machine
-machine.prepare(distributed=True)
+from experiments import cli, runtime
+runtime.prepare(distributed=True)
 import jax
 from ml_collections import config_dict
 import experiments
@@ -78,7 +78,7 @@ if jax.process_index() == 0:
   shutil.copytree(folder / "stopped", folder / "left")
 run("stopped")
 print(json.dumps(seen), flush=True)
-exit_codes.guarded(lambda: run("killed", die))
+cli.guarded(lambda: run("killed", die))
 """
 
 ALONE = """

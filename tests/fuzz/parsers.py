@@ -21,7 +21,7 @@ from experiments.handwriting import task as task_lib
 from experiments.language_model import task
 from experiments.report import run as report_experiment
 from experiments.report import runs
-from experiments.studies.perplexity import continuations
+from experiments.studies.perplexity import study
 from seqmodels import errors, portable, trained
 from seqmodels.compression import container, dictionary, range_coder
 from seqmodels.data import files
@@ -243,7 +243,7 @@ def told(world: World) -> None:
 
 
 def prefix(world: World) -> None:
-  continuations.given(
+  study.given(
     types.SimpleNamespace(continuations_file=str(world / "prefix.txt"))
   )
 

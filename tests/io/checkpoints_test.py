@@ -363,7 +363,7 @@ def test_what_a_kill_kept_from_deletion_is_deleted_by_the_next_start(
 ):
   params = create().params
   with monkeypatch.context() as patch:
-    patch.setattr(checkpoints, "keep", lambda *arguments: None)
+    patch.setattr(checkpoints, "keep_only", lambda *arguments: None)
     with checkpoints.Checkpoints(tmp_path, keep=2) as saved:
       for step in range(1, 5):
         saved.save_best(step, params, {})

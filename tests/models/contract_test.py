@@ -8,17 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from experiments.studies.autoregressive import models
+from experiments.studies.common import ngram_counts
+from experiments.studies.ngram import smoothing
 from seqmodels import losses
 from seqmodels.cells import cell as cells
 from seqmodels.layers import stack as stack_lib
-from seqmodels.models import (
-  backoff_ngram,
-  hidden_markov,
-  language_model,
-  laplace_ngram,
-  markov,
-  ngram,
-)
+from seqmodels.models import language_model, ngram
 
 SIZE, LENGTH = 3, 4
 STRINGS = np.array(list(itertools.product(range(SIZE), repeat=LENGTH)))
@@ -27,7 +23,7 @@ TEXT = np.random.default_rng(0).integers(SIZE, size=60)
 
 def hidden():
   random = np.random.default_rng(1)
-  return hidden_markov.HiddenMarkov(
+  return models.HiddenMarkov(
     random.dirichlet(np.ones(2)),
     random.dirichlet(np.ones(2), size=2),
     random.dirichlet(np.ones(SIZE), size=2),
@@ -35,20 +31,20 @@ def hidden():
 
 
 COUNTED = {
-  "markov": markov.Markov.fit(TEXT, SIZE, order=2, epsilon=0.5).nats,
+  "markov": models.Markov.fit(TEXT, SIZE, order=2, epsilon=0.5).nats,
   "hidden_markov": hidden().nats,
   "kneser_ney": ngram.NGram.fit(TEXT, SIZE, order=3).nats,
   "modified_kneser_ney": ngram.NGram.fit(
     TEXT, SIZE, order=3, modified=True
   ).nats,
-  "kneser_ney_backing_off": backoff_ngram.BackoffNGram.of(
+  "kneser_ney_backing_off": smoothing.BackoffNGram.of(
     ngram.NGram.fit(TEXT, SIZE, order=3)
   ).nats,
   **{
-    f"pseudo_counts_{back_off}": laplace_ngram.LaplaceNGram.fit(
+    f"pseudo_counts_{back_off}": ngram_counts.LaplaceNGram.fit(
       TEXT, SIZE, order=3, back_off=back_off
     ).nats
-    for back_off in laplace_ngram.BACK_OFFS
+    for back_off in ngram_counts.BACK_OFFS
   },
 }
 

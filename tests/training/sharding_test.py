@@ -18,7 +18,7 @@ import jax, numpy as np
 from seqmodels.data.text import batching
 from seqmodels.io import checkpoints
 from seqmodels.models import language_model
-from seqmodels.training import optimizers, regularizers, sharding, state, step
+from seqmodels.training import optimizers, regularizers, sharding, step
 
 network = language_model.as_predictor(
   language_model.LanguageModel(vocabulary_size=7, features=(6,))
@@ -30,7 +30,7 @@ tokens = np.random.default_rng(0).integers(7, size=900)
 stream = batching.SequentialStream(tokens, batch=16, length=5)
 
 def create(shardings=None):
-  return state.create(
+  return step.create(
     network, optimizer, batch=16, seed=0, shardings=shardings
   )
 

@@ -4,18 +4,8 @@ import jax
 import numpy as np
 
 from experiments.studies import run as run_lib
-from experiments.studies.bptt import (
-  estimator_variance,
-  gradient_estimators,
-  gradients_by_hand,
-  initial_reach,
-  matrix_powers,
-  recomputation,
-  truncated_training,
-)
-from experiments.studies.common import figures, gradient_reach
-from seqmodels.cells import truncation
-from seqmodels.data import cleaning
+from experiments.studies.bptt import gradients, truncation
+from experiments.studies.common import cleaning, figures, gradient_reach
 from seqmodels.io import results
 
 _SHOWN = 64  # characters of the figure of segments
@@ -34,20 +24,20 @@ def run(study: run_lib.Study) -> list[results.Row]:
     """
   )
   parts = (
-    gradients_by_hand.written_out,
-    gradients_by_hand.unrolled,
+    gradients.written_out,
+    gradients.unrolled,
     three_ways,
-    gradient_estimators.unbiased,
-    estimator_variance.variance,
+    truncation.unbiased,
+    truncation.variance,
     gradient_reach.by_radius,
-    initial_reach.by_initialisation,
-    matrix_powers.one_direction,
-    recomputation.costs,
+    gradients.by_initialisation,
+    gradients.one_direction,
+    gradients.costs,
   )
   for part in parts:
     part(study)
     study.signals.check()
-  return truncated_training.compare(study)
+  return truncation.compare(study)
 
 
 def three_ways(study: run_lib.Study) -> None:

@@ -1,13 +1,21 @@
-"""The readers of the study `partitioning`, and what they make of a toy."""
+"""Readers of one text, sequential and random, and their trainings."""
 
-from collections.abc import Callable
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from experiments.studies import run
-from experiments.studies.common import figures
-from seqmodels.data import overlapping_windows
+from experiments.studies.common import cleaning, figures
+from seqmodels import losses, units
 from seqmodels.data.text import batching
+from seqmodels.evaluation import static
+from seqmodels.models import api, language_model
+from seqmodels.training import loop, optimizers, step
 
 RANDOM = "random sampling"
 EVERY = "every window"
@@ -18,7 +26,7 @@ Reader = batching.RandomWindows | batching.SequentialStream
 
 READERS: dict[str, Callable[..., Reader]] = {
   RANDOM: batching.RandomWindows,
-  EVERY: overlapping_windows.OverlappingWindows,
+  EVERY: cleaning.OverlappingWindows,
   SEQUENTIAL: lambda ids, **shape: batching.SequentialStream(
     ids, random_offset=True, training=True, **shape
   ),
@@ -107,3 +115,227 @@ def toy(study: run.Study) -> None:
 
 def _row(ids: np.ndarray) -> str:
   return " ".join(f"{i:2d}" if i >= 0 else " ." for i in ids)
+
+
+# Windows of each of three stretches of the test text.
+RUN = 1_000
+
+
+class Course(NamedTuple):
+  """What all trainings share."""
+
+  network: api.Predictor
+  optimizer: optimizers.Optimizer
+  train_steps: step.TrainSteps
+
+
+class Trained(NamedTuple):
+  """One reader's network."""
+
+  curve: list[tuple[int, float]]  # symbols read, bits of the validation text
+  streaming: float  # bits a character of the test text, read in one go
+  by_position: np.ndarray  # bits of the n-th symbol after a cleared state
+  params: Any
+  seconds: float
+
+
+def build(settings: Any, symbols: int) -> Course:
+  """One compiled step for all readers."""
+  network = language_model.as_predictor(
+    language_model.LanguageModel(
+      vocabulary_size=symbols,
+      features=tuple(settings.features),
+      cell=settings.cell,
+    )
+  )
+  optimizer = optimizers.build(
+    "adam", learning_rate=settings.learning_rate, clip_norm=1.0
+  )
+  return Course(network, optimizer, step.make_train_steps(network, optimizer))
+
+
+def trained(
+  study: run.Study,
+  course: Course,
+  splits: dict[str, np.ndarray],
+  read: Callable[..., Reader],
+  seed: int,
+) -> Trained:
+  """The network after its training, and its scores.
+
+  Args:
+    study: whose settings say how long.
+    course: the network and its training step.
+    splits: the text.
+    read: makes the reader.
+    seed: of weights and reader.
+  """
+  settings, network = study.config.settings, course.network
+  reader = read(
+    splits["train"], batch=settings.batch, length=settings.length, seed=seed
+  )
+  start = time.perf_counter()
+  curve, params = [], None
+  for done, params in _steps(settings, course, reader, seed):
+    bits = _streamed(network, params, splits["valid"], settings.streams)
+    curve.append((done * settings.batch * settings.length, bits))
+    study.signals.check()
+  return Trained(
+    curve,
+    _streamed(network, params, splits["test"], 1),
+    _by_position(network, params, splits["test"], settings.positions),
+    params,
+    time.perf_counter() - start,
+  )
+
+
+def _steps(
+  settings: Any, course: Course, reader: Reader, seed: int
+) -> Iterator[tuple[int, Any]]:
+  """Steps done and weights, whenever an evaluation is due."""
+  now = step.create(
+    course.network, course.optimizer, batch=settings.batch, seed=seed
+  )
+  due = max(1, settings.steps // settings.evaluations)
+  for done in range(0, settings.steps, settings.dispatch):
+    segments = reader.segments(done, settings.dispatch)
+    now, metrics = course.train_steps(now, segments)
+    end = done + settings.dispatch
+    loop.check_finite(jax.device_get(metrics), end)
+    if end // due > done // due or end == settings.steps:
+      yield end, now.params
+
+
+def _streamed(
+  network: api.Predictor, params: Any, ids: np.ndarray, rows: int
+) -> float:
+  """Bits a character of a text in so many rows, the state carried along."""
+  whole = batching.SequentialStream(ids, batch=rows, length=64)
+  segments = whole.segments(0, whole.segments_per_epoch)
+  return static.evaluate(
+    network, params, segments, streams=rows
+  ).bits_per_symbol
+
+
+def _by_position(
+  network: api.Predictor, params: Any, ids: np.ndarray, positions: int
+) -> np.ndarray:
+  """Bits of the n-th symbol after a cleared state, mean over many windows."""
+  # Long runs of windows one symbol apart: every place sees nearly the same
+  # symbols, and what differs is how much stands before them.
+  ends = np.linspace(0, len(ids) - positions, 4).astype(int)
+  first = np.concatenate(
+    [
+      np.arange(low, min(high, low + RUN))
+      for low, high in itertools.pairwise(ends)
+    ]
+  )
+  place = first + np.arange(positions)[:, None, None]  # [P, 1, B]
+  reset = np.broadcast_to(np.arange(positions)[:, None, None] == 0, place.shape)
+  scores = static.score(
+    network,
+    params,
+    (
+      ids[place].astype(np.int32),
+      ids[place + 1].astype(np.int32),
+      np.ones(place.shape, bool),
+      reset,
+    ),
+    streams=len(first),
+  )
+  return scores.nats / scores.counts / units.LOG2
+
+
+def add(
+  study: run.Study,
+  network: api.Predictor,
+  params: Any,
+  ids: np.ndarray,
+  end: int | None,
+) -> None:
+  """Adds the section, where the text has lines enough for a minibatch.
+
+  Args:
+    study: whose settings say how many rows a minibatch has.
+    network: that scores one.
+    params: its weights.
+    ids: the text to be cut at line ends.
+    end: the id of the line end, None if there is none.
+  """
+  batch = study.config.settings.batch
+  if end is None or np.sum(ids == end) < batch:
+    return
+  # One padded length for all, so that long and short ones meet.
+  reader = batching.Sentences(
+    ids, batch=batch, end=end, shapes=1, seed=study.config.seed
+  )
+  lengths = np.diff(np.append(-1, np.flatnonzero(ids == end)))
+  orders = {
+    "shuffled": study.random.permutation(lengths),
+    "lines of like length together": np.sort(lengths),
+  }
+  page = study.lesson
+  page.section(
+    "Whole sentences",
+    f"""
+    Sentences, or the lines of this text, may be examples in their own right,
+    each from a cleared state. They have different lengths ({lengths.min()} to
+    {lengths.max()} symbols here). To stand side by side in a minibatch the
+    shorter ones are filled up to the longest, and a mask tells which positions
+    are real. What is filled up costs time, less of it if lines of like length
+    go together, whose minibatches are then shuffled:
+    """,
+  )
+  page.table(
+    ["minibatches of", "positions that are padding"],
+    [
+      [name, f"{100 * padding(ordered, batch):.1f} %"]
+      for name, ordered in orders.items()
+    ],
+  )
+  segment = reader.segment(0)
+  real, every = scores(network, params, segment)
+  page.say(
+    f"""
+    Padding must not count. The loss is the sum over the real positions, divided
+    by their number: then it is that of the same lines one by one, and so is its
+    gradient. A minibatch of lines costs {real:.3f} bits a symbol under the
+    network above that was trained by random sampling; were its padding scored
+    as if it were text, {every:.3f}.
+
+    The same mask makes a model of dialogues. The turns are joined into one
+    sequence, with a symbol for the end of each; all of it is read, and only the
+    reply is scored.
+    """
+  )
+
+
+def padding(lengths: np.ndarray, batch: int) -> float:
+  """Share of the positions of all full minibatches that are padding.
+
+  >>> padding(np.array([1, 4, 2, 2, 9]), 2)
+  0.25
+  """
+  rows = lengths[: len(lengths) // batch * batch].reshape(-1, batch)
+  positions = batch * rows.max(axis=1).sum()
+  return float(1 - rows.sum() / positions)
+
+
+def scores(
+  network: api.Predictor, params: Any, segment: Any
+) -> tuple[float, float]:
+  """Mean bits of the real positions, and of all as if all were real."""
+
+  @jax.jit
+  def by_position(params: Any, mask: jax.Array) -> jax.Array:
+    carry = network.initial_carry(mask.shape[1])
+    _, logits = network.apply(
+      params, carry, jnp.asarray(segment.inputs), jnp.asarray(segment.reset)
+    )
+    return losses.cross_entropy(logits, jnp.asarray(segment.targets), mask)[0]
+
+  real, whole = (
+    float(jnp.sum(by_position(params, mask)) / jnp.sum(mask) / units.LOG2)
+    for mask in (jnp.asarray(segment.mask), jnp.ones(segment.mask.shape, bool))
+  )
+  return real, whole

@@ -6,11 +6,7 @@ import numpy as np
 
 from experiments.studies import run as run_lib
 from experiments.studies.common import figures
-from experiments.studies.partitioning import (
-  reader_training,
-  readers,
-  whole_sentences,
-)
+from experiments.studies.partitioning import readers
 from seqmodels import errors
 from seqmodels.io import results
 
@@ -54,18 +50,16 @@ def run(study: run_lib.Study) -> list[results.Row]:
     equal weights to begin with. Scores are mean bits a character.
     """,
   )
-  course = reader_training.build(settings, tokens.vocabulary.size)
+  course = readers.build(settings, tokens.vocabulary.size)
   found = {
     name: [
-      reader_training.trained(
-        study, course, splits, read, study.config.seed + i
-      )
+      readers.trained(study, course, splits, read, study.config.seed + i)
       for i in range(settings.networks)
     ]
     for name, read in readers.READERS.items()
   }
   rows = _results(study, found, len(splits["test"]))
-  whole_sentences.add(
+  readers.add(
     study,
     course.network,
     found[readers.RANDOM][0].params,
@@ -96,7 +90,7 @@ def _check(splits: dict[str, np.ndarray], settings: Any) -> None:
 
 def _results(
   study: run_lib.Study,
-  found: dict[str, list[reader_training.Trained]],
+  found: dict[str, list[readers.Trained]],
   count: int,
 ) -> list[results.Row]:
   page, settings = study.lesson, study.config.settings

@@ -8,21 +8,9 @@ import jax
 import numpy as np
 
 from experiments.studies import run as run_lib
-from experiments.studies.common import setting_checks, spelling, training
-from experiments.studies.rnn_from_scratch import (
-  blank_floor,
-  clipping,
-  deep_networks,
-  filled_blanks,
-  plain_networks,
-  rnn_equations,
-  rnn_sizes,
-  rnn_training,
-  seeing_ahead,
-  textbook_runs,
-  walk_through,
-  warm_up,
-)
+from experiments.studies.common import training
+from experiments.studies.rnn_from_scratch import bidirectional, equations
+from experiments.studies.rnn_from_scratch import training as training_lib
 from seqmodels import trees
 from seqmodels.data.text import batching
 from seqmodels.data.text import tokens as tokens_lib
@@ -64,26 +52,26 @@ def run(study: run_lib.Study) -> list[results.Row]:
     be equal.
     """
   )
-  rnn_equations.equations(study)
-  rnn_equations.concatenation(study)
-  walk_through.one_word(study)
+  equations.equations(study)
+  equations.concatenation(study)
+  equations.one_word(study)
   rows = ten_lines(study, tokens)
-  rnn_equations.gates(study)
-  rnn_sizes.counts(study)
-  rnn_sizes.first_loss(study, tokens)
-  rnn_equations.one_hot(study)
+  equations.gates(study)
+  equations.counts(study)
+  equations.first_loss(study, tokens)
+  equations.one_hot(study)
   study.signals.check()
-  trained, writer = rnn_training.training(study, tokens)
-  rows += trained + textbook_runs.compared(study, tokens)
+  trained, writer = training_lib.train_network(study, tokens)
+  rows += trained + training_lib.compared(study, tokens)
   study.signals.check()
-  clipping.clipping(study, tokens)
-  warm_up.prefixes(study, tokens, writer)
-  deep_networks.depth(study)
-  deep_networks.causality_tests(study)
-  rows += seeing_ahead.next_symbol(study, tokens)
+  training_lib.clipping(study, tokens)
+  training_lib.prefixes(study, tokens, writer)
+  training_lib.depth(study)
+  training_lib.causality_tests(study)
+  rows += bidirectional.next_symbol(study, tokens)
   study.signals.check()
-  rows += filled_blanks.blanks(study, tokens)
-  rows += blank_floor.hidden_chain(study, tokens)
+  rows += bidirectional.blanks(study, tokens)
+  rows += bidirectional.hidden_chain(study, tokens)
   study.lesson.section("Where this leaves the simple network", LIMITS)
   return rows
 
@@ -98,16 +86,16 @@ def check(settings: Any, tokens: tokens_lib.Tokens) -> None:
   Raises:
     UserError: naming the first such setting.
   """
-  setting_checks.check_sizes(settings, _SIZES)
+  training.check_sizes(settings, _SIZES)
   for name, known in (
-    ("networks", rnn_training.NETWORKS),
-    ("causal", deep_networks.CAUSAL),
-    ("textbook", textbook_runs.NETWORKS),
+    ("networks", training_lib.NETWORKS),
+    ("causal", training_lib.CAUSAL),
+    ("textbook", training_lib.TEXTBOOK_NETWORKS),
   ):
-    setting_checks.check_names(settings, name, known, empty=name == "textbook")
+    training.check_names(settings, name, known, empty=name == "textbook")
   if settings.textbook:
-    textbook_runs.read(tokens, settings, seed=0)
-  spelling.encode(tokens, settings.prefix)
+    training_lib.read(tokens, settings, seed=0)
+  training.encode(tokens, settings.prefix)
 
 
 def by_the_library(
@@ -139,11 +127,11 @@ def ten_lines(
     ids, symbols, features, settings.small_segment, seed
   )
   # Training consumes the state.
-  begun = plain_networks.from_library(jax.device_get(state.params))
+  begun = equations.from_library(jax.device_get(state.params))
   size = trees.count_parameters(state.params)
   library = training.descend(train_steps, state, text, steps=steps, check=check)
   plain = training.train(
-    plain_networks.as_predictor(symbols, features, init=lambda key: begun),
+    equations.as_predictor(symbols, features, init=lambda key: begun),
     text,
     optimizers.build("sgd", learning_rate=1.0, momentum=0, clip_norm=1),
     steps=steps,

@@ -1,18 +1,56 @@
-"""Text as tokens, and the law that their frequencies follow."""
+"""Zipf's law: the study's page from beginning to end.
+
+English stop words: the closed classes, which any text is full of.
+
+Articles, pronouns, prepositions, conjunctions, auxiliaries and a few adverbs
+that work like them. They come first in every count and tell little of what a
+text is about. In lower case, and as `cleaning.words` leaves them, so that the
+rests of contractions (`s`, `t`, `ll`) are among them.
+"""
 
 from typing import NamedTuple
 
 import numpy as np
 
 from experiments.studies import run as run_lib
+from experiments.studies.common import cleaning, ngram_counts
 from experiments.studies.common import page as page_lib
-from experiments.studies.zipf import word_pieces, zipf_laws
+from experiments.studies.zipf import laws, word_pieces
 from seqmodels import errors
-from seqmodels.data import cleaning, stop_words
 from seqmodels.data.text import vocabulary
-from seqmodels.evaluation import zipf
 from seqmodels.io import results
-from seqmodels.models import ngram_counts
+
+_ARTICLES = "a an the"
+_PRONOUNS = """
+  i me my mine myself we us our ours ourselves you your yours yourself he him
+  his himself she her hers herself it its itself they them their theirs
+  themselves one who whom whose which what that this these those
+"""
+_PREPOSITIONS = """
+  of in to for with on at from by about as into like through after over between
+  out against during without before under around among upon within along across
+  behind beyond near up down off above below toward towards until since
+"""
+_CONJUNCTIONS = """
+  and or but nor so yet if because although though while when where whether than
+  unless
+"""
+_AUXILIARIES = """
+  be am is are was were been being have has had having do does did doing will
+  would shall should can could may might must
+"""
+_ADVERBS = """
+  not no there here then now how why all any both each few more most other some
+  such only own same too very just again once
+"""
+_RESTS = "s t d ll m re ve don isn"
+
+ENGLISH = frozenset(
+  " ".join(
+    (_ARTICLES, _PRONOUNS, _PREPOSITIONS, _CONJUNCTIONS, _AUXILIARIES)
+  ).split()
+  + " ".join((_ADVERBS, _RESTS)).split()
+)
 
 
 class Corpus(NamedTuple):
@@ -44,11 +82,11 @@ def run(study: run_lib.Study) -> list[results.Row]:
   _vocabulary(study, counts, symbols)
   _lists(study, counts, symbols)
   study.signals.check()
-  rows = zipf_laws.words(study, counts)
-  zipf_laws.recovery(study)
+  rows = laws.words(study, counts)
+  laws.recovery(study)
   study.signals.check()
   _stop_words(study, counts, symbols)
-  zipf_laws.growth(study, ids)
+  laws.add_growth(study, ids)
   study.signals.check()
   rows += _characters(study, " ".join(corpus.words))
   word_pieces.add(study, corpus.words)
@@ -179,7 +217,7 @@ def _lists(
       ]
     )
   page.table(
-    ["rank", *map(zipf_laws.named, range(1, counts.order + 1))],
+    ["rank", *map(laws.named, range(1, counts.order + 1))],
     [
       [rank + 1, *(c[rank] if rank < len(c) else "" for c in columns)]
       for rank in range(head)
@@ -212,13 +250,13 @@ def _stop_words(
   page, head = study.lesson, study.config.settings.head
   grams, times = counts.table(1)
   words = [str(word) for word in symbols.decode(grams[:, 0])]
-  stops = np.array([word in stop_words.ENGLISH for word in words])
+  stops = np.array([word in ENGLISH for word in words])
   page.section("Stop words")
   page.say(f"""
     The top of the list is articles, pronouns, prepositions: stop words. The
     {int(stops.sum())} English ones of our list that occur here are
     {100 * np.mean(stops):.1f}% of the types and
-    {100 * zipf.share(times, stops):.1f}% of the tokens. Without them, the head
+    {100 * laws.share(times, stops):.1f}% of the tokens. Without them, the head
     of the list tells what the text is about:
   """)
   content = [
@@ -230,8 +268,7 @@ def _stop_words(
   if counts.order > 1:
     pairs = counts.table(2)[0][:head]
     pure = sum(
-      all(word in stop_words.ENGLISH for word in symbols.decode(pair))
-      for pair in pairs
+      all(word in ENGLISH for word in symbols.decode(pair)) for pair in pairs
     )
     page.say(f"""
       Of the {len(pairs)} most frequent pairs, {pure} are two stop words. A
@@ -255,4 +292,4 @@ def _characters(study: run_lib.Study, text: str) -> list[results.Row]:
     is closed: it does not grow with the text. The most frequent:
   """)
   page.shown(", ".join(shown[: study.config.settings.head]))
-  return zipf_laws.characters(study, counts)
+  return laws.characters(study, counts)

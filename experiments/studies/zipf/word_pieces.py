@@ -1,15 +1,132 @@
-"""Symbols between characters and words: part of a study."""
+"""Byte pairs: words in pieces.
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+Byte pairs: frequent runs of bytes as symbols, between characters and words.
+
+Ids 0 to 255 are the byte values. Each merge gives the next id to a pair of
+pieces (Gage, 1994; for words, Sennrich et al., 2016):
+
+    learn     the pair that stands side by side most often becomes one piece;
+              again, M times
+    encode    the merges, in the order in which they were learned
+    decode    the bytes of all pieces, one after the other
+
+No byte is lost and none is unknown, whatever the text. White space only begins
+a piece, so that none reaches from one word into the next.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
 from experiments.studies import run
+from experiments.studies.zipf import laws
 from seqmodels import errors
-from seqmodels.data import byte_pairs
 from seqmodels.data.text import vocabulary
-from seqmodels.evaluation import zipf
+
+BYTES = 256
+_SPACES = b" \t\n\r\f\v"
+
+
+@dataclasses.dataclass(frozen=True)
+class BytePairs:
+  """What was learned.
+
+  Attributes:
+    merges: the two ids that each piece from 256 on is made of.
+
+  >>> pairs = BytePairs.learn(b"no no nor not", 2)
+  >>> pairs.pieces[256:]
+  (b'no', b' no')
+  >>> pairs.encode(b"no nose").tolist()
+  [256, 257, 115, 101]
+  >>> pairs.decode([256, 257, 115, 101])
+  b'no nose'
+  """
+
+  merges: tuple[tuple[int, int], ...]
+
+  @classmethod
+  def learn(cls, data: bytes, merges: int) -> Self:
+    """Merges of a text.
+
+    Args:
+      data: the text.
+      merges: M; fewer are learned where no pair occurs twice. Of pairs that
+        occur equally often, that with the lowest ids comes first.
+
+    Raises:
+      UserError: an empty text, or a negative number.
+    """
+    if not data or merges < 0:
+      raise errors.UserError(
+        f"{merges} pairs were to be learned from a text of {len(data):,} "
+        "bytes; give 0 pairs or more and a text of at least 1 byte"
+      )
+    ids, found = _values(data), list[tuple[int, int]]()
+    begins = np.zeros(BYTES + merges, bool)
+    begins[list(_SPACES)] = True
+    for new in range(BYTES, BYTES + merges):
+      mergeable = ~begins[ids[1:]]
+      keys = (ids[:-1] * new + ids[1:])[mergeable]
+      counts = np.bincount(keys, minlength=1)
+      key = int(counts.argmax())
+      if counts[key] < 2:
+        break
+      left, right = divmod(key, new)
+      found.append((left, right))
+      begins[new] = begins[left]
+      ids = _merged(ids, left, right, new)
+    return cls(tuple(found))
+
+  @functools.cached_property
+  def pieces(self) -> tuple[bytes, ...]:
+    """The bytes of every id."""
+    found = [bytes([value]) for value in range(BYTES)]
+    for left, right in self.merges:
+      found.append(found[left] + found[right])
+    return tuple(found)
+
+  def encode(self, data: bytes) -> np.ndarray:
+    """Ids of a text, int64 [pieces]."""
+    ids = _values(data)
+    for new, (left, right) in enumerate(self.merges, BYTES):
+      ids = _merged(ids, left, right, new)
+    return ids
+
+  def decode(self, ids: Iterable[int]) -> bytes:
+    """The text.
+
+    Raises:
+      UserError: an id that no piece has.
+    """
+    found = [int(i) for i in ids]
+    outside = [i for i in found if not 0 <= i < len(self.pieces)]
+    if outside:
+      raise errors.UserError(
+        f"the id {outside[0]} is none of {len(self.pieces)} pieces; decode "
+        "with the pairs that the ids were made with"
+      )
+    return b"".join(self.pieces[i] for i in found)
+
+
+def _values(data: bytes) -> np.ndarray:
+  return np.frombuffer(data, np.uint8).astype(np.int64)
+
+
+def _merged(ids: np.ndarray, left: int, right: int, new: int) -> np.ndarray:
+  """Ids with every such pair as one, from the left."""
+  places = np.flatnonzero((ids[:-1] == left) & (ids[1:] == right))
+  if left == right:
+    # In a run of equal ones pairs overlap: every second is one.
+    firsts = np.diff(places, prepend=-2) > 1
+    begun = np.maximum.accumulate(np.where(firsts, places, 0))
+    places = places[(places - begun) % 2 == 0]
+  ids = ids.copy()
+  ids[places] = new
+  return np.delete(ids, places + 1)
 
 
 class Scheme(NamedTuple):
@@ -111,7 +228,7 @@ def _symbols(
 
 
 def _bytes(name: str, learned: bytes, merges: int) -> Scheme:
-  pairs = byte_pairs.BytePairs.learn(learned, merges)
+  pairs = BytePairs.learn(learned, merges)
   return Scheme(
     name,
     len(pairs.pieces),
@@ -127,8 +244,8 @@ def _measured(
   ids = scheme.encode(new)
   # As it stands in a text: the space before it belongs to a word's pieces.
   spelled = sum(len(scheme.encode(f" {word}")) for word in unseen)
-  alpha = zipf.maximum_likelihood(
-    zipf.ranked(np.bincount(scheme.encode(learned)))
+  alpha = laws.maximum_likelihood(
+    laws.ranked(np.bincount(scheme.encode(learned)))
   )
   return [
     scheme.name,

@@ -43,7 +43,7 @@ class PenSegment(NamedTuple):
 def encoded(lines: PenLines, alphabet: Alphabet | None) -> np.ndarray:
   """The ids of each line's transcript, -1 beyond it; int32 [L, U].
 
-  >>> from seqmodels.data.handwriting.datasets import alphabet
+  >>> from seqmodels.data.handwriting import alphabet
   >>> lines = PenLines.of([np.ones((1, 3))] * 2, ("x", "y"), ("a", "to"))
   >>> encoded(lines, alphabet.GRAVES).tolist()
   [[0, -1], [19, 14]]

@@ -23,8 +23,8 @@ def test_topics_come_in_sorted_order_under_their_names():
 
 def test_another_process_reads_the_same_corpus():
   code = (
-    "from seqmodels.data import embedded;"
-    "print(embedded.load().provenance['files'][0]['sha256'])"
+    "from seqmodels.data.text import corpora;"
+    "print(corpora.load_embedded().provenance['files'][0]['sha256'])"
   )
   done = subprocess.run(
     [sys.executable, "-c", code], capture_output=True, text=True, check=True

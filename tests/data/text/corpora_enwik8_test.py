@@ -17,7 +17,7 @@ import pytest
 from seqmodels import errors
 from seqmodels.data.text import corpora
 
-PROJECT = pathlib.Path(__file__).resolve().parents[2]
+PROJECT = pathlib.Path(__file__).resolve().parents[3]
 MB = 1 << 20
 
 CONTENT = b"<mediawiki> [[Anarchism]] \xe2\x80\x94 " * 40
@@ -30,7 +30,7 @@ def small(monkeypatch):
   published = dataclasses.replace(
     corpora.ENWIK8, size=len(CONTENT), sha256=digest
   )
-  monkeypatch.setattr(corpora, "FILE", published)
+  monkeypatch.setattr(corpora, "ENWIK8", published)
   return published
 
 
@@ -260,28 +260,29 @@ def test_no_more_than_the_published_size_is_unpacked(
 
 MEASURED = """
 import dataclasses, os, sys
-from seqmodels.data import chunked, corpus, enwik8, files, streams
+from seqmodels.data import files
+from seqmodels.data.text import batching, corpora, tokens as tokens_lib
 
 def resident(*keys):
   lines = dict(line.split(":") for line in open("/proc/self/status"))
   return [int(lines[key].split()[0]) << 10 for key in keys]
 
 place = os.path.join(sys.argv[1], "enwik8", "enwik8")
-enwik8.FILE = dataclasses.replace(
-  enwik8.FILE, size=os.path.getsize(place), sha256=files.sha256(place)
+corpora.ENWIK8 = dataclasses.replace(
+  corpora.ENWIK8, size=os.path.getsize(place), sha256=files.sha256(place)
 )
 open("/proc/self/clear_refs", "w").write("5")  # the peak begins anew
 before, anonymous = resident("VmRSS", "RssAnon")
-tokens = corpus.load_tokens(
+tokens = tokens_lib.load_tokens(
   source="enwik8", tokenizer="bytes", partition="fractions",
   fractions=(0.96, 0.04), data_dir=sys.argv[1],
 )
 [peak] = resident("VmHWM")
-train = streams.SequentialStream(tokens.splits["train"], batch=32, length=100)
+train = batching.SequentialStream(tokens.splits["train"], batch=32, length=100)
 for start in range(0, train.segments_per_epoch - 16, 16):
   train.segments(start, 16)
-valid = streams.SequentialStream(tokens.splits["valid"], batch=1, length=100)
-scored = sum(int(c.mask.sum()) for c in chunked.Chunks.of(valid, 80))
+valid = batching.SequentialStream(tokens.splits["valid"], batch=1, length=100)
+scored = sum(int(c.mask.sum()) for c in batching.Chunks.of(valid, 80))
 assert scored == len(tokens.splits["valid"])
 after, peak_of_all = resident("RssAnon", "VmHWM")
 print(peak - before, after - anonymous, peak_of_all - before)

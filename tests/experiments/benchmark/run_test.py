@@ -220,14 +220,14 @@ def test_a_stopped_benchmark_resumes_with_the_next_case(
   tmp_path, monkeypatch, measured, equivalent, small
 ):
   stop = True
-  checks = run.interruption.Interruption.check
+  checks = run.distributed.Interruption.check
 
   def check(self):
     if stop and measured == ["forward"]:
       raise errors.Interrupted(15)
     checks(self)
 
-  monkeypatch.setattr(run.interruption.Interruption, "check", check)
+  monkeypatch.setattr(run.distributed.Interruption, "check", check)
   config = small()
   with pytest.raises(errors.Interrupted):
     run.run(config, tmp_path, tmp_path)

@@ -18,7 +18,7 @@ from experiments.compression import run as run_lib
 from seqmodels import errors
 from seqmodels.io import distributed, files
 
-PROJECT = pathlib.Path(__file__).resolve().parents[2]
+PROJECT = pathlib.Path(__file__).resolve().parents[3]
 TEXT = b"a rose is a rose is a rose; " * 20
 
 
@@ -174,9 +174,9 @@ def test_a_job_is_not_gone_on_with_elsewhere(config, tmp_path, monkeypatch):
   with pytest.raises(errors.RunError):
     run_lib.run(config, workdir, tmp_path)
   monkeypatch.undo()
-  here = run_lib.fingerprint.current()
+  here = run_lib.container.current()
   monkeypatch.setattr(
-    run_lib.fingerprint, "current", lambda: {**here, "threads": "64"}
+    run_lib.container, "current", lambda: {**here, "threads": "64"}
   )
   with pytest.raises(errors.UserError, match="the machine, or a release"):
     run_lib.run(config, workdir, tmp_path)

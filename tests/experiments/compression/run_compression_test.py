@@ -23,7 +23,7 @@ from experiments.compression import run as run_lib
 from seqmodels import errors
 from seqmodels.compression import container, settings
 
-PROJECT = pathlib.Path(__file__).resolve().parents[2]
+PROJECT = pathlib.Path(__file__).resolve().parents[3]
 TEXT = b"she sells sea shells on the sea shore; the shells she sells are sea "
 TEXT = (TEXT + b"shells, I'm sure.\n") * 12
 
@@ -412,9 +412,9 @@ def test_an_output_that_appears_meanwhile_is_kept(pack, tmp_path, monkeypatch):
 def test_another_machines_file_is_refused_unless_forced(
   pack, unpack, tmp_path, monkeypatch
 ):
-  real = run_lib.fingerprint.current()
+  real = run_lib.container.current()
   monkeypatch.setattr(
-    run_lib.fingerprint, "current", lambda: {**real, "jaxlib": "0.0.1"}
+    run_lib.container, "current", lambda: {**real, "jaxlib": "0.0.1"}
   )
   packed = pack(TEXT)
   monkeypatch.undo()
@@ -479,7 +479,7 @@ def test_a_golden_file_decodes_where_it_was_made(unpack, name):
   header = read_header(golden)
   assert header.sha256 == hashlib.sha256(TEXT).hexdigest()
   assert bool(header.respelled) == ("words" in name)
-  if dict(header.fingerprint) == run_lib.fingerprint.current():
+  if dict(header.fingerprint) == run_lib.container.current():
     assert unpack(golden) == TEXT
     return
   with pytest.raises(errors.UserError, match="only be decoded where it was"):

@@ -147,10 +147,12 @@ def test_a_line_is_read_through_only_by_way_of_its_letters(
 def test_the_heatmap_is_in_the_units_of_the_board(prediction, monkeypatch):
   seen = {}
   monkeypatch.setattr(
-    evaluate.ink_heatmap, "heatmap", lambda *args, **found: seen.update(found)
+    evaluate.handwriting_lib,
+    "heatmap",
+    lambda *args, **found: seen.update(found),
   )
   monkeypatch.setattr(
-    evaluate.mixture_plot, "component_weights", lambda *args, **found: None
+    evaluate.handwriting_lib, "component_weights", lambda *args, **found: None
   )
   evaluate._predictions(prediction, lambda name, caption: None)
   lines = prediction.data.splits["valid"]

@@ -46,14 +46,14 @@ WHOLE = {
 def collected(monkeypatch):
   """Segments collected after each dispatch, over all that is computed."""
   monkeypatch.setattr(task, "CHUNK_SYMBOLS", 1_000)
-  real, counts = evaluate.gradient_statistics.steps, []
+  real, counts = evaluate.dynamic.statistics_steps, []
 
   def steps(*arguments, **options):
     for state in real(*arguments, **options):
       counts.append(int(state.segments))
       yield state
 
-  monkeypatch.setattr(evaluate.gradient_statistics, "steps", steps)
+  monkeypatch.setattr(evaluate.dynamic, "statistics_steps", steps)
   return counts
 
 
@@ -229,13 +229,13 @@ def test_a_search_over_three_settings_is_a_table_and_a_figure(
   context, monkeypatch
 ):
   lines = []
-  draw = evaluate.plots.dynamic_search
+  draw = evaluate.curves.dynamic_search
 
   def drawn(rows, path, *, settings):
     lines.extend(settings)
     draw(rows, path, settings=settings)
 
-  monkeypatch.setattr(evaluate.plots, "dynamic_search", drawn)
+  monkeypatch.setattr(evaluate.curves, "dynamic_search", drawn)
   made = context("run", **WHOLE)
   found = evaluate.search_settings(made)
   written = json.loads((made.workdir / "dynamic_search.json").read_text())

@@ -23,7 +23,7 @@ def write_run(folder, config, scores, *, valid=(1.6, 1.5, 1.4), finished=True):
   """A run folder; `scores` by (split, evaluation): value and error rate."""
   folder.mkdir(parents=True)
   tokenizer = config.data.tokenizer
-  metric = runs_lib.assembly.UNITS[tokenizer].metric
+  metric = runs_lib.task.UNITS[tokenizer].metric
   (folder / "config.json").write_text(json.dumps(config.to_dict()))
   session = {"commit": "abcdef0123", "diff": "", "seconds": 1800}
   session |= {"backend": "cpu", "cpu": "Some CPU", "cpu_count": 2}

@@ -7,9 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.studies.bptt import weighed_training
-from experiments.studies.common import small_network
-from seqmodels.data import memory_tasks
+from experiments.studies.bptt import truncation
+from experiments.studies.common import memory_tasks, training
 
 FIGURES = {
   *("strategies", "unbiased", "variance", "reach", "initialisation"),
@@ -125,25 +124,25 @@ def test_the_bound_on_the_angle_holds(page):
 
 def test_a_strategy_weighs_derivatives_and_no_values():
   """Segments cut the gradient where training would cut its state."""
-  network = small_network.Network("gru", 5, 6, 6)
+  network = training.Network("gru", 5, 6, 6)
   params = jax.jit(network.init)(jax.random.key(0))
   task = memory_tasks.CopyTask(lag=5, batch=3, symbols=2, kinds=4, seed=1)
   segments, carry = task.segments(0, 1), network.initial_carry(3)
 
   kinds = {
-    "full": weighed_training.Strategy("", "full"),
-    "chunks": weighed_training.Strategy("", "chunks", length=3),
-    "random": weighed_training.Strategy("", "random", keep=0.5),
-    "window": weighed_training.Strategy("", "window", length=7),
+    "full": truncation.Strategy("", "full"),
+    "chunks": truncation.Strategy("", "chunks", length=3),
+    "random": truncation.Strategy("", "random", keep=0.5),
+    "window": truncation.Strategy("", "window", length=7),
   }
   drawn = {
-    name: weighed_training.weighed(kind, segments, seed=0, step=0)
+    name: truncation.weighed(kind, segments, seed=0, step=0)
     for name, kind in kinds.items()
   }
 
   def total(params, name):
     one = jax.tree.map(lambda leaf: leaf[0], drawn[name])
-    losses = weighed_training.losses_of(kinds[name])
+    losses = truncation.losses_of(kinds[name])
     return jnp.sum(losses(network, params, carry, one, None)[0])
 
   def detached(params):

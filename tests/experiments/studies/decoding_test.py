@@ -8,15 +8,9 @@ import numpy as np
 import pytest
 
 from experiments import cli
-from experiments.studies.common import spelling
-from experiments.studies.decoding import (
-  beam_widths,
-  proper_words,
-  search_examples,
-  written_texts,
-)
+from experiments.studies.common import training
+from experiments.studies.decoding import study
 from seqmodels import errors
-from seqmodels.models import conditional_table
 from seqmodels.sampling import beam
 
 
@@ -44,15 +38,15 @@ def test_the_page_tells_of_every_way_to_choose(finished):
   assert "| greedy | A B C end | 0.048 |" in text
   assert "| beam of 2 | A C B end | 0.054 |" in text
   assert "| exhaustive | A C B end | 0.054 |" in text
-  for name in written_texts.ways((2,), 0):
+  for name in study.ways((2,), 0):
     assert f"[{name}]\nthe" in text
     assert f"| {name} |" in text
   assert "| the text itself |" in text
 
 
 def test_the_worked_example_is_the_books():
-  predictor, params = conditional_table.as_predictor(search_examples.TABLE)
-  settings = {"length": 4, "end": search_examples.END}
+  predictor, params = study.as_predictor(study.TABLE)
+  settings = {"length": 4, "end": study.END}
   greedy = beam.greedy(predictor, params, **settings)
   best = beam.search(predictor, params, width=2, **settings)[0]
   assert math.exp(greedy.log_probability) == pytest.approx(0.048, rel=1e-5)
@@ -60,8 +54,8 @@ def test_the_worked_example_is_the_books():
 
 
 def test_no_beam_beats_exhaustive_search_and_the_widest_equals_it():
-  gaps = beam_widths.search_gaps(
-    np.random.default_rng(0), 6, (1, 2, beam_widths.EXHAUSTIVE)
+  gaps = study.search_gaps(
+    np.random.default_rng(0), 6, (1, 2, study.EXHAUSTIVE)
   )
   assert np.all(gaps >= 0)
   assert np.all(gaps[:, -1] == 0)
@@ -69,8 +63,8 @@ def test_no_beam_beats_exhaustive_search_and_the_widest_equals_it():
 
 
 def test_the_beam_at_work_keeps_the_two_likeliest_of_all_strings():
-  table, symbols = search_examples.FIVE_TABLE, search_examples.FIVE
-  for length, kept in enumerate(search_examples.beam_steps(), 1):
+  table, symbols = study.FIVE_TABLE, study.FIVE
+  for length, kept in enumerate(study.beam_steps(), 1):
     chances = {
       string: math.prod(
         table.get(string[:i], [0.2] * 5)[string[i]] for i in range(length)
@@ -98,21 +92,21 @@ def test_confined_to_a_list_no_other_word_is_written(finished):
 
 
 def test_whole_words_end_behind_the_prefix_and_before_the_end():
-  found = proper_words.whole_words(["The cat's tail wa", "Theory. So"], 3)
+  found = study.whole_words(["The cat's tail wa", "Theory. So"], 3)
   assert found == ["cat", "s", "tail", "Theory"]
 
 
 def test_runs_of_spaces_can_be_seen_and_single_ones_stay():
-  assert spelling.visible("a  b   c d") == "a  b\u2423\u2423\u2423c d"
+  assert training.visible("a  b   c d") == "a  b\u2423\u2423\u2423c d"
 
 
 def test_what_follows_a_prefix_is_found_wherever_it_stands():
   ids = np.array([1, 2, 9, 1, 2, 8, 1, 2, 7, 1, 2])
-  found = written_texts.occurrences(ids, [1, 2], 1, 2)
+  found = study.occurrences(ids, [1, 2], 1, 2)
   assert found == [(9,), (8,)]
-  assert written_texts.occurrences(ids, [2, 9], 2, 5) == [(1, 2)]
-  assert written_texts.occurrences(ids, [3], 1, 5) == []
-  assert written_texts.occurrences(ids, [1], 20, 5) == []
+  assert study.occurrences(ids, [2, 9], 2, 5) == [(1, 2)]
+  assert study.occurrences(ids, [3], 1, 5) == []
+  assert study.occurrences(ids, [1], 20, 5) == []
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,12 @@ import pytest
 import experiments
 from experiments import cli
 from experiments.studies import run
+from experiments.studies.common import memory_tasks, training
 from experiments.studies.common import page as page_lib
-from experiments.studies.common import small_network
-from experiments.studies.exercises import memory_training, other_texts, remedies
+from experiments.studies.exercises import memory
+from experiments.studies.exercises import study as study_lib
 from seqmodels import errors
 from seqmodels.cells import cell as cells
-from seqmodels.data import memory_tasks
 from seqmodels.training import loss as loss_lib
 
 FIGURES = {
@@ -127,7 +127,7 @@ def test_every_start_is_tried_with_every_remedy(page):
 
 
 def test_a_penalty_adds_its_derivative_and_tells_plain_nats():
-  network = small_network.Network("elman", 4, 5, 5)
+  network = training.Network("elman", 4, 5, 5)
   params = jax.jit(network.init)(jax.random.key(0))
   task = memory_tasks.CopyTask(lag=3, batch=3, kinds=3, seed=0)
   segment, carry = task.segment(0), network.initial_carry(3)
@@ -135,7 +135,7 @@ def test_a_penalty_adds_its_derivative_and_tells_plain_nats():
   @jax.jit
   def both(params):
     found = []
-    for losses in (None, remedies.penalised(0.5)):
+    for losses in (None, memory.penalised(0.5)):
       model = network if losses else network.predictor()
       extra = {"losses": losses} if losses else {}
       one = loss_lib.Objective(model, carry, segment, None, **extra)
@@ -175,7 +175,7 @@ def test_texts_of_one_s_own_are_read_by_their_names(tmp_path):
   config.settings.other_texts = (str(path),)
   page = page_lib.Lesson(tmp_path, "Others")
   study = run.Study(config, tmp_path, tmp_path, page, None)
-  found = other_texts.read(study)
+  found = study_lib.read(study)
   assert found["other.txt"].startswith("a rose is a rose")
   assert len(found["other.txt"]) == config.settings.unseen
 
@@ -184,7 +184,7 @@ def test_the_changes_are_what_their_names_say():
   random = np.random.default_rng(0)
 
   def changed(name):
-    entrant = memory_training.CHANGED[name]
+    entrant = memory.CHANGED[name]
     cell = cells.get(entrant.kind)
     shapes = jax.eval_shape(lambda: cell.init_params(jax.random.key(0), 3, 4))
     params = jax.tree.map(lambda leaf: np.ones(leaf.shape, np.float32), shapes)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from experiments import cli
-from experiments.studies.partitioning import readers, whole_sentences
+from experiments.studies.partitioning import readers
 from seqmodels import errors
 from seqmodels.data.text import batching
 from seqmodels.models import language_model
@@ -77,7 +77,7 @@ def test_a_padded_minibatch_is_its_lines_one_by_one(tmp_path):
     jax.tree.leaves(whole), jax.tree.leaves(total), strict=True
   ):
     np.testing.assert_allclose(ours, theirs, atol=1e-5)
-  real, every = whole_sentences.scores(network, params, batch)
+  real, every = readers.scores(network, params, batch)
   assert int(outcome.scored) == len(text)
   assert real == pytest.approx(nats / len(text) / np.log(2), rel=1e-5)
   assert every != pytest.approx(real, rel=1e-3)
@@ -85,11 +85,9 @@ def test_a_padded_minibatch_is_its_lines_one_by_one(tmp_path):
 
 def test_lines_of_like_length_need_less_padding():
   lengths = np.random.default_rng(0).integers(1, 30, 64)
-  shares = [
-    whole_sentences.padding(order, 8) for order in (lengths, np.sort(lengths))
-  ]
+  shares = [readers.padding(order, 8) for order in (lengths, np.sort(lengths))]
   assert shares[1] < shares[0]
-  assert whole_sentences.padding(np.full(9, 4), 3) == 0
+  assert readers.padding(np.full(9, 4), 3) == 0
 
 
 @pytest.mark.parametrize(

@@ -12,21 +12,8 @@ import pytest
 
 from experiments import cli
 from experiments.studies.common import training
-from experiments.studies.rnn_from_scratch import (
-  blank_floor,
-  both_directions,
-  causality,
-  clipping,
-  deep_networks,
-  gate_limits,
-  plain_networks,
-  right_context,
-  rnn_equations,
-  rnn_sizes,
-  rnn_training,
-  textbook_runs,
-  walk_through,
-)
+from experiments.studies.rnn_from_scratch import bidirectional, equations
+from experiments.studies.rnn_from_scratch import training as training_lib
 from seqmodels import errors
 from seqmodels.data.text import batching
 from seqmodels.data.text import tokens as tokens_lib
@@ -77,13 +64,13 @@ def test_the_pages_causal_networks_pass_both_tests(finished):
     r"^\| ([^|]+) \| (\S+) \| (\S+) \| (\d\.\d{6}) \|$", text, re.M
   )
   found = {name: tuple(map(float, values)) for name, *values in rows}
-  assert found.keys() == {*SMOKED, deep_networks.BIDIRECTIONAL}
+  assert found.keys() == {*SMOKED, training_lib.BIDIRECTIONAL}
   for name in SMOKED:
     ahead, back, total = found[name]
     assert ahead == 0
     assert back > 0
     assert total == pytest.approx(1, abs=1e-5)
-  assert found[deep_networks.BIDIRECTIONAL][0] > 0
+  assert found[training_lib.BIDIRECTIONAL][0] > 0
 
 
 def test_plain_arrays_are_the_library_in_values_and_gradients(finished):
@@ -97,7 +84,7 @@ def test_plain_arrays_are_the_library_in_values_and_gradients(finished):
 
 
 def test_a_sequence_may_be_read_in_parts_and_without_recurrence_is_rows():
-  halves, perceptron, shapes = rnn_equations.network_facts(0)
+  halves, perceptron, shapes = equations.network_facts(0)
   assert halves < 1e-5
   assert perceptron < 1e-5
   assert shapes.startswith("100 inputs of shape (2, 16) give outputs of shape")
@@ -106,38 +93,38 @@ def test_a_sequence_may_be_read_in_parts_and_without_recurrence_is_rows():
 
 def test_rows_of_a_batch_do_not_meet():
   random = np.random.default_rng(0)
-  params = plain_networks.init_rnn(random, 3, 4, 3, deviation=1.0)
+  params = equations.init_rnn(random, 3, 4, 3, deviation=1.0)
   xs = random.normal(size=(6, 5, 3)).astype(np.float32)
   order = np.array([3, 0, 4, 1, 2])
   zero = np.zeros((5, 4), np.float32)
-  outputs, _ = plain_networks.rnn(params, zero, xs)
-  turned, _ = plain_networks.rnn(params, zero, xs[:, order])
+  outputs, _ = equations.plain_rnn(params, zero, xs)
+  turned, _ = equations.plain_rnn(params, zero, xs[:, order])
   np.testing.assert_allclose(turned, outputs[:, order], atol=1e-6)
 
 
 @pytest.mark.parametrize("sizes", [(3, 1, 4), (2, 5, 3), (1, 1, 1)])
 def test_one_product_of_joined_matrices_is_two(sizes):
   random = np.random.default_rng(0)
-  values, gradients = plain_networks.joined(random, *sizes)
+  values, gradients = equations.joined(random, *sizes)
   assert values < 1e-12
   assert gradients < 1e-12
 
 
 def test_gates_at_their_ends_make_simpler_cells():
-  facts = gate_limits.facts(0)
+  facts = equations.facts(0)
   assert len(facts) == 6
   for setting, claim, far in facts:
     assert far < 1e-6, (setting, claim)
 
 
 def test_the_two_grus_agree_where_nothing_is_reset():
-  usual, open_gate = rnn_equations.reset_placement(0)
+  usual, open_gate = equations.reset_placement(0)
   assert usual > 1e-3
   assert open_gate < 1e-6
 
 
 def test_rows_looked_up_are_the_product_with_one_hot_vectors():
-  values, gradients = rnn_equations.row_choice(0)
+  values, gradients = equations.row_choice(0)
   assert values == 0
   assert gradients < 1e-5
 
@@ -160,33 +147,35 @@ def test_rows_looked_up_are_the_product_with_one_hot_vectors():
 def test_parameters_are_as_published_and_constant_in_time(
   cell, features, count
 ):
-  assert rnn_sizes.by_formula(cell, features) == count
+  assert equations.by_formula(cell, features) == count
   extra = sum(features) if cell == "gru" else 0
   for steps in (1, 7, 1000):
-    assert rnn_sizes.parameters(cell, features, steps) == count + extra
+    assert equations.parameters(cell, features, steps) == count + extra
 
 
 @pytest.mark.parametrize("cell", training.CELLS.values())
 def test_small_weights_make_the_first_loss_that_of_a_uniform_guess(cell):
   network = training.network(cell, 28, (32,))
-  small = rnn_sizes.small(network, np.random.default_rng(0))
+  small = equations.small(network, np.random.default_rng(0))
   text = batching.RandomWindows(np.arange(1_000) % 28, batch=4, length=10)
-  nats = rnn_sizes.mean_nats(network, small, text.segment(0))
+  nats = equations.mean_nats(network, small, text.segment(0))
   assert nats == pytest.approx(math.log(28), abs=2e-3)
 
 
 @pytest.mark.parametrize(
   "name",
-  ["GRU", "RNN, two layers", deep_networks.BIDIRECTIONAL],
+  ["GRU", "RNN, two layers", training_lib.BIDIRECTIONAL],
 )
 def test_causal_models_pass_both_tests_and_no_other_does(name):
-  predictor = deep_networks.contestants()[name]
+  predictor = training_lib.contestants()[name]
   params = training.drawn(predictor, np.random.default_rng(0), 0.5)
-  reach = causality.reach(predictor, params, np.array([0, 3, 1, 1, 2, 0] * 2))
-  total = causality.total_probability(predictor, params, length=5)
+  reach = bidirectional.reach(
+    predictor, params, np.array([0, 3, 1, 1, 2, 0] * 2)
+  )
+  total = bidirectional.total_probability(predictor, params, length=5)
   assert np.all(reach[np.tril_indices(12)] > 0)
   ahead = reach[np.triu_indices(12, 1)]
-  if name == deep_networks.BIDIRECTIONAL:
+  if name == training_lib.BIDIRECTIONAL:
     assert np.all(ahead > 0)
     assert abs(total - 1) > 0.01
   else:
@@ -195,12 +184,12 @@ def test_causal_models_pass_both_tests_and_no_other_does(name):
 
 
 def test_two_layers_are_one_on_top_of_the_other():
-  for claim, far in deep_networks.depth_facts(1):
+  for claim, far in training_lib.depth_facts(1):
     assert far < 1e-5, claim
 
 
 def test_the_bound_on_a_gradients_norm_keeps_its_direction():
-  facts = clipping.clip_facts(np.random.default_rng(0))
+  facts = training_lib.clip_facts(np.random.default_rng(0))
   before, after = facts["the norm is at most 1"].split(" before, ")
   assert float(before) > 10
   assert after == "1.000000 after"
@@ -213,29 +202,29 @@ def test_the_bound_on_a_gradients_norm_keeps_its_direction():
 
 def test_a_run_is_lost_where_it_does_not_come_back():
   far = 100.0
-  assert clipping.lost_at(np.array([3.0, 2.0]), 28) is None
-  assert clipping.lost_at(np.array([3.0, far, 2.0]), 28) is None
-  assert clipping.lost_at(np.array([3.0, far, 2.0, far, np.nan]), 28) == 4
-  assert clipping.lost_at(np.array([np.nan, np.inf]), 28) == 1
+  assert training_lib.lost_at(np.array([3.0, 2.0]), 28) is None
+  assert training_lib.lost_at(np.array([3.0, far, 2.0]), 28) is None
+  assert training_lib.lost_at(np.array([3.0, far, 2.0, far, np.nan]), 28) == 4
+  assert training_lib.lost_at(np.array([np.nan, np.inf]), 28) == 1
 
 
 @pytest.fixture(scope="module")
 def learned():
-  return walk_through.learn(0)
+  return equations.learn(0)
 
 
 def test_one_word_is_learned_and_said_again(learned):
-  assert walk_through.WORD[0] + walk_through.go_on(learned) == walk_through.WORD
+  assert equations.WORD[0] + equations.go_on(learned) == equations.WORD
   assert learned.nats < 0.05
 
 
 def test_no_output_knows_a_letter_before_it_is_read(learned):
-  ids = walk_through.word_ids()[:-1]
-  before = walk_through.outputs(learned.network, learned.after, ids)
+  ids = equations.word_ids()[:-1]
+  before = equations.outputs(learned.network, learned.after, ids)
   for place in range(1, len(ids)):
     spoilt = ids.copy()
-    spoilt[place] = (spoilt[place] + 1) % len(walk_through.LETTERS)
-    after = walk_through.outputs(learned.network, learned.after, spoilt)
+    spoilt[place] = (spoilt[place] + 1) % len(equations.LETTERS)
+    after = equations.outputs(learned.network, learned.after, spoilt)
     np.testing.assert_array_equal(after[:place], before[:place])
     assert np.all(np.abs(after[place:] - before[place:]).max(axis=1) > 0)
 
@@ -246,8 +235,8 @@ def test_no_output_knows_a_letter_before_it_is_read(learned):
 def test_a_held_gate_stays_where_it_is_held(name, gate):
   """No gradient reaches it, so all it has keeps its first value."""
   network = training.network("gru", 6, (4,))
-  begun = rnn_training.with_held_gate(
-    training.fresh(network, 0), *rnn_training.NETWORKS[name].held
+  begun = training_lib.with_held_gate(
+    training.fresh(network, 0), *training_lib.NETWORKS[name].held
   )
   found = training.train(
     network,
@@ -281,7 +270,7 @@ def _blanks(length=8):
   text = batching.RandomWindows(
     _doubled(2_000), batch=16, length=length, seed=1
   )
-  return both_directions.Blanks(text, 0.25, 2)
+  return bidirectional.Blanks(text, 0.25, 2)
 
 
 def test_blanks_are_read_as_nothing_and_alone_are_scored():
@@ -296,8 +285,8 @@ def test_blanks_are_read_as_nothing_and_alone_are_scored():
 @pytest.fixture(scope="module")
 def filler():
   """A reader of pairs, the network and its weights."""
-  reader = both_directions.Reader(5, (16,))
-  network = both_directions.as_predictor(reader)
+  reader = bidirectional.Reader(5, (16,))
+  network = bidirectional.as_predictor(reader)
   found = training.train(
     network, _blanks(), optimizers.build("adam", learning_rate=0.02),
     steps=150, seed=0,
@@ -307,7 +296,7 @@ def filler():
 
 def test_reading_both_ways_fills_blanks_better(filler):
   _, network, params = filler
-  tests = both_directions.Blanks(_blanks().text, 0.25, 7).segments(0, 10)
+  tests = bidirectional.Blanks(_blanks().text, 0.25, 7).segments(0, 10)
   found = static.evaluate(network, params, tests, streams=16).nats_per_symbol
   # The best that can be, knowing where pairs begin: forwards, nothing of the
   # first of a pair, and the second unless the first is blank, too.
@@ -318,7 +307,7 @@ def test_reading_both_ways_fills_blanks_better(filler):
 def test_what_is_behind_the_reach_of_a_blank_is_not_read(filler):
   reader, _, params = filler
   texts = _doubled(200).reshape(-1, 8).T.copy()  # [T, B]
-  logs = [right_context.at_blank(reader, params, texts, 4, k) for k in (0, 1)]
+  logs = [bidirectional.at_blank(reader, params, texts, 4, k) for k in (0, 1)]
   np.testing.assert_allclose(np.exp(logs[0]).sum(axis=1), 1, rtol=1e-5)
   # The partner is the next one: seen, it tells all.
   truth = texts[4]
@@ -328,18 +317,18 @@ def test_what_is_behind_the_reach_of_a_blank_is_not_read(filler):
   spoilt = texts.copy()
   spoilt[4] = (spoilt[4] + 1) % 5  # blank, so it may be anything
   spoilt[6:] = (spoilt[6:] + 1) % 5
-  again = right_context.at_blank(reader, params, spoilt, 4, 1)
+  again = bidirectional.at_blank(reader, params, spoilt, 4, 1)
   np.testing.assert_array_equal(again, logs[1])
 
 
 def test_the_best_filling_of_blanks_is_that_of_enumeration():
   """All states and all hidden symbols of short windows, summed up."""
-  source, share, length = blank_floor.SOURCE, 0.4, 5
+  source, share, length = bidirectional.SOURCE, 0.4, 5
   random = np.random.default_rng(3)
   text = batching.RandomWindows(
-    blank_floor.draw(random, 200), batch=4, length=length
+    bidirectional.draw(random, 200), batch=4, length=length
   )
-  segments = both_directions.Blanks(text, share, 1).segments(0, 2)
+  segments = bidirectional.Blanks(text, share, 1).segments(0, 2)
   before, around, count = 0.0, 0.0, 0
   ways = list(itertools.product(range(2), repeat=length))
   for truth, blank in zip(
@@ -365,17 +354,17 @@ def test_the_best_filling_of_blanks_is_that_of_enumeration():
           around += nats
       count += 1
   assert count > 5
-  found = blank_floor.floor(segments, share)
+  found = bidirectional.floor(segments, share)
   expected = (math.exp(before / count), math.exp(around / count))
   np.testing.assert_allclose(found, expected, rtol=1e-9)
 
 
 def test_a_text_is_gone_on_from_without_a_look_at_its_padding():
-  reader = both_directions.Reader(4, (3,))
+  reader = bidirectional.Reader(4, (3,))
   params = training.drawn(
-    both_directions.as_predictor(reader), np.random.default_rng(0), 0.5
+    bidirectional.as_predictor(reader), np.random.default_rng(0), 0.5
   )
-  found = both_directions.continued(reader, params, np.array([1, 2]), 2)
+  found = bidirectional.continued(reader, params, np.array([1, 2]), 2)
   ids = [-1, 1, 2]
   for symbol in found:
     logits = reader.apply({"params": params}, jnp.array(ids)[:, None])
@@ -393,7 +382,7 @@ def test_means_over_the_last_values():
 
 
 def _texts(tokens, **changes):
-  return textbook_runs.read(tokens, config(**changes).settings, seed=0)
+  return training_lib.read(tokens, config(**changes).settings, seed=0)
 
 
 def test_the_textbooks_windows_lie_apart():
@@ -429,8 +418,8 @@ def test_the_textbooks_network_learns_its_book(real_data):
     random=np.random.default_rng(0),
     signals=types.SimpleNamespace(check=lambda: None),
   )
-  found, scored = textbook_runs.train(
-    study, textbook_runs.NETWORKS["RNN"], texts, epochs=2
+  found, scored = training_lib.train(
+    study, training_lib.TEXTBOOK_NETWORKS["RNN"], texts, epochs=2
   )
   assert found.nats[0] == pytest.approx(math.log(28), abs=2e-3)
   assert scored.count == 4 * 1024 * 32

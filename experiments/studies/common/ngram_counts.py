@@ -1,0 +1,415 @@
+"""Counts of n-grams, and Laplace smoothing.
+
+Counts of n-grams over integer ids: how often each occurs in a text.
+
+    c(u w): occurrences of the n-gram u w,    c(u) = sum over w of c(u w)
+
+So c(u) counts u as a context. A symbol that ends the text is a context of
+nothing: dividing by the occurrences of u would lose probability there.
+
+The n-grams of all lengths form the trie of `ngram.NGram`, built by the same
+sorts, with the same boundary in front of every sequence.
+
+n-grams smoothed with pseudo-counts: Laplace's idea and its descendants.
+
+    p(w | u) = (c(u w) + e b(w | u)) / (c(u) + e)
+
+As if every context u had been seen e times more, each time followed by what a
+back-off b expects. The forms differ in b:
+
+    "uniform"  b = 1 / V: e = k V adds k to every count (Laplace has k = 1,
+               Lidstone any k)
+    "unigram"  b = p(w), itself smoothed towards 1 / V: the textbook's (Zhang
+               et al., Dive into Deep Learning), for contexts of any length
+    "shorter"  b = p(w | u'), with u' = u without its first symbol
+
+e = 0 leaves relative frequencies, e to infinity the back-off. Whatever e, a
+context that was never seen gives its back-off, and the first symbols of a text
+have contexts as short as what there is. `<unk>` is a symbol like any other and
+has its share even where nothing in training was unknown, so that probabilities
+over the vocabulary sum to one. That share is then e / (V (N + e)) with the e of
+single symbols, which so decides what every unknown word of a new text costs.
+"""
+
+import dataclasses
+import math
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, Self
+
+import numpy as np
+
+from seqmodels import errors
+from seqmodels.models import ngram
+
+
+class Level(NamedTuple):
+  """All n-grams of one length by ascending key; their index is their id.
+
+  A key is `parent * (V + 1) + symbol`, the parent being the id, one length
+  shorter, of the n-gram without its last symbol.
+  """
+
+  keys: np.ndarray  # int64 [G]
+  counts: np.ndarray  # int64 [G], c(u w)
+  context_counts: np.ndarray  # int64 [parents], c(u)
+  first: np.ndarray  # int64 [G], where in the text it first ends
+
+
+@dataclasses.dataclass(frozen=True)
+class NGramCounts:
+  """The counts of one text.
+
+  Attributes:
+    vocabulary_size: V; ids are 0 to V - 1, and V is the boundary.
+    sentence_end: the symbol after which a new sequence begins, or None if all
+      is one sequence.
+    levels: the n-grams by length, shortest first.
+
+  >>> counts = NGramCounts.of(np.array([0, 1, 0, 1, 2]), 3, order=2)
+  >>> grams, times = counts.table(2)
+  >>> grams.tolist(), times.tolist()
+  ([[0, 1], [1, 0], [1, 2]], [2, 1, 1])
+  """
+
+  vocabulary_size: int
+  sentence_end: int | None
+  levels: tuple[Level, ...]
+
+  @classmethod
+  def of(
+    cls,
+    tokens: np.ndarray,
+    vocabulary_size: int,
+    *,
+    order: int,
+    sentence_end: int | None = None,
+  ) -> Self:
+    """Counts a text, with one sort for each length.
+
+    Args:
+      tokens: integer ids `[N]`.
+      vocabulary_size: V.
+      order: the greatest length, from 1 to N.
+      sentence_end: a symbol that ends a sequence and belongs to it.
+
+    Raises:
+      errors.UserError: no tokens, an id outside the vocabulary, or an order
+        that no n-gram of the text can have.
+    """
+    if not len(tokens):
+      raise errors.UserError(
+        "the n-grams of an empty text were to be counted; give a text of at "
+        "least 1 symbol"
+      )
+    if not 1 <= order <= len(tokens):
+      raise errors.UserError(
+        f"the n-gram order is {order} and the text has {len(tokens):,} "
+        f"symbols; give an order from 1 to {len(tokens):,}"
+      )
+    text = ngram.with_boundaries(tokens, vocabulary_size, sentence_end)
+    grams, keys = text, np.arange(vocabulary_size + 1)
+    parents, sizes = np.zeros_like(keys), 1
+    levels: list[Level] = []
+    for length in range(1, order + 1):
+      inside = np.flatnonzero(grams >= 0)
+      counts = np.bincount(grams[inside], minlength=len(keys))
+      if length == 1:
+        counts[vocabulary_size] = 0  # the boundary: a context only
+      first = np.full(len(keys), len(text))
+      # Backwards, so that of several places the first is written last.
+      first[grams[inside[::-1]]] = inside[::-1]
+      contexts = np.bincount(parents, counts, sizes).astype(np.int64)
+      levels.append(Level(keys, counts, contexts, first))
+      if length < order:
+        sizes = len(keys)
+        grams, keys = ngram.extended(text, grams, vocabulary_size)
+        parents = keys // (vocabulary_size + 1)
+    return cls(vocabulary_size, sentence_end, tuple(levels))
+
+  @property
+  def order(self) -> int:
+    """The greatest length."""
+    return len(self.levels)
+
+  def table(self, length: int) -> tuple[np.ndarray, np.ndarray]:
+    """The n-grams of one length by falling count, ties by first occurrence.
+
+    Those that would reach over a sequence's edge are none of them.
+
+    Returns:
+      ids `[G, length]` and counts `[G]`, both int64.
+
+    Raises:
+      errors.UserError: a length that was not counted.
+    """
+    if not 1 <= length <= self.order:
+      raise errors.UserError(
+        f"n-grams of {length} symbols were asked for; these counts have 1 to "
+        f"{self.order}"
+      )
+    counts, first = (
+      self.levels[length - 1].counts,
+      self.levels[length - 1].first,
+    )
+    symbols: list[np.ndarray] = []
+    ids = np.arange(len(counts))
+    for level in reversed(self.levels[:length]):
+      ids, symbol = np.divmod(level.keys[ids], self.vocabulary_size + 1)
+      symbols.insert(0, symbol)
+    grams = np.stack(symbols, axis=1)
+    inside = np.flatnonzero((grams[:, 0] < self.vocabulary_size) & (counts > 0))
+    order = inside[np.lexsort((first[inside], -counts[inside]))]
+    return grams[order], counts[order]
+
+  def unseen(self, tokens: np.ndarray, length: int) -> float:
+    """Share of another text's n-grams that do not occur in this one.
+
+    Those that cross the edge of a sequence are left out of both.
+
+    Raises:
+      errors.UserError: a length that was not counted, or an id outside the
+        vocabulary.
+    """
+    self.table(length)  # refuses other lengths
+    text = ngram.with_boundaries(
+      tokens, self.vocabulary_size, self.sentence_end
+    )
+    *_, (_, ids) = lookups(
+      [level.keys for level in self.levels[:length]], text, self.vocabulary_size
+    )
+    if length == 1:  # every symbol has an id of length 1, counted or not
+      ids = np.where(self.levels[0].counts[ids] > 0, ids, -1)
+    whole = room(text, self.vocabulary_size) >= length
+    return float(np.mean(ids[whole] < 0)) if whole.any() else 0.0
+
+
+def room(text: np.ndarray, boundary: int) -> np.ndarray:
+  """How far each place lies behind the boundary of its sequence, int64 `[N]`.
+
+  >>> room(np.array([9, 4, 4, 9, 4]), 9).tolist()
+  [0, 1, 2, 0, 1]
+  """
+  places = np.arange(len(text))
+  return places - np.maximum.accumulate(np.where(text == boundary, places, 0))
+
+
+def lookups(
+  keys: Sequence[np.ndarray], text: np.ndarray, boundary: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+  """At every place of a text, its context and its n-gram, length by length.
+
+  Args:
+    keys: of the n-grams of lengths 1, 2, ..., as in `Level`.
+    text: ids `[N]` with the boundary in front of every sequence.
+    boundary: its id, V.
+
+  Yields:
+    (contexts, ids), int64 `[N]`: the id of the n-gram without the place's own
+    symbol, and with it; -1 where there is none, or where the boundary stands.
+  """
+  contexts = np.zeros_like(text)  # the empty context is known everywhere
+  inside = text < boundary
+  for length, known in enumerate(keys, 1):
+    ids = np.full_like(text, -1)
+    places = np.flatnonzero((contexts >= 0) & inside)
+    wanted = contexts[places] * (boundary + 1) + text[places]
+    ids[places] = ngram.find(known, wanted)
+    yield np.where(inside, contexts, -1), ids
+    # The n-gram that ends at t is the context of t + 1, one length up.
+    contexts = np.full_like(text, -1)
+    contexts[1:] = text[:-1] if length == 1 else ids[:-1]
+
+
+def contexts_of(
+  keys: Sequence[np.ndarray], text: np.ndarray, boundary: int
+) -> list[int]:
+  """Ids of the contexts of what follows a text, the empty one first.
+
+  Args:
+    keys: as of `lookups`.
+    text: ids with the boundary in front.
+    boundary: its id, V.
+
+  Returns:
+    The id of the last 0, 1, 2, ... symbols as an n-gram; the list ends before
+    the first that is not known.
+  """
+  found = [0]
+  for length in range(1, min(len(keys), len(text) + 1)):
+    context = 0
+    for known, symbol in zip(keys, text[len(text) - length :], strict=False):
+      key = np.array(context * (boundary + 1) + symbol)
+      context = int(ngram.find(known, key))
+      if context < 0:
+        return found
+    found.append(context)
+  return found
+
+
+BACK_OFFS = ("uniform", "unigram", "shorter")
+
+
+@dataclasses.dataclass(frozen=True)
+class LaplaceNGram:
+  """A smoothed model over counts, which several models may share.
+
+  Attributes:
+    counts: of the training text.
+    pseudo_counts: e of each length of n-gram, shortest first; as many as the
+      model's order.
+    back_off: a name in `BACK_OFFS`.
+
+  >>> text = np.array([0, 1, 0, 1, 0, 2])
+  >>> model = LaplaceNGram.fit(text, 4, order=2, pseudo_count=1.0)
+  >>> model.distribution([0]).round(3).tolist()
+  [0.116, 0.58, 0.295, 0.009]
+  >>> model.distribution([3]).tolist() == model.distribution([]).tolist()
+  False
+  """
+
+  counts: NGramCounts
+  pseudo_counts: tuple[float, ...]
+  back_off: str = "shorter"
+
+  def __post_init__(self) -> None:
+    """Refuses what is no model."""
+    if self.back_off not in BACK_OFFS:
+      raise errors.UserError(
+        f"no back-off is called {self.back_off!r}"
+        + errors.closest(self.back_off, BACK_OFFS)
+      )
+    bad = [e for e in self.pseudo_counts if not 0 <= e < math.inf]
+    if bad:
+      raise errors.UserError(
+        f"a pseudo-count is {bad[0]}; give finite numbers from 0 up"
+      )
+    if not 1 <= len(self.pseudo_counts) <= self.counts.order:
+      raise errors.UserError(
+        f"{len(self.pseudo_counts)} pseudo-counts were given for n-grams "
+        f"counted up to {self.counts.order} symbols; give one for each length "
+        f"from 1, at most {self.counts.order}"
+      )
+
+  @classmethod
+  def fit(
+    cls,
+    tokens: np.ndarray,
+    vocabulary_size: int,
+    *,
+    order: int,
+    pseudo_count: float = 1.0,
+    back_off: str = "shorter",
+    sentence_end: int | None = None,
+  ) -> Self:
+    """Counts a text and smooths every length with one pseudo-count.
+
+    Args:
+      tokens: integer ids `[N]`.
+      vocabulary_size: V.
+      order: n, from 1 to N.
+      pseudo_count: e, at least 0.
+      back_off: a name in `BACK_OFFS`.
+      sentence_end: as of `NGramCounts`.
+
+    Raises:
+      errors.UserError: what cannot be counted, or a bad setting.
+    """
+    counts = NGramCounts.of(
+      tokens, vocabulary_size, order=order, sentence_end=sentence_end
+    )
+    return cls(counts, (pseudo_count,) * order, back_off)
+
+  @classmethod
+  def add_k(cls, counts: NGramCounts, k: float, *, order: int) -> Self:
+    """Adds k to the count of every n-gram: p = (c(u w) + k) / (c(u) + k V).
+
+    Raises:
+      errors.UserError: a negative k, or an order beyond the counts.
+    """
+    total = k * counts.vocabulary_size
+    return cls(counts, (total,) * order, "uniform")
+
+  @property
+  def order(self) -> int:
+    """n; contexts have up to n - 1 symbols."""
+    return len(self.pseudo_counts)
+
+  @property
+  def vocabulary_size(self) -> int:
+    """V."""
+    return self.counts.vocabulary_size
+
+  def nats(self, tokens: np.ndarray) -> np.ndarray:
+    """-log p of every token of a split given those before it, float64 `[N]`.
+
+    Infinite where a relative frequency (e = 0) is none.
+
+    Raises:
+      errors.UserError: an id outside the vocabulary.
+    """
+    size = self.vocabulary_size
+    text = ngram.with_boundaries(tokens, size, self.counts.sentence_end)
+    levels = self.counts.levels[: self.order]
+    space = room(text, size)
+    shares = unigram = np.full(len(text), 1.0 / size)
+    walk = lookups([level.keys for level in levels], text, size)
+    for length, (level, (contexts, ids)) in enumerate(
+      zip(levels, walk, strict=True)
+    ):
+      seen = np.where(ids >= 0, level.counts[ids], 0)
+      totals = np.where(contexts >= 0, level.context_counts[contexts], 0)
+      mixed = self._mixed(length, seen, totals, shares, unigram)
+      # The first symbols have contexts as short as what there is.
+      shares = np.where(space >= length, mixed, shares)
+      if length == 0:
+        unigram = shares
+    with np.errstate(divide="ignore"):
+      return -np.log(shares[text < size])
+
+  def distribution(self, history: Sequence[int]) -> np.ndarray:
+    """p of every symbol of the vocabulary after a history, float64 `[V]`.
+
+    Args:
+      history: the symbols since the beginning of the sequence, or as many of
+        the last as the order reaches; an empty one is the beginning.
+
+    Raises:
+      errors.UserError: an id outside the vocabulary.
+    """
+    size = self.vocabulary_size
+    text = ngram.as_context(history, size, self.counts.sentence_end)
+    levels = self.counts.levels[: self.order]
+    space = int(room(text, size)[-1]) + 1
+    found = contexts_of([x.keys for x in levels], text, size)
+    shares = unigram = np.full(size, 1.0 / size)
+    for length, level in enumerate(levels[: space + 1]):
+      seen, total = np.zeros(size + 1, np.int64), np.int64(0)
+      if length < len(found):
+        edges = found[length] * (size + 1) + np.array([0, size + 1])
+        children = slice(*np.searchsorted(level.keys, edges))
+        seen[level.keys[children] % (size + 1)] = level.counts[children]
+        total = level.context_counts[found[length]]
+      shares = self._mixed(length, seen[:-1], total, shares, unigram)
+      if length == 0:
+        unigram = shares
+    return shares
+
+  def _mixed(
+    self,
+    length: int,
+    seen: np.ndarray,
+    totals: np.ndarray | np.integer,
+    shorter: np.ndarray,
+    unigram: np.ndarray,
+  ) -> np.ndarray:
+    """p with contexts of `length` symbols, given those of shorter ones."""
+    below = shorter  # which is uniform under the empty context
+    if length and self.back_off == "uniform":
+      below = np.full_like(shorter, 1.0 / self.vocabulary_size)
+    if length and self.back_off == "unigram":
+      below = unigram
+    e = self.pseudo_counts[length]
+    sums = totals + e
+    # Never seen and e = 0: the limit of e to 0, the back-off.
+    mixed = (seen + e * below) / np.where(sums > 0, sums, 1.0)
+    return np.where(sums > 0, mixed, below)

@@ -1,0 +1,144 @@
+import collections
+
+import numpy as np
+import pytest
+
+from experiments.studies.autoregressive import data
+from seqmodels import errors
+
+
+def rng(seed=0):
+  return np.random.default_rng(seed)
+
+
+def test_the_noise_around_the_sine_has_its_variance():
+  xs = data.noisy_sine(200_000, random=rng())
+  clean = np.sin(0.01 * np.arange(1, 200_001))
+  assert np.var(xs - clean) == pytest.approx(0.04, rel=0.02)
+  assert abs(np.mean(xs - clean)) < 0.002
+
+
+def test_a_sine_begins_at_one_and_may_be_shifted():
+  clean = data.noisy_sine(5, random=rng(), noise=0.0, rate=0.3, phase=0.7)
+  np.testing.assert_allclose(clean, np.sin(0.3 * np.arange(1, 6) + 0.7))
+
+
+def test_a_drifting_phase_is_a_random_walk():
+  """Each step turns by the rate and a normal draw; the first one, too."""
+  steps = [
+    np.arcsin(data.noisy_sine(1, random=rng(i), noise=0, rate=0.3, drift=0.1))
+    for i in range(2_000)
+  ]
+  assert np.mean(steps) == pytest.approx(0.3, abs=0.01)
+  assert np.std(steps) == pytest.approx(0.1, rel=0.06)
+  xs = data.noisy_sine(100_000, random=rng(), noise=0, rate=0.3, drift=0.1)
+  for lag in (1, 5, 20):
+    found = np.mean(xs[lag:] * xs[:-lag])
+    expected = 0.5 * np.cos(0.3 * lag) * np.exp(-0.01 * lag / 2)
+    assert found == pytest.approx(expected, abs=0.02)
+
+
+def test_walks_start_at_zero_and_step_independently():
+  walks = data.random_walks(2000, 30, random=rng(), scale=0.5)
+  moves = np.diff(walks, axis=1)
+  assert walks.shape == (2000, 31)
+  assert np.all(walks[:, 0] == 0)
+  assert moves.std() == pytest.approx(0.5, rel=0.02)
+  assert abs(np.corrcoef(moves[:, 3], moves[:, 4])[0, 1]) < 0.08
+
+
+def test_past_winners_win_nothing():
+  random, past, future = rng(), [], []
+  for _ in range(300):
+    walks = data.random_walks(1000, 2, random=random)
+    winner = walks[walks[:, 1].argmax()]
+    past.append(winner[1])
+    future.append(winner[2] - winner[1])
+  # The expected largest of 1000 normal draws is 3.24.
+  assert np.mean(past) == pytest.approx(3.24, abs=0.08)
+  assert abs(np.mean(future)) < 3 * np.std(future) / 300**0.5
+
+
+def test_the_cubic_rests_near_two_states():
+  xs = data.cubic(20_000, random=rng())
+  noise = xs[1:] - (1.5 * xs[:-1] - 0.25 * xs[:-1] ** 3)
+  assert noise.std() == pytest.approx(0.4, rel=0.03)
+  assert np.abs(xs).max() <= 3
+  # Near the roots of 1, far from 0.
+  assert np.mean(np.abs(np.abs(xs) - 2**0.5) < 0.7) > 0.7
+  assert 0.3 < np.mean(xs > 0) < 0.7
+
+
+@pytest.mark.parametrize("order", [0, 1, 2, 3])
+def test_a_chain_follows_its_kernel(order):
+  kernel = rng(1).dirichlet(np.ones(3), size=(3,) * order)
+  xs = data.markov_chain(kernel, 60_000, random=rng(2))
+  counts = np.zeros((3,) * (order + 1))
+  for start in range(len(xs) - order):
+    counts[tuple(xs[start : start + order + 1])] += 1
+  totals = counts.sum(axis=-1, keepdims=True)
+  wrong = np.abs(counts / totals - kernel)
+  assert np.all(wrong < 4.5 * np.sqrt(0.25 / totals))
+
+
+def test_a_chain_begins_as_it_is_told():
+  kernel = np.full((2, 2, 2), 0.5)
+  initial = np.array([[0.0, 0.75], [0.25, 0.0]])
+  firsts = collections.Counter(
+    tuple(data.markov_chain(kernel, 5, random=rng(i), initial=initial)[:2])
+    for i in range(800)
+  )
+  assert set(firsts) == {(0, 1), (1, 0)}
+  assert firsts[0, 1] / 800 == pytest.approx(0.75, abs=0.06)
+
+
+def test_a_chain_may_be_shorter_than_its_order():
+  kernel = np.full((2, 2, 2, 2), 0.5)
+  assert len(data.markov_chain(kernel, 2, random=rng())) == 2
+
+
+def test_hidden_states_show_symbols():
+  transition = np.array([[0.9, 0.1], [0.3, 0.7]])
+  emission = np.array([[0.2, 0.5, 0.3], [0.0, 0.1, 0.9]])
+  states, symbols = data.hidden_markov(
+    np.array([1.0, 0.0]), transition, emission, 50_000, random=rng()
+  )
+  assert states[0] == 0
+  assert np.mean(states == 1) == pytest.approx(0.25, abs=0.02)
+  for state in (0, 1):
+    shown = np.bincount(symbols[states == state], minlength=3)
+    np.testing.assert_allclose(shown / shown.sum(), emission[state], atol=0.012)
+  assert 0 not in symbols[states == 1]
+
+
+def test_equal_generators_give_equal_series():
+  np.testing.assert_array_equal(
+    data.noisy_sine(9, random=rng(4)), data.noisy_sine(9, random=rng(4))
+  )
+
+
+@pytest.mark.parametrize(
+  "make",
+  [
+    lambda: data.noisy_sine(0, random=rng()),
+    lambda: data.random_walks(0, 3, random=rng()),
+    lambda: data.random_walks(3, 0, random=rng()),
+    lambda: data.cubic(-1, random=rng()),
+    lambda: data.markov_chain(np.eye(2), 0, random=rng()),
+  ],
+)
+def test_an_empty_series_is_refused(make):
+  with pytest.raises(errors.UserError, match="at least 1"):
+    make()
+
+
+@pytest.mark.parametrize(
+  "kernel", [np.array([[0.5, 0.6], [0.5, 0.5]]), np.array([[1.5, -0.5]] * 2)]
+)
+def test_rows_that_are_no_distributions_are_refused(kernel):
+  with pytest.raises(errors.UserError, match="sum to 1"):
+    data.markov_chain(kernel, 3, random=rng())
+  with pytest.raises(errors.UserError, match="sum to 1"):
+    data.hidden_markov(np.full(2, 0.5), np.eye(2), kernel, 3, random=rng())
+  with pytest.raises(errors.UserError, match="sum to 1"):
+    data.markov_chain(np.eye(2), 3, random=rng(), initial=kernel[0])

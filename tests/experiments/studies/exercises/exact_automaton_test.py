@@ -1,0 +1,207 @@
+"""Exact networks against the probabilities of every string."""
+
+import itertools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments.studies.exercises import exact as exact_lib
+from seqmodels import errors
+from seqmodels.cells import cell as cells
+from seqmodels.cells import elman, scan
+from seqmodels.evaluation import static
+
+
+@pytest.fixture(autouse=True, scope="module")
+def doubles():
+  with jax.enable_x64(True):
+    yield
+
+
+def log_shares(exact, ids):
+  """log P of each symbol [T, B] given those before it, by the library."""
+  model = exact_lib.as_predictor(exact)
+  inputs = jnp.concatenate([jnp.full_like(ids[:1], -1), ids[:-1]])
+  _, logits = model.apply(
+    model.init(None), model.initial_carry(ids.shape[1]), inputs, inputs < 0
+  )
+  logits = jax.nn.log_softmax(logits)
+  return np.take_along_axis(np.asarray(logits), ids[..., None], -1)[..., 0]
+
+
+def random_words(symbols, length, seed=0):
+  """A distribution over all strings of that length."""
+  strings = list(itertools.product(range(symbols), repeat=length))
+  shares = np.random.default_rng(seed).dirichlet(np.ones(len(strings)))
+  return dict(zip(strings, shares, strict=True))
+
+
+def random_chain(symbols, order, seed=0):
+  random = np.random.default_rng(seed)
+  return {
+    context: random.dirichlet(np.ones(symbols))
+    for length in range(order + 1)
+    for context in itertools.product(range(symbols), repeat=length)
+  }
+
+
+def test_a_tree_of_prefixes_gives_any_distribution_over_strings():
+  words = random_words(3, 4)
+  exact = exact_lib.network(exact_lib.of_words(words, 3))
+  assert exact.units == 121
+  ids = np.array([(*word, 3) for word in words]).T
+  found = np.exp(log_shares(exact, ids).sum(axis=0))
+  np.testing.assert_allclose(found, list(words.values()), atol=2e-16)
+
+
+def test_words_may_begin_alike_and_follow_each_other():
+  words = {(0,): 0.5, (0, 1): 0.2, (1, 1, 0): 0.3, (): 0.0}
+  exact = exact_lib.network(exact_lib.of_words(words, 2))
+  stream = [(0,), (1, 1, 0), (0, 1), (0, 1), (0,)]
+  ids = np.array([symbol for word in stream for symbol in (*word, 2)])
+  found = log_shares(exact, ids[:, None]).sum()
+  want = sum(math.log(words[word]) for word in stream)
+  assert found == pytest.approx(want, abs=1e-14)
+  # A string that is no word costs more than any that is.
+  assert log_shares(exact, np.array([[1], [0]])).sum() < -9000
+
+
+@pytest.mark.parametrize("order", [0, 1, 2, 3])
+def test_a_markov_chain_is_exact(order):
+  chain = random_chain(3, order, seed=order)
+  exact = exact_lib.network(exact_lib.markov(chain))
+  ids = np.random.default_rng(9).integers(3, size=(40, 2))
+  found = log_shares(exact, ids)
+  for row in range(2):
+    for place, symbol in enumerate(ids[:, row]):
+      context = tuple(map(int, ids[max(0, place - order) : place, row]))
+      want = math.log(chain[context][symbol])
+      assert found[place, row] == pytest.approx(want, abs=1e-12)
+
+
+def test_states_are_one_hot_at_all_times():
+  exact = exact_lib.network(exact_lib.markov(random_chain(3, 2)))
+  ids = np.random.default_rng(1).integers(3, size=(30, 4))
+  ids[0] = -1
+  cell = cells.get("elman_relu")
+  carry = elman.ElmanCarry(jnp.tile(exact.carry.h, (4, 1)))
+  _, hs = scan.unroll(cell.step, exact.params, carry, jnp.asarray(ids))
+  np.testing.assert_array_equal(np.sort(hs, axis=-1)[..., -1], 1.0)
+  np.testing.assert_array_equal(np.sum(hs, axis=-1), 1.0)
+
+
+def test_a_state_that_several_symbols_enter_has_a_unit_for_each():
+  source = exact_lib.Automaton(
+    np.array([[1, 1, 0], [0, 1, 1]]),
+    np.array([[0.2, 0.3, 0.5], [0.6, 0.3, 0.1]]),
+    start=1,
+  )
+  exact = exact_lib.network(source)
+  assert exact.units == 5  # (0, a) (0, c) (1, a) (1, b) (1, c), one the start
+  ids = np.random.default_rng(2).integers(3, size=(50, 1))
+  state, want = 1, []
+  for symbol in ids[:, 0]:
+    want.append(math.log(source.probabilities[state, symbol]))
+    state = source.next_state[state, symbol]
+  np.testing.assert_allclose(log_shares(exact, ids)[:, 0], want, atol=1e-12)
+
+
+def test_tanh_is_exact_only_in_the_limit():
+  chain = exact_lib.markov(random_chain(2, 2))
+  exact = exact_lib.network(chain)
+  ids = np.random.default_rng(3).integers(2, size=(60, 3))
+  want = log_shares(exact, ids)
+  gaps = [
+    np.abs(log_shares(exact_lib.saturated(exact, gain), ids) - want).max()
+    for gain in (3.0, 5.0, 8.0, 25.0)
+  ]
+  assert np.all(np.diff(gaps) < 0)
+  assert gaps[0] > 1e-3
+  assert gaps[-1] < 1e-14
+
+
+@pytest.mark.parametrize("length", [1, 3])
+def test_the_register_holds_the_last_symbols(length):
+  params = exact_lib.shift_register(4, length)
+  ids = np.random.default_rng(4).integers(4, size=(12, 2))
+  h = np.zeros((2, 4 * length))
+  carry = elman.ElmanCarry(jnp.asarray(h))
+  step = cells.get("elman_relu").step
+  _, hs = scan.unroll(step, params, carry, jnp.asarray(ids))
+  for place in range(12):
+    blocks = np.asarray(hs[place]).reshape(2, length, 4)
+    h = np.eye(4)[ids[place]] @ params.kernel + h @ params.recurrent_kernel
+    np.testing.assert_array_equal(blocks.reshape(2, -1), h)  # linear as well
+    for back in range(length):
+      known = place >= back
+      want = np.eye(4)[ids[place - back]] if known else np.zeros((2, 4))
+      np.testing.assert_array_equal(blocks[:, back], want)
+
+
+def test_evaluation_takes_it_as_any_other_model():
+  words = random_words(2, 3, seed=5)
+  model = exact_lib.as_predictor(
+    exact_lib.network(exact_lib.of_words(words, 2))
+  )
+  with jax.enable_x64(False):
+    stream = np.array([(*word, 2) for word in words]).reshape(1, -1, 1)
+    inputs = np.roll(stream, 1)
+    inputs[0, 0] = -1
+    reset = inputs < 0
+    found = static.evaluate(
+      model,
+      model.init(None),
+      (inputs, stream, np.ones_like(reset), reset),
+    )
+  want = -sum(math.log(share) for share in words.values())
+  assert found.count == stream.size
+  assert found.nats == pytest.approx(want, rel=1e-5)
+
+
+def test_a_reset_begins_a_word_anew():
+  words = {(0, 1, 1): 1.0}
+  model = exact_lib.as_predictor(
+    exact_lib.network(exact_lib.of_words(words, 2))
+  )
+  inputs = jnp.array([[-1], [0], [-1], [0], [1]])
+  _, logits = model.apply(
+    model.init(None), model.initial_carry(1), inputs, inputs < 0
+  )
+  assert logits.argmax(-1).ravel().tolist() == [0, 1, 0, 1, 1]
+
+
+@pytest.mark.parametrize(
+  ("make", "message"),
+  [
+    (lambda: exact_lib.of_words({(0,): 0.4}, 1), "sum to 0.4"),
+    (lambda: exact_lib.of_words({}, 1), "of 0 words"),
+    (lambda: exact_lib.of_words({(0, 5): 1.0}, 3), "the id 5"),
+    (lambda: exact_lib.markov({(): [0.5, 0.5], (0,): [1, 0]}), r"\(1,\)"),
+    (lambda: exact_lib.markov({(0,): [1.0]}), "empty context"),
+    (lambda: exact_lib.shift_register(3, 0), "register of 0 places"),
+    (
+      lambda: exact_lib.check(
+        exact_lib.Automaton(np.array([[0, -1]]), np.array([[0.5, 0.5]]))
+      ),
+      "leads nowhere",
+    ),
+    (
+      lambda: exact_lib.network(
+        exact_lib.Automaton(np.array([[0]]), np.array([[0.7]]))
+      ),
+      "after state 0 sum to 0.7",
+    ),
+    (
+      lambda: exact_lib.saturated(
+        exact_lib.network(exact_lib.of_words({(0,): 1.0}, 1)), 0.0
+      ),
+      "gain is 0.0",
+    ),
+  ],
+)
+def test_what_is_no_source_is_refused(make, message):
+  with pytest.raises(errors.UserError, match=message):
+    make()

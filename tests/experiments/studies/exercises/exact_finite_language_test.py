@@ -1,0 +1,140 @@
+"""Bounds of n-grams against counting, other libraries and enumeration."""
+
+import itertools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments.studies.exercises import exact as exact_lib
+from seqmodels import errors
+from seqmodels.models import ngram
+
+
+@pytest.mark.parametrize(("symbols", "fillers"), [(2, 8), (4, 4), (3, 1)])
+def test_the_formulas_are_the_sums_over_contexts(symbols, fillers):
+  words = exact_lib.recall(symbols, fillers)
+  exact = exact_lib.recall_nats(symbols, fillers)
+  assert exact == pytest.approx(exact_lib.entropy(words), abs=1e-12)
+  for order in range(1, fillers + 5):
+    want = exact_lib.best_ngram(words, order=order)
+    have = exact_lib.recall_nats(symbols, fillers, order=order)
+    assert have == pytest.approx(want, abs=1e-12)
+
+
+def test_the_fact_sheet_s_perplexities():
+  for symbols, fillers, exact, forgetful in (
+    (2, 8, 1.072, 1.149),
+    (4, 4, 1.260, 1.587),
+  ):
+    tokens = fillers + 2
+    for want, order in ((exact, 0), (forgetful, fillers + 1)):
+      nats = exact_lib.recall_nats(symbols, fillers, order=order)
+      assert math.exp(nats / tokens) == pytest.approx(want, abs=5e-4)
+    assert math.exp(
+      exact_lib.recall_nats(symbols, fillers, order=fillers + 1) / tokens
+    ) == pytest.approx(symbols ** (2 / tokens))
+
+
+@pytest.mark.parametrize("order", [1, 2, 3, 5, 7])
+def test_no_counted_ngram_beats_the_bound(order):
+  nltk_lm = pytest.importorskip("nltk.lm")
+  words = exact_lib.recall(3, 4)
+  padded = [["<s>", *map(str, word)] for word in words]
+  grams = [
+    tuple(word[max(0, end - n) : end])
+    for word in padded
+    for end in range(2, len(word) + 1)
+    for n in range(1, order + 1)
+    if end - n >= 0
+  ]
+  model = nltk_lm.MLE(order)
+  model.fit([grams], vocabulary_text=[symbol for w in padded for symbol in w])
+  nats = -sum(
+    math.log(
+      model.score(word[end], word[max(0, end - order + 1) : end] or None)
+    )
+    for word in padded
+    for end in range(1, len(word))
+  ) / len(padded)
+  bound = exact_lib.best_ngram(words, order=order)
+  assert nats == pytest.approx(bound, abs=1e-9)
+
+
+def test_kneser_ney_pays_at_least_the_bound():
+  random = np.random.default_rng(0)
+  words = list(exact_lib.recall(2, 3))
+  drawn = [(*words[i], 3) for i in random.integers(2, size=400)]
+  tokens = np.array(drawn).ravel()
+  for order in (2, 4):
+    model = ngram.NGram.fit(tokens, 4, order=order, sentence_end=3)
+    nats = model.nats(tokens).reshape(-1, 6)[:, :5].sum(axis=1).mean()
+    bound = exact_lib.recall_nats(2, 3, order=order)
+    assert nats > 0.98 * bound  # the draw's own entropy is a little lower
+  assert bound == pytest.approx(2 * math.log(2))
+
+
+def test_the_network_of_recall_is_exact_with_a_unit_a_symbol():
+  for symbols, fillers in ((2, 1), (2, 8), (4, 60)):
+    exact = exact_lib.recall_network(symbols, fillers)
+    assert exact.units == symbols + 1
+    words = exact_lib.recall(symbols, fillers)
+    ids = np.array(list(words)).T
+    model = exact_lib.as_predictor(exact)
+    inputs = np.concatenate([np.full_like(ids[:1], -1), ids[:-1]])
+    with jax.enable_x64(True):
+      _, logits = model.apply(
+        model.init(None),
+        model.initial_carry(symbols),
+        jnp.asarray(inputs),
+        jnp.asarray(inputs < 0),
+      )
+      logs = np.asarray(jax.nn.log_softmax(logits))
+    nats = -np.take_along_axis(logs, ids[..., None], -1).sum(axis=(0, 2))
+    want = exact_lib.recall_nats(symbols, fillers)
+    np.testing.assert_allclose(nats, want, atol=1e-12)
+
+
+def test_even_runs_have_no_finite_memory():
+  source = exact_lib.even_runs()
+  rate = exact_lib.entropy_rate(source)
+  assert rate == pytest.approx(2 / 3 * math.log(2))
+  found = exact_lib.best_ngram_rates(source, longest=10)
+  assert np.all(np.diff(found) < 0)
+  assert np.all(found > rate + 1e-3)
+  # Every string's probability, by summing over both first states.
+  for order in (1, 3, 5):
+    blocks = [0.0, 0.0]
+    for extra in (0, 1):
+      length = order - 1 + extra
+      for string in itertools.product((0, 1), repeat=length):
+        share = 0.0
+        for state, weight in ((0, 2 / 3), (1, 1 / 3)):
+          for symbol in string:
+            weight *= source.probabilities[state, symbol]
+            state = source.next_state[state, symbol]
+          share += weight
+        blocks[extra] -= share * math.log(share) if share else 0.0
+    assert found[order - 1] == pytest.approx(blocks[1] - blocks[0])
+
+
+def test_a_markov_chain_needs_its_order_and_no_more():
+  chain = exact_lib.Automaton(
+    np.array([[0, 1], [0, 1]]), np.array([[0.9, 0.1], [0.4, 0.6]])
+  )
+  rates = exact_lib.best_ngram_rates(chain, longest=4)
+  rate = exact_lib.entropy_rate(chain)
+  np.testing.assert_allclose(rates[1:], rate, atol=1e-12)
+  assert rates[0] > rate + 0.01
+  np.testing.assert_allclose(exact_lib.stationary(chain), [0.8, 0.2])
+
+
+def test_what_is_no_language_is_refused():
+  with pytest.raises(errors.UserError, match="order is 0"):
+    exact_lib.best_ngram({(0,): 1.0}, order=0)
+  with pytest.raises(errors.UserError, match="2 symbols over 0 fillers"):
+    exact_lib.recall(2, 0)
+  with pytest.raises(errors.UserError, match="0 symbols over 3 fillers"):
+    exact_lib.recall_network(0, 3)

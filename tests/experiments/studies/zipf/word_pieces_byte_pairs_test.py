@@ -1,0 +1,108 @@
+"""Pieces against a slow list of bytes strings; nothing is ever lost."""
+
+import collections
+import itertools
+
+import hypothesis
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+
+from experiments.studies.zipf import word_pieces
+from seqmodels import errors
+
+SPACES = b" \t\n\r\f\v"
+texts = st.one_of(
+  st.binary(min_size=1, max_size=80),
+  st.text("ab \n", min_size=1, max_size=80).map(str.encode),
+)
+
+
+def merged(pieces, pair):
+  found, i = [], 0
+  while i < len(pieces):
+    if tuple(pieces[i : i + 2]) == pair:
+      found.append(pieces[i] + pieces[i + 1])
+      i += 2
+    else:
+      found.append(pieces[i])
+      i += 1
+  return found
+
+
+def slowly(text, merges):
+  """Learned pieces, and the text in them, by lists of byte strings."""
+  pieces, known = [bytes([b]) for b in text], []
+  ids = {bytes([b]): b for b in range(256)}
+  for _ in range(merges):
+    counts = collections.Counter(
+      pair for pair in itertools.pairwise(pieces) if pair[1][0] not in SPACES
+    )
+    if not counts or max(counts.values()) < 2:
+      break
+    pair = min(counts, key=lambda p: (-counts[p], ids[p[0]], ids[p[1]]))
+    known.append(pair[0] + pair[1])
+    ids.setdefault(known[-1], 255 + len(known))
+    pieces = merged(pieces, pair)
+  return known, pieces
+
+
+@hypothesis.given(texts, st.integers(0, 12))
+def test_learning_and_encoding_equal_the_slow_way(text, merges):
+  pairs = word_pieces.BytePairs.learn(text, merges)
+  known, pieces = slowly(text, merges)
+  # The slow way knows pieces by their bytes, which two merges may share.
+  hypothesis.assume(len(set(known)) == len(known))
+  assert list(pairs.pieces[256:]) == known
+  assert [pairs.pieces[i] for i in pairs.encode(text)] == pieces
+
+
+@hypothesis.given(texts, st.binary(max_size=80))
+def test_any_text_comes_back(text, other):
+  pairs = word_pieces.BytePairs.learn(text, 10)
+  for data in (text, other):
+    ids = pairs.encode(data)
+    assert pairs.decode(ids) == data
+    assert len(ids) <= len(data)
+
+
+@hypothesis.given(texts)
+def test_white_space_only_begins_a_piece(text):
+  pairs = word_pieces.BytePairs.learn(text, 20)
+  assert not any(set(piece[1:]) & set(SPACES) for piece in pairs.pieces)
+
+
+def test_a_run_of_equal_bytes_is_paired_from_the_left():
+  pairs = word_pieces.BytePairs(((97, 97),))
+  assert pairs.encode(b"aaaaa b aaa").tolist() == [
+    *(256, 256, 97, 32, 98, 32, 256, 97)
+  ]
+
+
+def test_more_merges_make_fewer_pieces_until_nothing_occurs_twice():
+  text = "der Kaffee, über den Kaffee hinüber".encode()
+  lengths = [
+    len(word_pieces.BytePairs.learn(text, merges).encode(text))
+    for merges in range(10)
+  ]
+  assert lengths[0] == len(text)
+  assert np.all(np.diff(lengths) < 0)
+  assert len(word_pieces.BytePairs.learn(text, 1_000).merges) < 30
+  assert word_pieces.BytePairs.learn(b"x", 5).merges == ()
+
+
+@pytest.mark.parametrize(
+  ("call", "words"),
+  [
+    (lambda: word_pieces.BytePairs.learn(b"", 3), "a text of 0 bytes"),
+    (lambda: word_pieces.BytePairs.learn(b"ab", -1), "-1 pairs"),
+    (
+      lambda: word_pieces.BytePairs(()).decode([5, 256]),
+      "id 256 is none of 256",
+    ),
+    (lambda: word_pieces.BytePairs(()).decode([-1]), "id -1 is none"),
+  ],
+)
+def test_bad_input_is_named(call, words):
+  with pytest.raises(errors.UserError, match=words):
+    call()

@@ -122,9 +122,6 @@ class PenBatches(batching.Stream[PenSegment]):
   are padded to. Lines left over after the last full batch wait for another
   epoch.
 
-  The interface is that of `batching.Sentences`; segments are pure in (seed,
-  step) too.
-
   >>> arrays = [np.ones((length, 3)) for length in (1, 2, 3, 3)]
   >>> lines = PenLines.of(arrays, "abcd", "abcd")
   >>> batches = PenBatches(lines, batch=2, multiple=1)
@@ -187,11 +184,7 @@ class PenBatches(batching.Stream[PenSegment]):
 
 
 def require_lines(lines: PenLines, batch: int) -> None:
-  """Refuses a batch of more lines than there are.
-
-  Raises:
-    UserError: as said.
-  """
+  """Raises UserError for a batch of more lines than there are."""
   if len(lines) < batch:
     raise errors.UserError(
       f"there are {len(lines):,} lines and a batch takes {batch:,}; use more "
@@ -260,8 +253,6 @@ class PenChunks(batching.Stream[PenSegment]):
   at different places. (Score and length of a line go together, so steps of like
   lines would differ from each other for no good.) No row ever waits, also where
   an epoch ends, which is within a step.
-
-  The interface is that of `PenBatches`, and segments are pure in (seed, step).
 
   >>> arrays = [np.ones((length, 3)) for length in (3, 4)]
   >>> lines = PenLines.of(arrays, "ab", "ab")

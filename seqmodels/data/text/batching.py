@@ -41,8 +41,6 @@ class SequentialStream(batching.Stream[Segment]):
   of an epoch resets it. Rows after the first begin within the text: their first
   input is the true symbol before them, their carry is fresh.
 
-  Segments are pure in (seed, step): there is no state to save but the step.
-
   >>> stream = SequentialStream(np.array([5, 6, 7, 8]), batch=1, length=3)
   >>> first, second = stream.segment(0), stream.segment(1)
   >>> first.inputs[:, 0], first.targets[:, 0]
@@ -167,8 +165,7 @@ class RandomWindows(batching.Stream[Segment]):
   windows of T that do not overlap, and deals them out in random order; windows
   left over after the last full batch wait for another epoch. The first input of
   a window is the true symbol before it (Zhang et al., Dive into Deep Learning,
-  "Random Sampling"). The interface is that of `SequentialStream`, and
-  segments are pure in (seed, step) too.
+  "Random Sampling").
 
   >>> windows = RandomWindows(np.arange(35), batch=2, length=5, seed=0)
   >>> windows.segments_per_epoch
@@ -177,11 +174,7 @@ class RandomWindows(batching.Stream[Segment]):
   >>> bool(np.all(segment.targets == segment.inputs + 1))
   True
 
-  Attributes:
-    tokens: integer ids [N], in memory or mapped; cast a segment at a time.
-    batch: B, windows a segment.
-    length: T, symbols a window.
-    seed: of offsets and orders.
+  Attributes as of `SequentialStream`.
   """
 
   tokens: tokens_lib.Ids
@@ -252,9 +245,6 @@ class Sentences(batching.Stream[Segment]):
   positions that are not scored; `batching.LikeLength` says which sentences a
   step takes and what they are padded to. Sentences left over after the last
   full batch wait for another epoch.
-
-  The interface is that of `SequentialStream`; segments are pure in
-  (seed, step) too.
 
   >>> ids = np.array([5, 0, 6, 7, 0, 8, 9])
   >>> stream = Sentences(ids, batch=1, end=0)
@@ -345,8 +335,7 @@ class Chunks(Sequence[Segment]):
   Segments are four arrays of ids and marks, ten bytes a symbol; of a long split
   only the chunk in use is in memory. Slices are cut as late.
 
-  >>> import numpy as np
-  >>> stream = streams.SequentialStream(np.arange(70), batch=1, length=10)
+  >>> stream = SequentialStream(np.arange(70), batch=1, length=10)
   >>> chunks = Chunks.of(stream, 3)
   >>> [len(chunk.targets) for chunk in chunks], chunks[1:].segments
   ([3, 3, 1], 4)

@@ -13,7 +13,7 @@ Batch = TypeVar("Batch", bound=tuple[Any, ...])
 
 
 class Stream(Generic[Batch]):
-  """Minibatches that are pure in (seed, step): no state but the step to save."""
+  """Minibatches that are pure in (seed, step): the step is all the state."""
 
   def segments(self, start: int, count: int) -> Batch:
     """The minibatches of steps `start` to `start + count`, stacked."""

@@ -37,7 +37,7 @@ class Tables(NamedTuple):
 
   @classmethod
   def of(cls, index: Mapping[str | int, int], unknown: int) -> "Tables":
-    """Tables of ids by symbol; other symbols become `unknown`, which may be -1."""
+    """Tables of ids by symbol; other symbols become `unknown`, maybe -1."""
     by_code_point = np.full(_CODE_POINTS, unknown, np.int32)
     for symbol, number in index.items():
       if isinstance(symbol, str) and len(symbol) == 1:

@@ -1,8 +1,9 @@
 """Gaussian noise on weights, of fixed width or adaptive.
 
-Adaptive noise is a Gaussian posterior whose widths are learned: Graves (2011, "Practical variational inference for neural networks"), used in
-Graves (2013). Each weight has a mean mu_i and a variance s_i^2; a prior
-N(m, v) shared by all W weights is set in closed form at every step:
+Adaptive noise is a Gaussian posterior whose widths are learned: Graves (2011,
+"Practical variational inference for neural networks"), used in Graves (2013).
+Each weight has a mean mu_i and a variance s_i^2; a prior N(m, v) shared by all
+W weights is set in closed form at every step:
 
     m = mean_i(mu_i)        v = mean_i(s_i^2 + (mu_i - m)^2)
 

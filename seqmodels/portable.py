@@ -1,9 +1,7 @@
-"""Portable files of trained models, and their cards.
+"""Portable files: weights, settings, symbols and a card of a trained model.
 
-One file for one trained model: weights, settings, symbols and a card.
-
-A safetensors file, which the library of that name reads without JAX or this
-package. Weights are float32 or bfloat16; the metadata, each a text, are
+Each is a safetensors file, which the library of that name reads without JAX or
+this package. Weights are float32 or bfloat16; the metadata, each a text, are
 
     format      "seqmodels"
     version     "1"
@@ -44,21 +42,13 @@ LARGEST, LARGEST_HEADER = 1 << 30, 1 << 26
 
 
 class Portable(NamedTuple):
-  """What a file holds.
+  """The contents of a file."""
 
-  Attributes:
-    kind: a key of `SYMBOLS`.
-    settings: of the training.
-    symbols: the JSON object of a vocabulary or a pen.
-    card: about the weights.
-    weights: arrays by name; float32, whatever they are stored as.
-  """
-
-  kind: str
-  settings: dict[str, Any]
-  symbols: dict[str, Any]
-  card: dict[str, Any]
-  weights: dict[str, np.ndarray]
+  kind: str  # a key of `SYMBOLS`
+  settings: dict[str, Any]  # of the training
+  symbols: dict[str, Any]  # the JSON object of a vocabulary or a pen
+  card: dict[str, Any]  # about the weights
+  weights: dict[str, np.ndarray]  # by name; float32, however they are stored
 
 
 def dtype_named(name: str) -> np.dtype:
@@ -226,7 +216,7 @@ _WORDS = ("name", "split", "evaluation", "metric")
 
 
 def read_data(folder: pathlib.Path) -> dict[str, Any] | None:
-  """What a run was trained on, as data.json holds it; None if unknown.
+  """The record of a run's data, from data.json; None if unknown.
 
   Raises:
     UserError: the file is damaged.
@@ -241,7 +231,7 @@ def read_data(folder: pathlib.Path) -> dict[str, Any] | None:
 
 
 def is_file_row(row: Any) -> bool:
-  """Whether this names a file, whoever wrote it."""
+  """True for the record of a file, whoever wrote it."""
   return (
     isinstance(row, dict)
     and files_lib.is_whole(row.get("bytes"))
@@ -250,7 +240,7 @@ def is_file_row(row: Any) -> bool:
 
 
 def of_run(folder: pathlib.Path, settings: Mapping[str, Any]) -> dict[str, Any]:
-  """What a run folder says about its weights."""
+  """The card of the weights in a run folder."""
   from seqmodels.io import checkpoints, metrics, run_folder
 
   run: dict[str, Any] = {}
@@ -310,7 +300,7 @@ def _without_folders(word: str) -> str:
 
 
 def is_score(row: Any) -> bool:
-  """Whether this is a row of results, whoever wrote it."""
+  """True for a row of results, whoever wrote it."""
   return (
     isinstance(row, dict)
     and all(isinstance(row.get(key), str) for key in _WORDS)

@@ -12,9 +12,8 @@ import jax
 import numpy as np
 
 from seqmodels import errors, portable, pretrained, trees
-from seqmodels.data.handwriting import batching as batching_lib
+from seqmodels.data.handwriting import batching as pen_batching
 from seqmodels.data.handwriting import strokes as pens
-from seqmodels.data.handwriting import strokes as strokes_lib
 from seqmodels.data.handwriting import synthetic
 from seqmodels.data.text import batching
 from seqmodels.data.text import vocabulary as vocabularies
@@ -27,6 +26,9 @@ from seqmodels.plotting import handwriting
 from seqmodels.sampling import handwriting as handwriting_lib
 from seqmodels.sampling import text as text_lib
 
+Tree = Any
+Any_ = TypeVar("Any_", bound="Loaded")
+
 # Lines drawn side by side.
 BATCH = 16
 # Characters of a page: beyond it, hundreds of lines would be one picture.
@@ -38,7 +40,7 @@ READ = 0.9
 
 
 class Sample(NamedTuple):
-  """One line: what it says, how it was drawn, its ink in the data's units."""
+  """One line: its text, its bias, and its strokes in the data's units."""
 
   text: str
   bias: float
@@ -48,7 +50,7 @@ class Sample(NamedTuple):
 
   @property
   def read_through(self) -> bool:
-    """Whether the window left the text by itself, after most of its letters.
+    """True where the window left the text by itself, after most letters.
 
     A line that stops at once has left its text, too.
     """
@@ -62,10 +64,7 @@ class Sample(NamedTuple):
 
   @property
   def drawable(self) -> bool:
-    """Whether there is ink, and on a sheet of this world.
-
-    A network that has learned nothing yet may leave it.
-    """
+    """True where there are strokes, none absurdly far away."""
     reach = np.abs(np.cumsum(self.ink[:, :2], axis=0))
     return bool(len(self.ink)) and bool(np.all(reach < FARTHEST))
 
@@ -77,13 +76,7 @@ def texts_of(
   before: str = "",
   longest: int = 0,
 ) -> np.ndarray:
-  """Texts as ids, int32 [U, B], -1 past the end of each.
-
-  Args:
-    pen: of the network.
-    lines: B texts.
-    before: what a prime says, put before each.
-    longest: see `write`.
+  """B texts as ids, int32 [U, B], -1 past the end of each; args as of `write`.
 
   Raises:
     UserError: characters outside the alphabet, or no character.
@@ -236,17 +229,10 @@ def page(
 ) -> Page:
   """Breaks a text into lines and writes them.
 
-  Args:
-    network: the model, with a window.
-    params: its weights.
-    pen: its alphabet and scaling.
+  Args as of `write`, and:
     text: at most `LONGEST` characters of the alphabet.
     bias: from 0 (as the network writes) to 10 (hardly any variation).
-    seed: equal seeds write equal pages.
     width: characters of a line.
-    points_per_character: at most; a line that takes more is cut there.
-    prime: standardised points [P, 3] of a real line to continue.
-    before: what that line says.
     check: called between batches of lines; may raise to stop.
 
   Raises:
@@ -285,8 +271,6 @@ def page(
   return Page(text, tuple(next(written) if line else None for line in lines))
 
 
-Tree = Any
-Any_ = TypeVar("Any_", bound="Loaded")
 CHUNK = 64  # segments scored in one dispatch
 
 
@@ -399,13 +383,9 @@ def _equal(first: Tree, second: Tree) -> bool:
 
 @dataclasses.dataclass(frozen=True)
 class TextTotals(metrics.Totals):
-  """What scoring a text found.
+  """The score of a text."""
 
-  Attributes:
-    unknown: scored symbols that the vocabulary lacks, taken for `<unk>`.
-  """
-
-  unknown: int = 0
+  unknown: int = 0  # symbols that the vocabulary lacks, scored as `<unk>`
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -583,7 +563,7 @@ class HandwritingModel(Loaded):
     return self.model
 
   @property
-  def pen(self) -> strokes_lib.Pen:
+  def pen(self) -> pens.Pen:
     """Alphabet and scaling."""
     return self.symbols
 
@@ -603,7 +583,7 @@ class HandwritingModel(Loaded):
       text: of the alphabet's characters; long ones are broken into lines.
       bias: from 0 (as the network writes) to 10 (hardly any variation).
       prime: strokes [P, 3] of a real line in the data's units, whose hand is
-        continued, and what that line says.
+        continued, and the text of that line.
       seed: equal seeds write equal pages.
       width: characters of a line.
       points_per_character: at most; a line that takes more is cut there.
@@ -612,8 +592,8 @@ class HandwritingModel(Loaded):
       A page with `strokes`, `svg()` and `save(path)`.
 
     Raises:
-      UserError: as `page`, or the network knows no text.
-      RunError: it wrote nothing that can be drawn.
+      UserError, RunError: as `page`; a prime of another shape, or a network
+        that knows no text.
     """
     if self.network.window is None:
       raise errors.UserError(
@@ -630,7 +610,7 @@ class HandwritingModel(Loaded):
       seed=seed,
       width=width,
       points_per_character=points_per_character,
-      prime=None if strokes is None else self.pen.scaling.standardise(strokes),
+      prime=None if strokes is None else self._standardised(strokes, 0),
       before=f"{says} " if says else "",
     )
 
@@ -646,16 +626,29 @@ class HandwritingModel(Loaded):
       Totals: `nats`, `points`, `nats_per_sequence`, `nats_per_point`, `sse`.
 
     Raises:
-      UserError: a text that the alphabet cannot spell.
+      UserError: strokes of another shape, or a text that the alphabet cannot
+        spell.
     """
-    lines = strokes_lib.PenLines.of(
-      [self.pen.scaling.standardise(strokes)], ["line"], [text]
-    )
+    lines = pens.PenLines.of([self._standardised(strokes, 1)], ["line"], [text])
     alphabet = self.pen.alphabet if self.network.symbols else None
-    found = batching_lib.evaluation(lines, alphabet, 1)
+    found = pen_batching.evaluation(lines, alphabet, 1)
     return pen_evaluation.evaluate(
       self.network, self.params, (segment for _, segment in found)
     )
+
+  def _standardised(self, strokes: np.ndarray, least: int) -> np.ndarray:
+    """Strokes of at least so many points, checked and standardised."""
+    try:
+      points = np.asarray(strokes)
+    except ValueError:  # rows of different lengths
+      points = np.array(None)
+    width = points.shape[1:]
+    if points.dtype.kind not in "biuf" or width != (3,) or len(points) < least:
+      raise errors.UserError(
+        f"the strokes are {points.dtype}{list(points.shape)}; give numbers "
+        f"[T, 3] with T at least {least}: x offset, y offset, end of stroke"
+      )
+    return self.pen.scaling.standardise(points)
 
   def check(self) -> dict[str, float]:
     """Nats and points of a fixed line: what a shipped file must keep."""
@@ -765,7 +758,7 @@ def load(
 
 
 def read(path: str | os.PathLike[str], kind: str = "") -> Source:
-  """What a run folder or a portable file holds, its weights not yet read.
+  """The contents of a run folder or a portable file, its weights not yet read.
 
   Args:
     path: of either.
@@ -802,7 +795,7 @@ def build(source: Source, *, dtype: str = "") -> Any:
 
 
 def _is_bare(name: str) -> bool:
-  """Whether this can only be a name: no path of folders, no file name."""
+  """True for what can only be a name: no path of folders, no file name."""
   return os.path.basename(name) == name and not name.endswith(portable.SUFFIX)
 
 
@@ -825,17 +818,7 @@ def made(kind: str, settings: dict[str, Any], symbols: Symbols) -> Any:
 def require_same_symbols(
   meta: Mapping[str, Any], kind: str, symbols: Symbols, place: pathlib.Path
 ) -> None:
-  """Refuses weights that were trained on other symbols.
-
-  Args:
-    meta: record of the weights.
-    kind: a key of `KINDS`.
-    symbols: that they must have been trained on.
-    place: of the weights.
-
-  Raises:
-    UserError: they were not.
-  """
+  """Raises UserError for weights of a `meta` that has other symbols."""
   saved, ours = meta.get(KINDS[kind].identity), symbols.hash
   if saved == ours:
     return

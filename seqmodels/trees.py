@@ -27,12 +27,6 @@ def global_norm(tree: Tree) -> jax.Array:
   return jnp.sqrt(sum(squares, start=jnp.float32(0.0)))
 
 
-def all_finite(tree: Tree) -> jax.Array:
-  """One boolean: no leaf holds a NaN or an infinity."""
-  checks = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]
-  return jnp.all(jnp.stack(checks)) if checks else jnp.array(True)
-
-
 def cast(tree: Tree, dtype: jax.typing.DTypeLike) -> Tree:
   """Floating leaves to `dtype`; integers, booleans and keys stay."""
 

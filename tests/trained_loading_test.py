@@ -123,6 +123,23 @@ def test_a_score_needs_text_of_the_models_symbols(text):
     text.score("abZ")
 
 
+@pytest.mark.parametrize(
+  "strokes",
+  [np.ones(3), np.ones((2, 4)), np.ones((1, 2, 3)), "abc", [[1, 2, 3], [1]]],
+)
+def test_strokes_of_another_shape_are_refused_in_one_sentence(hand, strokes):
+  message = r"^the strokes are .*\]; give numbers \[T, 3\] .* end of stroke$"
+  with pytest.raises(errors.UserError, match=message):
+    hand.score(strokes, "a")
+  with pytest.raises(errors.UserError, match=message):
+    hand.write("a", prime=(strokes, "b"))
+
+
+def test_a_line_without_points_has_no_score(hand):
+  with pytest.raises(errors.UserError, match="T at least 1"):
+    hand.score(np.ones((0, 3)), "a")
+
+
 WORDS = vocabulary.Vocabulary(("<unk>", "<eos>", "the", "cat"))
 
 

@@ -15,24 +15,20 @@ Tree = Any
 _CHUNK = 256
 
 
-def _nothing(done: int) -> None:
-  del done
-
-
 def encode(
   model: model_lib.Model,
   shared: Tree,
   block: settings.Block,
   data: np.ndarray,
   *,
-  watch: Callable[[int], None] = _nothing,
+  watch: Callable[[int], None] = lambda done: None,
 ) -> tuple[bytes, Tree]:
   """The code of a block, and what the model has learnt after it.
 
   Args:
     model: of `model.build`.
     shared: what it has learnt before; given up to the call.
-    block: which bytes of the file these are.
+    block: the place of these bytes in the file.
     data: uint8 [block.size].
     watch: called now and then with the bytes done; may raise to stop.
   """
@@ -59,7 +55,7 @@ def decode(
   block: settings.Block,
   code: bytes,
   *,
-  watch: Callable[[int], None] = _nothing,
+  watch: Callable[[int], None] = lambda done: None,
 ) -> tuple[np.ndarray, Tree]:
   """The bytes of a block, uint8, and what the model has learnt after it.
 

@@ -1,12 +1,10 @@
 """The container of a compressed file, and the fingerprint of its model.
 
-What must be equal for two machines to predict the same numbers.
-
 Whoever decodes repeats every rounding of whoever coded. Another processor,
 release or number of threads may round otherwise, and then all that follows is
 lost, so a file says where it was made and is refused elsewhere.
 
-The file format: a header that says how to decode, then blocks with checks.
+The file is a header with what decoding needs, then blocks with checks:
 
     magic      8 bytes
     version    uint16
@@ -150,7 +148,7 @@ LEAST_BLOCK = _FRAME.size + _CHECK.size
 
 @dataclasses.dataclass(frozen=True)
 class Header:
-  """What is known of a compressed file before its blocks.
+  """The header of a compressed file.
 
   Attributes:
     size: bytes of the original.
@@ -236,19 +234,12 @@ def write_block(file: BinaryIO, payload: bytes, original: bytes) -> int:
 
 @dataclasses.dataclass(frozen=True)
 class Frame:
-  """A block as it stands in the file.
+  """A block as the file holds it."""
 
-  Attributes:
-    payload: its code, or its bytes.
-    stored: which of the two.
-    original: CRC-32 of its bytes.
-    number: of the block, for messages.
-  """
-
-  payload: bytes
+  payload: bytes  # its code or, if `stored`, its bytes
   stored: bool
-  original: int
-  number: int
+  original: int  # CRC-32 of its bytes
+  number: int  # of the block, for messages
 
   def require(self, data: bytes) -> None:
     """Raises UserError where `data` is not what was compressed."""
@@ -316,11 +307,8 @@ def _parse(packed: bytes) -> Header:
       raise ValueError(f"{header.respelled} bytes respelled")
     if not isinstance(header.fingerprint, dict):
       raise ValueError("no fingerprint")
-    for name in (
-      header.preset,
-      *header.fingerprint,
-      *header.fingerprint.values(),
-    ):
+    facts = header.fingerprint
+    for name in (header.preset, *facts, *facts.values()):
       if not isinstance(name, str) or not name.isprintable():
         raise ValueError(f"a name {name!r}")
   except (

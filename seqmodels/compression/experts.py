@@ -1,33 +1,26 @@
 """Experts that predict the next byte: context counters and matches.
 
-Bit counters of hashed contexts: how often a bit was 1 where we stand now.
-
-A context, hashed to 32 bits, owns up to 17 rows of a table: one for the high
-four bits of the byte and one for the low four after each of the sixteen values
-of the high ones. A row is 16 words: a check against other contexts that hash to
-its place, and 15 counters in heap order, the children of i being 2i and 2i + 1.
-A counter is 32 bits: the probability of a 1 in 21 of them, above 10 that count
-the bits it has seen. Each bit seen moves the probability towards it by
+The context expert hashes each of its contexts (the last n bytes; the letters of
+the word so far; ...) to 32 bits. A context owns up to 17 rows of a table: one
+for the high four bits of the byte and one for the low four after each of the
+sixteen values of the high ones. A row is 16 words: a check against other
+contexts that hash to its place, and 15 counters in heap order, the children of
+i being 2i and 2i + 1. A counter is 32 bits: the probability of a 1 in 21 of
+them, above 10 that count the bits it has seen. Each bit seen moves the
+probability towards it by
 
     (bit - p) / (n + 1.6)
 
 which is an average as long as n grows, and forgets once n stays at its limit.
-All is whole numbers but this step.
+All is whole numbers but this step. Each context gives two inputs: the counter's
+own log-odds, and what counters in the same state, by number of bits seen and by
+log-odds, turned out to be worth.
 
-The context expert: bit counters after the last few bytes, and after words.
-
-For each context (the last n bytes; the letters of the word so far; ...) it
-gives two inputs: the counter's own log-odds, and what counters in the same
-state, by number of bits seen and by log-odds, turned out to be worth.
-
-The match expert: what followed the last time these bytes stood here.
-
-A table remembers where each sequence of a few bytes was last seen, in whatever
-stream. From there on the byte that followed is predicted again, and believed
-the more the longer the match has held.
+The match expert remembers where each sequence of a few bytes was last seen, in
+whatever stream. From there on it predicts the byte that followed, the more
+firmly the longer the match has held.
 """
 
-import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -38,12 +31,12 @@ from seqmodels import errors
 from seqmodels.compression import byte_tree, mixer
 
 State = Any
-# Offsets in a file are told modulo this, which 32 bits hold.
+# Offsets in a file are given modulo this, which 32 bits hold.
 OFFSETS = 1 << 30
 
 
 class Evidence(NamedTuple):
-  """What an expert says of the next byte of each stream.
+  """An expert's prediction of the next byte of each stream.
 
   Attributes:
     log_odds: float32 [B, 255, I], one column an input of the mixer; see
@@ -92,17 +85,11 @@ _CHECK = 1 << 30
 
 
 class CounterRows(NamedTuple):
-  """Rows of K contexts in each of B streams.
+  """Rows of K contexts in each of B streams."""
 
-  Attributes:
-    places: int32 [B, K, 17], rows of the table.
-    checks: int32 [B, K, 17].
-    rows: int32 [B, K, 17, 16]; fresh where the table held another context.
-  """
-
-  places: jax.Array
-  checks: jax.Array
-  rows: jax.Array
+  places: jax.Array  # int32 [B, K, 17], rows of the table
+  checks: jax.Array  # int32 [B, K, 17]
+  rows: jax.Array  # int32 [B, K, 17, 16]; fresh where another context was
 
 
 def empty_table(bits: int) -> jax.Array:
@@ -133,8 +120,8 @@ def look_up(table: jax.Array, contexts: jax.Array) -> CounterRows:
 def read_counters(found: CounterRows) -> tuple[jax.Array, jax.Array]:
   """Probability of a 1 and number of bits seen, each [B, K, 255].
 
-  >>> table = create(4)
-  >>> p, n = read(look_up(table, jnp.zeros((2, 3), jnp.uint32)))
+  >>> table = empty_table(4)
+  >>> p, n = read_counters(look_up(table, jnp.zeros((2, 3), jnp.uint32)))
   >>> p.shape, float(p[0, 0, 0]), int(n[0, 0, 0])
   ((2, 3, 255), 0.5, 0)
   """
@@ -194,40 +181,33 @@ _COUNT_CLASSES = 36  # of counts up to 1023
 
 
 class ContextStreams(NamedTuple):
-  """Where each stream stands.
+  """The state of each stream."""
 
-  Attributes:
-    recent: uint32 [B, 8], the last bytes, the newest first.
-    word: uint32 [B], a hash of the letters of the word so far.
-    before: uint32 [B], a hash of the word before it.
-  """
-
-  recent: jax.Array
-  word: jax.Array
-  before: jax.Array
+  recent: jax.Array  # uint32 [B, 8], the last bytes, the newest first
+  word: jax.Array  # uint32 [B], a hash of the letters of the word so far
+  before: jax.Array  # uint32 [B], a hash of the word before it
 
 
 class ContextMemory(NamedTuple):
-  """What all streams have learnt.
+  """The knowledge of all streams."""
 
-  Attributes:
-    table: of `counters`.
-    worth: of `adaptive_map`, a situation for every context and count.
-  """
-
-  table: jax.Array
-  worth: jax.Array
+  table: jax.Array  # of `empty_table`
+  worth: jax.Array  # of `mixer.create_map`, a situation a context and count
 
 
-def _last(count: int, streams: ContextStreams) -> jax.Array:
-  h = jnp.zeros_like(streams.word)
+def _last(count: int, recent: jax.Array) -> jax.Array:
+  """A hash of the last bytes, uint32 [B], of [B, at least `count`]."""
+  h = jnp.zeros(len(recent), jnp.uint32)
   for position in range(count):
-    h = mix_hash(h, streams.recent[:, position] + 1)
+    h = mix_hash(h, recent[:, position] + 1)
   return h
 
 
 CONTEXTS: Mapping[str, Callable[[ContextStreams], jax.Array]] = {
-  **{str(n): functools.partial(_last, n) for n in range(RECENT + 1)},
+  **{
+    str(n): lambda s, n=n: _last(n, s.recent)  # type: ignore[misc]
+    for n in range(RECENT + 1)
+  },
   # The word so far, and the byte before the next one.
   "word": lambda s: mix_hash(s.word, s.recent[:, 0]),
   "words": lambda s: mix_hash(mix_hash(s.before, s.word), 7),
@@ -239,7 +219,7 @@ CONTEXTS: Mapping[str, Callable[[ContextStreams], jax.Array]] = {
 def context_expert(
   names: Sequence[str], *, bits: int, limit: int = 255
 ) -> Expert:
-  """The expert.
+  """The context expert.
 
   Args:
     names: keys of `CONTEXTS`.
@@ -349,37 +329,24 @@ _NOWHERE = -1
 
 
 class MatchMemory(NamedTuple):
-  """What has been seen.
+  """The bytes and the sequences seen so far."""
 
-  Attributes:
-    history: uint8 [N], the file, modulo N.
-    seen: int32 [2^bits], the place after each sequence's last occurrence.
-    kept: float32 [32], how often matches of each length went on.
-  """
-
-  history: jax.Array
-  seen: jax.Array
-  kept: jax.Array
+  history: jax.Array  # uint8 [N], the file, modulo N
+  seen: jax.Array  # int32 [2^bits], where each sequence last ended
+  kept: jax.Array  # float32 [32], how often matches of each length went on
 
 
 class MatchStreams(NamedTuple):
-  """Where each stream stands.
+  """The state of each stream."""
 
-  Attributes:
-    recent: uint32 [B, least], the last bytes.
-    place: int32 [B], where the next byte goes in the history.
-    follows: int32 [B], the place of the byte that is predicted, or -1.
-    length: int32 [B], bytes predicted rightly in a row, and 1.
-  """
-
-  recent: jax.Array
-  place: jax.Array
-  follows: jax.Array
-  length: jax.Array
+  recent: jax.Array  # uint32 [B, least], the last bytes
+  place: jax.Array  # int32 [B], where the next byte goes in the history
+  follows: jax.Array  # int32 [B], the place of the byte predicted, or -1
+  length: jax.Array  # int32 [B], bytes predicted rightly in a row, and 1
 
 
 def match_expert(*, least: int, bits: int, size: int) -> Expert:
-  """The expert.
+  """The match expert.
 
   Args:
     least: bytes that must agree before anything is predicted.
@@ -428,10 +395,7 @@ def match_expert(*, least: int, bits: int, size: int) -> Expert:
     history = shared.history.at[streams.place].set(symbols.astype(jnp.uint8))
     newest = symbols.astype(jnp.uint32)[:, None]
     recent = jnp.concatenate([newest, streams.recent[:, :-1]], axis=1)
-    hashed = jnp.zeros(len(symbols), jnp.uint32)
-    for position in range(least):
-      hashed = mix_hash(hashed, recent[:, position] + 1)
-    key = (hashed >> (32 - bits)).astype(jnp.int32)
+    key = (_last(least, recent) >> (32 - bits)).astype(jnp.int32)
     place = (streams.place + 1) % size
     found = shared.seen[key]
     follows = jnp.where(right, (streams.follows + 1) % size, found)

@@ -1,18 +1,17 @@
 """Gated mixing of experts, and adaptive probability maps.
 
-Learned corrections of probabilities: what a log-odds was worth in the past.
-
 A map holds, for each of some situations, a probability at 33 log-odds; between
-them it is linear. What it reads moves the two neighbours towards the outcome.
-Compressors call it an adaptive probability map or secondary symbol estimation.
+them it is linear. It corrects a log-odds by what such ones were worth in the
+past: the two neighbours of what it reads move towards the outcome. Compressors
+call it an adaptive probability map or secondary symbol estimation.
 
-Gated logistic mixing: log-odds of many experts, weighed by where they stand.
+The mixer weighs the log-odds x of the experts at a node of the byte's tree:
 
     z_s = w_s[situation s] . x        one mixture a situation
     z   = v[node] . (z_1 .. z_S)      and a mixture of these
 
-x are the experts' log-odds at a node of the byte's tree. Every mixture is a
-logistic regression of its own, trained online on its own error,
+Every mixture is a logistic regression of its own, trained online on its own
+error,
 
     w <- w + rate (bit - sigmoid(w . x)) x,
 
@@ -35,17 +34,11 @@ _FLOOR = 1 / 4096
 
 
 class Reading(NamedTuple):
-  """Where a map was read: knot below, share of the one above, and what it said.
+  """A reading of a map."""
 
-  Attributes:
-    knot: int32.
-    share: float32 in [0, 1].
-    p: float32.
-  """
-
-  knot: jax.Array
-  share: jax.Array
-  p: jax.Array
+  knot: jax.Array  # int32, the one below
+  share: jax.Array  # float32 in [0, 1], of the one above
+  p: jax.Array  # float32
 
 
 def create_map(situations: int) -> jax.Array:
@@ -59,7 +52,7 @@ def read_map(
 ) -> Reading:
   """The probabilities for log-odds in situations, of one shape.
 
-  >>> reading = read(create(1), jnp.array(0), jnp.array(1.0))
+  >>> reading = read_map(create_map(1), jnp.array(0), jnp.array(1.0))
   >>> reading.p.round(3)
   Array(0.731, dtype=float32)
   """
@@ -96,33 +89,20 @@ _BIAS = 0.3
 
 
 class Weights(NamedTuple):
-  """The mixer's memory.
+  """The mixer's memory."""
 
-  Attributes:
-    node: float32 [255, I + 1].
-    situations: float32 [values, I + 1] each.
-    last: float32 [255, 1 + S].
-    seen: int32, bytes learnt from.
-  """
-
-  node: jax.Array
-  situations: tuple[jax.Array, ...]
-  last: jax.Array
-  seen: jax.Array
+  node: jax.Array  # float32 [255, I + 1]
+  situations: tuple[jax.Array, ...]  # float32 [values, I + 1] each
+  last: jax.Array  # float32 [255, 1 + S]
+  seen: jax.Array  # int32, bytes learnt from
 
 
 class Mixed(NamedTuple):
-  """A prediction and how it came about.
+  """A prediction and how it came about."""
 
-  Attributes:
-    log_odds: float32 [B, 255].
-    inputs: float32 [B, 255, I + 1], the bias last.
-    parts: float32 [B, 255, 1 + S], the mixtures of the first kind.
-  """
-
-  log_odds: jax.Array
-  inputs: jax.Array
-  parts: jax.Array
+  log_odds: jax.Array  # float32 [B, 255]
+  inputs: jax.Array  # float32 [B, 255, I + 1], the bias last
+  parts: jax.Array  # float32 [B, 255, 1 + S], the mixtures of the first kind
 
 
 def create(inputs: int, situations: Sequence[int]) -> Weights:
@@ -144,13 +124,7 @@ def create(inputs: int, situations: Sequence[int]) -> Weights:
 def mix(
   weights: Weights, log_odds: jax.Array, situations: Sequence[jax.Array]
 ) -> Mixed:
-  """The mixture.
-
-  Args:
-    weights: the memory.
-    log_odds: [B, 255, I].
-    situations: int32 [B] each.
-  """
+  """The mixture of log-odds [B, 255, I], in situations int32 [B] each."""
   bias = jnp.full((*log_odds.shape[:2], 1), _BIAS)
   inputs = jnp.concatenate([log_odds, bias], axis=-1)
   parts = [jnp.sum(inputs * weights.node[None], axis=-1)]
@@ -174,8 +148,8 @@ def learn(
 
   Args:
     weights: the memory.
-    mixed: what `mix` returned.
-    situations: as `mix` had them.
+    mixed: the result of `mix`.
+    situations: those given to `mix`.
     symbols: int32 [B], the bytes that came.
     rate: step size once much has been seen; larger at the beginning.
   """

@@ -1,7 +1,5 @@
 """The compression model: experts, mixer and refinement as one compiled step.
 
-Experts, mixer and refinement as one model that codes and learns.
-
 `begin` and `step` are the only compiled functions, and coder and decoder call
 the same: whole sequences at once would be faster to code, but their last bits
 differ from those of single steps, and the decoder would go wrong.
@@ -26,49 +24,31 @@ Tree = Any
 
 
 class Account(NamedTuple):
-  """What bytes cost, in nats, and by whom, since it was last emptied.
+  """The cost of bytes, in nats, and its causes, since it was last emptied."""
 
-  Attributes:
-    mixed: float32 [], by the whole.
-    alone: float32 [I], had each input coded alone.
-    share: float32 [I + 1], sum of |weight x log-odds|, the bias last.
-  """
-
-  mixed: jax.Array
-  alone: jax.Array
-  share: jax.Array
+  mixed: jax.Array  # float32 [], by the whole
+  alone: jax.Array  # float32 [I], had each input coded alone
+  share: jax.Array  # float32 [I + 1], sum of |weight x log-odds|, the bias last
 
 
 class Shared(NamedTuple):
-  """All that lasts from block to block.
+  """All that lasts from block to block."""
 
-  Attributes:
-    experts: each expert's own.
-    weights: the mixer's.
-    refined: of `adaptive_map`, a situation for every byte before and node.
-    account: costs so far.
-  """
-
-  experts: tuple[Tree, ...]
+  experts: tuple[Tree, ...]  # each expert's own
   weights: mixer.Weights
-  refined: jax.Array
+  refined: (
+    jax.Array
+  )  # of `mixer.create_map`, a situation a byte before and node
   account: Account
 
 
 class State(NamedTuple):
-  """Where the model stands within a block.
-
-  Attributes:
-    shared: what lasts.
-    streams: each expert's own.
-    newest: int32 [B], the last byte of each stream.
-    pending: what was predicted, until the bytes come.
-  """
+  """The state of the model within a block."""
 
   shared: Shared
-  streams: tuple[Tree, ...]
-  newest: jax.Array
-  pending: Tree
+  streams: tuple[Tree, ...]  # each expert's own
+  newest: jax.Array  # int32 [B], the last byte of each stream
+  pending: Tree  # the prediction, until the bytes come
 
 
 class Model(NamedTuple):
@@ -93,12 +73,7 @@ class Model(NamedTuple):
 def create(
   experts: Sequence[experts_lib.Expert], *, rate: float = 0.004
 ) -> Model:
-  """A model of several experts.
-
-  Args:
-    experts: at least one.
-    rate: of the mixer.
-  """
+  """A model of at least one expert; `rate` is the mixer's."""
   names = tuple(name for one in experts for name in one.inputs)
   situations = tuple(count for one in experts for count in one.situations)
 

@@ -1,11 +1,9 @@
-"""The LSTM as an expert: it learns online from the bytes coded so far.
-
-The network expert: a recurrent net that learns from every segment it coded.
+"""The network expert: a recurrent net that learns from every segment it coded.
 
 Dynamic evaluation (Graves 2013, section 3) over the streams of a block: after
 each segment of a few steps one gradient step, truncated where the segment
 begins, then on with the new weights. Between segments it may learn once more
-from windows of what has gone before, which coder and decoder both have.
+from windows of the past, which coder and decoder both have.
 """
 
 from collections.abc import Sequence
@@ -75,55 +73,32 @@ _WARM_UP = 8
 
 
 class Replay(NamedTuple):
-  """Learning again from the past.
+  """Learning again from the past."""
 
-  Attributes:
-    every: segments between two updates of it; 0 does without.
-    windows: sequences in such an update.
-    length: symbols of each.
-    history: bytes of the past they come from, a power of two.
-  """
-
-  every: int = 0
-  windows: int = 16
-  length: int = 64
-  history: int = 1 << 22
+  every: int = 0  # segments between two updates of it; 0 does without
+  windows: int = 16  # sequences in such an update
+  length: int = 64  # symbols of each
+  history: int = 1 << 22  # bytes of the past they come from, a power of two
 
 
 class Shared(NamedTuple):
-  """What is learnt.
-
-  Attributes:
-    params: the weights.
-    memory: the optimiser's state.
-    updates: int32, segments learnt from.
-    history: uint8 [N], the file, modulo N; [0] without replay.
-  """
+  """The network's knowledge."""
 
   params: Tree
-  memory: Tree
-  updates: jax.Array
-  history: jax.Array
+  memory: Tree  # the optimiser's state
+  updates: jax.Array  # int32, segments learnt from
+  history: jax.Array  # uint8 [N], the file, modulo N; [0] without replay
 
 
 class Streams(NamedTuple):
-  """Where each stream stands.
+  """The state of each stream."""
 
-  Attributes:
-    carry: before the byte `inputs[position]`.
-    start: the carry where the segment began.
-    inputs: int32 [S + 1, B], the segment's bytes, each before its successor.
-    position: int32, how many of them have been succeeded.
-    place: int32 [B], where the next byte goes in the history.
-    origin: int32, where the block begins: all before it is known.
-  """
-
-  carry: Tree
-  start: Tree
-  inputs: jax.Array
-  position: jax.Array
-  place: jax.Array
-  origin: jax.Array
+  carry: Tree  # before the byte `inputs[position]`
+  start: Tree  # the carry where the segment began
+  inputs: jax.Array  # int32 [S + 1, B], its bytes, each before its successor
+  position: jax.Array  # int32, how many of them have been succeeded
+  place: jax.Array  # int32 [B], where the next byte goes in the history
+  origin: jax.Array  # int32, where the block begins: all before it is known
 
 
 def create(
@@ -181,14 +156,12 @@ def create(
     streams = Streams(
       carry, streams.start, inputs, position, place, streams.origin
     )
-    if optimizer is None:
-      return shared, _next_segment(streams, position == segment)
-    shared = jax.lax.cond(
-      position == segment,
-      lambda: update(shared, streams),
-      lambda: shared,
-    )
-    return shared, _next_segment(streams, position == segment)
+    ended = position == segment
+    if optimizer is not None:
+      shared = jax.lax.cond(
+        ended, lambda: update(shared, streams), lambda: shared
+      )
+    return shared, _next_segment(streams, ended)
 
   def update(shared: Shared, streams: Streams) -> Shared:
     mask = jnp.ones((segment, streams.inputs.shape[1]), bool)

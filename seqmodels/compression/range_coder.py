@@ -51,7 +51,7 @@ _FAMILY = constriction.stream.model.Categorical(perfect=False)
 class Encoder:
   """Writes a code, some symbols at a time.
 
-  >>> rows = np.full((3, 4), quantization.TOTAL // 4)
+  >>> rows = np.full((3, 4), TOTAL // 4)
   >>> encoder = Encoder()
   >>> encoder.encode(np.array([3, 0, 2]), rows)
   >>> Decoder(encoder.code()).decode(rows).tolist()

@@ -99,15 +99,15 @@ class Settings:
         f"streams: it takes {_LEAST_STEPS} bytes of each"
       )
     width = 256 + sum(self.layers)
-    for what, symbols in {
-      "streams x segment": self.streams * self.segment,
-      "replay_windows x replay_length": self.replay_windows
-      * self.replay_length,
-    }.items():
+    for first, second in (
+      ("streams", "segment"),
+      ("replay_windows", "replay_length"),
+    ):
+      symbols = getattr(self, first) * getattr(self, second)
       if symbols * width > _MOST_KEPT:
         raise errors.UserError(
-          f"{what} is {symbols:,}, too many for layers of {self.layers}: it "
-          f"may be {_MOST_KEPT // width:,}"
+          f"{first} x {second} is {symbols:,}, too many for layers of "
+          f"{self.layers}: it may be {_MOST_KEPT // width:,}"
         )
     if len(set(map(str, self.contexts))) < len(self.contexts):
       raise errors.UserError(f"a context is named twice in {self.contexts}")
@@ -225,7 +225,7 @@ class Block(NamedTuple):
 def streams(settings: Settings, size: int) -> int:
   """Streams of every block of a file of so many bytes.
 
-  >>> streams(settings_lib.Settings(streams=16), 3000)
+  >>> streams(Settings(streams=16), 3000)
   2
   """
   return max(1, min(settings.streams, size // _SHORTEST_STREAM))
@@ -239,7 +239,7 @@ def count(settings: Settings, size: int) -> int:
 def blocks(settings: Settings, size: int, *, first: int = 0) -> Iterator[Block]:
   """The blocks of a file, from the given one on.
 
-  >>> [block.size for block in blocks(settings_lib.Settings(block=64), 100)]
+  >>> [block.size for block in blocks(Settings(block=64), 100)]
   [64, 36]
   """
   for number in range(first, count(settings, size)):

@@ -2,10 +2,41 @@
 
 import dataclasses
 import functools
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
 from seqmodels import errors
+
+# A NamedTuple of arrays.
+Batch = TypeVar("Batch", bound=tuple[Any, ...])
+
+
+class Stream(Generic[Batch]):
+  """Minibatches that are pure in (seed, step): the step is all the state."""
+
+  def segments(self, start: int, count: int) -> Batch:
+    """The minibatches of steps `start` to `start + count`, stacked."""
+    raise NotImplementedError
+
+  def segment(self, step: int) -> Batch:
+    """The minibatch of one step, counted from 0 over all epochs."""
+    batch = self.segments(step, 1)
+    return type(batch)(*(array[0] for array in batch))
+
+
+def steps(start: int, count: int) -> range:
+  """Steps `start` to `start + count`.
+
+  Raises:
+    UserError: `start` is negative or `count` below 1.
+  """
+  if start < 0 or count < 1:
+    raise errors.UserError(
+      f"segments({start}, {count}): start must be at least 0 and count at "
+      "least 1"
+    )
+  return range(start, start + count)
 
 
 def generator(seed: int, epoch: int) -> np.random.Generator:
@@ -121,13 +152,7 @@ class LikeLength:
     Raises:
       UserError: `start` is negative or `count` below 1.
     """
-    if start < 0 or count < 1:
-      raise errors.UserError(
-        f"segments({start}, {count}): start must be at least 0 and count at "
-        "least 1"
-      )
-    steps = range(start, start + count)
-    return np.stack([self.indices(step) for step in steps])
+    return np.stack([self.indices(step) for step in steps(start, count)])
 
   def indices(self, step: int) -> np.ndarray:
     """The sequences of one step, counted over all epochs; int64 [B]."""

@@ -1,12 +1,12 @@
-"""Published files: where they belong, what they hold, how to get them.
+"""Data files: reading, writing, and getting those that are published.
 
-Published files: where they belong, what they hold, how to get them.
-
-A file is looked for under the data folder first. A missing one is downloaded by
-Hugging Face `datasets` into its cache, compared with the published size and
-SHA-256, and copied to its place; from then on no network is touched.
+A published file is looked for under the data folder first. A missing one is
+downloaded by Hugging Face `datasets` into its cache, compared with the
+published size and SHA-256, and copied to its place; from then on no network is
+touched.
 """
 
+import contextlib
 import dataclasses
 import errno
 import hashlib
@@ -52,6 +52,17 @@ def of(source: str) -> str:
 PIECE = 1 << 20
 
 
+@contextlib.contextmanager
+def reading(path: str | os.PathLike[str]) -> Iterator[None]:
+  """Raises the system's errors within as UserErrors about a file."""
+  try:
+    yield
+  except OSError as error:
+    raise errors.UserError(
+      f"cannot read {os.fspath(path)}: {error.strerror or error}"
+    ) from error
+
+
 def opened(path: str | os.PathLike[str]) -> io.BufferedReader:
   """A regular file, open for reading.
 
@@ -61,17 +72,13 @@ def opened(path: str | os.PathLike[str]) -> io.BufferedReader:
   Raises:
     UserError: it is none, or cannot be read.
   """
-  try:
+  with reading(path):
     if not stat.S_ISREG(os.stat(path).st_mode):
       raise errors.UserError(
         f"cannot read {os.fspath(path)}: it is no regular file; replace it by "
         "one"
       )
     return open(path, "rb")
-  except OSError as error:
-    raise errors.UserError(
-      f"cannot read {os.fspath(path)}: {error.strerror or error}"
-    ) from error
 
 
 def sha256(path: str | os.PathLike[str]) -> str:
@@ -127,27 +134,17 @@ def _mapping(data: np.ndarray) -> mmap.mmap | None:
 
 
 def bytes_of(path: str | os.PathLike[str]) -> np.ndarray:
-  """A file as a read-only uint8 array that is mapped, not loaded.
-
-  Args:
-    path: a regular file.
-
-  Returns:
-    uint8 [number of bytes].
+  """A regular file as a uint8 array [bytes], mapped and read-only.
 
   Raises:
     UserError: the file cannot be read or is empty.
   """
-  try:
+  with reading(path):
     if os.path.getsize(path) == 0:
       raise errors.UserError(
         f"{os.fspath(path)} is empty (0 bytes); give a file with text in it"
       )
     return np.memmap(path, np.uint8, mode="r")
-  except OSError as error:
-    raise errors.UserError(
-      f"cannot read {os.fspath(path)}: {error.strerror or error}"
-    ) from error
 
 
 def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
@@ -205,15 +202,7 @@ _READ_SECONDS = 60.0
 
 @dataclasses.dataclass(frozen=True)
 class Published:
-  """A file that others have published, and how to know it.
-
-  Attributes:
-    folder: folder under the data folder.
-    name: name of the file in it.
-    url: where it is published.
-    size: bytes.
-    sha256: hexadecimal.
-  """
+  """A published file: its folder under the data folder, size and checksum."""
 
   folder: str
   name: str
@@ -232,13 +221,9 @@ class Published:
       UserError: its size or its SHA-256 is another.
     """
     remedy = f"replace it by the published file ({self.url})"
-    try:
+    with reading(path):
       size = os.path.getsize(path)
-      found = sha256(path) if size == self.size else ""
-    except OSError as error:
-      raise errors.UserError(
-        f"cannot read {os.fspath(path)}: {error.strerror or error}"
-      ) from error
+      digest = sha256(path) if size == self.size else ""
     if size == 0:
       raise errors.UserError(f"{os.fspath(path)} is empty (0 bytes); {remedy}")
     if size != self.size:
@@ -246,9 +231,9 @@ class Published:
         f"{os.fspath(path)} has {size:,} bytes where the published "
         f"{self.name} has {self.size:,}; {remedy}"
       )
-    if found != self.sha256:
+    if digest != self.sha256:
       raise errors.UserError(
-        f"{os.fspath(path)} has SHA-256 {found} where the published "
+        f"{os.fspath(path)} has SHA-256 {digest} where the published "
         f"{self.name} has {self.sha256}; {remedy}"
       )
 
@@ -266,9 +251,6 @@ def obtain(
     data_dir: the data folder.
     allowed: whether the network may be used. `HF_HUB_OFFLINE=1` or
       `HF_DATASETS_OFFLINE=1` in the environment forbids it too.
-
-  Returns:
-    Path of the file, whose size and SHA-256 are the published ones.
 
   Raises:
     UserError: the file has another size or checksum, or it is missing and
@@ -293,7 +275,7 @@ def obtain(
 
 
 def offline() -> bool:
-  """Whether the environment forbids `datasets` the network."""
+  """True where the environment forbids `datasets` the network."""
   value = os.environ.get(
     "HF_DATASETS_OFFLINE", os.environ.get("HF_HUB_OFFLINE", "")
   )
@@ -303,7 +285,7 @@ def offline() -> bool:
 def missing(
   published: Published, data_dir: str | os.PathLike[str], reason: str
 ) -> errors.UserError:
-  """The error of a file that is nowhere: what, where to put it, whence."""
+  """The error of a missing file; says where to get it and where to put it."""
   return errors.UserError(
     f"missing file {published.folder}/{published.name} ({reason}): get it from "
     f"{published.url} and put it at {published.path(data_dir)}, or name the "

@@ -119,8 +119,9 @@ class RMS:
   mean(MS);
   `anchor` is theta_0. The rule keeps no state.
 
-  The defaults are those published with the paper for words in segments of 5;
-  `from_2017_scaling` converts the numbers its tables give.
+  The defaults are those published with the paper for words in segments of 5.
+  Its tables print the learning rate and epsilon times the root of the number of
+  statistics batches, and the decay times the number of tensors.
   """
 
   reduction: ClassVar[str] = "mean"
@@ -223,31 +224,6 @@ def make_rule(
 def _mean_of_means(statistics: Tree) -> jax.Array:
   means = [jnp.mean(leaf) for leaf in jax.tree.leaves(statistics)]
   return jnp.mean(jnp.stack(means))
-
-
-def from_2017_scaling(
-  settings: Mapping[str, float], *, batches: int, tensors: int
-) -> dict[str, float]:
-  """Settings of `rms` as Krause et al. (2017) print them, in this scaling.
-
-  The paper's first code took MS as the root of the SUM over the statistics'
-  batches and its mean over tensors as a sum; the tables kept those numbers.
-
-  Args:
-    settings: learning_rate, decay and epsilon as printed.
-    batches: batches the statistics were collected over.
-    tensors: parameter tensors of the network.
-
-  >>> printed = {"learning_rate": 0.002, "decay": 0.02, "epsilon": 0.001}
-  >>> from_2017_scaling(printed, batches=100, tensors=10)
-  {'learning_rate': 0.0002, 'decay': 0.002, 'epsilon': 0.0001}
-  """
-  divisors = {
-    "learning_rate": batches**0.5,
-    "decay": float(tensors),
-    "epsilon": batches**0.5,
-  }
-  return {key: value / divisors[key] for key, value in settings.items()}
 
 
 class StatisticsState(NamedTuple):

@@ -19,7 +19,7 @@ COMMANDS = {
   ),
 }
 
-# What a shipped text model is scored on, in the style of the Penn Treebank.
+# The text that a shipped model is scored on, in the style of the Penn Treebank.
 SAMPLE = """\
  the company said it expects to report a loss of about N million dollars for \
 the third quarter

@@ -76,13 +76,7 @@ def drop_rows(table: jax.Array, key: jax.Array, rate: float) -> jax.Array:
 
 
 def check_rate(rate: float) -> None:
-  """Refuses what is no share of units to lose.
-
-  Raises:
-    UserError: `rate` is outside [0, 1).
-
-  >>> check_rate(0.5)
-  """
+  """Raises UserError for a rate outside [0, 1)."""
   if not 0.0 <= rate < 1.0:
     raise errors.UserError(
       f"a dropout rate is {rate}; it must be at least 0 and below 1, since at "
@@ -111,7 +105,7 @@ def drop_weights(
     UserError: the rate is outside [0, 1).
 
   >>> tree = {"layer": {"recurrent_kernel": jnp.ones((2, 2)), "bias": 1.0}}
-  >>> dropped = drop(tree, jax.random.key(0), 0.5)["layer"]
+  >>> dropped = drop_weights(tree, jax.random.key(0), 0.5)["layer"]
   >>> sorted(set(dropped["recurrent_kernel"].ravel().tolist()))
   [0.0, 2.0]
   """

@@ -1,10 +1,9 @@
 """Gaussian noise on weights, of fixed width or adaptive.
 
-Adaptive weight noise: a Gaussian posterior whose widths are learned.
-
-Graves (2011, "Practical variational inference for neural networks"), used in
-Graves (2013). Each weight has a mean mu_i and a variance s_i^2; a prior
-N(m, v) shared by all W weights is set in closed form at every step:
+Adaptive noise is a Gaussian posterior whose widths are learned: Graves (2011,
+"Practical variational inference for neural networks"), used in Graves (2013).
+Each weight has a mean mu_i and a variance s_i^2; a prior N(m, v) shared by all
+W weights is set in closed form at every step:
 
     m = mean_i(mu_i)        v = mean_i(s_i^2 + (mu_i - m)^2)
 
@@ -68,11 +67,6 @@ def standard_normal(like: Tree, key: jax.Array) -> Tree:
   Args:
     like: gives shapes and dtypes.
     key: consumed.
-
-  >>> standard_normal((jnp.zeros(2), jnp.zeros((1, 3))), jax.random.key(0))[
-  ...   1
-  ... ].shape
-  (1, 3)
   """
   leaves, structure = jax.tree.flatten(like)
   draws = [
@@ -83,13 +77,7 @@ def standard_normal(like: Tree, key: jax.Array) -> Tree:
 
 
 def check_deviation(deviation: float) -> None:
-  """Refuses what is no standard deviation.
-
-  Raises:
-    UserError: `deviation` is negative, infinite or NaN.
-
-  >>> check_deviation(0.075)
-  """
+  """Raises UserError for a deviation that is negative, infinite or NaN."""
   if not 0.0 <= deviation < float("inf"):
     raise errors.UserError(
       f"the standard deviation of weight noise is {deviation}; it must be a "

@@ -48,8 +48,7 @@ def search(
   is greedy, width V^(length - 1) finds what exhaustive search finds.
 
   Args:
-    predictor: the model; it reads the null vector, then the prime, from an
-      empty carry.
+    predictor: the model.
     params: its parameters.
     width: k, continuations kept.
     length: T, the most symbols of a continuation; each width and length

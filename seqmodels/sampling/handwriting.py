@@ -1,6 +1,4 @@
-"""Handwriting from a network: sampled strokes, line by line.
-
-Lines of ink drawn from a pen network (Graves, 2013, sections 4 and 5).
+"""Handwriting from a network (Graves, 2013, sections 4 and 5), line by line.
 
 Each step draws a movement from the network's density and feeds it back. A
 network with a window stops a line by itself, where
@@ -174,10 +172,7 @@ def write(
 
 
 def check_bias(bias: float | np.ndarray) -> None:
-  """Refuses a bias that is no number in [0, 10].
-
-  >>> check_bias(0.5)
-  """
+  """Raises UserError for a bias that is no number in [0, 10]."""
   values = np.ravel(bias)
   bad = ~((values >= 0.0) & (values <= LARGEST_BIAS))
   if bad.any():
@@ -247,12 +242,7 @@ def _draw(
 
 
 def _left(seen: jax.Array, lengths: jax.Array) -> jax.Array:
-  """Whether the window stands past the text: bool [B].
-
-  Args:
-    seen: log phi [B, U + 1].
-    lengths: of each row's text, [B].
-  """
+  """True where the window is past the text, [B], by log phi [B, U + 1]."""
   places = jnp.arange(seen.shape[1])[None, :]
   past = jnp.take_along_axis(seen, lengths[:, None], axis=1)[:, 0]
   within = jnp.where(places < lengths[:, None], seen, -jnp.inf)

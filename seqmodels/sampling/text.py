@@ -1,6 +1,6 @@
 """Text from a network: filtered logits, sampling, continuation of a prime.
 
-From a model's distribution to the one that text is drawn from.
+Text is drawn from the model's distribution P or from a filtered one, Q:
 
     power        Q ~ P^alpha: sharper above 1, flatter below
     temperature  Q ~ P^(1/T)
@@ -9,12 +9,8 @@ From a model's distribution to the one that text is drawn from.
                  likeliest first (Holtzman et al., 2020)
 
 All take logits [..., V] to logits; a symbol that may not be drawn gets minus
-infinity. Between equals the lowest id comes first.
-
-Continuations of a prime, and the steps of reading and going on.
-
-The model reads the null vector, then the prime, from an empty carry, as it
-does in `text.sample`.
+infinity. Between equals the lowest id comes first. To continue a prime, the
+model reads the null vector, then the prime, from an empty carry.
 """
 
 import dataclasses
@@ -27,13 +23,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from seqmodels import errors
-from seqmodels.models import api as predictor_lib
 from seqmodels.models import api as predictors
 
 
 @dataclasses.dataclass(frozen=True)
 class Sharpening:
-  """Temperature, then top-k, then nucleus: what `text.sample` may be given.
+  """Temperature, then top-k, then nucleus: the filter of `sample`.
 
   Attributes:
     temperature: above 0.
@@ -58,7 +53,7 @@ class Sharpening:
 def of(
   temperature: float, top_k: int = 0, nucleus: float = 1.0
 ) -> tuple[float, Sharpening | None]:
-  """Temperature and sharpening as `text.sample` takes them.
+  """Temperature and sharpening as `sample` takes them.
 
   A temperature alone is traced there, so that each compiles nothing anew.
 
@@ -75,10 +70,6 @@ def of(
 
 def power(logits: jax.Array, alpha: float) -> jax.Array:
   """Logits of P^alpha.
-
-  Args:
-    logits: [..., V].
-    alpha: above 0; 1 changes nothing, infinity would be greedy.
 
   Raises:
     UserError: alpha is not a finite number above 0.
@@ -195,7 +186,7 @@ class Continuation(NamedTuple):
 
 
 def prime_ids(prime: Sequence[int]) -> jax.Array:
-  """What a model reads before its first draw: the null vector, the prime.
+  """The ids read before the first draw: the null vector, then the prime.
 
   >>> prime_ids([3, 1])
   Array([-1,  3,  1], dtype=int32)
@@ -242,16 +233,7 @@ def feed(
 def check_ids(
   predictor: predictors.Predictor, what: str, ids: Sequence[int]
 ) -> None:
-  """Refuses ids that the model does not know.
-
-  Args:
-    predictor: the model.
-    what: what holds them, for the message.
-    ids: to check.
-
-  Raises:
-    errors.UserError: naming the first such id.
-  """
+  """Raises UserError for ids that the model lacks; `what` holds them."""
   outside = [i for i in ids if not 0 <= i < predictor.vocabulary_size]
   if outside:
     raise errors.UserError(
@@ -261,7 +243,7 @@ def check_ids(
 
 
 def sample(
-  predictor: predictor_lib.Predictor,
+  predictor: predictors.Predictor,
   params: Tree,
   key: jax.Array,
   *,
@@ -304,7 +286,7 @@ def sample(
     errors.UserError: length or batch below 1, a negative temperature, or a
       prime outside the vocabulary.
 
-  >>> cycle = predictor_lib.Predictor(
+  >>> cycle = predictors.Predictor(
   ...   apply=lambda params, carry, inputs, reset: (
   ...     carry, 9.0 * jax.nn.one_hot((inputs + 1) % 3, 3)),
   ...   initial_carry=lambda batch: (), init=lambda key: (), vocabulary_size=3)
@@ -320,17 +302,19 @@ def sample(
     raise errors.UserError(
       f"the sampling temperature is {temperature}; give a number from 0 up"
     )
-  outside = [i for i in prime if not 0 <= i < predictor.vocabulary_size]
-  if outside:
-    raise errors.UserError(
-      f"the prime holds the id {outside[0]}; the model knows 0 to "
-      f"{predictor.vocabulary_size - 1}"
-    )
-  read = jax.device_put(np.array([-1, *prime], np.int32))
+  check_ids(predictor, "the prime", prime)
   heat = jax.device_put(np.float32(0.0 if greedy else temperature))
   end = jax.device_put(np.int32(-2 if sentence_end is None else sentence_end))
   drawn = _scan(
-    predictor, params, key, read, heat, end, length, batch, sharpening
+    predictor,
+    params,
+    key,
+    prime_ids(prime),
+    heat,
+    end,
+    length,
+    batch,
+    sharpening,
   )
   return np.asarray(jax.device_get(drawn))
 
@@ -339,7 +323,7 @@ def sample(
   jax.jit, static_argnames=("predictor", "length", "batch", "sharpening")
 )
 def _scan(
-  predictor: predictor_lib.Predictor,
+  predictor: predictors.Predictor,
   params: Tree,
   key: jax.Array,
   read: jax.Array,

@@ -127,27 +127,3 @@ def test_every_rule_has_the_contract():
     assert jax.tree.map(jnp.shape, after) == jax.tree.map(
       jnp.shape, (params, state)
     )
-
-
-def test_the_2017_scaling_gives_the_same_updates():
-  """Their first code: MS a root of a sum, its mean a sum over tensors."""
-  batches, printed = 16, {"learning_rate": 0.1, "decay": 0.04, "epsilon": 0.2}
-  old_ms = [np.float64(leaf) * 4 for leaf in jax.tree.leaves(STATISTICS)]
-  total = sum(leaf.mean() for leaf in old_ms)
-  rule = dynamic.make_rule(
-    "rms",
-    _tree(1),
-    dynamic.from_2017_scaling(printed, batches=batches, tensors=2),
-    statistics=STATISTICS,
-  )
-  start = jax.tree.map(lambda leaf: leaf + 0.5, _tree(1))
-  found, _ = rule.update(GRADIENTS[0], (), start)
-  for leaf, theta, theta_0, g, ms in zip(
-    *(jax.tree.leaves(t) for t in (found, start, _tree(1), GRADIENTS[0])),
-    old_ms,
-    strict=True,
-  ):
-    pull = 0.04 * ms / total * (theta_0 - theta)
-    np.testing.assert_allclose(
-      leaf, theta + pull - 0.1 * g / (ms + 0.2), rtol=1e-5, atol=1e-6
-    )

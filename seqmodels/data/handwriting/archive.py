@@ -34,7 +34,7 @@ Progress = Callable[[int, int], None]
 
 _PIECE = 1 << 20
 _REGULAR = (tarfile.REGTYPE, tarfile.AREGTYPE)
-# Nothing that a damaged archive makes Python raise is the user's to read.
+# Errors that a damaged archive makes Python raise.
 _DAMAGE = (
   gzip.BadGzipFile,
   tarfile.TarError,
@@ -120,13 +120,8 @@ def _of_folder(
   total, done = sum(sizes), 0
   _check_total(folder, total)
   for path in chosen:
-    try:
-      with open(path, "rb") as file:
-        data = file.read(LARGEST_MEMBER + 1)
-    except OSError as error:
-      raise errors.UserError(
-        f"cannot read {path}: {error.strerror or error}"
-      ) from error
+    with files.reading(path), open(path, "rb") as file:
+      data = file.read(LARGEST_MEMBER + 1)
     _check_size(folder, str(path), len(data))
     done += len(data)
     yield Member(path.relative_to(folder).as_posix(), data)
@@ -257,21 +252,18 @@ class _Forward:
 @contextlib.contextmanager
 def _telling(path: str | os.PathLike[str]) -> Iterator[None]:
   """One sentence for whatever reading a damaged archive raises."""
-  try:
-    yield
-  except EOFError as error:
-    raise errors.UserError(
-      f"{os.fspath(path)} is cut off: it ends in the middle of its data; "
-      "get it anew"
-    ) from error
-  except _DAMAGE as error:
-    raise errors.UserError(
-      f"{os.fspath(path)} is no whole .tar.gz ({error}); get it anew"
-    ) from error
-  except OSError as error:
-    raise errors.UserError(
-      f"cannot read {os.fspath(path)}: {error.strerror or error}"
-    ) from error
+  with files.reading(path):
+    try:
+      yield
+    except EOFError as error:
+      raise errors.UserError(
+        f"{os.fspath(path)} is cut off: it ends in the middle of its data; "
+        "get it anew"
+      ) from error
+    except _DAMAGE as error:
+      raise errors.UserError(
+        f"{os.fspath(path)} is no whole .tar.gz ({error}); get it anew"
+      ) from error
 
 
 def _normal(path: str | os.PathLike[str], name: str) -> str:

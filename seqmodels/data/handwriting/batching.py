@@ -13,7 +13,6 @@ from seqmodels import errors
 from seqmodels.data import batching
 from seqmodels.data.handwriting.alphabet import Alphabet
 from seqmodels.data.handwriting.strokes import PenLines
-from seqmodels.data.text import batching as batching_lib
 
 NO_TEXT = -1
 # In place of a line number: a row without points, to fill a batch.
@@ -116,15 +115,12 @@ def assembled(
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class PenBatches:
+class PenBatches(batching.Stream[PenSegment]):
   """B whole lines a step, drawn anew every epoch from lines of like length.
 
   `batching.LikeLength` says which lines a step takes, and what length they
   are padded to. Lines left over after the last full batch wait for another
   epoch.
-
-  The interface is that of `batching.Sentences`; segments are pure in (seed,
-  step) too.
 
   >>> arrays = [np.ones((length, 3)) for length in (1, 2, 3, 3)]
   >>> lines = PenLines.of(arrays, "abcd", "abcd")
@@ -135,13 +131,12 @@ class PenBatches:
 
   Attributes:
     lines: standardised.
-    batch: B, lines a step over all hosts.
+    batch: B, lines a step.
     alphabet: of the transcripts; None leaves the text out.
     dispatch: K, steps that are padded alike.
     multiple: padded lengths are multiples of it.
     shapes: the most padded lengths there may be.
     seed: of the orders.
-    host: (index, count) of the host whose lines this gives.
   """
 
   lines: PenLines
@@ -152,18 +147,16 @@ class PenBatches:
   multiple: int = 8
   shapes: int = 24
   seed: int = 0
-  host: tuple[int, int] = (0, 1)
 
   def __post_init__(self) -> None:
     _ = self.batches
-    batching_lib.host_range(self.batch, *self.host)
     require_lines(self.lines, self.batch)
     # A line that cannot be encoded is refused now, not epochs later.
     _ = self.texts
 
   @functools.cached_property
   def batches(self) -> batching.LikeLength:
-    """Which lines a step takes, those of all hosts."""
+    """Which lines a step takes."""
     return batching.LikeLength(
       self.lines.lengths,
       batch=self.batch,
@@ -178,47 +171,20 @@ class PenBatches:
     """Full batches of lines."""
     return self.batches.batches_per_epoch
 
-  @property
-  def targets_per_epoch(self) -> int:
-    """Points of all lines; an epoch scores all but a batch's leftovers."""
-    return len(self.lines.points)
-
   @functools.cached_property
   def texts(self) -> np.ndarray:
     """The ids of each line's transcript, -1 beyond it; int32 [L, U]."""
     return encoded(self.lines, self.alphabet)
 
-  def segment(self, step: int) -> PenSegment:
-    """The minibatch of one step; arrays [T, B of this host, ...].
-
-    Args:
-      step: 0, 1, ... counted over all epochs.
-    """
-    return PenSegment(*(array[0] for array in self.segments(step, 1)))
-
   def segments(self, start: int, count: int) -> PenSegment:
     """Minibatches `start` to `start + count`, padded alike; [count, T, ...]."""
     chosen = self.batches.chosen(start, count)
-    # All hosts pad alike: the longest is looked for among all rows.
     steps = self.batches.steps(chosen)
-    rows = np.array(batching_lib.host_range(self.batch, *self.host))
-    return assembled(self.lines, self.texts, chosen[:, rows], steps)
-
-  def host_rows(self, index: int, count: int) -> "PenBatches":
-    """The same lines, only those of host `index` of `count`.
-
-    Raises:
-      UserError: the rows cannot be shared out evenly.
-    """
-    return dataclasses.replace(self, host=(index, count))
+    return assembled(self.lines, self.texts, chosen, steps)
 
 
 def require_lines(lines: PenLines, batch: int) -> None:
-  """Refuses a batch of more lines than there are.
-
-  Raises:
-    UserError: as said.
-  """
+  """Raises UserError for a batch of more lines than there are."""
   if len(lines) < batch:
     raise errors.UserError(
       f"there are {len(lines):,} lines and a batch takes {batch:,}; use more "
@@ -275,7 +241,7 @@ def evaluation(
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class PenChunks:
+class PenChunks(batching.Stream[PenSegment]):
   """B lines side by side, T points a step, each row going on by itself.
 
   The state crosses from one stretch to the next and is cleared where a line
@@ -288,8 +254,6 @@ class PenChunks:
   lines would differ from each other for no good.) No row ever waits, also where
   an epoch ends, which is within a step.
 
-  The interface is that of `PenBatches`, and segments are pure in (seed, step).
-
   >>> arrays = [np.ones((length, 3)) for length in (3, 4)]
   >>> lines = PenLines.of(arrays, "ab", "ab")
   >>> chunks = PenChunks(lines, batch=2, length=2)
@@ -299,11 +263,10 @@ class PenChunks:
 
   Attributes:
     lines: standardised.
-    batch: B, lines a step over all hosts.
+    batch: B, lines a step.
     length: T, points a step.
     alphabet: of the transcripts; None leaves the text out.
     seed: of the orders.
-    host: (index, count) of the host whose lines this gives.
   """
 
   lines: PenLines
@@ -312,14 +275,12 @@ class PenChunks:
   length: int
   alphabet: Alphabet | None = None
   seed: int = 0
-  host: tuple[int, int] = (0, 1)
 
   def __post_init__(self) -> None:
     if self.length < 1:
       raise errors.UserError(
         f"a stretch has {self.length} points; it must have at least 1"
       )
-    batching_lib.host_range(self.batch, *self.host)
     require_lines(self.lines, self.batch)
     # A line that cannot be encoded is refused now, not epochs later.
     _ = self._texts
@@ -329,31 +290,10 @@ class PenChunks:
     """Steps in which all lines are read once, the last of them in part."""
     return -(-int(self._stretches.sum()) // self.batch)
 
-  @property
-  def targets_per_epoch(self) -> int:
-    """Points of all lines."""
-    return len(self.lines.points)
-
-  def segment(self, step: int) -> PenSegment:
-    """The minibatch of one step; arrays [T, B of this host, ...].
-
-    Args:
-      step: 0, 1, ... counted over all epochs.
-    """
-    return PenSegment(*(array[0] for array in self.segments(step, 1)))
-
   def segments(self, start: int, count: int) -> PenSegment:
     """Minibatches `start` to `start + count`; [count, T, ...]."""
-    if start < 0 or count < 1:
-      raise errors.UserError(
-        f"segments({start}, {count}): start must be at least 0 and count at "
-        "least 1"
-      )
-    places = [self.places(step) for step in range(start, start + count)]
-    rows = np.array(batching_lib.host_range(self.batch, *self.host))
-    numbers, first = (
-      np.stack(part)[:, rows] for part in zip(*places, strict=True)
-    )
+    places = [self.places(step) for step in batching.steps(start, count)]
+    numbers, first = map(np.stack, zip(*places, strict=True))
     return assembled(self.lines, self._texts, numbers, self.length, first=first)
 
   def places(self, step: int) -> tuple[np.ndarray, np.ndarray]:
@@ -365,14 +305,6 @@ class PenChunks:
       numbers[row] = lines[place]
       first[row] = self.length * (step - starts[place])
     return numbers, first
-
-  def host_rows(self, index: int, count: int) -> "PenChunks":
-    """The same lines, only those of host `index` of `count`.
-
-    Raises:
-      UserError: the rows cannot be shared out evenly.
-    """
-    return dataclasses.replace(self, host=(index, count))
 
   @functools.cached_property
   def _texts(self) -> np.ndarray:

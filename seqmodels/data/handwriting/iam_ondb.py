@@ -1,6 +1,8 @@
 """The IAM On-Line Handwriting Database: XML, transcripts, splits, cache.
 
-Parsed lines in a file of their own, which is believed only if it is whole.
+It is licensed for non-commercial research to those who register with its
+owners, so nothing is downloaded here. Its XML takes half a minute to parse; the
+lines are kept in a cache from then on (`folders` says where):
 
     8 bytes     "penlines"
     32 bytes    SHA-256 of all that follows
@@ -10,12 +12,6 @@ Parsed lines in a file of their own, which is believed only if it is whole.
     points      float32, little-endian
 
 Nothing is unpickled, and nothing is taken from a file whose checksum is wrong.
-
-The IAM On-Line Handwriting Database: ink, transcripts and official splits.
-
-It is licensed for non-commercial research to those who register with its
-owners, so nothing is downloaded here. Its XML takes half a minute to parse; the
-lines are kept in a cache from then on (`folders` says where).
 """
 
 import collections
@@ -42,7 +38,6 @@ import numpy as np
 
 from seqmodels import errors
 from seqmodels.data import files
-from seqmodels.data.handwriting import archive
 from seqmodels.data.handwriting import archive as archive_lib
 from seqmodels.data.handwriting import strokes as strokes_lib
 from seqmodels.data.handwriting.strokes import PenLines
@@ -55,11 +50,11 @@ _COORDINATES = ("x", "y", "time")
 
 
 def read_strokes(data: bytes) -> list[np.ndarray]:
-  r"""The strokes of a line: where the pen was, and when.
+  r"""The readings of a pen, stroke by stroke.
 
   >>> text = '<WhiteboardCaptureSession><StrokeSet><Stroke><Point x="1" y="2" '
   >>> text += 'time="0.5"/></Stroke></StrokeSet></WhiteboardCaptureSession>'
-  >>> strokes(text.encode())
+  >>> read_strokes(text.encode())
   [array([[1. , 2. , 0.5]])]
 
   Args:
@@ -67,7 +62,7 @@ def read_strokes(data: bytes) -> list[np.ndarray]:
 
   Returns:
     float64 [T, 3] a stroke: x, y (downwards, units of the whiteboard), seconds.
-    NaN and infinity are numbers here; `ink.offsets` refuses them.
+    NaN and infinity are numbers here; `strokes.offsets` refuses them.
 
   Raises:
     UserError: more than `LARGEST_FILE` bytes, malformed XML, a document type or
@@ -147,32 +142,22 @@ class _Ink(handler.ContentHandler):
     if not self._starts:
       raise errors.UserError("the line has 0 strokes; it must have at least 1")
     readings = self._numbers().reshape(-1, 3)
-    found = np.split(readings, self._starts[1:])
-    for index, stroke in enumerate(found):
-      if not len(stroke):
-        raise errors.UserError(
-          f"stroke {index + 1} of {len(found)} has 0 points; every stroke must "
-          "have at least 1"
-        )
-    return found
+    strokes = np.split(readings, self._starts[1:])
+    strokes_lib.require_points(strokes)
+    return strokes
 
   def _numbers(self) -> np.ndarray:
+    numbers: list[float] = []
     try:
-      return np.array(list(map(float, self._values)))
-    except ValueError:
-      place = next(i for i, v in enumerate(self._values) if not _is_number(v))
-    raise errors.UserError(
-      f"point {place // 3 + 1} has {_COORDINATES[place % 3]}="
-      f"{self._values[place][:40]!r}; it must be a number"
-    )
-
-
-def _is_number(text: str) -> bool:
-  try:
-    float(text)
-  except ValueError:
-    return False
-  return True
+      numbers.extend(map(float, self._values))
+    except ValueError as error:
+      # The numbers before the wrong one have been taken.
+      place = len(numbers)
+      raise errors.UserError(
+        f"point {place // 3 + 1} has {_COORDINATES[place % 3]}="
+        f"{self._values[place][:40]!r}; it must be a number"
+      ) from error
+    return np.array(numbers)
 
 
 def parse(
@@ -183,13 +168,13 @@ def parse(
   longest_step: float = strokes_lib.LONGEST_STEP,
   progress: archive_lib.Progress | None = None,
 ) -> PenLines:
-  """Form by form in the order given, and of each line by line.
+  """The lines of some forms, form by form in the order given.
 
   Args:
     strokes: archive or folder of the line files, FORM-LINE.xml.
     texts: archive or folder of the transcripts, FORM.txt.
     forms: the forms wanted, each once; others are passed over.
-    longest_step: see `ink.offsets`.
+    longest_step: see `strokes.offsets`.
     progress: called with (bytes read, of how many) of the ink.
 
   Raises:
@@ -339,9 +324,6 @@ def refuse_overlap(lists: Mapping[str, Sequence[str]]) -> None:
 
   >>> refuse_overlap({"one": ["a", "b"], "other": ["c"]})
 
-  Args:
-    lists: the forms of each.
-
   Raises:
     UserError: one is.
   """
@@ -362,11 +344,11 @@ def check_lines(name: str, forms: Sequence[str], lines: int) -> None:
 
   Args:
     name: a key of `LISTS`.
-    forms: that it names.
-    lines: that were found of them.
+    forms: the forms that it names.
+    lines: the number of lines found of them.
 
   Raises:
-    UserError: it has not.
+    UserError: it has others.
   """
   published = LISTS[name]
   if digest(forms) == published.sha256 and lines != published.lines:
@@ -477,9 +459,6 @@ def key(facts: Mapping[str, Any]) -> str:
 
   >>> key({"a": 1, "b": 2}) == key({"b": 2, "a": 1})
   True
-
-  Args:
-    facts: ready for JSON.
   """
   text = json.dumps(facts, sort_keys=True, separators=(",", ":"))
   return hashlib.sha256(text.encode("ascii")).hexdigest()
@@ -492,7 +471,7 @@ def store(
 
   Args:
     path: the file.
-    lines: to be kept.
+    lines: the lines.
     made_from: `key` of what they were made from.
 
   Raises:
@@ -520,10 +499,6 @@ def store(
 
 def load(path: str | os.PathLike[str], made_from: str) -> PenLines | None:
   """The lines stored at `path`, None where there is no file.
-
-  Args:
-    path: the file.
-    made_from: `key` of what they must have been made from.
 
   Raises:
     Stale: it cannot be read, is damaged, or holds other lines.
@@ -572,13 +547,10 @@ def _lines(view: memoryview, made_from: str) -> PenLines:
 
 
 def folders(beside: str | os.PathLike[str]) -> list[pathlib.Path]:
-  """Where a cache of the data in a folder may be, the best place first.
+  """The folders that may hold a cache of the data in one, the best first.
 
   `$SEQMODELS_CACHE` where it is set, and no other place; else the folder itself
   if it may be written to, and `~/.cache/seqmodels/` and the folder's name.
-
-  Args:
-    beside: the folder of the data.
   """
   folder = pathlib.Path(beside)
   named = os.environ.get("SEQMODELS_CACHE")
@@ -642,16 +614,16 @@ def read(
   data_dir: str | os.PathLike[str],
   *,
   longest_step: float = strokes_lib.LONGEST_STEP,
-  progress: archive.Progress | None = None,
+  progress: archive_lib.Progress | None = None,
   warn: Warn | None = None,
 ) -> IamOnDb:
-  """Reads the database, from the cache if there is one of these very files.
+  """The database, from the cache if it holds one of these very files.
 
   Args:
     data_dir: the data folder, with the files in `iamondb/`: the four lists, and
       `lineStrokes-all.tar.gz` and `ascii-all.tar.gz`, or the folders
       `lineStrokes` and `ascii` that they unpack to.
-    longest_step: see `ink.offsets`.
+    longest_step: see `strokes.offsets`.
     progress: called with (bytes read, of how many) while ink is parsed.
     warn: called with a sentence where a cache is passed over or cannot be kept.
 
@@ -713,16 +685,12 @@ def _present(folder: pathlib.Path, *names: str) -> pathlib.Path:
 
 def _row(path: pathlib.Path) -> dict[str, Any]:
   """Name, size and SHA-256 of a file, or of all that is in a folder."""
-  try:
+  with files.reading(path):
     if not path.is_dir():
       size = path.stat().st_size
       return {"name": path.name, "bytes": size, "sha256": files.sha256(path)}
-  except OSError as error:
-    raise errors.UserError(
-      f"cannot read {path}: {error.strerror or error}"
-    ) from error
   digest, total = hashlib.sha256(), 0
-  for member in archive.members(path, ""):
+  for member in archive_lib.members(path, ""):
     inner = hashlib.sha256(member.data).hexdigest()
     row = f"{member.name}\0{len(member.data)}\0{inner}\n"
     digest.update(row.encode("utf-8", "surrogateescape"))

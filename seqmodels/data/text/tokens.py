@@ -1,11 +1,10 @@
 """Corpora as ids: partitions into splits, bytes mapped from their file.
 
-Named ways to cut a corpus into train, valid and test.
-
-`mikolov` takes the files as they come, one a split (Penn Treebank). The others
-cut one sequence of symbols: `graves` into 96 % train and 4 % valid (the 96M and
-4M bytes of enwik8 in Graves 2013, section 3.3; no test set), `standard` into
-90 %, 5 % and 5 % (the usual 90M, 5M and 5M bytes), `fractions` as told.
+The partition `mikolov` takes the files as they come, one a split (Penn
+Treebank). The others cut one sequence of symbols: `graves` into 96 % train and
+4 % valid (the 96M and 4M bytes of enwik8 in Graves 2013, section 3.3; no test
+set), `standard` into 90 %, 5 % and 5 % (the usual 90M, 5M and 5M bytes),
+`fractions` by the config.
 """
 
 import dataclasses
@@ -17,7 +16,7 @@ import numpy as np
 
 from seqmodels import errors
 from seqmodels.data import files
-from seqmodels.data.text import corpora, vocabulary
+from seqmodels.data.text import corpora
 from seqmodels.data.text import vocabulary as vocabulary_lib
 
 SPLITS = ("train", "valid", "test")
@@ -61,7 +60,7 @@ SIZES: dict[tuple[str, str, str], dict[str, int]] = {
 def ranges(
   name: str, length: int, *, fractions: Sequence[float] | None = None
 ) -> dict[str, Range]:
-  """Where each split begins and ends; the splits cover every symbol once.
+  """The range of each split; together they cover every symbol once.
 
   >>> ranges("graves", 100)
   {'train': Range(start=0, stop=96), 'valid': Range(start=96, stop=100)}
@@ -137,12 +136,12 @@ def _listing(sizes: Mapping[str, int]) -> str:
 class RecodedBytes:
   """The ids of a text of bytes, looked up in a table of 256 when asked for.
 
-  Stands where an array of ids [N] stands: it has a length, slices to its like
+  Takes the place of an array of ids [N]: it has a length, slices to its like
   (nothing is read) and gives ids for positions. The bytes stay where they are,
   as a rule in a file mapped into memory, so that 100 MB of text take no memory
   but what a segment needs.
 
-  >>> letters = vocabulary.Vocabulary.of_bytes(b"abc")
+  >>> letters = vocabulary_lib.Vocabulary.of_bytes(b"abc")
   >>> ids = RecodedBytes.of(np.frombuffer(b"abcab", np.uint8), letters)
   >>> len(ids), ids[2:].tolist(), ids[np.array([[0, -1]])]
   (5, [2, 0, 1], array([[0, 1]], dtype=uint8))
@@ -157,14 +156,11 @@ class RecodedBytes:
 
   @classmethod
   def of(
-    cls, data: np.ndarray, symbols: vocabulary.Vocabulary
+    cls, data: np.ndarray, symbols: vocabulary_lib.Vocabulary
   ) -> "RecodedBytes":
-    """Bytes in the ids of a vocabulary.
+    """Bytes in the ids of a vocabulary of bytes.
 
-    Args:
-      data: uint8 [N], in memory or mapped; read once, a piece at a time, if
-        there are bytes that the vocabulary has no id for.
-      symbols: of bytes.
+    The data are read, a piece at a time, only if the vocabulary lacks a byte.
 
     Raises:
       UserError: `data` has a byte without an id and there is no `<unk>`.

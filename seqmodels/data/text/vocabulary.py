@@ -1,6 +1,4 @@
-"""Tokenizers and vocabularies.
-
-Text to symbols and back: characters, words, bytes.
+"""Tokenizers and vocabularies: characters, words, bytes.
 
 Every tokenizer starts from the bytes of a text, so that a corpus is read one
 way and split by any of them.
@@ -21,9 +19,6 @@ import numpy as np
 from seqmodels import errors
 from seqmodels.data import files
 
-# Lookup tables want int64 indices, eight times the bytes they come from; by
-# pieces, 100 MB of text cost a few MB more and not 800.
-_PIECE = 1 << 20
 _CODE_POINTS = 0x110000
 
 
@@ -42,12 +37,7 @@ class Tables(NamedTuple):
 
   @classmethod
   def of(cls, index: Mapping[str | int, int], unknown: int) -> "Tables":
-    """Tables of a vocabulary.
-
-    Args:
-      index: ids by symbol.
-      unknown: what all other symbols become; negative if they may not occur.
-    """
+    """Tables of ids by symbol; other symbols become `unknown`, maybe -1."""
     by_code_point = np.full(_CODE_POINTS, unknown, np.int32)
     for symbol, number in index.items():
       if isinstance(symbol, str) and len(symbol) == 1:
@@ -60,17 +50,15 @@ class Tables(NamedTuple):
   ) -> tuple[np.ndarray, int | None]:
     """Ids of the characters of a string, or of the bytes of an array.
 
-    Args:
-      data: a string, or uint8 [N], possibly mapped from a file.
-      dtype: integer type of the ids.
-
     Returns:
-      The ids [N], and where the first symbol without one stands, if any does;
-      the ids are then incomplete.
+      The ids [N] and, where a symbol has none, the place of the first; the ids
+      are then incomplete.
     """
     found = np.empty(len(data), dtype)
-    for start in range(0, len(data), _PIECE):
-      piece = data[start : start + _PIECE]
+    # Lookup tables want int64 indices, eight times the bytes they come from; by
+    # pieces, 100 MB of text cost a few MB more and not 800.
+    for start in range(0, len(data), files.PIECE):
+      piece = data[start : start + files.PIECE]
       if isinstance(piece, str):
         coded = piece.encode("utf-32-le", "surrogatepass")
         numbers = self.by_code_point[np.frombuffer(coded, "<u4")]
@@ -78,7 +66,7 @@ class Tables(NamedTuple):
         numbers = self.by_byte[piece]
       if numbers.min() < 0:
         return found, start + int(np.argmin(numbers))
-      found[start : start + _PIECE] = numbers
+      found[start : start + files.PIECE] = numbers
     return found, None
 
 
@@ -86,7 +74,6 @@ Symbol = str | int
 
 UNKNOWN = "<unk>"
 PADDING = "<pad>"
-BEGIN = "<bos>"
 END = "<eos>"
 
 # A million words of the longest kind take a third of it.
@@ -219,11 +206,6 @@ class Vocabulary:
   def pad(self) -> int | None:
     """Id of `<pad>`, which fills a batch and is never scored, or None."""
     return self.index.get(PADDING)
-
-  @property
-  def bos(self) -> int | None:
-    """Id of `<bos>`, which begins a sequence, or None."""
-    return self.index.get(BEGIN)
 
   @property
   def eos(self) -> int | None:

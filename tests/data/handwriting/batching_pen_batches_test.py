@@ -46,7 +46,6 @@ def test_an_epoch_holds_every_line_once_but_for_leftovers(
   np.testing.assert_array_equal(
     found.mask.sum(axis=1).ravel(), lines.lengths[chosen]
   )
-  assert stream.targets_per_epoch == len(lines.points)
 
 
 @hypothesis.given(st.integers(0, 200), st.integers(1, 7))
@@ -108,15 +107,6 @@ def test_padded_lengths_are_multiples_and_no_more_than_asked_for(many):
   assert found <= set(stream.batches.padded.tolist())
 
 
-def test_hosts_share_the_rows_and_pad_alike(many):
-  whole = PenBatches(many, batch=6, dispatch=2, alphabet=alphabet.FULL)
-  for start in (0, 81, 82, 83):
-    parts = [whole.host_rows(i, 3).segments(start, 2) for i in range(3)]
-    for name, array in whole.segments(start, 2)._asdict().items():
-      joined = np.concatenate([getattr(p, name) for p in parts], axis=2)
-      np.testing.assert_array_equal(joined, array)
-
-
 @hypothesis.given(st.lists(st.integers(1, 9), max_size=12), st.integers(1, 5))
 def test_evaluation_sees_every_line_once_from_short_to_long(sizes, batch):
   lines = made(sizes)
@@ -144,7 +134,6 @@ def test_evaluation_sees_every_line_once_from_short_to_long(sizes, batch):
     ({"batch": 1, "multiple": 0}, "multiple is 0"),
     ({"batch": 1, "shapes": 0}, "shapes is 0"),
     ({"batch": 1, "dispatch": 0}, "dispatch is 0"),
-    ({"batch": 3, "host": (0, 2)}, "cannot be shared evenly"),
   ],
 )
 def test_settings_that_cannot_be_are_refused(settings, message):

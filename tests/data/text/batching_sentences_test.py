@@ -133,14 +133,6 @@ def test_a_dispatch_of_the_treebank_says_nothing_of_the_next(treebank):
   assert abs(np.corrcoef(means, np.arange(len(means)))[0, 1]) < 0.2
 
 
-def test_hosts_share_the_rows_and_pad_alike():
-  text = written_out([[1] * n for n in range(1, 9)])
-  whole = Sentences(text, batch=4, end=0, multiple=3)
-  parts = [whole.host_rows(index, 2).segments(0, 2) for index in range(2)]
-  joined = np.concatenate([part.targets for part in parts], axis=2)
-  np.testing.assert_array_equal(joined, whole.segments(0, 2).targets)
-
-
 def test_a_text_that_does_not_end_in_a_sentence_end_keeps_its_last_words():
   stream = Sentences(np.array([1, 0, 2, 3]), batch=1, end=0)
   assert sorted(read_back(stream.segments(0, 2))) == [(1, 0), (2, 3)]

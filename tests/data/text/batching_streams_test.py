@@ -103,7 +103,6 @@ def test_each_symbol_is_a_target_once_an_epoch(
     whole = stream.segments(epoch * count, count)
     scored = np.sort(whole.targets[whole.mask])
     np.testing.assert_array_equal(scored, np.arange(len(tokens)))
-  assert stream.targets_per_epoch == len(tokens)
 
 
 @hypothesis.given(random_offset=st.booleans(), **shapes)
@@ -172,29 +171,6 @@ def test_a_segment_depends_on_its_step_alone(
   stacked = stream.segments(4, 7)
   for i in range(7):
     assert_same((field[i] for field in stacked), in_order[4 + i])
-
-
-@hypothesis.given(hosts=st.sampled_from([1, 2, 3, 6]), **shapes)
-def test_the_rows_of_all_hosts_are_the_whole_batch(
-  tokens, batch, length, hosts
-):
-  whole = Stream(
-    np.array(tokens), batch=6 * batch, length=length, random_offset=True
-  )
-  parts = [
-    whole.host_rows(index, hosts).segments(1, 3) for index in range(hosts)
-  ]
-  together = (
-    np.concatenate(fields, axis=2) for fields in zip(*parts, strict=True)
-  )
-  assert_same(together, whole.segments(1, 3))
-
-
-def test_hosts_share_the_count_of_segments():
-  whole = Stream(np.arange(100), batch=4, length=5)
-  part = whole.host_rows(1, 2)
-  assert part.segments_per_epoch == whole.segments_per_epoch
-  assert part.segment(0).targets.shape == (5, 2)
 
 
 def test_sentence_mode_reads_each_line_from_the_null_vector():
@@ -279,7 +255,6 @@ def test_a_mapped_file_is_read_a_segment_at_a_time(tmp_path):
   stream = Stream(tokens, batch=3, length=4)
   segment = stream.segment(stream.segments_per_epoch - 1)
   assert segment.targets.nbytes == 3 * 4 * 4
-  assert stream.targets_per_epoch == 1 << 34
 
 
 @pytest.mark.parametrize(
@@ -288,8 +263,6 @@ def test_a_mapped_file_is_read_a_segment_at_a_time(tmp_path):
     ({"batch": 0}, "batch is 0"),
     ({"length": 0}, "length is 0"),
     ({"reset_every": 0}, "reset_every is 0"),
-    ({"host": (0, 3)}, "2 rows cannot be shared evenly by 3 hosts"),
-    ({"host": (2, 2)}, "host index is 2"),
   ],
 )
 def test_bad_settings_are_refused(options, message):

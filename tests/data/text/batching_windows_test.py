@@ -37,7 +37,7 @@ def test_windows_are_runs_of_the_text_that_do_not_overlap(size, epoch, seed):
   np.testing.assert_array_equal(segments.targets, segments.inputs + 1)
   assert np.all(np.diff(segments.targets, axis=1) == 1)
   assert len(np.unique(segments.targets)) == segments.targets.size
-  assert segments.targets.size == stream.targets_per_epoch
+  assert segments.targets.size == stream.segments_per_epoch * batch * length
   assert segments.targets.max() < total
   assert segments.inputs.min() >= 0
 
@@ -98,15 +98,6 @@ def test_a_segment_depends_on_its_step_alone(order):
   for i in range(9):
     for a, b in zip(stacked, in_order[2 + i], strict=True):
       np.testing.assert_array_equal(a[i], b)
-
-
-@pytest.mark.parametrize("hosts", [1, 2, 3])
-def test_the_rows_of_all_hosts_are_the_whole_batch(hosts):
-  whole = Windows(np.arange(200), batch=6, length=4)
-  parts = [whole.host_rows(i, hosts).segments(3, 5) for i in range(hosts)]
-  for name, field in whole.segments(3, 5)._asdict().items():
-    together = np.concatenate([getattr(p, name) for p in parts], axis=2)
-    np.testing.assert_array_equal(together, field)
 
 
 def test_segments_look_like_those_of_a_stream():

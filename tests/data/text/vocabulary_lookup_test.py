@@ -4,7 +4,7 @@ from seqmodels.data.text import vocabulary
 
 
 def test_ids_of_text_and_of_bytes_are_those_of_the_index(monkeypatch):
-  monkeypatch.setattr(vocabulary, "_PIECE", 3)
+  monkeypatch.setattr(vocabulary.files, "PIECE", 3)
   tables = vocabulary.Tables.of({"a": 4, "é": 7, 98: 2}, unknown=0)
   ids, missing = tables.ids("aébaaé", np.uint8)
   assert (ids.tolist(), missing) == ([4, 7, 0, 4, 4, 7], None)
@@ -14,7 +14,7 @@ def test_ids_of_text_and_of_bytes_are_those_of_the_index(monkeypatch):
 
 
 def test_the_first_symbol_without_an_id_is_found_in_any_piece(monkeypatch):
-  monkeypatch.setattr(vocabulary, "_PIECE", 3)
+  monkeypatch.setattr(vocabulary.files, "PIECE", 3)
   tables = vocabulary.Tables.of({"a": 0, 97: 0}, unknown=-1)
   for place in range(8):
     text = "a" * place + "z" + "a" * 3

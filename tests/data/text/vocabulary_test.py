@@ -28,12 +28,12 @@ def test_specials_come_first_and_are_not_repeated_from_the_text():
   text = ["<unk>", "x", "<unk>", "<eos>", "x", "x"]
   built = Vocabulary.build(text, specials=("<unk>", "<pad>", "<bos>", "<eos>"))
   assert built.symbols == ("<unk>", "<pad>", "<bos>", "<eos>", "x")
-  assert (built.unk, built.pad, built.bos, built.eos) == (0, 1, 2, 3)
+  assert (built.unk, built.pad, built.eos) == (0, 1, 3)
 
 
 def test_without_specials_their_ids_are_none():
   built = Vocabulary.build("ab", specials=())
-  assert (built.unk, built.pad, built.bos, built.eos) == (None,) * 4
+  assert (built.unk, built.pad, built.eos) == (None,) * 3
 
 
 def test_the_textbooks_indices_come_out_of_its_corpus(real_data):
@@ -93,7 +93,7 @@ def test_bytes_are_encoded_like_the_list_of_their_values(data):
 
 
 def test_pieces_of_a_long_text_are_encoded_alike(monkeypatch):
-  monkeypatch.setattr(vocabulary, "_PIECE", 7)
+  monkeypatch.setattr(vocabulary.files, "PIECE", 7)
   text = "the quick brown fox jumps over the lazy dog"
   built = Vocabulary.build(text, specials=())
   assert "".join(built.decode(built.encode(text))) == text

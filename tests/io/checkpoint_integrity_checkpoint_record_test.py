@@ -4,7 +4,7 @@ import json
 import pytest
 
 from seqmodels import errors
-from seqmodels.io import checkpoint_integrity
+from seqmodels.io import checkpoint_integrity, files
 
 
 @pytest.fixture
@@ -105,6 +105,6 @@ def test_later_format_is_a_user_error(record, monkeypatch):
 def test_a_right_checksum_does_not_make_right_members(record, change):
   document = {**json.loads(record.to_json()), **change}
   del document["sha256"]
-  document["sha256"] = checkpoint_integrity._sha256_json(document)
+  document["sha256"] = files.json_sha256(document)
   with pytest.raises(checkpoint_integrity.CorruptError, match="unreadable"):
     checkpoint_integrity.Record.from_json(json.dumps(document))

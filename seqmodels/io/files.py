@@ -34,7 +34,7 @@ def write_bytes(path: str | os.PathLike, data: bytes) -> None:
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:
-  """Writes `text` as UTF-8, newlines as they are; otherwise as `write_bytes`."""
+  """Writes `text` as UTF-8, newlines as they are, as `write_bytes`."""
   try:
     data = text.encode("utf-8")
   except UnicodeEncodeError as error:
@@ -173,9 +173,7 @@ _SEAL = "sha256"
 _KINDS = {dict: "object", list: "list", int: "whole number", str: "text"}
 
 
-def read_bytes(
-  path: str | os.PathLike, largest: float | None = None
-) -> bytes:
+def read_bytes(path: str | os.PathLike, largest: float | None = None) -> bytes:
   """The content of a regular file; opening a pipe would wait for a writer.
 
   Args:

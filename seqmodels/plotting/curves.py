@@ -116,7 +116,7 @@ def learning_curves_of_runs(runs: Sequence[Learning], path: Path) -> None:
         # Another dash once the colours are used up.
         dash = _DASHES[number // len(style.COLOURS) % len(_DASHES)]
         look = {"color": _colour(number), "ls": dash}
-        lines = [run.valid]
+        lines: list[Any] = [run.valid]
         axes.plot(
           *run.valid, marker="o", ms=3.5, **look,
           label=f"{run.run}: {min(run.valid[1]):.4g}",

@@ -194,10 +194,20 @@ def _line_height(points: np.ndarray) -> float:
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def svg_line(ink: Ink, *, title: str = "", paper: bool = True) -> str:
-  r"""One line as an SVG document; arguments and errors as of `svg_page`.
+def svg_page(inks: Sequence[Ink | None], *, title: str = "") -> str:
+  """Lines below each other, as `layout_page` places them, as an SVG document.
 
-  >>> print(svg_line([[200, 0, 1], [20, 0, 1]], title="- & ."), end="")
+  It opens 1200 pixels wide, or high if it is higher than wide. Equal ink gives
+  equal text.
+
+  Args:
+    inks: as of `layout_page`.
+    title: the written text; viewers show it.
+
+  Raises:
+    As `layout_page`.
+
+  >>> print(svg_page([[[200, 0, 1], [20, 0, 1]]], title="- & ."), end="")
   <svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 226.6 6.6" ...
   <title>- &amp; .</title>
   <rect width="100%" height="100%" fill="white"/>
@@ -208,25 +218,6 @@ def svg_line(ink: Ink, *, title: str = "", paper: bool = True) -> str:
   </g>
   </g>
   </svg>
-  """
-  return svg_page([ink], title=title, paper=paper)
-
-
-def svg_page(
-  inks: Sequence[Ink | None], *, title: str = "", paper: bool = True
-) -> str:
-  """Lines below each other, as `layout_page` places them, as an SVG document.
-
-  It opens 1200 pixels wide, or high if it is higher than wide. Equal ink gives
-  equal text.
-
-  Args:
-    inks: as of `layout_page`.
-    title: the written text; viewers show it.
-    paper: draw a white background.
-
-  Raises:
-    As `layout_page`.
   """
   placed = layout_page(inks)
   width, height = _tenths([placed.width, placed.height])
@@ -239,7 +230,7 @@ def svg_page(
       f'width="{max(1, round(pixels * placed.width))}" '
       f'height="{max(1, round(pixels * placed.height))}">',
       *([f"<title>{written}</title>"] if title else []),
-      *(['<rect width="100%" height="100%" fill="white"/>'] if paper else []),
+      '<rect width="100%" height="100%" fill="white"/>',
       f'<g fill="none" stroke="black" stroke-width="{placed.pen:.3g}" '
       'stroke-linecap="round" stroke-linejoin="round">',
       *(
@@ -254,18 +245,14 @@ def svg_page(
 
 
 def write_svg(
-  path: style.Path,
-  inks: Sequence[Ink | None],
-  *,
-  title: str = "",
-  paper: bool = True,
+  path: style.Path, inks: Sequence[Ink | None], *, title: str = ""
 ) -> None:
   """Writes a `svg_page`.
 
   Raises:
     As `svg_page`; errors.UserError, errors.RunError if it cannot be written.
   """
-  drawing = svg_page(inks, title=title, paper=paper)
+  drawing = svg_page(inks, title=title)
   files.make_folder_of(path)
   files.write_text(path, drawing)
 

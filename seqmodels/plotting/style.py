@@ -141,7 +141,7 @@ def noisy_line(
   pair.plot(*thinned(xs, ys, 100), color=colour, label=f"{name}, running mean")
 
 
-def crop(pair: Any, lines: Iterable[Sequence[float]], margin: float) -> None:
+def crop(pair: Any, lines: Iterable[Any], margin: float) -> None:
   """Limits y to the range of `lines`, and a margin as a share of it.
 
   The lines are given without their starts, whose steep fall would flatten all

@@ -68,18 +68,19 @@ def from_first(compute: Callable[[], T]) -> T:
   >>> from_first(lambda: {"step": 3})
   {'step': 3}
   """
-  global _polls
+  global _alone, _polls
   if not several():
     return compute()
   answer: dict[str, Any] = {"failed": True}
   try:
     if is_first():
-      with _on_its_own():
-        answer = {"value": compute()}
+      _alone = True
+      answer = {"value": compute()}
   except errors.Interrupted as error:
     answer = {"interrupted": error.signum}
     raise
   finally:
+    _alone = False
     # Also if it failed, or the others would wait for ever.
     meet()
     text = json.dumps({**answer, "polls": _polls}).encode()
@@ -125,16 +126,6 @@ def notified() -> bool:
     return False
   _polls += 1
   return multihost_utils.reached_preemption_sync_point(_polls)
-
-
-@contextlib.contextmanager
-def _on_its_own() -> Iterator[None]:
-  global _alone
-  _alone = True
-  try:
-    yield
-  finally:
-    _alone = False
 
 
 def _bytes_from_first(data: bytes) -> bytes:

@@ -20,7 +20,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any, TextIO
+from typing import Any
 
 import jax
 
@@ -318,29 +318,25 @@ def _lock(workdir: pathlib.Path) -> Iterator[None]:
       f"{(error.strerror or str(error)).lower()}; choose another --workdir"
     ) from None
   with file:
-    _acquire(file, workdir)
+    try:
+      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+      file.seek(0)
+      holder = file.read().strip()
+      raise errors.UserError(
+        f"another run{f' (process {holder})' if holder else ''} is at work in "
+        f"{workdir}; wait for it or choose another --workdir"
+      ) from None
+    except OSError:
+      pass  # Some network file systems have no locks.
+    else:
+      file.truncate(0)
+      file.write(str(os.getpid()))
+      file.flush()
     try:
       yield
     finally:
       fcntl.flock(file, fcntl.LOCK_UN)
-
-
-def _acquire(file: TextIO, workdir: pathlib.Path) -> None:
-  try:
-    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-  except BlockingIOError:
-    file.seek(0)
-    holder = file.read().strip()
-    raise errors.UserError(
-      f"another run{f' (process {holder})' if holder else ''} is at work in "
-      f"{workdir}; wait for it or choose another --workdir"
-    ) from None
-  except OSError:
-    # Some network file systems have no locks.
-    return
-  file.truncate(0)
-  file.write(str(os.getpid()))
-  file.flush()
 
 
 def _settle(

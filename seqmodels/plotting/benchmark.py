@@ -136,8 +136,8 @@ def _handles(
 ) -> list[Any]:
   """Legend entries: ours, the peers with marks, and the two kinds of marks."""
 
-  def handle(style: str, label: str, **look: Any) -> Any:
-    [line] = axes.plot([], [], style, ms=4, label=label, **look)
+  def handle(mark: str, label: str, **look: Any) -> Any:
+    [line] = axes.plot([], [], mark, ms=4, label=label, **look)
     return line
 
   ours, *peers = colours

@@ -1,4 +1,4 @@
-"""What a run stood on."""
+"""Code, versions and hardware of a run."""
 
 import getpass
 import json

@@ -51,7 +51,7 @@ def test_the_settings_are_the_same_bytes_whatever_their_order(tmp_path):
 
 
 def work(workdir):
-  """What a run leaves that is worth resuming."""
+  """An output of a run that is worth resuming."""
   (workdir / "metrics.jsonl").write_text("")
 
 

@@ -135,7 +135,7 @@ RULES: dict[str, Rule] = {
   "regularization.dropout_output": within(0, 1),
   "regularization.zoneout_cell": within(0, 1),
   "regularization.zoneout_state": within(0, 1),
-  "training.epochs": number(least=0),
+  "training.epochs": within(0, 1e6),
   "training.sampling": one_of("sequential", "random", "sentences"),
   "training.reduction": one_of("mean", "sum"),
   "model.chunk": whole(0),

@@ -1,7 +1,5 @@
 """The command line: flags, config file, exit codes.
 
-The command line: flags and config file in, one request out.
-
     --config=FILE.py[:VARIANT,...]   the page; default configs/quickstart.py
     --config.a.b=VALUE               one setting of it
     --workdir=DIR                    default runs/<config>-<variant>
@@ -17,6 +15,7 @@ import ast
 import difflib
 import errno
 import importlib.util
+import io
 import os
 import pathlib
 import re
@@ -58,7 +57,7 @@ _LOST = re.compile("Gloo|NCCL|heartbeat|coordination service", re.IGNORECASE)
 
 
 class Terminated(KeyboardInterrupt):
-  """SIGTERM, where nothing had asked to be told of it."""
+  """SIGTERM, before an experiment has put a handler of its own."""
 
 
 def guarded(action: Callable[[], Any]) -> int:
@@ -66,7 +65,8 @@ def guarded(action: Callable[[], Any]) -> int:
 
   SIGTERM is taken like Ctrl-C: it raises at once, unless the experiment has
   put a handler of its own that saves first. Any other exception passes with
-  its traceback.
+  its traceback. What the terminal cannot show is replaced, and a standard
+  stream that is closed is an empty one.
 
   One of several processes that fails ends at once, or JAX would have it wait
   for the others, and they wait for it.
@@ -75,9 +75,12 @@ def guarded(action: Callable[[], Any]) -> int:
     0; 2 for bad input; 3 for a run that cannot go on; 128 + the signal's
     number for an interruption.
   """
-  former = signal.getsignal(signal.SIGTERM)
-  if former is signal.SIG_DFL:
-    signal.signal(signal.SIGTERM, _terminate)
+  _ready_streams()
+  former = {s: signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGINT)}
+  if former[signal.SIGTERM] is signal.SIG_DFL:
+    signal.signal(signal.SIGTERM, _interrupt)
+  if former[signal.SIGINT] is not signal.SIG_IGN:
+    signal.signal(signal.SIGINT, _interrupt)
   try:
     return _sentenced(action)
   except Exception:
@@ -86,7 +89,8 @@ def guarded(action: Callable[[], Any]) -> int:
     _leave(1)
     raise
   finally:
-    signal.signal(signal.SIGTERM, former)
+    for signum, handler in former.items():
+      signal.signal(signum, handler)
     distributed.remember(None)
 
 
@@ -139,12 +143,25 @@ def _sentenced(action: Callable[[], Any]) -> int:
   return 0
 
 
-def _terminate(signum: int, frame: types.FrameType | None) -> None:
+def _interrupt(signum: int, frame: types.FrameType | None) -> None:
   del frame
   # Raised inside a finalizer or a callback, Python would drop the exception;
   # the experiment then still learns of the signal when it begins.
   distributed.remember(signum)
-  raise Terminated("interrupted by SIGTERM")
+  if signum == signal.SIGTERM:
+    raise Terminated("interrupted by SIGTERM")
+  raise KeyboardInterrupt
+
+
+def _ready_streams() -> None:
+  """Makes the standard streams ones that a print never fails on."""
+  for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+    stream = getattr(sys, name)
+    if stream is None or stream.closed:
+      empty = open(os.devnull, mode, encoding="utf-8")  # noqa: SIM115
+      setattr(sys, name, empty)
+    elif mode == "w" and isinstance(stream, io.TextIOWrapper):
+      stream.reconfigure(errors="replace")
 
 
 def _os_sentence(error: OSError) -> str:
@@ -382,7 +399,7 @@ def _key_hint(key: str, known: list[str]) -> str:
 
 def _flag_sentence(error: Exception, config: config_dict.ConfigDict) -> str:
   """What a setting must be, where that is what absl complains of."""
-  text = " ".join(str(error).split())
+  text = " ".join(str(error).split()).removeprefix("ERROR:: ")
   match = re.match(r"flag --config\.(\S+?)=(.*?): ", text)
   if match:
     key, value = match.groups()

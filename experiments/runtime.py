@@ -1,12 +1,4 @@
-"""The JAX runtime under a run: processes, compilation cache, memory.
-
-Memory that glibc keeps for the next step instead of handing it back.
-
-A compiled program asks for its working memory anew each time it runs, hundreds
-of megabytes for a step of a wide network. By default glibc maps such a block
-from the kernel and unmaps it afterwards, so that every step faults all of its
-pages in again, one by one and in one thread.
-"""
+"""The JAX runtime under a run: devices, processes, compilations, memory."""
 
 import ctypes
 import hashlib
@@ -29,7 +21,12 @@ _TRIM_THRESHOLD = (-1, 2**31 - 1)  # whose end is not given back
 
 
 def keep_freed_memory() -> bool:
-  """Lets this process reuse what it frees; its memory no longer shrinks.
+  """Lets this process reuse the memory it frees, which then no longer shrinks.
+
+  A compiled program asks for its working memory anew each time it runs,
+  hundreds of megabytes for a step of a wide network. By default glibc maps such
+  a block from the kernel and unmaps it afterwards, so that every step faults
+  all of its pages in again, one by one and in one thread.
 
   To be called before JAX starts its threads. Where the C library is not glibc
   nothing is changed.
@@ -62,14 +59,56 @@ def prepare(*, distributed: bool = False) -> None:
       TPU). On CPUs they talk through gloo, JAX's default.
 
   Raises:
-    UserError: these variables are no numbers, or no cluster is found.
+    UserError: these variables are no numbers, no cluster is found, or JAX has
+      no device of the platform that JAX_PLATFORMS names.
   """
   # Orbax tells of every file it opens; a user wants the run's own lines.
   logging.set_verbosity(logging.WARNING)
   keep_compilations()
   keep_freed_memory()
+  use_own_dtypes()
   if distributed:
     join()
+  require_device()
+
+
+def use_own_dtypes() -> None:
+  """Computes in the dtypes of the settings, whatever the environment asks for.
+
+  Runs state their dtypes; 64-bit defaults and strict promotion would only
+  change what their results mean, or end them.
+  """
+  for name, ours in (
+    ("jax_enable_x64", False),
+    ("jax_numpy_dtype_promotion", "standard"),
+  ):
+    if jax.config.values[name] != ours:
+      print(
+        f"note: {name.upper()}={jax.config.values[name]} is not used; a run's "
+        "dtypes are those of its settings",
+        file=sys.stderr,
+        flush=True,
+      )
+      jax.config.update(name, ours)
+
+
+def require_device() -> None:
+  """Starts JAX's devices.
+
+  Raises:
+    UserError: there is none of the platform that JAX_PLATFORMS names.
+  """
+  try:
+    jax.devices()
+  except (RuntimeError, AssertionError) as error:
+    wanted = jax.config.values["jax_platforms"]
+    if not wanted:
+      raise
+    reason = " ".join(str(error).split())[:200]
+    raise errors.UserError(
+      f"JAX_PLATFORMS is {wanted!r}, and JAX finds no such device here"
+      f"{f' ({reason})' if reason else ''}; unset it, or set JAX_PLATFORMS=cpu"
+    ) from None
 
 
 def join(*, patience: float = JOIN_SECONDS) -> None:
@@ -134,12 +173,14 @@ def keep_compilations() -> None:
   """Keeps compiled programs on disk, so that a rerun starts at once.
 
   A folder of its own for each kind of processor: the code is native. Where
-  $JAX_COMPILATION_CACHE_DIR says otherwise, or nothing can be written, this
-  does nothing.
+  $JAX_COMPILATION_CACHE_DIR says otherwise, or there is no home folder or
+  nothing can be written to it, this does nothing.
   """
   if jax.config.values["jax_compilation_cache_dir"]:
     return
-  root = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+  root = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+  if root.startswith("~"):  # this user has no home folder
+    return
   folder = pathlib.Path(root) / "seqmodels" / "xla" / _processor()
   try:
     folder.mkdir(parents=True, exist_ok=True)

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -270,3 +271,94 @@ def test_what_one_process_does_alone_refuses_to_be_distributed(here):
   ends = [process.communicate(timeout=250) for process in processes]
   assert processes[0].returncode == 2, ends
   assert "outside.counting is one process's work, here are 2" in ends[0][1]
+
+
+def code(source, **environment):
+  """Runs source in a process of its own."""
+  return subprocess.run(
+    [sys.executable, "-c", source],
+    cwd=PROJECT,
+    env={**os.environ, **environment},
+    capture_output=True,
+    check=False,
+  )
+
+
+@pytest.mark.parametrize("platform", ["cuda", "rocm", "tpu", "nonsense"])
+def test_a_device_that_is_not_there_is_one_sentence(platform):
+  done = code(
+    "from experiments import cli, runtime; import sys;"
+    "sys.exit(cli.guarded(runtime.prepare))",
+    JAX_PLATFORMS=platform,
+  )
+  lines = done.stderr.decode().splitlines()
+  assert done.returncode == 2
+  assert lines[-1].startswith(f"error: JAX_PLATFORMS is '{platform}', and JAX")
+  assert b"Traceback" not in done.stderr
+
+
+def test_runs_keep_their_own_dtypes():
+  done = code(
+    "from experiments import runtime; runtime.prepare();"
+    "import jax.numpy as jnp;"
+    "assert jnp.arange(2.0).dtype == jnp.float32;"
+    "print((jnp.ones(2, jnp.bfloat16) + jnp.ones(2, jnp.float32)).dtype)",
+    JAX_ENABLE_X64="1",
+    JAX_NUMPY_DTYPE_PROMOTION="strict",
+  )
+  assert done.stdout == b"float32\n"
+  assert b"JAX_ENABLE_X64=True is not used" in done.stderr
+  assert b"JAX_NUMPY_DTYPE_PROMOTION=strict is not used" in done.stderr
+
+
+def test_without_a_home_folder_nothing_is_cached():
+  done = code(
+    "import os; os.path.expanduser = lambda name: name;"
+    "os.environ.pop('JAX_COMPILATION_CACHE_DIR', None);"
+    "os.environ.pop('XDG_CACHE_HOME', None);"
+    "from experiments import runtime; runtime.keep_compilations();"
+    "import jax; print(jax.config.values['jax_compilation_cache_dir'])"
+  )
+  assert done.stdout == b"None\n"
+  assert not (PROJECT / "~").exists()
+
+
+def test_what_a_terminal_cannot_show_is_replaced():
+  done = code(
+    "from experiments import cli; cli.guarded(lambda: print('na\\u00efve'))",
+    PYTHONIOENCODING="ascii",
+  )
+  assert (done.returncode, done.stdout) == (0, b"na?ve\n")
+
+
+def test_closed_streams_are_empty_ones():
+  program = (
+    "from experiments import cli; import sys;"
+    "sys.exit(cli.guarded(lambda: (print(1), sys.stdin.read())))"
+  )
+  done = subprocess.run(
+    ["sh", "-c", 'exec "$0" -c "$1" <&- >&- 2>&-', sys.executable, program],
+    cwd=PROJECT,
+    check=False,
+  )
+  assert done.returncode == 0
+
+
+@pytest.mark.parametrize("seconds", [0.2, 0.5, 0.9])
+def test_ctrl_c_in_the_first_second_ends_with_a_sentence(tmp_path, seconds):
+  with subprocess.Popen(
+    [
+      sys.executable,
+      "main.py",
+      "--config=configs/quickstart.py:smoke",
+      f"--workdir={tmp_path}/w",
+    ],
+    cwd=PROJECT,
+    stderr=subprocess.PIPE,
+  ) as process:
+    time.sleep(seconds)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(120) == 130
+    errors = process.stderr.read()
+  assert b"Traceback" not in errors
+  assert errors.splitlines()[-1].startswith(b"interrupted by SIGINT")

@@ -6,8 +6,8 @@ from seqmodels import portable, pretrained, trained
 
 # Where none is in the checkout, pytest itself skips the tests.
 SHIPPED = pretrained.shipped()
-# Rounding alone tells two machines apart.
-CLOSE = 1e-3
+# Nats a symbol: products rounded to bfloat16 differ between machines.
+CLOSE = 2e-3
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -16,7 +16,7 @@ def test_shipped_weights_keep_their_score(name):
   sample = model.card["sample"]
   found = model.check()
   assert found["count"] == sample["count"]
-  assert found["nats"] == pytest.approx(sample["nats"], rel=CLOSE)
+  assert abs(found["nats"] - sample["nats"]) < CLOSE * found["count"]
 
 
 @pytest.mark.parametrize("name", SHIPPED)

@@ -21,7 +21,7 @@ model of order k has the tables of all shorter contexts, too, and the whole is a
 distribution over sequences: it sums to 1.
 
 A kernel is the table as an array [V, ..., V] of k + 1 axes, the last being the
-symbol that comes next. `data.series.markov_chain` samples from one.
+symbol that comes next. `data.markov_chain` samples from one.
 
 Hidden Markov models: the filter, the smoother, and a missing symbol.
 
@@ -104,7 +104,7 @@ Problems with sequences by their shape, each a thin head on one core.
     density        P(x_1 .. x_T)               aligned, with y_t = x_t and the
                                                inputs one step late
 
-The core is `stacks.deep_recurrent.DeepRecurrent`, whatever its cell and layers,
+The core is `layers.stack.DeepRecurrent`, whatever its cell and layers,
 and a head is one linear map to logits. Who writes a sequence (second, fourth
 and fifth shape) reads what has been written before, from the null vector on:
 the true symbols in training (`shifted`), its own afterwards (`greedy`).
@@ -982,7 +982,7 @@ def phase_predictions(
   over equally spaced phases a, all alike at first.
 
   Args:
-    values: [T], as `data.series.noisy_sine` makes them.
+    values: [T], as `data.noisy_sine` makes them.
     rate: radians a step.
     noise: standard deviation of what is added to the sine, above 0.
     drift: standard deviation of what is added to the phase in a step, at least

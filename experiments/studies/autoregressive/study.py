@@ -1,11 +1,8 @@
 """Autoregressive models: the study's page from beginning to end.
 
-Predicting the next value: windows and states, one step and many.
-
-`task_shapes` tells which problems there are. The noisy sine comes first:
-`sine_models` fits, `sine_predictions` and `sine_theory` ask how far ahead,
-`chosen_values` from what. From `markov_models` on, it is about symbols, and in
-`hidden_chains` and `drifting_sine` about what no window holds.
+The noisy sine comes first (`sine.py`: fits, predictions, theory, inputs), then
+chains of symbols and what no window holds (`markov.py`); the models are in
+`models.py`, the series and tasks in `data.py`.
 """
 
 import functools

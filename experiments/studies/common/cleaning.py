@@ -1,7 +1,5 @@
 """Cleaned text and overlapping windows, as the textbook has them.
 
-Prose reduced to its words, as textbooks count them.
-
 Lower-case letters stay, and every run of anything else becomes one space: the
 preprocessing of Dive into Deep Learning (Zhang et al.), over all alphabets.
 """
@@ -9,6 +7,8 @@ preprocessing of Dive into Deep Learning (Zhang et al.), over all alphabets.
 import dataclasses
 import functools
 import re
+import sys
+import unicodedata
 
 import numpy as np
 
@@ -16,16 +16,25 @@ from seqmodels import errors
 from seqmodels.data import batching
 from seqmodels.data.text import batching as batching_lib
 
-# Word characters that are neither digits nor underscores: Unicode's letters.
-_OTHER = re.compile(r"[\W\d_]+")
+
+@functools.cache
+def _others() -> re.Pattern[str]:
+  """Runs of anything but letters and the combining marks that follow them."""
+  everything = map(chr, range(sys.maxunicode + 1))
+  marks = "".join(c for c in everything if unicodedata.category(c)[0] == "M")
+  # Word characters that are neither digits nor underscores are letters; `re`
+  # counts no mark among them.
+  other = f"(?:(?![{marks}])[\\W\\d_])"
+  return re.compile(f"(?:^[{marks}]|{other})(?:{other}|[{marks}])*")
 
 
 def letters(text: str) -> str:
   """The text in lower case, one space for every run of other characters.
 
-  Cleaning twice changes nothing. Of a text in ASCII only `a` to `z` and single
-  spaces are left; a space that begins or ends it stays, so that pieces of a
-  text may be cleaned one by one and joined.
+  Combining marks belong to the letter before them: the vowel signs of Hindi, or
+  accents that are characters of their own. Cleaning twice changes nothing. Of a
+  text in ASCII only `a` to `z` and single spaces are left; a space that begins
+  or ends it stays, so that pieces may be cleaned one by one and joined.
 
   >>> letters("The Time Machine, by H. G. Wells [1898]")
   'the time machine by h g wells '
@@ -33,7 +42,7 @@ def letters(text: str) -> str:
   Args:
     text: any text; a `<unk>` in it would become the word `unk`.
   """
-  return _OTHER.sub(" ", text.lower())
+  return _others().sub(" ", text.lower())
 
 
 def words(text: str) -> list[str]:

@@ -1,9 +1,7 @@
 """Decoding: greedy, beam search, sampling, and words of a list.
 
-A model confined to the words of a list.
-
-The words form a tree of prefixes. With u what was written since the last
-separator, a symbol x is allowed if
+A model confined to a list of words follows the tree of their prefixes. With u
+what was written since the last separator, a symbol x is allowed if
 
     x is no separator    some word of the list begins with u x
     x is a separator     u is a whole word, or nothing

@@ -4,6 +4,7 @@ import math
 import os
 import pathlib
 import time
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -496,7 +497,10 @@ def _prose(text: str, length: int) -> int:
   """Where the first stretch begins, after a space, that is mostly words."""
   for place in range(1, len(text) - length):
     stretch = text[place : place + length]
-    words = sum(c.isalpha() or c == " " for c in stretch)
+    words = sum(
+      c.isalpha() or c == " " or unicodedata.category(c)[0] == "M"
+      for c in stretch
+    )
     if (
       text[place - 1].isspace()
       and stretch[0].isalpha()

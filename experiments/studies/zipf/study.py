@@ -1,11 +1,10 @@
 """Zipf's law: the study's page from beginning to end.
 
-English stop words: the closed classes, which any text is full of.
-
-Articles, pronouns, prepositions, conjunctions, auxiliaries and a few adverbs
-that work like them. They come first in every count and tell little of what a
-text is about. In lower case, and as `cleaning.words` leaves them, so that the
-rests of contractions (`s`, `t`, `ll`) are among them.
+The English stop words are the closed classes, which any text is full of:
+articles, pronouns, prepositions, conjunctions, auxiliaries and a few adverbs that
+work like them. They come first in every count and say little about the text. They
+are in lower case, as `cleaning.words` leaves them, with the ends of contractions
+(`s`, `t`, `ll`) among them.
 """
 
 from typing import NamedTuple

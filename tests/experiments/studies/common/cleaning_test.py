@@ -28,6 +28,14 @@ def test_other_alphabets_keep_their_letters():
   assert cleaning.words("Über 4 Straßen, что?") == ["über", "straßen", "что"]
 
 
+def test_combining_marks_belong_to_their_word():
+  assert cleaning.words("हिन्दी में लिखा है।") == ["हिन्दी", "में", "लिखा", "है"]
+  decomposed = "cafe\u0301 nai\u0308ve"
+  assert cleaning.words(decomposed) == decomposed.split()
+  # A mark without a letter is no word.
+  assert cleaning.words("\u0301a 1\u0301 b") == ["a", "b"]
+
+
 def test_a_text_without_letters_has_no_words():
   assert cleaning.letters("12_34\n!") == " "
   assert cleaning.words("12_34\n!") == []

@@ -272,10 +272,10 @@ def _session(
   else:
     run = {"seed": config.get("seed"), **session, "resumes": []}
   begun = time.monotonic()
-  *earlier, entry = [run, *run["resumes"]]
-  account = progress.Account(
-    [start.get("goodput") or {} for start in earlier], age
-  )
+  starts = [run, *run["resumes"]]
+  entry = starts[-1]
+  earlier = [start.get("goodput") or {} for start in starts[:-1]]
+  account = progress.Account(earlier, age)
 
   def write() -> None:
     entry["goodput"] = account.seconds()

@@ -489,9 +489,8 @@ def summed(
     for array in (positions, weights, means, deviations, correlations)
   ]
   places, shares, centres, spreads, ties = arrays
-  steps = len(shares)
   pairs = (*shares.shape, 2)
-  expected = [(steps, 2), shares.shape, pairs, pairs, shares.shape]
+  expected = [(*shares.shape[:1], 2), shares.shape, pairs, pairs, shares.shape]
   if shares.ndim != 2 or [array.shape for array in arrays] != expected:
     shapes = ", ".join(str(array.shape) for array in arrays)
     raise ValueError(f"{shapes} are not the shapes of positions and a mixture")

@@ -19,14 +19,14 @@ Tree = Any
 
 @dataclasses.dataclass(frozen=True)
 class Description:
-  """What one leaf is: enough to compare it and to know its bytes again.
+  """Shape, dtype and hash of one leaf.
 
   Attributes:
     shape: of the leaf; of the array of keys, for random keys.
     dtype: as NumPy or JAX prints it, "key<fry>" for random keys.
     sha256: of the bytes in C order; of the key data, for random keys.
     prng: the implementation of random keys, None for other leaves.
-    weak: whether JAX lets the other operand decide the dtype of a result.
+    weak: True for weakly typed leaves of JAX.
   """
 
   shape: tuple[int, ...]
@@ -37,11 +37,11 @@ class Description:
 
 
 def copies(tree: Tree) -> dict[str, Any]:
-  """Copies of all leaves by name; the copy is only dispatched, not awaited.
+  """Copies of all leaves by name, dispatched but not awaited.
 
-  Whoever calls may donate, delete or overwrite the leaves at once. Of leaves
-  that are spread over several processes, all of which have to call, each gets
-  the whole, on its host.
+  The caller may donate, delete or overwrite the leaves at once. If leaves are
+  sharded over several processes, all of them must call, and each gets the whole
+  leaves on its host.
 
   Raises:
     TypeError: a leaf is no array, number or random key.
@@ -60,12 +60,7 @@ def copies(tree: Tree) -> dict[str, Any]:
 def to_host(
   leaves: Mapping[str, Any],
 ) -> tuple[dict[str, np.ndarray], dict[str, Description]]:
-  """Host arrays and descriptions of the leaves that `copies` gave.
-
-  >>> arrays, described = to_host({"count": np.int32(3)})
-  >>> arrays["count"], described["count"].dtype
-  (array(3, dtype=int32), 'int32')
-  """
+  """Host arrays and descriptions of the leaves that `copies` returned."""
   arrays, descriptions = {}, {}
   for name, leaf in leaves.items():
     data, prng = leaf, None
@@ -90,9 +85,8 @@ def rebuild(
 ) -> Tree:
   """A tree like `target` from host arrays of the same names and kinds.
 
-  Leaves become what they are in `target`: JAX arrays where it has JAX arrays
-  or ShapeDtypeStructs (on the sharding these name, if any), NumPy arrays,
-  Python numbers.
+  Leaves have the types of `target`: JAX arrays for JAX arrays and
+  ShapeDtypeStructs (with their sharding, if any), NumPy arrays, Python numbers.
 
   >>> rebuild({"a": 0}, {"a": np.array(7)}, {"a": Description((), "int64", "")})
   {'a': 7}
@@ -119,11 +113,7 @@ def storage(description: Description) -> tuple[tuple[int, ...], np.dtype]:
 
 
 def sha256(array: np.ndarray) -> str:
-  """Hex digest of the bytes of a C-contiguous array.
-
-  >>> sha256(np.zeros(0, np.int8))[:8]
-  'e3b0c442'
-  """
+  """Hex digest of the bytes of a C-contiguous array."""
   return hashlib.sha256(array.reshape(-1).view(np.uint8).data).hexdigest()
 
 
@@ -131,8 +121,8 @@ def _copy(name: str, leaf: Any) -> Any:
   if isinstance(leaf, jax.Array):
     if leaf.is_fully_addressable:
       return jax.device_put(leaf, leaf.sharding, may_alias=False)
-    # Each process may hold a part only. One leaf at a time is whole on the
-    # devices, which may have no room for more.
+    # Each process may hold only some shards. One leaf at a time is replicated:
+    # the devices may have no room for more.
     if _is_key(leaf):
       data = _gathered(jax.random.key_data, leaf)
       impl = str(jax.random.key_impl(leaf))
@@ -149,9 +139,9 @@ def _copy(name: str, leaf: Any) -> Any:
 
 
 def _gathered(compute: Callable[[Any], Any], leaf: jax.Array) -> jax.Array:
-  everywhere = _replicated(leaf.sharding)
-  found = jax.jit(compute, out_shardings=everywhere)(leaf)
-  local: jax.Array = found.addressable_data(0)
+  replicated = _replicated(leaf.sharding)
+  whole = jax.jit(compute, out_shardings=replicated)(leaf)
+  local: jax.Array = whole.addressable_data(0)
   return local
 
 
@@ -165,8 +155,7 @@ def _rebuild_leaf(like: Any, array: np.ndarray, saved: Description) -> Any:
   sharding = like.sharding
   if isinstance(like, jax.Array) and not like.committed:
     sharding = None
-  # Restoring happens between steps, where a guard against hidden transfers
-  # (jax_transfer_guard) has nothing to find.
+  # Restoring happens between steps, where jax_transfer_guard has no use.
   with jax.transfer_guard("allow"):
     if saved.weak:
       return jax.jit(_weak, out_shardings=sharding)(_put(array, sharding))
@@ -207,7 +196,7 @@ NAME = "checkpoint.json"
 
 
 class CorruptError(Exception):
-  """A checkpoint that is not what was saved; the message says in what."""
+  """A checkpoint differs from what was saved; the message says how."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -219,8 +208,7 @@ class Record:
     meta: the caller's own JSON dict.
     leaves: description of every leaf by name.
     files: size and SHA-256 of every other file, by its path in the folder.
-    prng: how random numbers were drawn (JAX's default implementation, and
-      whether threefry is partitionable).
+    prng: JAX's settings of random numbers (`checkpoints.randomness`).
   """
 
   step: int
@@ -231,13 +219,15 @@ class Record:
 
   @property
   def fingerprint(self) -> str:
-    """SHA-256 of all that was saved, whatever the files are called."""
-    return _sha256_json(self._document(with_files=False))
+    """SHA-256 of all that was saved but the names of the files."""
+    document = self._document()
+    del document["files"]
+    return files.json_sha256(document)
 
   def to_json(self) -> str:
     """The text of `checkpoint.json`."""
-    document = self._document(with_files=True)
-    document["sha256"] = _sha256_json(document)
+    document = self._document()
+    document["sha256"] = files.json_sha256(document)
     return json.dumps(document, indent=1) + "\n"
 
   @classmethod
@@ -251,7 +241,7 @@ class Record:
     try:
       document = json.loads(text)
       digest = document.pop("sha256")
-      if digest != _sha256_json(document):
+      if digest != files.json_sha256(document):
         raise CorruptError(f"{NAME} does not match its own checksum")
       if document["format"] > FORMAT:
         raise errors.UserError(
@@ -279,11 +269,7 @@ class Record:
       raise CorruptError(f"{NAME} is nested too deeply") from error
 
   def require_types(self) -> None:
-    """A right checksum does not make right contents.
-
-    Raises:
-      ValueError: something is not of its type.
-    """
+    """Raises a ValueError if something has the wrong type."""
     good = files.is_whole(self.step) and self.step >= 0
     good &= isinstance(self.meta, dict) and isinstance(self.prng, dict)
     for leaf in self.leaves.values():
@@ -296,13 +282,5 @@ class Record:
     if not good:
       raise ValueError("a member is of another type")
 
-  def _document(self, *, with_files: bool) -> dict[str, Any]:
-    document = dataclasses.asdict(self) | {"format": FORMAT}
-    if not with_files:
-      del document["files"]
-    return document
-
-
-def _sha256_json(document: Any) -> str:
-  text = json.dumps(document, sort_keys=True, separators=(",", ":"))
-  return hashlib.sha256(text.encode()).hexdigest()
+  def _document(self) -> dict[str, Any]:
+    return dataclasses.asdict(self) | {"format": FORMAT}

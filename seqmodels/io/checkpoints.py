@@ -1,25 +1,18 @@
 """Checkpoints of a run: the newest states, and the best parameters so far.
 
-One checkpoint on disk: arrays by orbax, and a record that vouches for them.
-
-The folder is orbax's own (`ocp.load(folder)` opens it) with `checkpoint.json`
-beside orbax's files. That record is written last and holds the step, the
-caller's metadata, shape, dtype and SHA-256 of every leaf and of every file, and
-a SHA-256 of itself. The whole appears under its name by one rename. Nothing is
+A run folder holds `checkpoints/latest/STEP`, whole training states to resume
+from, and `checkpoints/best/STEP`, parameters to use. Each is orbax's own folder
+(`ocp.load(folder)` opens it) with a record, `checkpoint.json`, beside orbax's
+files. The record is written last and holds the step, the caller's metadata,
+shape, dtype and SHA-256 of every leaf and of every file, and a SHA-256 of
+itself. The whole folder appears under its name by one rename. Nothing is
 pickled. This is the only module that knows what orbax writes.
-
-Checkpoints of a run: the newest states, and the best parameters so far.
-
-A run folder holds `checkpoints/latest/STEP`, whole training states to go on
-from, and `checkpoints/best/STEP`, parameters to use. Every one of them is
-complete or not there, and proves itself when read (`checkpoint_folder`).
 """
 
 import collections
 import concurrent.futures
 import contextlib
 import dataclasses
-import functools
 import hashlib
 import json
 import logging
@@ -27,9 +20,8 @@ import os
 import pathlib
 import re
 import shutil
-import stat
 import warnings
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -39,12 +31,17 @@ from orbax.checkpoint import v1 as ocp
 
 from seqmodels import errors, trees
 from seqmodels.io import checkpoint_integrity, distributed, files, progress
-from seqmodels.io import files as files_lib
+from seqmodels.io.checkpoint_integrity import CorruptError, Record
+
+Tree = Any
 
 INCOMPLETE = ".incomplete"
 REPLACED = ".replaced"
 REMOVED = ".removed"
-_ATTEMPTS = 3  # to save, where a clock jumped
+CORRUPT = ".corrupt"
+_ATTEMPTS = 3  # to save, if a clock jumped
+# Saves that may wait to be written, each a copy of the state in memory.
+_BACKLOG = 2
 
 
 def write_folder(
@@ -54,20 +51,19 @@ def write_folder(
   meta: dict[str, Any],
   prng: dict[str, Any],
 ) -> None:
-  """Saves leaves by name (what `checkpoint_integrity.copies` gave) as `folder`.
+  """Saves leaves by name, from `checkpoint_integrity.copies`, as `folder`.
 
-  An intact checkpoint of the same content is left alone; any other one there is
-  replaced.
+  An intact checkpoint of the same content is left alone; any other is replaced.
 
   Raises:
     errors.UserError, errors.RunError: as `files.write_bytes`.
   """
   arrays, descriptions = checkpoint_integrity.to_host(leaves)
-  record = checkpoint_integrity.Record(step, meta, descriptions, {}, prng)
+  record = Record(step, meta, descriptions, {}, prng)
   if _holds(folder, record.fingerprint):
     return
   try:
-    with files_lib.refusals(folder):
+    with files.refusals(folder):
       _commit(_stage(folder, arrays), folder, record)
   except BaseException:
     with contextlib.suppress(OSError):
@@ -75,39 +71,32 @@ def write_folder(
     raise
 
 
-def read_record(folder: pathlib.Path) -> checkpoint_integrity.Record:
-  """The record of a checkpoint; its arrays are not looked at.
+def read_record(folder: pathlib.Path) -> Record:
+  """The record of a checkpoint, without its arrays.
 
   Raises:
-    checkpoint_record.CorruptError: it is missing or not what was written.
+    CorruptError: it is missing or not what was written.
   """
   path = folder / checkpoint_integrity.NAME
   try:
-    status = path.stat()
-    # Opening a pipe would wait for somebody to write.
-    if not stat.S_ISREG(status.st_mode) or status.st_size > files_lib.LARGEST:
-      raise ValueError("it is no regular file, or too large")
-    text = path.read_text(encoding="utf-8")
+    text = files.read_bytes(path).decode("utf-8")
   except (OSError, ValueError) as error:
-    raise checkpoint_integrity.CorruptError(
-      f"{path.name} cannot be read ({error})"
-    ) from error
-  record = checkpoint_integrity.Record.from_json(text)
+    raise CorruptError(f"{path.name} cannot be read ({error})") from error
+  record = Record.from_json(text)
   if str(record.step) != folder.name:
-    raise checkpoint_integrity.CorruptError(f"it holds step {record.step}")
+    raise CorruptError(f"it holds step {record.step}")
   return record
 
 
 def load_folder(
   folder: pathlib.Path,
-  record: checkpoint_integrity.Record,
+  record: Record,
   names: Iterable[str],
 ) -> dict[str, np.ndarray]:
-  """Host arrays of the named leaves, proven to be those that were saved.
+  """Host arrays of the named leaves, checked against the record.
 
   Raises:
-    checkpoint_record.CorruptError: a file is missing, of another size or
-      content, or an array differs from its fingerprint.
+    CorruptError: as of `verify`, or an array differs from its fingerprint.
   """
   verify(folder, record)
   leaves = {name: record.leaves[name] for name in names}
@@ -116,7 +105,7 @@ def load_folder(
     try:
       shape, dtype = checkpoint_integrity.storage(leaf)
     except (TypeError, ValueError) as error:
-      raise checkpoint_integrity.CorruptError(
+      raise CorruptError(
         f"{name} is of no kind that can be stored ({error})"
       ) from error
     if 0 in shape:
@@ -128,39 +117,33 @@ def load_folder(
     arrays |= _load_arrays(folder, stored)
   for name, leaf in leaves.items():
     if checkpoint_integrity.sha256(arrays[name]) != leaf.sha256:
-      raise checkpoint_integrity.CorruptError(
-        f"{name} does not match its fingerprint"
-      )
+      raise CorruptError(f"{name} does not match its fingerprint")
   return arrays
 
 
-def verify(folder: pathlib.Path, record: checkpoint_integrity.Record) -> None:
+def verify(folder: pathlib.Path, record: Record) -> None:
   """Compares every file with the record, before anything parses it.
 
   Raises:
-    checkpoint_record.CorruptError: one is missing, of another size or content.
+    CorruptError: one is missing, of another size or content.
   """
   try:
-    found = _files(folder)
+    present = _files(folder)
   except OSError as error:
-    raise checkpoint_integrity.CorruptError(
-      f"a file cannot be read ({error})"
-    ) from error
+    raise CorruptError(f"a file cannot be read ({error})") from error
   for name, (size, digest) in record.files.items():
-    if name not in found:
-      raise checkpoint_integrity.CorruptError(f"the file {name} is missing")
-    if found[name][0] != size:
-      raise checkpoint_integrity.CorruptError(
-        f"the file {name} has {found[name][0]} bytes instead of {size}"
+    if name not in present:
+      raise CorruptError(f"the file {name} is missing")
+    if present[name][0] != size:
+      raise CorruptError(
+        f"the file {name} has {present[name][0]} bytes instead of {size}"
       )
-    if found[name][1] != digest:
-      raise checkpoint_integrity.CorruptError(
-        f"the file {name} does not match its checksum"
-      )
+    if present[name][1] != digest:
+      raise CorruptError(f"the file {name} does not match its checksum")
 
 
 def remove_folder(folder: pathlib.Path) -> None:
-  """Deletes a checkpoint; half deleted, it no longer bears its name."""
+  """Deletes a checkpoint, renamed first so that none is seen half deleted."""
   removed = folder.with_name(folder.name + REMOVED)
   remove_tree(removed)
   os.rename(folder, removed)
@@ -168,25 +151,24 @@ def remove_folder(folder: pathlib.Path) -> None:
 
 
 def clean_folder(folder: pathlib.Path) -> None:
-  """Deletes what a save or deletion of this checkpoint left half done."""
+  """Deletes what an unfinished save or deletion of a checkpoint left."""
   replaced = folder.with_name(folder.name + REPLACED)
+  # A kill came between the two renames of `_commit`.
   if replaced.exists() and not folder.exists():
-    os.rename(
-      replaced, folder
-    )  # Killed between the two renames of `write_folder`.
+    os.rename(replaced, folder)
   for suffix in (INCOMPLETE, REPLACED, REMOVED):
     for entry in folder.parent.glob(folder.name + suffix + "*"):
       remove_tree(entry)
 
 
 def remove_tree(folder: pathlib.Path) -> None:
-  """Deletes a folder with all in it, if it is there."""
+  """Deletes a folder and its content, if it exists."""
   if folder.exists():
     shutil.rmtree(folder)
 
 
 def randomness() -> dict[str, Any]:
-  """How this process draws random numbers from a key."""
+  """Settings that decide which random numbers JAX draws from a key."""
   return {
     "default": jax.config.jax_default_prng_impl,  # type: ignore[attr-defined]
     "partitionable": jax.config.jax_threefry_partitionable,  # type: ignore[attr-defined]
@@ -196,33 +178,33 @@ def randomness() -> dict[str, Any]:
 def _commit(
   staging: pathlib.Path,
   folder: pathlib.Path,
-  record: checkpoint_integrity.Record,
+  record: Record,
 ) -> None:
-  """Adds the record, and makes all of it durable before it is renamed."""
+  """Adds the record, and renames the folder once all of it is durable."""
   record = dataclasses.replace(record, files=_files(staging))
-  files_lib.write_text(staging / checkpoint_integrity.NAME, record.to_json())
+  files.write_text(staging / checkpoint_integrity.NAME, record.to_json())
   for parent, _, names in os.walk(staging, topdown=False):
     for name in names:
       with open(os.path.join(parent, name), "rb") as file:
         os.fsync(file.fileno())
-    files_lib.sync_folder(pathlib.Path(parent))
+    files.sync_folder(pathlib.Path(parent))
   replaced = folder.with_name(folder.name + REPLACED)
   if folder.exists():
     os.rename(folder, replaced)
   os.rename(staging, folder)
-  files_lib.sync_folder(folder.parent)
+  files.sync_folder(folder.parent)
   remove_tree(replaced)
 
 
 def _stage(folder: pathlib.Path, arrays: dict[str, np.ndarray]) -> pathlib.Path:
-  """Saves arrays beside `folder`, under the name that is returned."""
+  """Saves arrays beside `folder`; returns where."""
   for attempt in range(_ATTEMPTS):
     staging = folder.with_name(f"{folder.name}{INCOMPLETE}{attempt or ''}")
     remove_tree(staging)
     try:
       _save_arrays(staging, arrays)
     except TimeoutError:
-      # Orbax goes by the clock on the wall: a jump looks like a long wait.
+      # Orbax uses the wall clock, whose jumps look like a long wait.
       if attempt + 1 == _ATTEMPTS:
         raise
     else:
@@ -233,11 +215,11 @@ def _stage(folder: pathlib.Path, arrays: dict[str, np.ndarray]) -> pathlib.Path:
 def _save_arrays(folder: pathlib.Path, arrays: dict[str, np.ndarray]) -> None:
   stored = {name: array for name, array in arrays.items() if array.size}
   context = _context()
-  # Writers that run ahead of the folder's creation have it removed again, with
-  # what they wrote in it; this is a background thread as it is.
+  # Otherwise writers ahead of the folder's creation have it removed again, with
+  # what they wrote. This is a background thread anyway.
   context.async_options.create_directories_asynchronously = False
-  # The arrays are copies already. Weights hardly shrink, and the processor
-  # has better work than to try: half the time for a tenth more disk.
+  # The arrays are copies already. Weights hardly compress: this takes half the
+  # time for a tenth more disk.
   context.memory_options.deepcopy_host_arrays = False
   context.array_options.saving.use_compression = False
   save = ocp.save if jax.process_count() == 1 else _save_alone
@@ -252,7 +234,7 @@ def _save_arrays(folder: pathlib.Path, arrays: dict[str, np.ndarray]) -> None:
 
 
 def _save_alone(folder: pathlib.Path, tree: dict[str, Any]) -> None:
-  """As `ocp.save`, which would have all processes agree on the folder first."""
+  """As `ocp.save`, but without synchronising all processes first."""
   here = jax.process_index()
   alone = orbax.options.MultiprocessingOptions(
     primary_host=here,
@@ -279,14 +261,12 @@ def _load_arrays(
       loaded = ocp.load(folder, _nest(stored))
     return {name: _at(loaded, name) for name in stored}
   except Exception as error:  # orbax and tensorstore raise any of a dozen
-    # They tell of all that they were asked, by the thousand characters.
-    raise checkpoint_integrity.CorruptError(
-      f"orbax cannot read it ({error!s:.200})"
-    ) from error
+    # Their messages repeat the whole request, thousands of characters.
+    raise CorruptError(f"orbax cannot read it ({error!s:.200})") from error
 
 
 def _context() -> Any:
-  """Settings of orbax: this process works by itself, whoever is beside it."""
+  """Settings of orbax: this process works without the others."""
   logging.getLogger("absl").addFilter(_not_raised_by_orbax)
   context = ocp.Context()
   if jax.process_count() > 1:
@@ -298,7 +278,7 @@ def _context() -> Any:
 
 
 def _not_raised_by_orbax(entry: logging.LogRecord) -> bool:
-  """False for the tracebacks that orbax logs of errors it also raises."""
+  """False for tracebacks that orbax logs of errors which it also raises."""
   return not (entry.exc_info and "orbax" in entry.pathname)
 
 
@@ -310,41 +290,37 @@ def _nest(named: dict[str, np.ndarray]) -> dict[str, Any]:
   for name, leaf in named.items():
     *path, last = name.split("/")
     node = tree
-    for part in path:
-      node = node.setdefault(part, {})
+    for key in path:
+      node = node.setdefault(key, {})
     node[last] = leaf
   return tree
 
 
 def _at(tree: Any, name: str) -> np.ndarray:
-  for part in name.split("/"):
-    tree = tree[part]
+  for key in name.split("/"):
+    tree = tree[key]
   return np.ascontiguousarray(tree).reshape(np.shape(tree))
 
 
 def _files(folder: pathlib.Path) -> dict[str, tuple[int, str]]:
   """Size and SHA-256 of every file but the record, by its path inside."""
-  found = {}
+  present = {}
   for path in sorted(folder.rglob("*")):
     if path.is_file() and path != folder / checkpoint_integrity.NAME:
       with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-      found[path.relative_to(folder).as_posix()] = path.stat().st_size, digest
-  return found
+      name = path.relative_to(folder).as_posix()
+      present[name] = path.stat().st_size, digest
+  return present
 
 
 def _holds(folder: pathlib.Path, fingerprint: str) -> bool:
   try:
     record = read_record(folder)
     verify(folder, record)
-  except checkpoint_integrity.CorruptError:
+  except CorruptError:
     return False
   return record.fingerprint == fingerprint
-
-
-Tree = Any
-
-CORRUPT = ".corrupt"
 
 
 class Found(NamedTuple):
@@ -352,11 +328,11 @@ class Found(NamedTuple):
 
   Attributes:
     record: of the checkpoint.
-    arrays: of the leaves that were asked for, by name without the prefix.
+    arrays: of the requested leaves, by name without the prefix.
     corrupt: steps of the corrupt checkpoints after it.
   """
 
-  record: checkpoint_integrity.Record
+  record: Record
   arrays: dict[str, np.ndarray]
   corrupt: list[int]
 
@@ -365,7 +341,7 @@ def steps_in(area: pathlib.Path) -> list[int]:
   """Steps of the complete checkpoints, oldest first, intact or not.
 
   Raises:
-    errors.UserError: the folder is there and may not be read.
+    errors.UserError: the folder exists and may not be read.
   """
   return sorted(int(name) for name in _names(area) if name.isdecimal())
 
@@ -373,12 +349,12 @@ def steps_in(area: pathlib.Path) -> list[int]:
 def newest_in(
   area: pathlib.Path, target: Tree, prefix: str = ""
 ) -> Found | None:
-  """The newest intact checkpoint.
+  """The newest intact checkpoint; None if none was ever saved.
 
   Args:
-    area: folder of checkpoints; None is returned where it never held one.
-    target: tree of arrays or ShapeDtypeStructs that is to be filled.
-    prefix: read only the leaves whose names begin so; `target` is without it.
+    area: folder of checkpoints.
+    target: tree of arrays or ShapeDtypeStructs to be filled.
+    prefix: of the names of the leaves to read; `target` is without it.
 
   Raises:
     errors.UserError: the saved tree differs from `target`.
@@ -392,7 +368,7 @@ def newest_in(
   for step in reversed(steps_in(area)):
     try:
       record, arrays = _read(area / str(step), target, prefix)
-    except checkpoint_integrity.CorruptError as error:
+    except CorruptError as error:
       corrupt.append(step)
       reasons.append(f"step {step}: {error}")
       continue
@@ -407,9 +383,9 @@ def newest_in(
 
 
 def leaves_in(
-  record: checkpoint_integrity.Record, prefix: str = ""
+  record: Record, prefix: str = ""
 ) -> dict[str, checkpoint_integrity.Description]:
-  """What the leaves are whose names begin with `prefix`, named without it."""
+  """The leaves whose names begin with `prefix`, named without it."""
   return {
     name.removeprefix(prefix): leaf
     for name, leaf in record.leaves.items()
@@ -427,13 +403,13 @@ def area_meta(area: pathlib.Path) -> tuple[int, dict[str, Any]]:
   for step in reversed(steps_in(area)):
     try:
       return step, read_record(area / str(step)).meta
-    except checkpoint_integrity.CorruptError as error:
+    except CorruptError as error:
       reasons.append(f"step {step}: {error}")
   raise _all_corrupt(area, reasons)
 
 
 def set_aside(area: pathlib.Path, corrupt: Collection[int]) -> None:
-  """Renames corrupt checkpoints, so that they are neither read nor counted."""
+  """Renames corrupt checkpoints: they are no longer read or counted."""
   with files.refusals(area):
     for step in corrupt:
       aside = area / f"{step}{CORRUPT}"
@@ -441,16 +417,16 @@ def set_aside(area: pathlib.Path, corrupt: Collection[int]) -> None:
       os.rename(area / str(step), aside)
 
 
-def keep_only(area: pathlib.Path, kept: Collection[int]) -> None:
-  """Deletes the checkpoints of all steps but those of `kept`."""
+def keep_only(area: pathlib.Path, steps: Collection[int]) -> None:
+  """Deletes the checkpoints of all steps but these."""
   with files.refusals(area):
     for step in steps_in(area):
-      if step not in kept:
+      if step not in steps:
         remove_folder(area / str(step))
 
 
 def clean_area(area: pathlib.Path) -> None:
-  """Deletes what killed saves and deletions left behind."""
+  """Deletes what killed saves and deletions left."""
   with files.refusals(area):
     for step in {name.partition(".")[0] for name in _names(area)}:
       if step.isdecimal():
@@ -459,19 +435,25 @@ def clean_area(area: pathlib.Path) -> None:
 
 def _read(
   folder: pathlib.Path, target: Tree, prefix: str
-) -> tuple[checkpoint_integrity.Record, dict[str, np.ndarray]]:
+) -> tuple[Record, dict[str, np.ndarray]]:
   record = read_record(folder)
-  found = leaves_in(record, prefix)
-  notes = trees.differences(target, found)
+  leaves = leaves_in(record, prefix)
+  notes = trees.differences(target, leaves)
   if notes:
     raise errors.UserError(
       f"the checkpoint {folder} is of another model or optimizer:"
       f" {'; '.join(notes)}; use the configuration it was saved with or a new"
       " --workdir"
     )
-  arrays = load_folder(folder, record, [prefix + n for n in found])
-  if not prefix:
-    _warn_of_other_randomness(folder, record)
+  arrays = load_folder(folder, record, [prefix + name for name in leaves])
+  now = randomness()
+  if not prefix and record.prng != now:
+    warnings.warn(
+      f"{folder} was saved with random numbers drawn as {record.prng}, now"
+      f" they are drawn as {now}: what follows will differ from an"
+      " uninterrupted run",
+      stacklevel=6,
+    )
   return record, {n.removeprefix(prefix): a for n, a in arrays.items()}
 
 
@@ -494,25 +476,8 @@ def _all_corrupt(area: pathlib.Path, reasons: list[str]) -> errors.RunError:
   )
 
 
-def _warn_of_other_randomness(
-  folder: pathlib.Path, record: checkpoint_integrity.Record
-) -> None:
-  now = randomness()
-  if record.prng != now:
-    warnings.warn(
-      f"{folder} was saved with random numbers drawn as {record.prng}, now"
-      f" they are drawn as {now}: what follows will differ from an"
-      " uninterrupted run",
-      stacklevel=7,
-    )
-
-
-# Saves that may wait to be written, each a copy of the state in memory.
-_BACKLOG = 2
-
-
 class Restored(NamedTuple):
-  """A tree read back, the step it was saved at and what was saved with it."""
+  """A restored tree with its step and metadata."""
 
   step: int
   tree: Tree
@@ -523,15 +488,15 @@ class Checkpoints:
   """Saves in the background, keeps the newest and the best, reads them back.
 
   Use it as a context manager or call `close`: a process that ends without it
-  may lose the save under way (never an earlier one). Failed writes surface as
-  errors.RunError from the next call.
+  may lose the unfinished save (never an earlier one). A failed write is raised
+  as errors.RunError by the next call.
 
-  With several processes every one makes the same calls; the first alone
-  writes, reads and learns of failures, and the others get what it has read.
+  With several processes all make the same calls; only the first writes, reads
+  and sees failures, and the others get what it has read.
 
   Args:
     directory: the `checkpoints` folder of a run; made when first written to.
-    keep: how many of the newest states to keep.
+    keep: the number of newest states to keep.
 
   >>> import tempfile
   >>> import jax.numpy as jnp
@@ -561,10 +526,10 @@ class Checkpoints:
     self._cleaned = False
 
   def save(self, step: int, state: Tree, meta: dict[str, Any]) -> None:
-    """Saves a whole training state; returns once copies are under way.
+    """Saves a whole training state; returns once copies are dispatched.
 
     The caller may donate the state at once. Saving a step again replaces it,
-    or does nothing where state and metadata are the same.
+    or does nothing if state and metadata are the same.
 
     Args:
       step: of the state, at least 0.
@@ -579,10 +544,9 @@ class Checkpoints:
     self._submit(self._latest, step, state, meta)
 
   def save_best(self, step: int, params: Tree, meta: dict[str, Any]) -> None:
-    """Saves parameters as the best so far; otherwise as `save`.
+    """Saves parameters as the best so far, as the caller has decided.
 
-    The caller decides what is best; no metric is compared here, so none that
-    is not finite can do harm.
+    Otherwise as `save`.
     """
     self._submit(self._best, step, params, meta)
 
@@ -620,14 +584,14 @@ class Checkpoints:
     return steps_in(self._best)
 
   def restore_latest(self, target: Tree) -> Restored | None:
-    """The newest intact state, or None where none was ever saved.
+    """The newest intact state, or None if none was ever saved.
 
-    Leftovers of killed saves are removed. A corrupt state is passed over with
-    a warning and set aside as STEP.corrupt once an older one has been read.
+    Leftovers of killed saves are removed. A corrupt state is skipped with a
+    warning and renamed to STEP.corrupt once an older one has been read.
 
     Args:
-      target: tree like the saved one, of arrays or ShapeDtypeStructs; where a
-        leaf names a sharding, the restored leaf has it.
+      target: tree like the saved one, of arrays or ShapeDtypeStructs; a leaf is
+        restored with its sharding, if it has one.
 
     Raises:
       errors.UserError: the saved tree differs from `target`; every difference
@@ -646,25 +610,23 @@ class Checkpoints:
     return area_meta(self._latest) if self.latest_steps else None
 
   def rewind(self, step: int) -> None:
-    """Deletes whole states of later steps, for a run that goes back to one.
+    """Deletes states of later steps than the one at which a run resumes.
 
-    Several runs that go on together need a step that all of them have.
+    Runs that are trained together need a step that all of them have.
     """
-    self.wait()
-    if distributed.is_first():
-      kept = [saved for saved in self.latest_steps if saved <= step]
-      keep_only(self._latest, kept)
+    self._delete_after(self._latest, step)
 
   def discard_after(self, step: int) -> None:
-    """Deletes best parameters of later steps.
+    """Deletes best parameters of later steps than the one of a resumed run.
 
-    A run that goes on from `step` has not seen them yet: kept, they would make
-    it differ from a run that was never interrupted.
+    They would make it differ from a run that was never interrupted.
     """
+    self._delete_after(self._best, step)
+
+  def _delete_after(self, area: pathlib.Path, step: int) -> None:
     self.wait()
     if distributed.is_first():
-      seen = [best for best in self.best_steps if best <= step]
-      keep_only(self._best, seen)
+      keep_only(area, [saved for saved in steps_in(area) if saved <= step])
 
   @progress.spending("saving")
   def _submit(
@@ -679,27 +641,20 @@ class Checkpoints:
     self._clean()
     with files.refusals(area):
       area.mkdir(parents=True, exist_ok=True)
-    write = functools.partial(
-      write_folder,
-      area / str(step),
-      step,
-      leaves,
-      json.loads(json.dumps(meta)),
-      randomness(),
-    )
-    self._pending.append(self._writer.submit(self._run, write))
+    meta, prng = json.loads(json.dumps(meta)), randomness()
 
-  def _run(self, write: Callable[[], None]) -> None:
-    """Writes and deletes what is no longer kept, in the background thread."""
-    write()
-    self._prune()
+    def write() -> None:
+      write_folder(area / str(step), step, leaves, meta, prng)
+      self._prune()
+
+    self._pending.append(self._writer.submit(write))
 
   def _prune(self) -> None:
-    """Deletes what newer checkpoints have made needless."""
+    """Deletes checkpoints that newer ones have replaced."""
     latest = self.latest_steps[-self._keep :]
     keep_only(self._latest, latest)
-    # The newest best, and the one that was best at each state kept, so that
-    # going on from an older state finds the best of its own past.
+    # The newest best, and the one that was best at each of these states, so
+    # that a run that resumes from an older state finds the best of its past.
     best = self.best_steps
     ends = [*latest, float("inf")]
     needed = {
@@ -708,7 +663,7 @@ class Checkpoints:
     keep_only(self._best, needed)
 
   def _settle(self, allowed: int) -> None:
-    """Waits until at most `allowed` writes are under way; raises failures."""
+    """Waits until at most `allowed` writes are pending; raises failures."""
     while self._pending and (
       len(self._pending) > allowed or self._pending[0].done()
     ):
@@ -737,19 +692,19 @@ class Checkpoints:
 
     def read() -> str | None:
       self._clean()
-      found = newest_in(area, target)
-      if found is None:
+      newest = newest_in(area, target)
+      if newest is None:
         return None
-      set_aside(area, found.corrupt)
+      set_aside(area, newest.corrupt)
       if area == self._latest:
         self._prune()  # A kill may have come between a write and this.
-      arrays.update(found.arrays)
-      return found.record.to_json()
+      arrays.update(newest.arrays)
+      return newest.record.to_json()
 
-    told = distributed.from_first(read)
-    if told is None:
+    text = distributed.from_first(read)
+    if text is None:
       return None
-    record = checkpoint_integrity.Record.from_json(told)
+    record = Record.from_json(text)
     stored = {
       name: jax.ShapeDtypeStruct(*checkpoint_integrity.storage(leaf))
       for name, leaf in record.leaves.items()
@@ -761,10 +716,9 @@ class Checkpoints:
 
 @progress.spending("restoring")
 def restore_params(run_dir: str | os.PathLike, target: Tree) -> Restored:
-  """Parameters of another run, read from its folder alone; nothing is changed.
+  """The best parameters of another run, read without changing its folder.
 
-  The best parameters of the run; those of its newest state where none were
-  ever marked best.
+  Those of its newest state if none were ever saved as the best.
 
   Args:
     run_dir: a run folder, the `--workdir` of a training command.
@@ -773,16 +727,15 @@ def restore_params(run_dir: str | os.PathLike, target: Tree) -> Restored:
   Raises:
     errors.UserError: no run folder, no checkpoint in it, or one that differs
       from `target`; every difference is listed.
-    errors.RunError: all checkpoints that would serve are corrupt.
+    errors.RunError: all such checkpoints are corrupt.
   """
   area, prefix = _for_use(run_dir)
-  found = newest_in(area, target, prefix)
-  if found is None:
+  newest = newest_in(area, target, prefix)
+  if newest is None:
     raise _no_checkpoint(area.parent.parent)
-  record = found.record
-  tree = checkpoint_integrity.rebuild(
-    target, found.arrays, leaves_in(record, prefix)
-  )
+  record = newest.record
+  leaves = leaves_in(record, prefix)
+  tree = checkpoint_integrity.rebuild(target, newest.arrays, leaves)
   return Restored(record.step, tree, record.meta)
 
 
@@ -798,7 +751,7 @@ def read_meta(run_dir: str | os.PathLike) -> tuple[int, dict[str, Any]]:
 
 
 def _for_use(run_dir: str | os.PathLike) -> tuple[pathlib.Path, str]:
-  """Where the parameters to use are: folder of checkpoints, prefix of names."""
+  """The folder of the parameters to use, and the prefix of their names."""
   run = pathlib.Path(run_dir).absolute()
   if not (run / "checkpoints").is_dir():
     raise errors.UserError(

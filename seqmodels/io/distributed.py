@@ -1,10 +1,8 @@
 """Several processes in one run, and signals that ask it to stop.
 
-One program run by several processes: who writes, what all agree on.
-
-The first process alone reads and writes the run folder; the others are told.
-Waiting, and the notice of a preemption, go through JAX's coordination service;
-what is told goes through the devices.
+Only the first process reads and writes the run folder, and broadcasts what it
+read. Barriers and the notice of a preemption use JAX's coordination service;
+broadcasts use the devices.
 """
 
 import contextlib
@@ -26,8 +24,8 @@ Tree = Any
 T = TypeVar("T")
 
 # The longest that one process may work while the others wait.
-_PATIENCE_MS = 7 * 24 * 3600 * 1000
-# Told lengths are rounded up to powers of two: each is compiled on its own.
+_TIMEOUT_MS = 7 * 24 * 3600 * 1000
+# Lengths are rounded up to powers of two, since each is compiled on its own.
 _LEAST_BYTES = 1024
 
 _meetings = itertools.count()
@@ -36,64 +34,54 @@ _polls = 0
 
 
 def is_first() -> bool:
-  """Whether this process is the one that writes files.
-
-  >>> is_first()
-  True
-  """
+  """True in the process that writes files."""
   return jax.process_index() == 0
 
 
 def several() -> bool:
-  """Whether other processes take part in what is done now.
-
-  >>> several(), from_first(several)
-  (False, False)
-  """
+  """True if other processes take part now: not inside `from_first`."""
   return jax.process_count() > 1 and not _alone
 
 
 def meet() -> None:
-  """Waits until all processes have come here."""
+  """Waits until all processes have called it."""
   if several():
     from orbax.checkpoint import multihost
 
     barrier = multihost.get_barrier_sync_fn()
-    barrier(
-      key=f"seqmodels/{next(_meetings)}",
-      timeout_ms=_PATIENCE_MS,
-    )
+    barrier(key=f"seqmodels/{next(_meetings)}", timeout_ms=_TIMEOUT_MS)
 
 
 def from_first(compute: Callable[[], T]) -> T:
-  """What `compute` gives in the first process, told to all when it is done.
+  """Computes in the first process, and broadcasts the result to all.
 
-  All processes call this and the others wait, however long it takes; inside
-  `compute` the first is on its own, so nothing in it waits for them.
+  All processes call this and the others wait, however long it takes; nothing
+  inside `compute` waits for them.
 
   Args:
-    compute: gives what JSON can hold.
+    compute: returns a JSON value.
 
   Raises:
-    Interrupted: in all processes, where the first was.
-    RunError: in the others, where the first failed.
+    Interrupted: in all processes, if the first was.
+    RunError: in the others, if the first failed.
 
   >>> from_first(lambda: {"step": 3})
   {'step': 3}
   """
-  global _polls
+  global _alone, _polls
   if not several():
     return compute()
   answer: dict[str, Any] = {"failed": True}
   try:
     if is_first():
-      with _on_its_own():
-        answer = {"value": compute()}
+      _alone = True
+      answer = {"value": compute()}
   except errors.Interrupted as error:
     answer = {"interrupted": error.signum}
     raise
   finally:
-    # Also when it failed, or the others would wait for ever.
+    _alone = False
+    # Also if it failed, or the others would wait for ever.
     meet()
     text = json.dumps({**answer, "polls": _polls}).encode()
     answer = json.loads(_bytes_from_first(text))
@@ -109,35 +97,29 @@ def from_first(compute: Callable[[], T]) -> T:
 
 
 def share(tree: Tree, like: Tree) -> Tree:
-  """The first process's arrays on the hosts of all, one after another.
+  """Broadcasts the first process's arrays to all hosts, one after another.
 
   Args:
-    tree: arrays; only the first process's are looked at.
+    tree: arrays; those of other processes are ignored.
     like: their shapes and dtypes, in all processes.
-
-  >>> share({"bias": np.ones(2)}, {"bias": np.zeros(2)})
-  {'bias': array([1., 1.])}
   """
   if not several():
     return tree
   leaves, structure = jax.tree.flatten(like)
   mine = jax.tree.leaves(tree) if is_first() else leaves
-  told = [
+  arrays = [
     _array_from_first(leaf if is_first() else np.zeros(leaf.shape, leaf.dtype))
     for leaf in mine
   ]
-  return jax.tree.unflatten(structure, told)
+  return jax.tree.unflatten(structure, arrays)
 
 
 def notified() -> bool:
-  """Whether a preemption notice to any process stops all of them here.
+  """True once a preemption notice to any process has reached all of them.
 
-  SIGTERM is that notice; JAX's coordination service passes it on and settles
-  at which call all processes answer True. So all must call equally often, but
+  SIGTERM is that notice; JAX's coordination service passes it on and decides
+  at which call all processes get True. So all must call equally often, except
   inside `from_first`, where only the first does. False without --distributed.
-
-  >>> notified()
-  False
   """
   global _polls
   if not jax.distributed.is_initialized():
@@ -146,38 +128,28 @@ def notified() -> bool:
   return multihost_utils.reached_preemption_sync_point(_polls)
 
 
-@contextlib.contextmanager
-def _on_its_own() -> Iterator[None]:
-  global _alone
-  _alone = True
-  try:
-    yield
-  finally:
-    _alone = False
-
-
 def _bytes_from_first(data: bytes) -> bytes:
   size = int(_array_from_first(np.array(len(data), np.int32)))
   room = max(_LEAST_BYTES, 1 << (size - 1).bit_length())
-  held = np.zeros(room, np.uint8)
+  padded = np.zeros(room, np.uint8)
   if is_first():
-    held[:size] = np.frombuffer(data, np.uint8)
-  return _array_from_first(held)[:size].tobytes()
+    padded[:size] = np.frombuffer(data, np.uint8)
+  return _array_from_first(padded)[:size].tobytes()
 
 
 def _array_from_first(array: Any) -> np.ndarray:
-  """Bit for bit: as bytes, since what is broadcast is a sum with zeros."""
+  """Broadcasts as bytes, bit for bit, since JAX broadcasts sums with zeros."""
   flat = np.ascontiguousarray(array).reshape(-1)
   with jax.transfer_guard("allow"):
-    found = multihost_utils.broadcast_one_to_all(flat.view(np.uint8))
-  return np.asarray(found).view(flat.dtype).reshape(np.shape(array))
+    received = multihost_utils.broadcast_one_to_all(flat.view(np.uint8))
+  return np.asarray(received).view(flat.dtype).reshape(np.shape(array))
 
 
 _early: int | None = None
 
 
 def remember(signum: int | None) -> None:
-  """Tells the next `Interruption` of a signal before it; None forgets it.
+  """Passes a signal from before it to the next `Interruption`; None forgets.
 
   >>> remember(signal.SIGTERM)
   >>> with Interruption() as interruption:
@@ -192,14 +164,13 @@ def remember(signum: int | None) -> None:
 class Interruption:
   """Turns SIGTERM and Ctrl-C into a flag while its block runs.
 
-  A loop reads the flag where it can save and leave. A second Ctrl-C no longer
-  waits and raises KeyboardInterrupt. A signal that was ignored when the block
-  began (`nohup`, background jobs) stays ignored. Python hands signals to the
-  main thread only: in any other thread the flag never rises.
+  A loop reads the flag where it can save and leave. A second Ctrl-C raises
+  KeyboardInterrupt at once. A signal that was ignored when the block began
+  (`nohup`, background jobs) stays ignored. Python delivers signals to the main
+  thread only: in other threads the flag is never set.
 
-  Of several processes JAX takes SIGTERM and settles where all of them leave
-  (`notified`): the flag rises in all at the same reading. Ctrl-C in
-  one of them is passed on in the same way.
+  With several processes the flag is set in all at the same reading, by
+  `notified`; Ctrl-C in one of them is passed on in the same way.
 
   >>> with Interruption() as interruption:
   ...   interruption.requested
@@ -220,17 +191,17 @@ class Interruption:
 
   @property
   def requested(self) -> bool:
-    """Whether a signal has come."""
+    """True once a signal has come."""
     if self.signum is None and notified():
       self.signum = signal.SIGTERM
     return self.signum is not None
 
   def receive(self, signum: int) -> None:
-    """Takes note of a signal that another process was told of."""
+    """Sets the flag for a signal that another process received."""
     self.signum = signum
 
   def check(self) -> None:
-    """Raises errors.Interrupted when a signal has come.
+    """Raises errors.Interrupted once a signal has come.
 
     >>> with Interruption() as interruption:
     ...   interruption.check()
@@ -245,12 +216,7 @@ class Interruption:
 
   @contextlib.contextmanager
   def hold(self) -> Iterator[None]:
-    """A block that no Ctrl-C breaks: KeyboardInterrupt comes at its end.
-
-    >>> with Interruption() as interruption, interruption.hold():
-    ...   interruption.requested
-    False
-    """
+    """A block that no Ctrl-C breaks: KeyboardInterrupt comes at its end."""
     self._held += 1
     try:
       yield

@@ -1,9 +1,7 @@
 """Atomic writes, and JSON files that are checked when they are read.
 
-JSON objects in files: read with bounds, or refused in one sentence.
-
 What lies in a run folder may have been damaged, edited or sent by others, so
-nothing is taken from it before it is known to be what it should be.
+nothing is taken from it before it is checked.
 """
 
 import contextlib
@@ -25,33 +23,18 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def write_bytes(path: str | os.PathLike, data: bytes) -> None:
-  r"""Writes `data` to `path`, whole or not at all.
+  """Writes `data` to `path`, whole or not at all.
 
   Raises:
     errors.UserError: the folder is missing or may not be written.
     errors.RunError: there is no room left.
-
-  >>> import tempfile
-  >>> folder = pathlib.Path(tempfile.mkdtemp())
-  >>> write_bytes(folder / "code.bin", b"\x01\x02")
-  >>> (folder / "code.bin").read_bytes()
-  b'\x01\x02'
   """
   with writer(path) as file:
     file.write(data)
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:
-  r"""Writes `text` to `path` as UTF-8, newlines as they are.
-
-  Raises what `write_bytes` raises.
-
-  >>> import tempfile
-  >>> folder = pathlib.Path(tempfile.mkdtemp())
-  >>> write_text(folder / "report.md", "# Résumé\n")
-  >>> (folder / "report.md").read_text(encoding="utf-8")
-  '# Résumé\n'
-  """
+  """Writes `text` as UTF-8, newlines as they are, as `write_bytes`."""
   try:
     data = text.encode("utf-8")
   except UnicodeEncodeError as error:
@@ -66,18 +49,17 @@ def write_text(path: str | os.PathLike, text: str) -> None:
 def write_json(
   path: str | os.PathLike, value: Any, *, indent: int | None = 2
 ) -> None:
-  r"""Writes `value` to `path` as JSON with a newline at its end.
+  r"""Writes `value` as JSON with a newline at its end, as `write_bytes`.
 
   Infinities and NaN are written as Python's json module writes and reads them.
 
   Raises:
     TypeError: `value` is no JSON value; nothing is written.
-    errors.UserError, errors.RunError: as `write_bytes`.
 
   >>> import tempfile
-  >>> folder = pathlib.Path(tempfile.mkdtemp())
-  >>> write_json(folder / "results.json", {"finished": True}, indent=None)
-  >>> (folder / "results.json").read_text()
+  >>> path = pathlib.Path(tempfile.mkdtemp()) / "results.json"
+  >>> write_json(path, {"finished": True}, indent=None)
+  >>> path.read_text()
   '{"finished": true}\n'
   """
   write_text(path, json.dumps(value, indent=indent, ensure_ascii=False) + "\n")
@@ -121,23 +103,15 @@ def writer(path: str | os.PathLike) -> Iterator[BinaryIO]:
 
 
 def sweep(folder: str | os.PathLike) -> None:
-  """Deletes what killed writers left in a folder that nobody else writes to.
-
-  >>> import tempfile
-  >>> folder = pathlib.Path(tempfile.mkdtemp())
-  >>> (folder / ".incomplete-0123456789abcdef").touch()
-  >>> sweep(folder)
-  >>> list(folder.iterdir())
-  []
-  """
-  for left in pathlib.Path(folder).glob(f"{_TEMPORARY}*"):
+  """Deletes what killed writers left in a folder without other writers."""
+  for leftover in pathlib.Path(folder).glob(f"{_TEMPORARY}*"):
     with contextlib.suppress(OSError):
-      left.unlink()
+      leftover.unlink()
 
 
 @contextlib.contextmanager
 def refusals(path: str | os.PathLike) -> Iterator[None]:
-  """Turns the operating system's refusal to write `path` into one sentence.
+  """Turns an OSError on writing `path` into one sentence.
 
   Raises:
     errors.RunError: no room left.
@@ -153,7 +127,7 @@ free some space there or choose another folder, then run the command again
     yield
   except OSError as error:
     if error.filename is not None and not _concerns(path, error.filename):
-      raise  # Another file, as one that is read while this one is written.
+      raise  # On another file, such as one read while this one is written.
     reason = (error.strerror or str(error)).lower()
     if error.errno in _FULL:
       raise errors.RunError(
@@ -167,14 +141,20 @@ free some space there or choose another folder, then run the command again
 
 
 def _concerns(path: str | os.PathLike, filename: str | bytes) -> bool:
-  """Whether `filename` is `path`, or lies in or above the same folder."""
+  """True if `filename` is `path`, or lies in or above the same folder."""
   folder = pathlib.Path(path).absolute().parent
   other = pathlib.Path(os.fsdecode(filename)).absolute()
   return folder in other.parents or other in (folder, *folder.parents)
 
 
+def make_folder_of(path: str | os.PathLike) -> None:
+  """Makes the folder that `path` lies in; raises what `write_bytes` raises."""
+  with refusals(path):
+    pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
+
+
 def sync_folder(folder: pathlib.Path) -> None:
-  """Makes the names in `folder` durable, where the file system knows how."""
+  """Makes the names in `folder` durable, where the file system can."""
   try:
     handle = os.open(folder, os.O_RDONLY)
   except OSError:
@@ -193,12 +173,34 @@ _SEAL = "sha256"
 _KINDS = {dict: "object", list: "list", int: "whole number", str: "text"}
 
 
+def read_bytes(path: str | os.PathLike, largest: float | None = None) -> bytes:
+  """The content of a regular file; opening a pipe would wait for a writer.
+
+  Args:
+    path: of the file.
+    largest: number of bytes; `LARGEST` by default.
+
+  Raises:
+    OSError: it cannot be read.
+    ValueError: it is no regular file, or too large.
+  """
+  largest = LARGEST if largest is None else largest
+  status = os.stat(path)
+  if not stat.S_ISREG(status.st_mode):
+    raise ValueError("it is no regular file")
+  if status.st_size > largest:
+    raise ValueError(
+      f"it has {status.st_size:,} bytes and may have {largest:,}"
+    )
+  return pathlib.Path(path).read_bytes()
+
+
 def read(path: str | os.PathLike, **members: type) -> dict[str, Any]:
-  """The object in a file.
+  """The JSON object in a file.
 
   >>> import tempfile
   >>> path = pathlib.Path(tempfile.mkdtemp()) / "data.json"
-  >>> atomic.write_json(path, {"files": []})
+  >>> write_json(path, {"files": []})
   >>> read(path, files=list)
   {'files': []}
   >>> read(path, step=int)
@@ -214,18 +216,25 @@ whole number); restore it from a copy of the run, or choose another --workdir
     UserError: it is no regular file, cannot be read, has more than `LARGEST`
       bytes, or is not JSON of an object with such members.
   """
-  path = pathlib.Path(path)
-  found = _object(path)
+  try:
+    value = json.loads(read_bytes(path).decode("utf-8"))
+  except OSError as error:
+    raise damaged(path, error.strerror or error) from error
+  except ValueError as error:
+    raise damaged(path, error) from error
+  except RecursionError as error:
+    raise damaged(path, "it is nested too deeply") from error
+  if not isinstance(value, dict):
+    raise damaged(path, "it holds no JSON object")
   for name, kind in members.items():
-    member = found.get(name)
-    right = is_whole(member) if kind is int else isinstance(member, kind)
-    if not right:
+    member = value.get(name)
+    if not (is_whole(member) if kind is int else isinstance(member, kind)):
       raise damaged(path, f"{name!r} is missing or no {_KINDS[kind]}")
-  return found
+  return value
 
 
 def is_whole(value: Any) -> bool:
-  """Whether this is a whole number that arrays and files can hold.
+  """True for a whole number that arrays and files can hold.
 
   >>> is_whole(3), is_whole(True), is_whole(10**400), is_whole(3.0)
   (True, False, False, False)
@@ -235,11 +244,7 @@ def is_whole(value: Any) -> bool:
 
 
 def is_number(value: Any) -> bool:
-  """Whether this is a whole number or a fraction, perhaps no finite one.
-
-  >>> is_number(0.5), is_number(3), is_number("3"), is_number(None)
-  (True, True, False, False)
-  """
+  """True for a whole number or a float, finite or not."""
   return isinstance(value, float) or is_whole(value)
 
 
@@ -252,52 +257,27 @@ def damaged(path: str | os.PathLike, reason: object) -> errors.UserError:
 
 
 def write_sealed(path: str | os.PathLike, value: dict[str, Any]) -> None:
-  """Writes an object and the SHA-256 of it; raises what `atomic` raises."""
+  """Writes an object with its SHA-256; raises what `write_json` raises."""
   plain = json.loads(json.dumps(value))  # as it will be read
-  write_json(path, {**plain, _SEAL: _digest(plain)}, indent=None)
+  write_json(path, {**plain, _SEAL: json_sha256(plain)}, indent=None)
 
 
 def read_sealed(path: str | os.PathLike, **members: type) -> dict[str, Any]:
   """The object that `write_sealed` wrote, without its digest.
 
-  A file without one, of an earlier release, is believed.
-
-  Args:
-    path: of the file.
-    members: as of `read`.
+  Otherwise as `read`. Files of earlier releases have no digest.
 
   Raises:
-    UserError: as of `read`, or its digest is another.
+    UserError: as of `read`, or the digest differs.
   """
-  found = read(path, **members)
-  seal = found.pop(_SEAL, None)
-  if seal is not None and seal != _digest(found):
+  value = read(path, **members)
+  seal = value.pop(_SEAL, None)
+  if seal is not None and seal != json_sha256(value):
     raise damaged(path, "it does not match its checksum")
-  return found
+  return value
 
 
-def _object(path: pathlib.Path) -> dict[str, Any]:
-  try:
-    status = path.stat()
-    # Opening a pipe would wait for somebody to write.
-    if not stat.S_ISREG(status.st_mode):
-      raise damaged(path, "it is no regular file")
-    if status.st_size > LARGEST:
-      raise damaged(
-        path, f"it has {status.st_size:,} bytes and may have {LARGEST:,}"
-      )
-    found = json.loads(path.read_text(encoding="utf-8"))
-  except OSError as error:
-    raise damaged(path, error.strerror or error) from error
-  except ValueError as error:
-    raise damaged(path, error) from error
-  except RecursionError as error:
-    raise damaged(path, "it is nested too deeply") from error
-  if not isinstance(found, dict):
-    raise damaged(path, "it holds no JSON object")
-  return found
-
-
-def _digest(value: dict[str, Any]) -> str:
+def json_sha256(value: Any) -> str:
+  """SHA-256 of a JSON value, whatever the order of its names."""
   text = json.dumps(value, sort_keys=True, separators=(",", ":"))
   return hashlib.sha256(text.encode()).hexdigest()

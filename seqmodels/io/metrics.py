@@ -1,8 +1,8 @@
 """Metrics of a run: metrics.jsonl is the record, TensorBoard events the view.
 
 One JSON object a line: {"step", "split", "name", "value", "unit"}. A run that
-is killed and resumed leaves the same file as one that was not, but for timings:
-what was written after the checkpoint is dropped and written anew.
+is killed and resumed leaves the same file as one that was not, except timings:
+lines written after the checkpoint are dropped and written anew.
 """
 
 import functools
@@ -28,8 +28,8 @@ class MetricWriter:
   """Appends metrics to a run folder.
 
   Every line reaches the operating system before `write` returns, so a process
-  killed right after a checkpoint has lost none of the metrics before it. Of
-  several processes of one run the first writes, the others' writers do nothing.
+  killed right after a checkpoint has lost none of the metrics before it. Only
+  the first process of a run writes.
 
   >>> import tempfile
   >>> folder = pathlib.Path(tempfile.mkdtemp())
@@ -39,8 +39,8 @@ class MetricWriter:
   2.5
 
   Attributes:
-    reached: the last step that earlier starts told of, by split, whether or not
-      it was dropped.
+    reached: the last step in the file of earlier starts, by split, dropped or
+      not.
   """
 
   def __init__(
@@ -50,12 +50,12 @@ class MetricWriter:
     step: int = -1,
     tensorboard: bool = True,
   ):
-    """Opens the files of a run that stands at `step`.
+    """Opens the files of a run that begins at `step`.
 
     Args:
       workdir: the run folder.
-      step: the restored step; later lines are dropped, and so is what a kill
-        left of a torn last line. -1, the default, drops all: a fresh start.
+      step: the restored step; later lines and an incomplete last one are
+        dropped. -1, the default, drops all: a fresh start.
       tensorboard: also write event files.
 
     Raises:
@@ -69,15 +69,15 @@ class MetricWriter:
     self.reached: dict[str, int] = {}
     if jax.process_index() != 0:
       return
-    found = read(self._path)
-    for entry in found:
+    entries = read(self._path)
+    for entry in entries:
       before = self.reached.get(entry["split"], 0)
       self.reached[entry["split"]] = max(before, entry["step"])
-    kept = [entry for entry in found if entry["step"] <= step]
-    # Only lines of the restored step itself can come again: whether they were
-    # written before the checkpoint or after it is the caller's business.
-    self._seen = {_key(entry) for entry in kept if entry["step"] == step}
-    files.write_text(self._path, "".join(map(_line, kept)))
+    entries = [entry for entry in entries if entry["step"] <= step]
+    # Only lines of the restored step itself can come again, if they were
+    # written before the checkpoint.
+    self._seen = {_key(entry) for entry in entries if entry["step"] == step}
+    files.write_text(self._path, "".join(map(_line, entries)))
     with files.refusals(self._path):
       # No buffer: a failed write must not come back when the file is closed.
       self._file = io.FileIO(self._path, "ab")
@@ -97,8 +97,8 @@ class MetricWriter:
 
     Args:
       step: training steps done.
-      split: the part of the data that was scored, such as "train".
-      values: figures by name; infinite and undefined ones are stored as null.
+      split: of the data, such as "train".
+      values: by name; infinite and undefined ones are stored as null.
       unit: of all of them, or of each by name.
 
     Raises:
@@ -144,7 +144,7 @@ class MetricWriter:
 def read(path: str | os.PathLike) -> list[dict[str, Any]]:
   """The lines of a metrics file; none if it is missing.
 
-  A last line that a kill tore is left out.
+  An incomplete last line, left by a kill, is ignored.
 
   Raises:
     UserError: a line before the last is no metric.
@@ -152,11 +152,9 @@ def read(path: str | os.PathLike) -> list[dict[str, Any]]:
   path = pathlib.Path(path)
   if not path.exists():
     return []
-  if not path.is_file():  # a pipe would be waited for
-    raise files.damaged(path, "it is no regular file")
   try:
-    # What follows the last newline was torn, even where it happens to parse.
-    lines = path.read_bytes().split(b"\n")[:-1]
+    # Text after the last newline is incomplete, even if it happens to parse.
+    lines = files.read_bytes(path, math.inf).split(b"\n")[:-1]
     entries = [json.loads(line) for line in lines]
   except (OSError, ValueError, RecursionError) as error:
     raise files.damaged(path, error) from error
@@ -180,25 +178,24 @@ def series(
   entries: Iterable[Mapping[str, Any]], split: str, name: str
 ) -> tuple[list[int], list[float]]:
   """Steps and values of one metric, undefined values left out."""
-  found = [
-    (entry["step"], entry["value"])
+  chosen = [
+    entry
     for entry in entries
-    if entry["split"] == split
-    and entry["name"] == name
+    if (entry["split"], entry["name"]) == (split, name)
     and entry["value"] is not None
   ]
-  return [step for step, _ in found], [value for _, value in found]
+  return [e["step"] for e in chosen], [e["value"] for e in chosen]
 
 
 def _events(folder: pathlib.Path, purge: int | None) -> Any:
   """A new file of TensorBoard events.
 
   Written without tensorboardX's thread and queue: set back by a month, the
-  clock ends that thread, and whoever then closes the queue waits for ever.
+  clock ends that thread, and closing the queue then waits for ever.
 
   Args:
-    folder: where it is made.
-    purge: TensorBoard forgets what earlier files have from this step on.
+    folder: of the file.
+    purge: TensorBoard ignores earlier files from this step on.
   """
   # Event files are named by second and host: two within a second would share
   # one name, and one of them would lose its points.

@@ -1,17 +1,16 @@
-"""Progress lines, and an account of where a run's time goes.
-
-Where a run's time goes: seconds by activity, and the productive share.
+"""Progress lines, and the time that a run spends on each activity.
 
 At any moment one activity is charged, that of the innermost block:
 
-    with goodput.spending("evaluation"):
+    with progress.spending("evaluation"):
       ...
 
-Compiling is heard of from JAX itself. What no block names is "startup" until
-the first step or evaluation, and "other" from then on.
+JAX itself reports when it compiles. Time in no block is "startup" until the
+first step or evaluation, and "other" from then on.
 """
 
 import contextlib
+import functools
 import io
 import os
 import pathlib
@@ -26,17 +25,17 @@ import tqdm
 
 from seqmodels.io import results
 
-# In the order in which they are told; what a run is for comes first.
+# In the order of the report.
 PRODUCTIVE = ("steps", "evaluation")
 WORK = (
   *PRODUCTIVE,
-  "lost",  # steps and evaluations done again, because a kill lost them
+  "lost",  # steps and evaluations repeated after a kill
 )
 ACTIVITIES = (
   *WORK,
   "compilation",
   "data",  # the device waited for segments
-  "saving",  # blocked by it: most of a save is written in the background
+  "saving",  # the blocking part: most is written in the background
   "restoring",
   "startup",
   "other",
@@ -72,14 +71,14 @@ class Ledger:
       return dict(self._seconds)
 
   def begin(self) -> None:
-    """From here to the first step or evaluation, a run is starting."""
+    """Charges "startup" again, until the first step or evaluation."""
     with self._lock:
       self._charge()
       self._blocks[0][0] = "startup"
 
   @property
   def activity(self) -> str:
-    """What is charged now."""
+    """The activity that is charged now."""
     return self._blocks[-1][0]
 
   def turn_to(self, activity: str) -> None:
@@ -97,9 +96,9 @@ class Ledger:
 
     Args:
       activity: one of `ACTIVITIES`.
-      hidden: asked at the end: whether the device was at work all the while. If
-        so nothing waited for the block, and its seconds are those of the block
-        around it.
+      hidden: called at the end; True if the device was busy all the time.
+        Nothing waited for the block then, so its seconds are charged to the
+        block around it.
     """
     if not _is_main():
       yield
@@ -119,7 +118,7 @@ class Ledger:
       self._blocks.append([activity, 0.0])
 
   def leave(self, hidden: bool = False) -> None:
-    """Ends the innermost block; a hidden one is charged to that around it."""
+    """Ends the innermost block; see `spending` for hidden ones."""
     with self._lock:
       self._charge()
       activity, own = self._blocks.pop()
@@ -128,7 +127,7 @@ class Ledger:
         self._seconds[self._blocks[-1][0]] += own
 
   def _charge(self) -> None:
-    """Up to now, to the innermost block."""
+    """Charges the time up to now to the innermost block."""
     now = self._clock()
     passed, self._since = max(now - self._since, 0.0), now
     block = self._blocks[-1]
@@ -140,26 +139,21 @@ def _is_main() -> bool:
   return threading.current_thread() is threading.main_thread()
 
 
-_ledger = Ledger(lambda: time.perf_counter())  # what it is then
+_ledger = Ledger(lambda: time.perf_counter())  # tests replace the clock
 spending = _ledger.spending
 turn_to = _ledger.turn_to
 
 
 def activity() -> str:
-  """What this process is charged for now.
-
-  >>> with spending("data"):
-  ...   activity()
-  'data'
-  """
+  """The activity that this process is charged for now."""
   return _ledger.activity
 
 
 class Account:
-  """The seconds of one start of a run, beside those of the starts before it.
+  """The seconds of one start of a run, beside those of earlier starts.
 
   Args:
-    earlier: seconds by activity of each start before this one.
+    earlier: seconds by activity of each earlier start.
     age: seconds that this start has taken already, as `process_age`.
   """
 
@@ -173,18 +167,20 @@ class Account:
     self._earlier = list(earlier)
 
   def seconds(self) -> dict[str, float]:
-    """Of this start, by activity; what took none is left out."""
+    """Seconds of this start by activity, without those that took none."""
     now = _ledger.seconds()
     spent = {name: round(now[name] - self._before[name], 3) for name in now}
     return {name: value for name, value in spent.items() if value > 0}
 
   def line(self) -> str:
-    """All starts in one line; empty where no step or evaluation was done."""
+    """The `line` of all starts."""
     return line([*self._earlier, self.seconds()])
 
 
 def line(starts: Sequence[Mapping[str, float]]) -> str:
-  """The productive share of all starts of a run, and where the rest went.
+  """The productive share of all starts of a run, and the rest by activity.
+
+  Empty if no step or evaluation was done.
 
   Args:
     starts: seconds by activity of each.
@@ -198,25 +194,25 @@ def line(starts: Sequence[Mapping[str, float]]) -> str:
   if not any(total[name] for name in WORK):
     return ""
 
-  def told(names: Iterable[str]) -> str:
-    shares = {name: f"{100 * total[name] / whole:.1f}%" for name in names}
-    return ", ".join(f"{n} {s}" for n, s in shares.items() if s != "0.0%")
+  def shares(names: Iterable[str]) -> str:
+    percent = {name: f"{100 * total[name] / whole:.1f}%" for name in names}
+    return ", ".join(f"{n} {p}" for n, p in percent.items() if p != "0.0%")
 
   share = 100 * sum(total[name] for name in PRODUCTIVE) / whole
-  said = f"time: {share:.1f}% productive"
-  parts = told(PRODUCTIVE)
-  said += f" ({parts})" if parts else ""
-  rest = told(name for name in ACTIVITIES if name not in PRODUCTIVE)
-  said += f", {rest}" if rest else ""
-  said += f" of {duration(whole)}"
-  return said + (f" in {len(starts)} starts" if len(starts) > 1 else "")
+  text = f"time: {share:.1f}% productive"
+  productive = shares(PRODUCTIVE)
+  text += f" ({productive})" if productive else ""
+  rest = shares(name for name in ACTIVITIES if name not in PRODUCTIVE)
+  text += f", {rest}" if rest else ""
+  text += f" of {duration(whole)}"
+  return text + (f" in {len(starts)} starts" if len(starts) > 1 else "")
 
 
 @contextlib.contextmanager
 def repeatedly(action: Callable[[], None], every: float) -> Iterator[None]:
-  """Does something every so many seconds, in the background of the block.
+  """Calls `action` every so many seconds, in the background of the block.
 
-  Its errors are dropped: a run must not end for them.
+  Its errors are dropped: they must not end a run.
   """
   ended = threading.Event()
 
@@ -235,7 +231,7 @@ def repeatedly(action: Callable[[], None], every: float) -> Iterator[None]:
 
 
 def process_age() -> float:
-  """Seconds since this process was started; 0 where no system tells."""
+  """Seconds since this process was started; 0 where that is unknown."""
   try:
     fields = pathlib.Path("/proc/self/stat").read_text().rpartition(")")[2]
     ticks = int(fields.split()[19])
@@ -245,17 +241,11 @@ def process_age() -> float:
     return 0.0
 
 
+@functools.cache
 def _listen() -> None:
-  """Hears of compilations from now on; once is enough for a process."""
-  global _listening
-  if _listening:
-    return
-  _listening = True
+  """Charges compilations from now on, once in a process."""
   jax.monitoring.register_scalar_listener(_begun)
   jax.monitoring.register_event_duration_secs_listener(_ended)
-
-
-_listening = False
 
 
 def _begun(event: str, value: float, **facts: Any) -> None:
@@ -266,18 +256,17 @@ def _begun(event: str, value: float, **facts: Any) -> None:
 
 def _ended(event: str, duration_secs: float, **facts: Any) -> None:
   del duration_secs, facts
-  # One that began before anyone listened has no block to end.
+  # One that began before `_listen` has no block to end.
   here = _ledger.activity == "compilation"
   if event.startswith(_COMPILATION) and here and _is_main():
     _ledger.leave()
 
 
 class Progress:
-  """Tells how far one phase is, how fast it goes and when it will end.
+  """Shows how far one phase is, its speed and the time left.
 
-  In a terminal it is a tqdm bar. Where the output goes to a file or a pipe it
-  is a line now and then, so that a log stays readable. Of several processes of
-  one run only the first speaks.
+  In a terminal it is a tqdm bar. In a file or a pipe it is a line now and then,
+  so that a log stays readable. Of several processes only the first writes.
 
   >>> with Progress(4, "train", stream=sys.stdout, interval=0) as progress:
   ...   progress.update(2, {"bits/character": 2.5})
@@ -299,12 +288,12 @@ class Progress:
     """Begins a phase.
 
     Args:
-      total: units of the whole phase; None where nobody knows.
+      total: units of the whole phase; None if unknown.
       description: the phase, such as "train".
       done: units done before, by the run that is resumed.
-      unit: what is counted.
-      symbols: what the speed is told in.
-      stream: where to write; stderr by default.
+      unit: the name of a unit.
+      symbols: the unit of the speed.
+      stream: the output; stderr by default.
       interval: seconds between two lines of a log.
       clock: in seconds.
     """
@@ -315,9 +304,9 @@ class Progress:
       self._stream = io.StringIO()
     self._interval, self._clock = interval, clock
     self._updated = self._clock()
-    self._spoken: float | None = None
-    # Where time is counted from: the end of the first update, for that one
-    # also waits for the compiler.
+    self._printed: float | None = None
+    # Time is counted from the end of the first update, since that one also
+    # waits for the compiler.
     self._origin: tuple[float, int] | None = None
     self._speed: float | None = None
     self._pending = ""
@@ -341,13 +330,13 @@ class Progress:
     seconds: float | None = None,
     total: int | None = None,
   ) -> None:
-    """Tells the units done so far.
+    """Shows the units done so far.
 
     Args:
       done: of the whole phase, those of earlier runs included.
-      figures: what to show beside, by name.
+      figures: shown beside, by name.
       symbols: processed since the last update, for the speed.
-      seconds: that they took; by default all since the last update.
+      seconds: of these symbols; by default all since the last update.
       total: units of the whole phase, if that is known only now.
     """
     now = self._clock()
@@ -370,22 +359,22 @@ class Progress:
       self._bar.update(done - self._bar.n)
       return
     self._pending = self._line(now, shown)
-    if self._spoken is None or now - self._spoken >= self._interval:
-      self._speak(now)
+    if self._printed is None or now - self._printed >= self._interval:
+      self._print(now)
 
   def say(self, text: str) -> None:
-    """A line of its own, above the bar if there is one."""
+    """Prints a line of its own, above the bar if there is one."""
     if self._bar is not None:
       self._bar.write(text, file=self._stream)
     else:
       print(text, file=self._stream, flush=True)
 
   def close(self) -> None:
-    """Ends the phase; a log gets the last state if it has not yet."""
+    """Ends the phase; a log gets its last state."""
     if self._bar is not None:
       self._bar.close()
     elif self._pending:
-      self._speak(self._clock())
+      self._print(self._clock())
 
   def __enter__(self) -> "Progress":
     return self
@@ -393,28 +382,21 @@ class Progress:
   def __exit__(self, *exception: object) -> None:
     self.close()
 
-  def _speak(self, now: float) -> None:
+  def _print(self, now: float) -> None:
     print(self._pending, file=self._stream, flush=True)
-    self._pending, self._spoken = "", now
+    self._pending, self._printed = "", now
 
   def _line(self, now: float, shown: list[str]) -> str:
     done, total = self._done, self._total
     text = f"{self._description}: {self._unit} {done:,}"
     if total:
       text += f"/{total:,} ({100 * done // total}%)"
-    left = self._left(now)
-    if left is not None:
+    since, first = self._origin or (now, done)
+    if total and first < done < total:
+      # At the pace so far, evaluations and saves included.
+      left = (now - since) / (done - first) * (total - done)
       shown = [*shown, f"{duration(left)} left"]
     return ", ".join([text, *shown])
-
-  def _left(self, now: float) -> float | None:
-    """Seconds to the end at the pace so far, evaluations and saves included."""
-    if self._origin is None or not self._total:
-      return None
-    since, first = self._origin
-    if self._done <= first or self._done >= self._total:
-      return None
-    return (now - since) / (self._done - first) * (self._total - self._done)
 
 
 def duration(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""Result rows, and the tables and the page made of them."""
+"""Result rows, and their tables and page."""
 
 import math
 import pathlib
@@ -13,7 +13,7 @@ PAGE = "report.md"
 
 Row = dict[str, Any]
 
-# In a terminal; longer names go on below.
+# In a terminal; longer names are wrapped.
 _WIDEST_NAME = 44
 
 # Every metric by name, with the unit that its values have.
@@ -54,16 +54,16 @@ def row(
   """One line of results.json.
 
   Args:
-    name: what was measured, with every deviation from the published recipe.
-    split: part of the data, such as "test".
-    evaluation: how it was scored: "static", "dynamic", or another word.
+    name: the model, with every deviation from the published recipe.
+    split: of the data, such as "test".
+    evaluation: "static", "dynamic", or another word.
     metric: a key of `METRICS`.
-    value: the figure; an infinite or undefined one is stored as None.
+    value: infinite and undefined ones are stored as None.
     count: scored symbols or points.
     seconds: wall time of the scoring.
     unit: of the value; by default the metric's own.
     reference: the published value, if there is one.
-    reference_source: where it was published; needs a `reference`.
+    reference_source: its publication.
 
   Raises:
     ValueError: a metric without a name here, a negative count or time, a
@@ -97,11 +97,7 @@ def row(
 
 
 def well_formed(rows: Iterable[Any]) -> bool:
-  """Whether tables can be made of rows that come from a file.
-
-  >>> well_formed([]), well_formed([{"name": "lstm"}])
-  (True, False)
-  """
+  """True if rows that come from a file can be put into tables."""
   return all(map(_is_row, rows))
 
 
@@ -132,7 +128,7 @@ def console_table(rows: Sequence[Mapping[str, Any]]) -> str:
   for name, *rest in body:
     first, *more = textwrap.wrap(name, _WIDEST_NAME) or [""]
     lines.append([first, *rest])
-    lines += [[part] + [""] * len(rest) for part in more]
+    lines += [[line] + [""] * len(rest) for line in more]
   widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
   return "\n".join(
     "  ".join(
@@ -205,7 +201,7 @@ def figure(value: float | None, *, sign: bool = False) -> str:
 
 
 class Figure(NamedTuple):
-  """A figure on the page: its file in the run folder, and what it shows."""
+  """A figure on the page; its path is relative to the run folder."""
 
   path: str
   caption: str
@@ -226,31 +222,30 @@ def page(
   Args:
     title: its heading.
     rows: the result rows.
-    introduction: a paragraph: what was run, and what differs from the paper.
-    facts: the run at a glance, such as parameters, steps, wall time.
-    figures: paths relative to the run folder, with captions.
-    sample: text that the model wrote; shown as it is, but for control
-      characters.
+    introduction: a paragraph on the run and its differences from the paper.
+    facts: about the run, such as parameters, steps, wall time.
+    figures: shown below.
+    sample: text that the model wrote; control characters are replaced.
     sample_caption: the heading over it.
   """
-  parts = [f"# {title}"]
+  blocks = [f"# {title}"]
   if introduction:
-    parts.append(introduction.strip())
+    blocks.append(introduction.strip())
   if rows:
-    parts += ["## Results", markdown_table(rows)]
+    blocks += ["## Results", markdown_table(rows)]
     sources = dict.fromkeys(
       row["reference_source"] for row in rows if row["reference_source"]
     )
     if sources:
-      parts.append(f"Paper: {'; '.join(sources)}.")
+      blocks.append(f"Paper: {'; '.join(sources)}.")
   if facts:
     lines = "\n".join(f"- {name}: {fact}" for name, fact in facts.items())
-    parts += ["## Run", lines]
+    blocks += ["## Run", lines]
   for shown in figures:
-    parts.append(f"![{shown.caption}]({shown.path})\n\n{shown.caption}")
+    blocks.append(f"![{shown.caption}]({shown.path})\n\n{shown.caption}")
   if sample:
-    parts += [f"## {sample_caption}", verbatim(sample)]
-  return "\n\n".join(parts) + "\n"
+    blocks += [f"## {sample_caption}", verbatim(sample)]
+  return "\n\n".join(blocks) + "\n"
 
 
 def write(workdir: pathlib.Path, text: str) -> pathlib.Path:
@@ -261,7 +256,7 @@ def write(workdir: pathlib.Path, text: str) -> pathlib.Path:
 
 
 def verbatim(text: str) -> str:
-  """A fenced block whose fence no text inside can close."""
+  """A fenced block whose fence is longer than any in `text`."""
   longest = max(map(len, re.findall("`+", text)), default=0)
   fence = "`" * max(3, longest + 1)
   # A model of bytes writes terminal escapes too.

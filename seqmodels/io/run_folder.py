@@ -1,14 +1,14 @@
 """A run folder's record: settings, code, machine, and one run at a time.
 
-A run folder's record: settings, code, machine, and one run at a time.
-
-config.json   the settings, written once; a resumed run must agree with it
+config.json   the settings, written once; a resumed run must agree with them
 run.json      code, versions, machine, command, start, end, every resume
 results.json  the outcome, written last: its presence means "finished"
 run.lock      held by the process at work; the kernel frees it on death
 """
 
+import collections
 import contextlib
+import dataclasses
 import datetime
 import fcntl
 import importlib.metadata
@@ -20,7 +20,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any, TextIO
+from typing import Any
 
 import jax
 
@@ -32,18 +32,14 @@ _LONGEST_DIFF = 200_000
 
 
 def facts(source: pathlib.Path | None = None) -> dict[str, Any]:
-  """What a run stood on: code, versions, machine.
-
-  Names no host and no user.
-  """
-  devices: dict[str, int] = {}
-  for device in jax.devices():
-    devices[device.device_kind] = devices.get(device.device_kind, 0) + 1
+  """Code, versions and hardware of a run, without names of host or user."""
   return {
     **_code(source),
     "versions": {"python": platform.python_version(), **_versions()},
     "backend": jax.default_backend(),
-    "devices": devices,
+    "devices": dict(
+      collections.Counter(device.device_kind for device in jax.devices())
+    ),
     "processes": jax.process_count(),
     "platform": platform.platform(),
     "cpu": _cpu(),
@@ -52,13 +48,11 @@ def facts(source: pathlib.Path | None = None) -> dict[str, Any]:
 
 
 def _versions() -> dict[str, str | None]:
-  found: dict[str, str | None] = {}
+  versions: dict[str, str | None] = dict.fromkeys(PACKAGES)
   for name in PACKAGES:
-    try:
-      found[name] = importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-      found[name] = None
-  return found
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+      versions[name] = importlib.metadata.version(name)
+  return versions
 
 
 def _cpu() -> str:
@@ -71,7 +65,7 @@ def _cpu() -> str:
 
 
 def _code(source: pathlib.Path | None) -> dict[str, Any]:
-  """Commit, uncommitted changes and new files of a checkout, if it is one."""
+  """Commit, uncommitted changes and new files of a checkout."""
   none = {"commit": None, "diff": None, "untracked": None}
   if source is None or not _git(source, "ls-files"):
     return none
@@ -107,10 +101,11 @@ RUN = "run.json"
 RESULTS = "results.json"
 LOCK = "run.lock"
 
-# Between two notes of where the time goes; what a kill leaves unknown.
+# Between two records of the time spent; a kill loses no more.
 NOTE_SECONDS = 15.0
 
 
+@dataclasses.dataclass(kw_only=True)
 class RunRecord:
   """An open run folder; made by `start`.
 
@@ -120,25 +115,15 @@ class RunRecord:
     results: results.json of a finished run, else None.
     resumed: the folder held an earlier, unfinished start of this run.
     primary: this process writes; others of a distributed run only read.
-    account: of the time, where this process works and writes.
+    account: of the time, in the process that writes an unfinished run.
   """
 
-  def __init__(
-    self,
-    workdir: pathlib.Path,
-    config: dict[str, Any],
-    *,
-    results: dict[str, Any] | None,
-    resumed: bool,
-    primary: bool,
-    account: progress.Account | None = None,
-  ):
-    self.workdir = workdir
-    self.config = config
-    self.results = results
-    self.resumed = resumed
-    self.primary = primary
-    self.account = account
+  workdir: pathlib.Path
+  config: dict[str, Any]
+  results: dict[str, Any] | None
+  resumed: bool
+  primary: bool
+  account: progress.Account | None = None
 
   def finish(self, results: Mapping[str, Any]) -> None:
     """Writes results.json, the last file of a run."""
@@ -159,12 +144,12 @@ def start(
 ) -> Iterator[RunRecord]:
   """Opens a run folder for work, new or resumed, and records it.
 
-  Of several processes the first alone reads, writes and holds the lock; all
-  leave together, once it has done the last of it.
+  Of several processes only the first reads, writes and holds the lock; all
+  leave together, once it has finished.
 
-  A finished folder is given back with its `results` and stays as it is. One
-  that holds nothing but a record, of a run that failed before its first output,
-  is begun anew, also with other settings.
+  A finished folder is returned with its `results`, unchanged. A folder with
+  nothing but the record of a run that failed before its first output is begun
+  anew, also with other settings.
 
   Args:
     workdir: the run folder, made if missing.
@@ -172,12 +157,12 @@ def start(
     command: the command line, for the record.
     source: root of the code's checkout, for commit and uncommitted changes.
     free: dotted names of settings that a resumed run may change.
-    age: seconds that have gone into this start already.
+    age: seconds that this start has taken already.
 
   Raises:
     UserError: the folder cannot be written, another process is at work in it,
-      it was begun with other settings, or it holds the traces of a run
-      without its record.
+      it was begun with other settings, or it holds outputs of a run without
+      its record.
   """
   settings = canonical(config)
   account: progress.Account | None = None
@@ -199,8 +184,8 @@ def start(
 
       resumed, results = distributed.from_first(begin)
       yield RunRecord(
-        workdir,
-        settings,
+        workdir=workdir,
+        config=settings,
         results=results,
         resumed=resumed,
         primary=distributed.is_first(),
@@ -213,7 +198,7 @@ def start(
 
 
 def canonical(config: Mapping[str, Any]) -> dict[str, Any]:
-  """Settings as JSON gives them back, keys sorted: equal if and only if same.
+  """Settings as JSON reads them, keys sorted.
 
   >>> canonical({"b": (1, 2), "a": 1})
   {'a': 1, 'b': [1, 2]}
@@ -225,14 +210,10 @@ def canonical(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_config(workdir: pathlib.Path, **members: type) -> dict[str, Any]:
-  """The settings of an earlier run.
-
-  Args:
-    workdir: its folder.
-    members: as of `files.read`.
+  """The settings of an earlier run; `members` are as of `files.read`.
 
   Raises:
-    UserError: the folder is no run folder, or its settings are damaged.
+    UserError: `workdir` is no run folder, or its settings are damaged.
   """
   if not (workdir / CONFIG).is_file():
     reason = f"has no {CONFIG}" if workdir.is_dir() else "does not exist"
@@ -244,7 +225,7 @@ def read_config(workdir: pathlib.Path, **members: type) -> dict[str, Any]:
 
 
 def finished(workdir: pathlib.Path) -> bool:
-  """Whether a run in this folder has come to its end."""
+  """True if the run in this folder has finished."""
   return (workdir / RESULTS).is_file()
 
 
@@ -274,7 +255,7 @@ def _session(
   source: pathlib.Path | None,
   age: float,
 ) -> Iterator[progress.Account]:
-  """One process's work in the folder, entered in run.json at both ends."""
+  """The work of one process, entered in run.json at its start and end."""
   path = workdir / RUN
   session: dict[str, Any] = {
     "command": command or " ".join(sys.argv),
@@ -293,36 +274,35 @@ def _session(
   begun = time.monotonic()
   starts = [run, *run["resumes"]]
   entry = starts[-1]
-  account = progress.Account(
-    [start.get("goodput") or {} for start in starts[:-1]], age
-  )
+  earlier = [start.get("goodput") or {} for start in starts[:-1]]
+  account = progress.Account(earlier, age)
 
-  def keep() -> None:
+  def write() -> None:
     entry["goodput"] = account.seconds()
     files.write_json(path, run)
 
-  def note(outcome: str) -> None:
+  def end(outcome: str) -> None:
     # A killed run leaves "running" and no end: it never got here.
     entry["seconds"] = round(time.monotonic() - begun, 3)
     run["end"] = entry["end"] = _now()
     run["outcome"] = entry["outcome"] = outcome
-    keep()
+    write()
 
   if run["resumes"]:
     run["end"], run["outcome"] = None, "running"
   files.write_json(path, run)
   try:
-    with progress.repeatedly(keep, NOTE_SECONDS):
+    with progress.repeatedly(write, NOTE_SECONDS):
       yield account
   except (errors.Interrupted, KeyboardInterrupt) as error:
-    note(str(error) or "interrupted by SIGINT")
+    end(str(error) or "interrupted by SIGINT")
     raise
   except BaseException as error:
     # On a full disk this write fails too, and must not hide the reason.
     with contextlib.suppress(OSError, errors.UserError):
-      note(f"{type(error).__name__}: {error}")
+      end(f"{type(error).__name__}: {error}")
     raise
-  note("finished")
+  end("finished")
 
 
 @contextlib.contextmanager
@@ -330,7 +310,7 @@ def _lock(workdir: pathlib.Path) -> Iterator[None]:
   """Holds the folder for this process alone."""
   try:
     workdir.mkdir(parents=True, exist_ok=True)
-    # Opened for appending: a second process must not wipe the holder's name.
+    # Opened for appending: a second process must not erase the holder's id.
     file = open(workdir / LOCK, "a+", encoding="utf-8")  # noqa: SIM115
   except OSError as error:
     raise errors.UserError(
@@ -338,69 +318,44 @@ def _lock(workdir: pathlib.Path) -> Iterator[None]:
       f"{(error.strerror or str(error)).lower()}; choose another --workdir"
     ) from None
   with file:
-    _acquire(file, workdir)
+    try:
+      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+      file.seek(0)
+      holder = file.read().strip()
+      raise errors.UserError(
+        f"another run{f' (process {holder})' if holder else ''} is at work in "
+        f"{workdir}; wait for it or choose another --workdir"
+      ) from None
+    except OSError:
+      pass  # Some network file systems have no locks.
+    else:
+      file.truncate(0)
+      file.write(str(os.getpid()))
+      file.flush()
     try:
       yield
     finally:
       fcntl.flock(file, fcntl.LOCK_UN)
 
 
-def _acquire(file: TextIO, workdir: pathlib.Path) -> None:
-  try:
-    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-  except BlockingIOError:
-    file.seek(0)
-    holder = file.read().strip()
-    raise errors.UserError(
-      f"another run{f' (process {holder})' if holder else ''} is at work in "
-      f"{workdir}; wait for it or choose another --workdir"
-    ) from None
-  except OSError:
-    # Some network file systems know no locks; one run at a time is then the
-    # user's care.
-    return
-  file.truncate(0)
-  file.write(str(os.getpid()))
-  file.flush()
-
-
 def _settle(
   workdir: pathlib.Path, settings: dict[str, Any], free: Collection[str]
 ) -> bool:
-  """Makes the folder this run's own; whether it had begun before."""
-  if (workdir / CONFIG).exists() and not _bare(workdir):
-    _agree(workdir, files.read(workdir / CONFIG), settings, free)
+  """Checks or begins the folder's record; True if it had begun before."""
+  path = workdir / CONFIG
+  if path.exists() and not _bare(workdir):
+    notes = [
+      note
+      for note in differing(files.read(path), settings)
+      if note.split(" ")[0] not in free
+    ]
+    if notes:
+      raise errors.UserError(
+        f"the run in {workdir} was begun with other settings: "
+        f"{'; '.join(notes)}; restore them or choose another --workdir"
+      )
     return True
-  _refuse_remains(workdir)
-  (workdir / RUN).unlink(missing_ok=True)
-  files.write_json(workdir / CONFIG, settings)
-  return False
-
-
-def _agree(
-  workdir: pathlib.Path,
-  before: dict[str, Any],
-  now: dict[str, Any],
-  free: Collection[str],
-) -> None:
-  notes = [
-    note for note in differing(before, now) if note.split(" ")[0] not in free
-  ]
-  if notes:
-    raise errors.UserError(
-      f"the run in {workdir} was begun with other settings: "
-      f"{'; '.join(notes)}; restore them or choose another --workdir"
-    )
-
-
-def _bare(workdir: pathlib.Path) -> bool:
-  """Whether the record, with what it says of the data, is all there is."""
-  return {entry.name for entry in workdir.iterdir()} <= {
-    *(CONFIG, RUN, LOCK, "vocabulary.json", "pen.json", "data.json"),
-  }
-
-
-def _refuse_remains(workdir: pathlib.Path) -> None:
   remains = [
     name
     for name in (RESULTS, "metrics.jsonl", "checkpoints")
@@ -411,6 +366,16 @@ def _refuse_remains(workdir: pathlib.Path) -> None:
       f"{workdir} holds {', '.join(remains)} but no {CONFIG}, so it cannot be "
       "told which run they belong to; choose another --workdir"
     )
+  (workdir / RUN).unlink(missing_ok=True)
+  files.write_json(path, settings)
+  return False
+
+
+def _bare(workdir: pathlib.Path) -> bool:
+  """True if the folder has nothing but the record of run and data."""
+  return {entry.name for entry in workdir.iterdir()} <= {
+    *(CONFIG, RUN, LOCK, "vocabulary.json", "pen.json", "data.json"),
+  }
 
 
 def _leaves(

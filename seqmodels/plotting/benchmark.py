@@ -1,13 +1,14 @@
 """Figures of a benchmark: speed-ups over peers, growth with size.
 
-Both give each library one colour in all panels, by its place among `names`, and
-draw on logarithmic axes.
+Both write one PNG at `path` with a `title` above, give each library one colour
+in all panels, by its place among `names` (ours, then the peers), and draw on
+logarithmic axes.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from seqmodels.plotting import style as style_lib
+from seqmodels.plotting import style
 
 
 class SpeedUp(NamedTuple):
@@ -18,8 +19,8 @@ class SpeedUp(NamedTuple):
     low: the lower quartile.
     middle: the median.
     high: the upper quartile.
-    best: each in its fastest precision, drawn filled; else both in float32,
-      drawn hollow.
+    best: each in its fastest precision, drawn filled; otherwise both in
+      float32, drawn hollow.
   """
 
   peer: str
@@ -35,7 +36,7 @@ Row = tuple[str, Sequence[SpeedUp]]
 
 def speedups(
   panels: Mapping[str, Sequence[Row]],
-  path: style_lib.Path,
+  path: style.Path,
   *,
   names: Sequence[str],
   title: str = "",
@@ -47,7 +48,7 @@ def speedups(
   Args:
     panels: rows by the panel's heading, two panels side by side.
     path: the PNG to write.
-    names: ours and the peers.
+    names: of the libraries.
     title: above the figure.
 
   Raises:
@@ -63,13 +64,11 @@ def speedups(
     for first in range(0, len(sizes), columns)
   ]
   colours = _colours(names)
-  with style_lib.figure(
-    path, height=1 + 0.5 * len(heights) + 0.125 * sum(heights)
-  ) as drawing:
-    style_lib.heading(drawing, title)
-    cells = drawing.subplots(
-      len(heights), columns, sharex=True, squeeze=False, height_ratios=heights
-    ).ravel()
+  height = 1 + 0.5 * len(heights) + 0.125 * sum(heights)
+  with style.panels(
+    path, title, height=height, rows=len(heights), columns=columns, sharex=True,
+    height_ratios=heights,
+  ) as cells:  # fmt: skip
     for axes, (heading, rows) in zip(cells, panels.items(), strict=False):
       axes.set_title(heading, fontsize=9, fontweight="bold", loc="left")
       _draw_rows(axes, rows, colours)
@@ -87,13 +86,12 @@ def speedups(
     cells[0].set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     for axes in cells:
       axes.minorticks_off()
-    _legend(drawing, _handles(cells[0], marks, colours))
+    _legend(cells[0].figure, _handles(cells[0], marks, colours))
 
 
 def _draw_rows(
   axes: Any, rows: Sequence[Row], colours: Mapping[str, str]
 ) -> None:
-  style_lib.clean(axes)
   axes.grid(visible=False, axis="y")
   ours = next(iter(colours.values()))
   axes.axvline(1, color=ours, lw=1.5)
@@ -138,8 +136,8 @@ def _handles(
 ) -> list[Any]:
   """Legend entries: ours, the peers with marks, and the two kinds of marks."""
 
-  def handle(style: str, label: str, **look: Any) -> Any:
-    [line] = axes.plot([], [], style, ms=4, label=label, **look)
+  def handle(mark: str, label: str, **look: Any) -> Any:
+    [line] = axes.plot([], [], mark, ms=4, label=label, **look)
     return line
 
   ours, *peers = colours
@@ -151,8 +149,8 @@ def _handles(
   ]
   for best, label in ((False, "both in float32"), (True, "each at its best")):
     if any(mark.best == best for mark in marks):
-      fill = style_lib.GREY if best else "white"
-      handles.append(handle("o", label, color=style_lib.GREY, mfc=fill))
+      fill = style.GREY if best else "white"
+      handles.append(handle("o", label, color=style.GREY, mfc=fill))
   return handles
 
 
@@ -175,7 +173,7 @@ class Column(NamedTuple):
 
 def growth(
   columns: Sequence[Column],
-  path: style_lib.Path,
+  path: style.Path,
   *,
   names: Sequence[str],
   title: str = "",
@@ -183,12 +181,6 @@ def growth(
   """Draws times above memory, one column an axis, a row's scale shared.
 
   Twice the size at twice the cost is a line at the same slope everywhere.
-
-  Args:
-    columns: from the left.
-    path: the PNG to write.
-    names: ours and the peers.
-    title: above the figure.
 
   Raises:
     ValueError: no columns, or a value that is not positive.
@@ -202,29 +194,26 @@ def growth(
   if not curves or min(n for curve in curves for p in curve for n in p) <= 0:
     raise ValueError("a figure of growth needs points, all of them above 0")
   colours = _colours(names)
-  with style_lib.figure(path, height=5.0) as drawing:
-    style_lib.heading(drawing, title)
-    rows = drawing.subplots(
-      2, len(columns), sharex="col", sharey="row", squeeze=False
-    )
-    for place, column in enumerate(columns):
-      _draw_curves(rows[0][place], column.times, colours)
-      _draw_curves(rows[1][place], column.memory, colours)
+  with style.panels(
+    path, title, height=5.0, rows=2, columns=len(columns),
+    sharex="col", sharey="row",
+  ) as grid:  # fmt: skip
+    above, below = grid[: len(columns)], grid[len(columns) :]
+    for upper, lower, column in zip(above, below, columns, strict=True):
+      _draw_curves(upper, column.times, colours)
+      _draw_curves(lower, column.memory, colours)
       sizes = sorted({n for line in column.times.values() for n, _ in line})
-      rows[1][place].set_xticks(
-        sizes, [f"{size:g}" for size in sizes], fontsize=7
-      )
-      rows[1][place].xaxis.minorticks_off()
-      rows[1][place].set_xlabel(column.axis, fontsize=9)
-    rows[0][0].set_ylabel("milliseconds")
-    rows[1][0].set_ylabel("temporary memory, MB")
-    _legend(drawing, rows[0][0].get_legend_handles_labels()[0])
+      lower.set_xticks(sizes, [f"{size:g}" for size in sizes], fontsize=7)
+      lower.xaxis.minorticks_off()
+      lower.set_xlabel(column.axis, fontsize=9)
+    above[0].set_ylabel("milliseconds")
+    below[0].set_ylabel("temporary memory, MB")
+    _legend(above[0].figure, above[0].get_legend_handles_labels()[0])
 
 
 def _draw_curves(
   axes: Any, curves: Mapping[str, Curve], colours: Mapping[str, str]
 ) -> None:
-  style_lib.clean(axes)
   for name, points in curves.items():
     places, values = zip(*points, strict=True)
     axes.plot(
@@ -236,7 +225,7 @@ def _draw_curves(
 
 
 def _colours(names: Sequence[str]) -> dict[str, str]:
-  return dict(zip(names, style_lib.COLOURS, strict=False))
+  return dict(zip(names, style.COLOURS, strict=False))
 
 
 def _legend(drawing: Any, handles: Sequence[Any]) -> None:

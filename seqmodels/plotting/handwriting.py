@@ -1,10 +1,15 @@
-"""Handwriting as SVG and PNG, with densities, heatmaps and alignments."""
+"""Handwriting as SVG and PNG, with densities, heatmaps and alignments.
 
+Arrays of T steps come from one line of handwriting, in raw units, y growing
+downwards. Functions that take a `path` write one file there, whole or not at
+all, and make its folder; a `title` stands above and may be empty.
+"""
+
+import contextlib
 import math
-import pathlib
 import re
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 from xml.sax import saxutils
 
@@ -14,25 +19,25 @@ from seqmodels import errors
 from seqmodels.io import files
 from seqmodels.plotting import style
 
-# [T, 3] in raw units: x offset, y offset, y growing downwards, and 1 where the
-# pen lifts after the point. The pen starts at the origin, and down.
+# [T, 3]: x offset, y offset, and 1 where the pen lifts after the point. The pen
+# starts at the origin, and down.
 Ink = np.ndarray | Sequence[Sequence[float]]
 
-# Beyond it a viewer's float32 coordinates are coarser than the pen is wide.
+# Beyond it the float32 coordinates of viewers are coarser than the pen.
 LARGEST = 1e7
 
 
 class PageLayout(NamedTuple):
-  """Lines of ink, placed: all within (0, 0) and (width, height), y downwards.
+  """Positions of lines on a page, from (0, 0) to (width, height).
 
   Attributes:
     lines: of each line its strokes, float64 `[points, 2]`; a blank line has
       none.
-    tops: where each line begins, its highest point.
-    left: where every line begins.
-    width: raw units, margins included.
-    height: raw units, margins included.
-    pen: a stroke's width, raw units.
+    tops: the highest point of each line.
+    left: the left edge of all lines.
+    width: of the page, margins included.
+    height: likewise.
+    pen: the width of a stroke.
   """
 
   lines: tuple[tuple[np.ndarray, ...], ...]
@@ -47,10 +52,7 @@ def split_strokes(ink: Ink) -> list[np.ndarray]:
   """Positions of the pen while it is down, a stroke each, in order.
 
   The first stroke begins at the origin, every other one at the point after a
-  lift: the way of the lifted pen is in no stroke.
-
-  Args:
-    ink: `[T, 3]`.
+  lift.
 
   Returns:
     Float64 `[points, 2]` each, one point at least; together T + 1 points.
@@ -60,7 +62,8 @@ def split_strokes(ink: Ink) -> list[np.ndarray]:
     errors.UserError: no point, or a position that is no finite number or
       farther than `LARGEST` from the origin.
 
-  >>> [part.tolist() for part in strokes([[2, 0, 1], [3, 4, 0], [0, 1, 1]])]
+  >>> strokes = split_strokes([[2, 0, 1], [3, 4, 0], [0, 1, 1]])
+  >>> [stroke.tolist() for stroke in strokes]
   [[[0.0, 0.0], [2.0, 0.0]], [[5.0, 4.0], [5.0, 5.0]]]
   """
   rows = np.asarray(ink, np.float64)
@@ -90,30 +93,29 @@ def split_strokes(ink: Ink) -> list[np.ndarray]:
 def layout_page(
   inks: Sequence[Ink | None], *, caption: float = 0.0
 ) -> PageLayout:
-  """Places lines of ink below each other, left-aligned.
+  """Places lines below each other, left-aligned.
 
-  What is the same for every line is where its body lies, the median height of
-  its points: one and a half line heights below the previous body, so that a
-  missing ascender moves nothing. A line that would run into the previous one
-  is moved down further. The line height is the median over the lines, of each
-  its extent in y, less what comes of writing uphill.
+  The median heights of the points of consecutive lines lie one and a half line
+  heights apart, so that a missing ascender moves nothing; a line that would run
+  into the previous one is moved down further. The line height is the median
+  over the lines of their extents in y, corrected for writing uphill.
 
   Args:
-    inks: `[T, 3]` each, in raw units; None is a blank line.
-    caption: room for writing above each line, as a part of the page's width.
+    inks: the lines from the top down; None is a blank line.
+    caption: room for a caption above each line, as a share of the page's width.
 
   Raises:
     As `split_strokes`, and errors.UserError if there is no line of ink.
 
-  >>> placed = page([[[600, 0, 0], [0, 30, 1]], [[600, 0, 0], [0, 30, 1]]])
+  >>> placed = layout_page([[[600, 0, 0], [0, 30, 1]]] * 2)
   >>> placed.tops, placed.left, placed.width, placed.height, f"{placed.pen:.1f}"
   ((9.0, 54.0), 9.0, 618.0, 93.0, '0.9')
   """
-  parts = [[] if ink is None else split_strokes(ink) for ink in inks]
-  points = [np.concatenate(part) for part in parts if part]
+  rows = [[] if ink is None else split_strokes(ink) for ink in inks]
+  points = [np.concatenate(strokes) for strokes in rows if strokes]
   if not points:
     raise errors.UserError(
-      f"a page of {len(parts)} lines has no ink; give at least one line of it"
+      f"a page of {len(rows)} lines has no ink; give at least one line of it"
     )
   height = float(np.median([_line_height(line) for line in points]))
   margin = 0.3 * height
@@ -122,13 +124,13 @@ def layout_page(
   lines: list[tuple[np.ndarray, ...]] = []
   tops: list[float] = []
   body, bottom = -math.inf, max(margin - room, 0.0)
-  for part in parts:
-    line = np.concatenate(part or [np.zeros((1, 2))])
+  for strokes in rows:
+    line = np.concatenate(strokes or [np.zeros((1, 2))])
     corner = line.min(axis=0)
     middle = float(np.median(line[:, 1]) - corner[1])
     top = max(bottom + room, body + 1.5 * height + room - middle)
     shift = np.array([margin, top]) - corner
-    lines.append(tuple(stroke + shift for stroke in part))
+    lines.append(tuple(stroke + shift for stroke in strokes))
     tops.append(top)
     body = top + middle
     bottom = top + float(np.ptp(line[:, 1])) + 0.1 * height
@@ -143,28 +145,25 @@ def layout_page(
 
 
 def strokes_along_time(ink: Ink) -> list[np.ndarray]:
-  """Strokes over an axis of time, bent as little as that takes.
+  """Strokes over an axis of time, bent as little as possible.
 
-  The pen goes back and forth in x while time goes on. Here the slow part of x,
-  its mean over a tenth of the line, is replaced by time; what is left of x,
-  the shape of letters, stays beside it. Both coordinates are scaled by as much
-  as makes the line as wide as it has points.
-
-  Args:
-    ink: `[T, 3]` in raw units.
+  The slow part of x, its mean over a tenth of the line, is replaced by time;
+  the rest of x, the shape of letters, is added to it. Both coordinates are
+  scaled so that the line is as wide as it has points.
 
   Returns:
-    As `split_strokes`: x is about the number of the row, 0 to T; y is 0 where
-    the line is highest.
+    As `split_strokes`: x is about the number of the step, 0 to T; y is 0 at the
+    top of the line.
 
   Raises:
     As `split_strokes`.
 
-  >>> [part.round().tolist() for part in along_time([[9, 0, 0], [9, 6, 1]])]
-  [[[0.0, 0.0], [1.0, 0.0], [2.0, 1.0]]]
+  >>> [stroke] = strokes_along_time([[9, 0, 0], [9, 6, 1]])
+  >>> stroke.round().tolist()
+  [[0.0, 0.0], [1.0, 0.0], [2.0, 1.0]]
   """
-  parts = split_strokes(ink)
-  places = np.concatenate(parts)
+  strokes = split_strokes(ink)
+  places = np.concatenate(strokes)
   steps = len(places) - 1
   # A line higher than wide would leave the paper.
   scale = steps / (float(np.ptp(places, axis=0).max()) or 1.0)
@@ -179,34 +178,36 @@ def strokes_along_time(ink: Ink) -> list[np.ndarray]:
   bent = np.stack(
     [times + x - slow, scale * (places[:, 1] - places[:, 1].min())], axis=1
   )
-  return np.split(bent, np.cumsum([len(part) for part in parts])[:-1])
+  return np.split(bent, np.cumsum([len(stroke) for stroke in strokes])[:-1])
 
 
 def _line_height(points: np.ndarray) -> float:
-  """How high the writing is; for a dash, what so wide a line usually has."""
+  """The height of the writing; for a dash, the usual one of that width."""
   x, y = (points - points.mean(axis=0)).T
   wide, high = float(np.ptp(x)), float(np.ptp(y))
-  if wide > 3 * high:  # A line, not a letter: its rise is no part of it.
+  if wide > 3 * high:  # A line, not a letter: without its rise.
     high = float(np.ptp(y - x * (x @ y) / (x @ x)))
   return max(high, wide / 20) or 1.0
 
 
-# What XML 1.0 has no place for, not even escaped.
+# Characters that XML 1.0 does not allow, not even escaped.
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def svg_line(ink: Ink, *, title: str = "", paper: bool = True) -> str:
-  r"""One line of ink as an SVG document.
+def svg_page(inks: Sequence[Ink | None], *, title: str = "") -> str:
+  """Lines below each other, as `layout_page` places them, as an SVG document.
+
+  It opens 1200 pixels wide, or high if it is higher than wide. Equal ink gives
+  equal text.
 
   Args:
-    ink: `[T, 3]`: x offset, y offset (downwards), end of stroke; raw units.
-    title: what is written there; viewers show it.
-    paper: white behind the ink, else nothing.
+    inks: as of `layout_page`.
+    title: the written text; viewers show it.
 
   Raises:
-    As `split_strokes`.
+    As `layout_page`.
 
-  >>> print(line([[200, 0, 1], [20, 0, 1]], title="- & ."), end="")
+  >>> print(svg_page([[[200, 0, 1], [20, 0, 1]]], title="- & ."), end="")
   <svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 226.6 6.6" ...
   <title>- &amp; .</title>
   <rect width="100%" height="100%" fill="white"/>
@@ -217,25 +218,6 @@ def svg_line(ink: Ink, *, title: str = "", paper: bool = True) -> str:
   </g>
   </g>
   </svg>
-  """
-  return svg_page([ink], title=title, paper=paper)
-
-
-def svg_page(
-  inks: Sequence[Ink | None], *, title: str = "", paper: bool = True
-) -> str:
-  """Lines of ink below each other, as `layout_page` places them.
-
-  The document opens 1200 pixels wide, or high if it is higher than wide, and
-  scales to anything. Equal ink gives equal text.
-
-  Args:
-    inks: `[T, 3]` each, in raw units; None is a blank line.
-    title: what is written there.
-    paper: white behind the ink, else nothing.
-
-  Raises:
-    As `layout_page`.
   """
   placed = layout_page(inks)
   width, height = _tenths([placed.width, placed.height])
@@ -248,11 +230,11 @@ def svg_page(
       f'width="{max(1, round(pixels * placed.width))}" '
       f'height="{max(1, round(pixels * placed.height))}">',
       *([f"<title>{written}</title>"] if title else []),
-      *(['<rect width="100%" height="100%" fill="white"/>'] if paper else []),
+      '<rect width="100%" height="100%" fill="white"/>',
       f'<g fill="none" stroke="black" stroke-width="{placed.pen:.3g}" '
       'stroke-linecap="round" stroke-linejoin="round">',
       *(
-        "\n".join(["<g>", *(_svg_path(part) for part in strokes), "</g>"])
+        "\n".join(["<g>", *(_svg_path(stroke) for stroke in strokes), "</g>"])
         for strokes in placed.lines
         if strokes
       ),
@@ -263,20 +245,15 @@ def svg_page(
 
 
 def write_svg(
-  path: style.Path,
-  inks: Sequence[Ink | None],
-  *,
-  title: str = "",
-  paper: bool = True,
+  path: style.Path, inks: Sequence[Ink | None], *, title: str = ""
 ) -> None:
-  """Writes a `svg_page` to `path`, whole or not at all; makes its folder.
+  """Writes a `svg_page`.
 
   Raises:
     As `svg_page`; errors.UserError, errors.RunError if it cannot be written.
   """
-  drawing = svg_page(inks, title=title, paper=paper)
-  with files.refusals(path):
-    pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
+  drawing = svg_page(inks, title=title)
+  files.make_folder_of(path)
   files.write_text(path, drawing)
 
 
@@ -301,16 +278,12 @@ def _tenths(values: np.ndarray | Sequence[float]) -> np.ndarray:
 
 
 def _svg_number(tenths: int) -> str:
-  """A number of tenths as XML says it.
-
-  >>> [_text(tenths) for tenths in (120, -5, 0)]
-  ['12', '-0.5', '0']
-  """
+  """A number of tenths in decimals: 12, -0.5, 0."""
   return f"{tenths / 10:.1f}".removesuffix(".0")
 
 
 DOTS_PER_INCH = 240
-# Of the figure's width, for a label of 8 points and the space around it.
+# The height of a label of 8 points, as a share of the figure's width.
 _CAPTION = 0.028
 
 
@@ -319,34 +292,25 @@ def plot_lines(
   title: str,
   rows: Sequence[tuple[str, Ink | None]],
 ) -> None:
-  """Lines of ink below each other, all in one scale, labels above them.
+  """Lines below each other, all in one scale, as a PNG with labels above them.
 
-  "Real" beside "generated", one sentence at several biases, or, with labels
-  that are empty, a page, laid out as `svg_page` does.
+  Without labels it is laid out as `svg_page`.
 
   Args:
-    path: the PNG to write.
-    title: above the figure; may be empty.
-    rows: from the top down: a label, and ink `[T, 3]` in raw units or None for
-      a blank line.
+    rows: from the top down: a label, and the line or None for a blank one.
 
   Raises:
-    As `layout_page`, and errors.UserError, errors.RunError if the file
-    cannot be written.
+    As `write_svg`.
   """
   labelled = any(label for label, _ in rows)
   placed = layout_page(
     [ink for _, ink in rows], caption=_CAPTION if labelled else 0.0
   )
-  # Of a page too high to be read at this width, the whole is still shown.
+  # A page too high for this width is shown whole, if too small to read.
   height = min(style.WIDTH * placed.height / placed.width, 40.0)
-  with style.figure(
-    path,
-    height=height + 0.1 + 1.5 * style.heading_height(title),
-    dpi=DOTS_PER_INCH,
-  ) as drawing:
+  height += 0.5 * style.heading_height(title)
+  with _titled(path, title, height + 0.1) as drawing:
     axes = drawing.subplots()
-    style.heading(drawing, title)
     axes.set_axis_off()
     axes.set_aspect("equal")
     axes.set_xlim(0, placed.width)
@@ -368,6 +332,15 @@ def plot_lines(
       )
 
 
+@contextlib.contextmanager
+def _titled(path: style.Path, title: str, height: float) -> Iterator[Any]:
+  """A `style.figure` of fine resolution under its heading."""
+  height += style.heading_height(title)
+  with style.figure(path, height=height, dpi=DOTS_PER_INCH) as drawing:
+    style.heading(drawing, title)
+    yield drawing
+
+
 def draw_strokes(
   axes: Any,
   strokes: Iterable[np.ndarray],
@@ -379,11 +352,11 @@ def draw_strokes(
   """Strokes as lines with round ends; a stroke of one point is a dot.
 
   Args:
-    axes: of matplotlib; y has to grow downwards in them.
+    axes: of matplotlib, y growing downwards.
     strokes: positions `[points, 2]` in the units of the axes.
     width: of the pen, in points of 1/72 inch.
-    colour: of the ink.
-    clip: whether what lies outside the axes is cut off.
+    colour: of the pen.
+    clip: cut off what lies outside the axes.
   """
   for stroke in strokes:
     # A line from a point to itself has no caps here, hence the marker.
@@ -401,26 +374,73 @@ def draw_strokes(
     )
 
 
-def plot_along_time(axes: Any, ink: Ink) -> None:
-  """Ink over an axis of steps, as `strokes_along_time` bends it.
+@contextlib.contextmanager
+def _colours_over_time(
+  path: style.Path,
+  title: str,
+  values: np.ndarray,
+  ink: Ink | None,
+  *,
+  height: float,
+  first: int,
+  label: str,
+  **colours: Any,
+) -> Iterator[Any]:
+  """Values `[T, N]` as a row of colours each, under the ink if there is any.
 
   Args:
-    axes: of matplotlib, above others that share their x; made for nothing
-      else.
-    ink: `[T, 3]` in raw units.
+    path: the PNG to write.
+    title: above.
+    values: by step and row.
+    ink: drawn above, along the same time.
+    height: inches of the rows.
+    first: the number of the uppermost row.
+    label: of the colours.
+    colours: norm or limits, as of matplotlib's imshow.
   """
-  strokes = strokes_along_time(ink)
-  # A first letter begins left of its time, a last one ends right of it.
-  draw_strokes(axes, strokes, width=0.7, clip=False)
-  axes.set_axis_off()
-  axes.margins(y=0.08)
-  axes.invert_yaxis()
+  steps, count = values.shape
+  strip, strokes = 0.0, []
+  if ink is not None:
+    strokes = strokes_along_time(ink)
+    # Inches at which letters have their own shape.
+    tall = np.ptp(np.concatenate(strokes)[:, 1])
+    strip = float(np.clip(6.0 * tall / (len(ink) + 1), 0.3, 2.0))
+  with _titled(path, title, strip + height + 0.8) as figure:
+    if ink is None:
+      axes = figure.subplots()
+    else:
+      above, axes = figure.subplots(
+        2, sharex=True, height_ratios=[strip, height]
+      )
+      # A first letter begins left of its time, a last one ends right of it.
+      draw_strokes(above, strokes, width=0.7, clip=False)
+      above.set_axis_off()
+      above.margins(y=0.08)
+      above.invert_yaxis()
+    image = axes.imshow(
+      values.T,
+      extent=(0, steps, first + count - 0.5, first - 0.5),
+      aspect="auto",
+      cmap="magma",
+      interpolation="nearest",
+      **colours,
+    )
+    axes.set_xlabel("step")
+    style.whole_numbers(axes)
+    _colour_bar(figure, image, axes, label)
+    yield axes
 
 
-def strip_height(ink: Ink, width: float) -> float:
-  """Inches that ink `plot_along_time` needs for letters of their own shape."""
-  strokes = np.concatenate(strokes_along_time(ink))
-  return float(np.clip(width * np.ptp(strokes[:, 1]) / len(strokes), 0.3, 2.0))
+def _colour_bar(figure: Any, image: Any, axes: Any, label: str) -> None:
+  bar = figure.colorbar(image, ax=axes, pad=0.01, aspect=30)
+  bar.set_label(label, fontsize=8)
+  bar.ax.tick_params(labelsize=7)
+
+
+def _require_finite(sentence: str, *arrays: np.ndarray) -> None:
+  """Raises an errors.UserError that begins with `sentence`."""
+  if not all(np.isfinite(array).all() for array in arrays):
+    raise errors.UserError(f"{sentence} of a network from before it diverged")
 
 
 def summed(
@@ -437,8 +457,8 @@ def summed(
   """Densities of the next point, summed over the steps, on a grid of cells.
 
   Each component is blurred by half a cell, so that none falls between the
-  centres of cells, and is evaluated only where it is not negligible: within
-  five deviations. Memory is that of the grid.
+  centres of cells, and is evaluated only within five standard deviations, where
+  it is not negligible. Memory is that of the grid.
 
   Args:
     positions: `[T, 2]` of the pen before each step.
@@ -448,7 +468,7 @@ def summed(
     correlations: `[T, M]`.
     corner: least x and least y of the grid.
     shape: its rows, along y, and its columns, along x.
-    cell: the side of a cell, in the unit of all of these.
+    cell: the side of a cell.
 
   Returns:
     Float32 `shape`: points per area; its sum, times the area of a cell, is T
@@ -464,26 +484,19 @@ def summed(
   >>> round(float(grid.sum()) * 0.25, 4)
   1.0
   """
-  parts = [
-    np.asarray(part, np.float64)
-    for part in (positions, weights, means, deviations, correlations)
+  arrays = [
+    np.asarray(array, np.float64)
+    for array in (positions, weights, means, deviations, correlations)
   ]
-  places, shares, centres, spreads, ties = parts
+  places, shares, centres, spreads, ties = arrays
   pairs = (*shares.shape, 2)
-  if (
-    shares.ndim != 2
-    or places.shape != (len(shares), 2)
-    or centres.shape != pairs
-    or spreads.shape != pairs
-    or ties.shape != shares.shape
-  ):
-    shapes = ", ".join(str(part.shape) for part in parts)
+  expected = [(*shares.shape[:1], 2), shares.shape, pairs, pairs, shares.shape]
+  if shares.ndim != 2 or [array.shape for array in arrays] != expected:
+    shapes = ", ".join(str(array.shape) for array in arrays)
     raise ValueError(f"{shapes} are not the shapes of positions and a mixture")
-  if not all(np.isfinite(part).all() for part in parts):
-    raise errors.UserError(
-      "a mixture to draw has numbers that are not finite; draw that of a "
-      "network from before it diverged"
-    )
+  _require_finite(
+    "a mixture to draw has numbers that are not finite; draw that", *arrays
+  )
   step, component = np.nonzero(shares >= 1e-4)
   # In units of cells, from the middle of the first.
   x, y = (places[step] + centres[step, component] - corner).T / cell - 0.5
@@ -513,13 +526,13 @@ def summed(
 
 
 def _cells(centre: float, reach: float, count: int) -> np.ndarray:
-  """The cells of one axis within reach of a centre, as float32 numbers."""
+  """The cells of one axis within `reach` of a centre, as float32 numbers."""
   first = min(max(math.ceil(centre - reach), 0), count)
   end = max(min(math.floor(centre + reach) + 1, count), first)
   return np.arange(first, end, dtype=np.float32)
 
 
-# Across the figure; a third of its pixels, and more than the eye asks for.
+# Across the figure; a third of its pixels.
 _CELLS = 700
 # Shown below the highest density, in powers of ten. Predictions at the ends of
 # strokes spread over an area so much larger than those within.
@@ -542,24 +555,24 @@ def heatmap(
 ) -> None:
   """The densities of the pen's next place, and of lifting it, at every step.
 
-  Above, what each step's mixture said of the next point, summed over the steps
-  (Graves 2013, figure 10): small blobs along the strokes, and wide ones where a
-  stroke ends and the next may begin anywhere. The colours are logarithmic. A
-  long line is broken into bands. Below, the probabilities of an end of stroke.
+  Above, the mixture densities of the next point, summed over the steps (Graves
+  2013, figure 10): small blobs along the strokes, and wide ones where a stroke
+  ends and the next may begin anywhere. The colours are logarithmic. A long line
+  is broken into bands. Below, the probabilities of an end of stroke.
 
   Args:
     path: the PNG to write.
-    title: above the figure; may be empty.
-    positions: `[T, 2]` of the pen before each step, raw units, y downwards.
-    weights: `[T, M]` of each step's mixture; they sum to 1.
-    means: `[T, M, 2]` of the offsets x, y, in raw units.
-    deviations: `[T, M, 2]` of the offsets, above 0, in raw units.
-    correlations: `[T, M]` of x with y, between -1 and 1.
+    title: above the figure.
+    positions: as of `summed`, and so the next four.
+    weights: they sum to 1.
+    means: of the offsets x, y.
+    deviations: of the offsets, above 0.
+    correlations: of x with y, between -1 and 1.
     lifts: `[T]`, the probability that the pen lifts after the next point.
-    ink: `[T, 3]`, what was written: the offsets, and whether the pen lifted.
-    window: the first step shown and the one after the last; all if None. A
-      word's steps show more than a line's.
-    draw_ink: whether thin ink lies over the densities.
+    ink: the handwriting itself.
+    window: the first step shown and the one after the last; all if None. The
+      steps of a word show more than those of a line.
+    draw_ink: draw thin strokes over the densities.
 
   Raises:
     ValueError: shapes that do not agree.
@@ -573,19 +586,20 @@ def heatmap(
       f"{len(ink)} of its ink; choose a window that is"
     )
   rows, starts = np.asarray(ink, np.float64), np.asarray(positions, np.float64)
-  split_strokes(rows)  # It refuses what cannot be drawn.
-  said = np.asarray(lifts, np.float64)
+  split_strokes(rows)  # Raises on what cannot be drawn.
+  predicted = np.asarray(lifts, np.float64)
   steps = len(rows)
-  if (starts.shape, said.shape, len(weights)) != ((steps, 2), (steps,), steps):
+  shapes = starts.shape, predicted.shape, len(weights)
+  if shapes != ((steps, 2), (steps,), steps):
     raise ValueError(
-      f"positions {starts.shape}, lifts {said.shape} and {len(weights)} "
+      f"positions {starts.shape}, lifts {predicted.shape} and {len(weights)} "
       f"mixtures for {steps} steps"
     )
-  if not (np.isfinite(starts).all() and np.isfinite(said).all()):
-    raise errors.UserError(
-      "positions or probabilities of an end of stroke are not finite; draw "
-      "those of a network from before it diverged"
-    )
+  _require_finite(
+    "positions or probabilities of an end of stroke are not finite; draw those",
+    starts,
+    predicted,
+  )
   shown = slice(first, end)
   places = np.concatenate([starts[shown], starts[shown] + rows[shown, :2]])
   corner, (wide, tall) = _frame(places)
@@ -603,12 +617,7 @@ def heatmap(
   )
   # Inches, beside labels and colours.
   each = 6.05 * len(grid) / _CELLS
-  with style.figure(
-    path,
-    height=(each + 0.1) * bands + 2.0 + style.heading_height(title),
-    dpi=DOTS_PER_INCH,
-  ) as figure:
-    style.heading(figure, title)
+  with _titled(path, title, (each + 0.1) * bands + 2.0) as figure:
     *panels, below = figure.subplots(
       bands + 1, height_ratios=[each] * bands + [1.1]
     )
@@ -616,15 +625,15 @@ def heatmap(
     for axes in panels:
       draw_strokes(axes, strokes, width=0.5, colour="white")
     _densities(figure, panels, grid, corner, cell)
-    _lifts(below, said[shown], rows[shown, 2], first)
+    _lifts(below, predicted[shown], rows[shown, 2], first)
 
 
 def _frame(places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-  """The corner and the sides of what is shown: the ink and room around it."""
+  """The corner and the sides of the handwriting with room around it."""
   low, high = places.min(axis=0), places.max(axis=0)
   wide, tall = high - low
   sides = high - low + 0.8 * max(tall, 0.1 * wide, 1.0)
-  # A single letter would else make a figure higher than a page.
+  # A single letter would otherwise make a figure higher than a page.
   sides[0] = max(sides[0], 1.5 * sides[1])
   return (low + high - sides) / 2, sides
 
@@ -637,8 +646,8 @@ def _strokes(
     [starts[first : first + 1], (starts + ink[:, :2])[first:end]]
   )
   lifted = np.concatenate([[False], ink[:-1, 2] > 0.5])[first:end]
-  parts = np.split(places, np.flatnonzero(lifted) + 1)
-  return parts[1:] if lifted[0] else parts
+  strokes = np.split(places, np.flatnonzero(lifted) + 1)
+  return strokes[1:] if lifted[0] else strokes
 
 
 def _densities(
@@ -648,7 +657,7 @@ def _densities(
   corner: np.ndarray,
   cell: float,
 ) -> None:
-  """A grid over several bands, and what its colours mean."""
+  """A grid over several bands, and the scale of its colours."""
   peak = float(grid.max()) or 1.0  # All may have been expected elsewhere.
   left, top = corner
   bottom, step = top + len(grid) * cell, _CELLS * cell
@@ -662,29 +671,30 @@ def _densities(
       vmax=peak,
       interpolation="bilinear",
     )
-    axes.set_facecolor("black")  # What no density reaches has no logarithm.
+    axes.set_facecolor("black")  # A density of 0 has no logarithm.
     axes.set_xlim(left + band * step, left + (band + 1) * step)
     axes.set_ylim(bottom, top)
     axes.set_xticks([])
     axes.set_yticks([])
-  bar = figure.colorbar(image, ax=panels, pad=0.01, aspect=30)
-  bar.set_label("summed density", fontsize=8)
-  bar.ax.tick_params(labelsize=7)
+  _colour_bar(figure, image, panels, "summed density")
 
 
-def _lifts(axes: Any, said: np.ndarray, real: np.ndarray, first: int) -> None:
+def _lifts(
+  axes: Any, predicted: np.ndarray, real: np.ndarray, first: int
+) -> None:
   """Stems of the probability of an end of stroke, and marks at the real."""
-  steps = first + np.arange(len(said))
-  axes.vlines(steps, 0, said, color=style.COLOURS[0], lw=1.0, label="predicted")
-  happened = steps[real > 0.5]
+  steps = first + np.arange(len(predicted))
+  axes.vlines(
+    steps, 0, predicted, color=style.COLOURS[0], lw=1.0, label="predicted"
+  )
+  lifted = steps[real > 0.5]
   axes.plot(
-    happened,
-    np.full(len(happened), 1.1),
+    lifted, np.full(len(lifted), 1.1),
     ls="none", marker="v", ms=3.5, color=style.COLOURS[1], clip_on=False,
     label="the pen lifted",
   )  # fmt: skip
   style.clean(axes)
-  axes.set_xlim(first - 0.5, first + len(said) - 0.5)
+  axes.set_xlim(first - 0.5, first + len(predicted) - 0.5)
   axes.set_ylim(0, 1.05)
   axes.set_yticks([0, 0.5, 1])
   axes.set_xlabel("step")
@@ -716,11 +726,10 @@ def alignment(
 
   Args:
     path: the PNG to write.
-    title: above the figure; may be empty.
-    window: phi `[T, U]`, or `[T, U + 1]` where it was also taken at the place
-      after the text.
+    title: above the figure.
+    window: phi `[T, U]`, or `[T, U + 1]` with the position after the text.
     text: its U characters.
-    ink: `[T, 3]` in raw units, drawn above, along the same time, if given.
+    ink: drawn above, along the same time.
 
   Raises:
     ValueError: shapes that do not agree.
@@ -739,46 +748,28 @@ def alignment(
     )
   if ink is not None and len(ink) != len(phi):
     raise ValueError(f"{len(phi)} steps of a window for {len(ink)} of ink")
-  if not np.isfinite(phi).all():
-    raise errors.UserError(
-      "a window to draw has weights that are not finite; draw that of a "
-      "network from before it diverged"
-    )
+  _require_finite(
+    "a window to draw has weights that are not finite; draw that", phi
+  )
   names = [_VISIBLE.get(symbol, symbol) for symbol in text]
   names += ["end"] if beyond else []
-  strip = 0.0 if ink is None else strip_height(ink, 6.0)
-  # Characters of 7 points, below each other without touching.
-  rows = float(np.clip(0.115 * len(names), 1.5, 20.0))
-  with style.figure(
+  with _colours_over_time(
     path,
-    height=strip + rows + 0.8 + style.heading_height(title),
-    dpi=DOTS_PER_INCH,
-  ) as figure:
-    style.heading(figure, title)
-    if ink is None:
-      axes = figure.subplots()
-    else:
-      above, axes = figure.subplots(2, sharex=True, height_ratios=[strip, rows])
-      plot_along_time(above, ink)
-    image = axes.imshow(
-      phi.T,
-      extent=(0, len(phi), len(names) - 0.5, -0.5),
-      aspect="auto",
-      cmap="magma",
-      # By the root: when the window moves on, it is many times as bright.
-      norm=style.by_root(float(phi.max()) or 1.0),
-      interpolation="nearest",
-    )
+    title,
+    phi,
+    ink,
+    # Characters of 7 points, below each other without touching.
+    height=float(np.clip(0.115 * len(names), 1.5, 20.0)),
+    first=0,
+    label="window weight",
+    # By the root: when the window moves on, it is many times as bright.
+    norm=style.by_root(float(phi.max()) or 1.0),
+  ) as axes:
     axes.set_yticks(range(len(names)), names, fontsize=7, parse_math=False)
     for name, label in zip(names, axes.get_yticklabels(), strict=True):
       if name == "␣":  # It hangs below the line: to the middle of its row.
         label.set_verticalalignment("baseline")
     axes.tick_params(axis="y", length=0)
-    axes.set_xlabel("step")
-    style.whole_numbers(axes)
-    bar = figure.colorbar(image, ax=axes, pad=0.01, aspect=30)
-    bar.set_label("window weight", fontsize=8)
-    bar.ax.tick_params(labelsize=7)
 
 
 def component_weights(
@@ -786,15 +777,15 @@ def component_weights(
 ) -> None:
   """The weight of every component at every step, and above it the ink.
 
-  Components that predict within strokes give way, where a stroke ends, to
-  others that say where the next may begin (Graves 2013, figure 10). Their order
-  is that of the network.
+  Where a stroke ends, the components that predict within strokes give way to
+  others that predict the start of the next one (Graves 2013, figure 10). Their
+  order is that of the network.
 
   Args:
     path: the PNG to write.
-    title: above the figure; may be empty.
+    title: above the figure.
     weights: `[T, M]`, in each row summing to 1.
-    ink: `[T, 3]` in raw units, what was being predicted.
+    ink: the handwriting that was predicted.
 
   Raises:
     ValueError: shapes that do not agree.
@@ -806,34 +797,11 @@ def component_weights(
     raise ValueError(
       f"weights of the shape {shares.shape} are none of {len(ink)} points"
     )
-  if not np.isfinite(shares).all():
-    raise errors.UserError(
-      "mixture weights to draw are not finite; draw those of a network from "
-      "before it diverged"
-    )
-  strip = strip_height(ink, 6.0)
-  rows = max(2.0, 0.14 * shares.shape[1])
-  with style.figure(
-    path,
-    height=strip + rows + 0.8 + style.heading_height(title),
-    dpi=DOTS_PER_INCH,
-  ) as figure:
-    style.heading(figure, title)
-    above, axes = figure.subplots(2, sharex=True, height_ratios=[strip, rows])
-    plot_along_time(above, ink)
-    image = axes.imshow(
-      shares.T,
-      extent=(0, len(shares), shares.shape[1] + 0.5, 0.5),
-      aspect="auto",
-      cmap="magma",
-      vmin=0,
-      vmax=1,
-      interpolation="nearest",
-    )
-    axes.set_xlabel("step")
+  _require_finite("mixture weights to draw are not finite; draw those", shares)
+  height = max(2.0, 0.14 * shares.shape[1])
+  with _colours_over_time(
+    path, title, shares, ink, height=height, first=1, label="weight",
+    vmin=0, vmax=1,
+  ) as axes:  # fmt: skip
     axes.set_ylabel("component")
     axes.yaxis.get_major_locator().set_params(integer=True)
-    style.whole_numbers(axes)
-    bar = figure.colorbar(image, ax=axes, pad=0.01, aspect=30)
-    bar.set_label("weight", fontsize=8)
-    bar.ax.tick_params(labelsize=7)

@@ -1,15 +1,14 @@
-"""What all figures share: size, colours, axis labels, the way to disk.
+"""Size, colours, axis labels and writing of all figures.
 
-matplotlib is imported when the first figure is drawn, and drawn to directly,
-without pyplot: no display, no global state, usable from any thread.
+matplotlib is imported when the first figure is drawn, and used without pyplot:
+no display, no global state, usable from any thread.
 """
 
 import contextlib
 import io
 import os
-import pathlib
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,11 +20,11 @@ Path = str | os.PathLike
 WIDTH = 7.2  # inches
 _TITLE = 70  # characters of 11 points in it
 
-# Okabe and Ito's colours, told apart by every kind of eye.
+# Okabe and Ito's colours, safe for colour-blind readers.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 GREY = "#6F6F6F"
 
-# What an axis says for a metric's name.
+# Axis labels of metrics.
 LABELS = {
   "bits_per_character": "bits per character",
   "bits_per_byte": "bits per byte",
@@ -48,11 +47,28 @@ def axes(path: Path, title: str, *, height: float = 4.2) -> Iterator[Any]:
 
 
 @contextlib.contextmanager
+def panels(
+  path: Path, title: str, *, height: float, rows: int = 1, columns: int = 1,
+  **options: Any,
+) -> Iterator[list[Any]]:  # fmt: skip
+  """As `axes`, several of them; `options` are those of matplotlib's subplots.
+
+  The axes are listed row by row.
+  """
+  with figure(path, height=height) as drawing:
+    heading(drawing, title)
+    grid = list(drawing.subplots(rows, columns, squeeze=False, **options).flat)
+    for pair in grid:
+      clean(pair)
+    yield grid
+
+
+@contextlib.contextmanager
 def figure(path: Path, *, height: float, dpi: int = 120) -> Iterator[Any]:
   """An empty matplotlib figure that is written, whole, when the block ends.
 
-  Folders on the way to `path` are made. It is WIDTH inches wide and `height`
-  high; thin strokes want more dots per inch.
+  Missing folders of `path` are made. It is WIDTH inches wide and `height` high;
+  thin strokes need more dots per inch.
 
   Raises:
     UserError, RunError: the file cannot be written.
@@ -66,8 +82,7 @@ def figure(path: Path, *, height: float, dpi: int = 120) -> Iterator[Any]:
   image = io.BytesIO()
   # No date and no version: equal data give equal files.
   drawing.savefig(image, format="png", metadata={"Software": None})
-  with files.refusals(path):
-    pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
+  files.make_folder_of(path)
   files.write_bytes(path, image.getvalue())
 
 
@@ -96,24 +111,45 @@ def clean(pair: Any) -> None:
   pair.set_axisbelow(True)
 
 
+def thinned(
+  xs: Sequence[float], ys: Sequence[float], points: int
+) -> list[np.ndarray]:
+  """A line as the means of `points` consecutive stretches of it.
+
+  >>> [mean.tolist() for mean in thinned([0, 1, 2, 3], [5, 7, 9, 9], 2)]
+  [[0.5, 2.5], [6.0, 9.0]]
+  """
+  count = min(points, len(xs))
+  return [
+    np.array([np.mean(chunk) for chunk in np.array_split(values, count)])
+    for values in (np.asarray(xs, float), np.asarray(ys, float))
+  ]
+
+
 def noisy_line(
   pair: Any,
-  places: Sequence[float],
-  values: Sequence[float],
+  xs: Sequence[float],
+  ys: Sequence[float],
   name: str,
   colour: str,
 ) -> None:
   """A line of many points: itself, pale, under its mean over 100 stretches."""
-  if len(places) < 100:
-    pair.plot(places, values, color=colour, label=name)
+  if len(xs) < 100:
+    pair.plot(xs, ys, color=colour, label=name)
     return
-  pair.plot(places, values, color=colour, alpha=0.25, lw=0.8)
-  pair.plot(
-    [np.mean(part) for part in np.array_split(np.asarray(places), 100)],
-    [np.mean(part) for part in np.array_split(np.asarray(values), 100)],
-    color=colour,
-    label=f"{name}, running mean",
-  )
+  pair.plot(xs, ys, color=colour, alpha=0.25, lw=0.8)
+  pair.plot(*thinned(xs, ys, 100), color=colour, label=f"{name}, running mean")
+
+
+def crop(pair: Any, lines: Iterable[Any], margin: float) -> None:
+  """Limits y to the range of `lines`, and a margin as a share of it.
+
+  The lines are given without their starts, whose steep fall would flatten all
+  that follows.
+  """
+  values = np.concatenate([np.asarray(line, float) for line in lines])
+  room = margin * np.ptp(values) + 1e-3
+  pair.set_ylim(values.min() - room, values.max() + room)
 
 
 def whole_numbers(pair: Any) -> None:
@@ -148,7 +184,7 @@ def legend_beside(pair: Any, title: str) -> None:
 
 
 def label(name: str) -> str:
-  """A metric's name as an axis says it.
+  """The axis label of a metric.
 
   >>> label("bits_per_character"), label("perplexity")
   ('bits per character', 'perplexity')

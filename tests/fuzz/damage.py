@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from seqmodels.compression import container
 from seqmodels.compression import settings as settings_lib
-from seqmodels.io import checkpoint_integrity
+from seqmodels.io import files
 
 # Words that mean something to one format or another, and lengths that do not.
 ODD_BYTES = (
@@ -204,7 +204,7 @@ def seal_record(data: bytes, whole: bytes = b"") -> bytes:
   try:
     document = json.loads(data)
     document.pop("sha256", None)
-    digest = checkpoint_integrity._sha256_json(document)
+    digest = files.json_sha256(document)
   except (ValueError, AttributeError, RecursionError):
     return data
   return json.dumps({**document, "sha256": digest}).encode()

@@ -41,7 +41,7 @@ def test_each_stroke_is_one_path_in_order_at_its_place(seed):
 
 
 def test_the_view_box_holds_all_the_ink_and_the_pen():
-  root = ElementTree.fromstring(handwriting.svg_line(writing(1)))
+  root = ElementTree.fromstring(handwriting.svg_page([writing(1)]))
   left, top, width, height = map(float, root.get("viewBox").split())
   pen = float(root.find(f"{SVG}g").get("stroke-width"))
   places = np.concatenate([positions(path) for path in root.iter(f"{SVG}path")])
@@ -58,7 +58,7 @@ def test_numbers_have_one_decimal_at_most_and_nothing_else():
 
 
 def test_a_stroke_of_one_point_is_a_dot():
-  drawing = handwriting.svg_line([[10, 0, 1], [5, 5, 1], [0, 0, 0]])
+  drawing = handwriting.svg_page([[[10, 0, 1], [5, 5, 1], [0, 0, 0]]])
   *_, dot, still = ElementTree.fromstring(drawing).iter(f"{SVG}path")
   assert dot.get("d").endswith("l0 0")
   assert still.get("d") == dot.get("d")
@@ -67,26 +67,22 @@ def test_a_stroke_of_one_point_is_a_dot():
 
 @pytest.mark.parametrize("title", ["a < b & c > d", "]]>", "ÄÖ ␣ 漢", "\"'"])
 def test_the_title_reads_as_it_was_given(title):
-  root = ElementTree.fromstring(handwriting.svg_line(writing(0), title=title))
+  root = ElementTree.fromstring(handwriting.svg_page([writing(0)], title=title))
   assert root[0].tag == f"{SVG}title"
   assert root[0].text == title
 
 
 def test_characters_that_xml_has_not_are_replaced():
   root = ElementTree.fromstring(
-    handwriting.svg_line(writing(0), title="a\x00\x1b\ud800")
+    handwriting.svg_page([writing(0)], title="a\x00\x1b\ud800")
   )
   assert root[0].text == "a\ufffd\ufffd\ufffd"
 
 
-def test_the_paper_can_be_left_out():
-  with_paper, without = (
-    ElementTree.fromstring(handwriting.svg_line(writing(0), paper=paper))
-    for paper in (True, False)
-  )
-  assert with_paper.find(f"{SVG}rect").get("fill") == "white"
-  assert without.find(f"{SVG}rect") is None
-  assert without.find(f"{SVG}title") is None
+def test_the_paper_is_white_and_an_empty_title_left_out():
+  root = ElementTree.fromstring(handwriting.svg_page([writing(0)]))
+  assert root.find(f"{SVG}rect").get("fill") == "white"
+  assert root.find(f"{SVG}title") is None
 
 
 def test_a_blank_line_is_room_alone():

@@ -181,7 +181,7 @@ def train_together(
         )
       )
       task.settle_data(setup.workdir, tokens)
-      state, memory, tally = train.starting_point(setup, saved)
+      state, memory, running = train.starting_point(setup, saved)
       first = int(state.step)
       metrics = stack.enter_context(
         metrics_lib.MetricWriter(
@@ -190,10 +190,12 @@ def train_together(
       )
       bar = stack.enter_context(
         progress.Progress(
-          setup.task.course.plan.total, f"seed {setup.config.seed}", done=first
+          setup.task.plan.total, f"seed {setup.config.seed}", done=first
         )
       )
-      callbacks = train.callbacks_of(setup, tally, saved, metrics, bar, signals)
+      callbacks = train.make_callbacks(
+        setup, running, saved, metrics, bar, signals
+      )
       joined.append(
         loop.Member(
           state,
@@ -206,13 +208,8 @@ def train_together(
     with progress.spending("steps"):
       loop.fit_together(
         joined,
-        loop.make_joint_train_steps(
-          network,
-          setups[0].optimizer,
-          reduction=config.training.reduction,
-          regularizer=setups[0].regularizer,
-        ),
-        setups[0].task.course.plan,
+        setups[0].train_steps(side_by_side=True),
+        setups[0].task.plan,
       )
     for saved in areas:
       saved.wait()

@@ -214,14 +214,14 @@ def task(
   return train.Task(
     model=network,
     losses=loss.of_points,
-    course=train.laid_out(config, stream),
+    stream=stream,
+    plan=train.make_plan(config, stream),
     positions=len(data.splits["train"].points),
-    named=("nats_per_point", lambda nats, count: nats / max(count, 1)),
-    speed="points",
-    identity={"pen": pen.hash},
-    check=lambda meta, folder: trained.require_same_symbols(
-      meta, "handwriting", pen, folder
-    ),
+    metric="nats_per_point",
+    score=lambda nats, count: nats / max(count, 1),
+    unit="points",
+    kind="handwriting",
+    symbols=pen,
     restored=lambda target: restore_weights(config, target, pen),
     validate=validate,
     facts=(

@@ -1,19 +1,16 @@
 """The training loop: dispatch, report, evaluate, save, stop.
 
-The training loop: dispatch, report, evaluate, save, stop.
-
 Every boundary is a function of the step number alone, so that a run which was
 killed and restored makes the same dispatches as one that was not, and the same
 bits come out.
 
-Several runs of one recipe trained side by side, a seed each.
-
-The states stand along a new leading axis and one compiled program advances them
-all, so that small networks fill a machine that one of them would leave idle.
-Everything else is told to each run as if it were alone: its own reports,
-evaluations and checkpoints.
+Several seeds of one recipe can be trained side by side (`fit_together`). Their
+states lie along a new leading axis and one compiled program advances them all,
+so that small networks fill a machine that one of them would leave idle. Each
+run has reports, evaluations and checkpoints of its own, as if it were alone.
 """
 
+import functools
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -22,11 +19,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from seqmodels import errors
-from seqmodels.training import loss as objectives
-from seqmodels.training import regularizers
 from seqmodels.training import step as step_lib
 
 
@@ -261,29 +255,10 @@ class Member(NamedTuple):
   callbacks: Callbacks
 
 
-def make_joint_train_steps(
-  predictor: Any,
-  optimizer: optax.GradientTransformation,
-  *,
-  reduction: str = "mean",
-  regularizer: regularizers.Regularizer | None = None,
-  losses: objectives.Losses = objectives.of_symbols,
-) -> step_lib.TrainSteps:
-  """As `step.make_train_steps`, of states and segments [S, K, ...]."""
-  train_step = step_lib.make_train_step(
-    predictor,
-    optimizer,
-    reduction=reduction,
-    regularizer=regularizer,
-    losses=losses,
-  )
-
-  def train_steps(
-    state: step_lib.TrainState, segments: Any
-  ) -> tuple[step_lib.TrainState, step_lib.StepMetrics]:
-    return jax.lax.scan(train_step, state, segments)
-
-  return jax.jit(jax.vmap(train_steps), donate_argnums=0)
+# `step.make_train_steps` of several runs: states and segments [S, K, ...].
+make_joint_train_steps = functools.partial(
+  step_lib.make_train_steps, side_by_side=True
+)
 
 
 def fit_together(

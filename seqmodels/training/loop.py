@@ -25,7 +25,7 @@ from seqmodels.training import step as step_lib
 
 
 class Stopping(NamedTuple):
-  """What early stopping remembers; a value, saved with the checkpoint.
+  """The memory of early stopping; a value, saved with the checkpoint.
 
   >>> Stopping().update(2.0, step=1).update(3.0, step=2)
   Stopping(best=2.0, best_step=1, worse=1, evaluated_step=2, trained=2.0)
@@ -54,12 +54,12 @@ class Stopping(NamedTuple):
     return Stopping(best, best_step, self.worse + 1, step, self.trained)
 
   def exhausted(self, patience: int) -> bool:
-    """Whether `patience` evaluations in a row brought nothing; 0 never is."""
+    """True after `patience` evaluations without gain; never for 0."""
     return patience > 0 and self.worse >= patience
 
 
 class Plan(NamedTuple):
-  """When things happen, in steps."""
+  """The schedule of a training, in steps."""
 
   total: int  # the last step
   dispatch: int  # K, segments a dispatch
@@ -69,12 +69,12 @@ class Plan(NamedTuple):
   initial: bool = False  # evaluate before the first step as well
 
   def next_boundary(self, step: int) -> int:
-    """Where the dispatch that starts at `step` ends."""
+    """The step at which the dispatch that starts at `step` ends."""
     ends = (_after(step, every) for every in (self.dispatch, self.evaluate))
     return min(*ends, self.total)
 
   def evaluates(self, step: int) -> bool:
-    """Whether an evaluation is due after `step` steps."""
+    """True if an evaluation is due after `step` steps."""
     if step == 0:
       return self.initial
     return step % self.evaluate == 0 or step == self.total
@@ -96,7 +96,7 @@ class Report(NamedTuple):
 
 
 class Callbacks(NamedTuple):
-  """What the loop calls back; each is told the step it stands at."""
+  """The functions that the loop calls, each with its step."""
 
   segments: Callable[[int, int], Any]  # (start, count) -> segments on device
   report: Callable[[Report], None]
@@ -108,7 +108,7 @@ class Callbacks(NamedTuple):
 
 
 class Outcome(NamedTuple):
-  """How training ended."""
+  """The end of a training."""
 
   state: step_lib.TrainState
   stopping: Stopping

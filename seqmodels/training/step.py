@@ -27,7 +27,7 @@ class TrainState(NamedTuple):
 
   @property
   def evaluated(self) -> Any:
-    """What to evaluate: the average of `params`, where one is kept."""
+    """The weights to evaluate: the average of `params`, where one is kept."""
     if isinstance(self.opt_state, optimizers.Averaged):
       return self.opt_state.average
     return self.params
@@ -70,7 +70,7 @@ def create(
 
 
 class StepMetrics(NamedTuple):
-  """What each step reports; arrays [K] after a dispatch of K steps."""
+  """Metrics of one step; arrays [K] after a dispatch of K steps."""
 
   nats: jax.Array  # summed over the scored positions
   scored: jax.Array  # how many positions that was

@@ -81,7 +81,7 @@ def run(
 def spread(
   results: Sequence[Sequence[results_lib.Row]],
 ) -> list[results_lib.Row]:
-  """Mean and standard deviation of rows that stand at the same place.
+  """Mean and standard deviation of each row over the seeds.
 
   Args:
     results: the rows of each seed, alike but for their values.
@@ -116,7 +116,7 @@ def spread(
 
 
 def _in_common(names: Collection[str]) -> str:
-  """The parts that all names have: what a search chose may differ.
+  """The parts that all names share: a search may choose differently by seed.
 
   >>> _in_common(["net; sgd, rate 0.1; a word", "net; sgd, rate 1; a word"])
   'net; a word'
@@ -136,7 +136,7 @@ def train_together(
   Does nothing where a seed fills the machine alone, where training may stop
   early, where minibatches are padded to their own sentences, in bfloat16 on a
   CPU (XLA has no batched product of it there), or on several devices. Seeds
-  that a kill left at different steps go on from the newest that all have.
+  that a kill left at different steps continue from the newest that all have.
 
   Raises:
     Interrupted: after a signal, with all states saved.
@@ -169,7 +169,7 @@ def train_together(
     ]
     common = set.intersection(*(set(saved.latest_steps) for saved in areas))
     if not common and any(saved.latest_steps for saved in areas):
-      return  # each goes on alone, from where it stands
+      return  # each continues alone, from its own newest step
     for saved in areas:
       saved.rewind(max(common, default=-1))
     for setup, saved in zip(setups, areas, strict=True):
@@ -181,7 +181,7 @@ def train_together(
         )
       )
       task.settle_data(setup.workdir, tokens)
-      state, memory, tally = train.starting_point(setup, saved)
+      state, memory, running = train.starting_point(setup, saved)
       first = int(state.step)
       metrics = stack.enter_context(
         metrics_lib.MetricWriter(
@@ -190,10 +190,12 @@ def train_together(
       )
       bar = stack.enter_context(
         progress.Progress(
-          setup.task.course.plan.total, f"seed {setup.config.seed}", done=first
+          setup.task.plan.total, f"seed {setup.config.seed}", done=first
         )
       )
-      callbacks = train.callbacks_of(setup, tally, saved, metrics, bar, signals)
+      callbacks = train.make_callbacks(
+        setup, running, saved, metrics, bar, signals
+      )
       joined.append(
         loop.Member(
           state,
@@ -202,17 +204,12 @@ def train_together(
         )
       )
     if len({int(member.state.step) for member in joined}) > 1:
-      return  # A newest state was corrupt: each goes on alone.
+      return  # A newest state was corrupt: each continues alone.
     with progress.spending("steps"):
       loop.fit_together(
         joined,
-        loop.make_joint_train_steps(
-          network,
-          setups[0].optimizer,
-          reduction=config.training.reduction,
-          regularizer=setups[0].regularizer,
-        ),
-        setups[0].task.course.plan,
+        setups[0].train_steps(side_by_side=True),
+        setups[0].task.plan,
       )
     for saved in areas:
       saved.wait()

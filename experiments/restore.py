@@ -17,11 +17,7 @@ from seqmodels.models import api
 def require_same_files(
   folder: pathlib.Path, provenance: Mapping[str, Any]
 ) -> None:
-  """Checks that a run's files are, byte for byte, the ones it was begun on.
-
-  Args:
-    folder: of the run.
-    provenance: of the data at hand.
+  """Checks that a run's files are, byte for byte, the ones at hand.
 
   Raises:
     UserError: they are not, or their list is damaged.
@@ -34,15 +30,12 @@ def require_files_of(
   place: pathlib.Path,
   provenance: Mapping[str, Any],
 ) -> None:
-  """Checks that a model's files are, byte for byte, the ones at hand.
+  """As `require_same_files`, of a model that may be a portable file.
 
   Args:
     trained: provenance of what it was trained on; None for unknown.
     place: of the model.
-    provenance: of the data at hand.
-
-  Raises:
-    UserError: they are not; files are compared by size and SHA-256.
+    provenance: of the data at hand; compared by size and SHA-256.
   """
   if trained is None:
     return
@@ -63,7 +56,7 @@ def _listed(files: list[dict[str, Any]]) -> str:
   )
 
 
-class Trained(NamedTuple):
+class LoadedRun(NamedTuple):
   """An earlier run, read back from its folder or from a portable file."""
 
   config: config_dict.ConfigDict
@@ -74,7 +67,7 @@ class Trained(NamedTuple):
   source: trained.Source
 
 
-def reload(restore: str, *, dtype: str = "", shipped: str = "") -> Trained:
+def reload(restore: str, *, dtype: str = "", shipped: str = "") -> LoadedRun:
   """The network of an earlier run.
 
   Args:
@@ -84,19 +77,19 @@ def reload(restore: str, *, dtype: str = "", shipped: str = "") -> Trained:
       there.
 
   Raises:
-    UserError: no such run, no checkpoint, or one that does not fit.
+    UserError: no such run or checkpoint, or one of another kind.
     RunError: the checkpoints are corrupt.
   """
   source = opened(restore, "language_model", shipped)
   config = settings(source, dtype)
-  found = trained.build(source, dtype=dtype)
-  return Trained(
-    config, found.vocabulary, found.predictor, found.params, found.step, source
+  model = trained.build(source, dtype=dtype)
+  return LoadedRun(
+    config, model.vocabulary, model.predictor, model.params, model.step, source
   )
 
 
 def opened(restore: str, kind: str = "", shipped: str = "") -> trained.Source:
-  """What `config.restore` names, its weights not yet read.
+  """The run or file that `config.restore` names, its weights not yet read.
 
   Args:
     restore: a run folder or a portable file.
@@ -138,7 +131,7 @@ def settings(source: trained.Source, dtype: str = "") -> config_dict.ConfigDict:
 
 @contextlib.contextmanager
 def continuing(config: config_dict.ConfigDict) -> Iterator[None]:
-  """Says of what is refused that `config.restore` was to be gone on from."""
+  """Names `config.restore` in the errors of what it holds."""
   try:
     yield
   except errors.RunError:
@@ -154,24 +147,24 @@ def restore_weights(
   target: Any,
   symbols: vocabulary.Vocabulary,
 ) -> Any:
-  """The weights of the language model `config.restore`, to go on from.
+  """The weights of the language model `config.restore`, to train further.
 
   Args:
-    config: of the run that goes on.
+    config: of the new run.
     target: names, shapes and dtypes of the weights wanted.
     symbols: what they must have been trained on.
 
   Raises:
     UserError: no such run, another network, other symbols, or a partition that
-      shows it what this one keeps for validation and test.
+      trained on what this one keeps for validation and test.
   """
   with continuing(config):
     source = opened(config.restore, "language_model")
     require_same_symbols(source, symbols)
-    found = source.weights(target).params
+    weights = source.weights(target).params
     require_same_model(config, source, NETWORK)
     _require_same_partition(config, source)
-  return found
+  return weights
 
 
 def require_same_symbols(
@@ -191,7 +184,7 @@ NETWORK = (
   # Evaluation takes the expectation over what zoneout keeps.
   *("regularization.zoneout_cell", "regularization.zoneout_state"),
 )
-# What settings that a run does not have come to.
+# Values of settings that an older run does not have.
 UNSET = {
   "model.cell_clip": 0.0,
   "regularization.zoneout_cell": 0.0,

@@ -1,8 +1,8 @@
-"""A trained network in its run folder, and the phases that follow training.
+"""The stages that follow training, and the words for a run in its reports.
 
-Each finished phase is kept in the run folder (`evaluations.json`), so that a
-run stopped in the middle of a long dynamic evaluation does not begin the others
-again.
+Each finished stage is kept in the run folder (`evaluations.json`), so that a
+run stopped in the middle of a long dynamic evaluation does not compute the
+others again.
 """
 
 import hashlib
@@ -31,7 +31,7 @@ SELECTED = {
 
 
 class Context(NamedTuple):
-  """What every phase needs."""
+  """A trained language model in its run folder."""
 
   config: config_dict.ConfigDict
   workdir: pathlib.Path
@@ -42,8 +42,8 @@ class Context(NamedTuple):
   signals: distributed.Interruption
 
 
-class Standing(Protocol):
-  """A run that has come to a certain step."""
+class RunState(Protocol):
+  """A run of any kind whose weights are those of a certain step."""
 
   @property
   def workdir(self) -> pathlib.Path:
@@ -51,26 +51,25 @@ class Standing(Protocol):
 
   @property
   def step(self) -> int:
-    """Of its parameters."""
+    """The step of its weights."""
 
   @property
   def params(self) -> Any:
-    """Its parameters."""
+    """Its weights."""
 
   @property
   def signals(self) -> distributed.Interruption:
-    """What may ask it to stop."""
+    """The signals that ask it to stop."""
 
 
 def phase(
-  context: Standing, name: str, compute: Callable[[], dict[str, Any]]
+  context: RunState, name: str, compute: Callable[[], dict[str, Any]]
 ) -> dict[str, Any]:
-  """What `compute` gives, computed once in the life of a run folder.
+  """The result of a stage, computed once in the life of a run folder.
 
   Args:
-    context: of the run; phases of another step or other parameters are
-      forgotten.
-    name: of the phase.
+    context: of the run; stages of another step or other weights are forgotten.
+    name: of the stage.
     compute: gives plain data that JSON can hold.
   """
   context.signals.check()
@@ -79,9 +78,9 @@ def phase(
   which = {"step": context.step, "weights": fingerprint(context.params)}
   known: dict[str, Any] = {**which, "phases": {}}
   if path.is_file():
-    found = files.read_sealed(path, step=int, phases=dict)
-    if which.items() <= found.items():
-      known = found
+    recorded = files.read_sealed(path, step=int, phases=dict)
+    if which.items() <= recorded.items():
+      known = recorded
   if name not in known["phases"]:
     with progress.spending("evaluation"):
       known["phases"][name] = compute()
@@ -116,7 +115,7 @@ def describe(context: Context) -> str:
 
 
 def minibatch(config: config_dict.ConfigDict) -> str:
-  """What a step learns from, as in "32 streams of 50" or "8 sentences"."""
+  """The minibatch of a step, as in "32 streams of 50" or "8 sentences"."""
   training = config.training
   if training.sampling == "sentences":
     return f"{training.batch} sentence{'s' if training.batch > 1 else ''}"
@@ -126,15 +125,21 @@ def minibatch(config: config_dict.ConfigDict) -> str:
 def model_name(config: config_dict.ConfigDict) -> str:
   """Sizes, cell and wiring, as in "1x1000 peephole lstm"."""
   model = config.model
+  cell = model.get("cell", "lstm")  # handwriting networks have no other
   widths = [str(width) for width in model.features]
   uniform = len(set(widths)) == 1
   size = f"{len(widths)}x{widths[0]}" if uniform else "-".join(widths)
-  peepholes = " peephole" if model.cell == "lstm" and model.peepholes else ""
-  name = f"{size}{peepholes} {model.cell}"
-  for kind in ("input", "output") if len(widths) > 1 else ():
-    if not model[f"{kind}_skips"]:
-      name += f", no {kind} skips"
-  if "lstm" in model.cell and model.get("cell_clip"):
+  peepholes = " peephole" if cell == "lstm" and model.peepholes else ""
+  name = f"{size}{peepholes} {cell}"
+  if "components" in model:
+    if model.network == "synthesis":
+      name += f", window of {model.window}"
+    name += f", {model.components} components"
+  else:
+    for kind in ("input", "output") if len(widths) > 1 else ():
+      if not model[f"{kind}_skips"]:
+        name += f", no {kind} skips"
+  if "lstm" in cell and model.get("cell_clip"):
     name += f", cell clip {model.cell_clip:g}"
   if model.get("embedding"):
     name += f", {'tied ' if model.tied else ''}embedding {model.embedding}"
@@ -142,10 +147,7 @@ def model_name(config: config_dict.ConfigDict) -> str:
 
 
 def noise_names(config: config_dict.ConfigDict) -> list[str]:
-  """What is switched on of noise and of averaging, in words.
-
-  Weights that validation did not choose say so.
-  """
+  """Noise, averaging and another choice of weights than validation's."""
   chosen = config.get("regularization") or {}
   training = config.training
   named = {
@@ -176,12 +178,12 @@ def noise_names(config: config_dict.ConfigDict) -> list[str]:
 
 
 def selected(config: config_dict.ConfigDict) -> str:
-  """Which weights of a run are evaluated, in words."""
+  """The weights of a run that are evaluated, in words."""
   return SELECTED[config.training.get("select", "validation")]
 
 
 def data_note(context: Context) -> str:
-  """What every row over part of a data set says; empty over the whole."""
+  """A note for every row over part of a data set; empty over the whole."""
   note = context.tokens.provenance["note"]
   limit = context.config.data.limit
   parts = [note] if note.startswith("prefix") else []
@@ -203,7 +205,7 @@ def score(metric: str, nats: float, count: int) -> float:
 
 
 def lost_note(scores: metrics.Scores) -> str:
-  """Of streams that are lost, as of `Scores.lost_streams`; "" without any."""
+  """A warning of lost streams (`Scores.lost_streams`); "" without any."""
   lost = scores.lost_streams()
   if not lost:
     return ""
@@ -221,7 +223,7 @@ def watch(
 
   Args:
     context: of the run.
-    title: the phase, as shown.
+    title: the stage, as shown.
     per_segment: symbols in a segment of all its streams.
   """
   bar = progress.Progress(None, title, unit="symbol", symbols="symbols")

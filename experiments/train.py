@@ -1,18 +1,16 @@
-"""Training: the schedule, the parts that a config names, the loop, its reports.
-
-Training with an account of its time (`seqmodels.io.progress`).
+"""Trains a task: prepares its parts, runs the loop, logs, evaluates and saves.
 
 The loop runs ahead: while the device works on one dispatch the host reads the
-one before it and builds the next. What the host does meanwhile costs nothing,
-so it counts as time of the steps; as data counts only what the device had to
-wait for.
+one before it and builds the next. The account of time (`seqmodels.io.progress`)
+counts what the host does meanwhile as time of the steps, and as data only what
+the device had to wait for.
 """
 
 import math
 import pathlib
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import numpy as np
@@ -20,12 +18,9 @@ import optax
 from jax.sharding import Mesh
 from ml_collections import config_dict
 
-from seqmodels import errors, trees
-from seqmodels.data.handwriting import batching
-from seqmodels.data.text import batching as batching_lib
-from seqmodels.io import checkpoints, distributed, progress
+from seqmodels import errors, trained, trees
+from seqmodels.io import checkpoints, distributed, progress, results
 from seqmodels.io import metrics as metrics_lib
-from seqmodels.io import results as reports
 from seqmodels.regularization import weight_noise
 from seqmodels.training import (
   loop,
@@ -35,26 +30,21 @@ from seqmodels.training import (
   sharding,
   step,
 )
-from seqmodels.training import step as step_lib
-
-Stream = (
-  batching_lib.SequentialStream
-  | batching_lib.RandomWindows
-  | batching_lib.Sentences
-  | batching.PenBatches
-  | batching.PenChunks
-)
 
 
-class Course(NamedTuple):
-  """The training data as segments, and how long to go through it."""
+class Stream(Protocol):
+  """Training data, a pure function of the step number."""
 
-  stream: Stream
-  plan: loop.Plan
+  @property
+  def segments_per_epoch(self) -> int:
+    """Steps of one pass over the data."""
+
+  def segments(self, start: int, count: int) -> Any:
+    """The batches [K, T, B, ...] of the `count` steps from `start` on."""
 
 
-def laid_out(config: config_dict.ConfigDict, stream: Stream) -> Course:
-  """Steps over any training data, and when to evaluate and save."""
+def make_plan(config: config_dict.ConfigDict, stream: Stream) -> loop.Plan:
+  """How many steps to train, and when to evaluate and save."""
   training = config.training
   epoch = stream.segments_per_epoch
   total = round(training.epochs * epoch)
@@ -62,23 +52,22 @@ def laid_out(config: config_dict.ConfigDict, stream: Stream) -> Course:
     total = min(total, training.max_steps)
   # Whole dispatches between evaluations: each length is compiled on its own.
   dispatch = training.steps_per_dispatch
-  part = -(-epoch // training.evaluations_per_epoch)
-  plan = loop.Plan(
+  between = -(-epoch // training.evaluations_per_epoch)
+  return loop.Plan(
     total=total,
     dispatch=dispatch,
-    evaluate=dispatch * -(-part // dispatch),
+    evaluate=dispatch * -(-between // dispatch),
     checkpoint=training.checkpoint_every,
     patience=training.patience,
     # Restored weights are the first candidate for the best.
     initial=bool(config.restore),
   )
-  return Course(stream, plan)
 
 
 def build_optimizer(
   config: config_dict.ConfigDict, steps: int
 ) -> optax.GradientTransformation:
-  """The rule that `config.training` names, its schedule ending at `steps`."""
+  """The optimizer of `config.training`, its schedule ending at `steps`."""
   training = config.training
   return optimizers.build(
     training.optimizer,
@@ -109,16 +98,15 @@ def learning_rates(config: config_dict.ConfigDict, steps: int) -> np.ndarray:
 def build_regularizer(
   config: config_dict.ConfigDict, symbols: int
 ) -> regularizers.Regularizer:
-  """What `config.regularization` puts around the weights.
+  """The regularizer of `config.regularization`.
 
   Args:
     config: as `configs.common.base`.
     symbols: of the training split.
 
   Raises:
-    UserError: both kinds of weight noise at once, a bad deviation, a weight on
-      a complexity or a choice by a description length that there is not, or of
-      averaged weights.
+    UserError: both kinds of weight noise at once, a bad deviation, or settings
+      of adaptive weight noise without it or with averaged weights.
   """
   chosen = config.regularization
   if chosen.weight_noise and chosen.adaptive:
@@ -166,41 +154,48 @@ class Validation(NamedTuple):
 
 
 class Task(NamedTuple):
-  """What is trained, on what, and how it is told of.
+  """A model, its loss and its data.
 
   Attributes:
     model: with `init(key)` and `initial_carry(batch)`.
-    losses: what a step minimises.
-    course: the training data as a plan of steps.
+    losses: the loss that every step minimises.
+    stream: the training data.
+    plan: of the steps over it.
     positions: scored in one pass over the training data.
-    named: metric of a report on training, and its value of (nats, positions).
-    speed: what goes by in a second, such as "tokens".
-    identity: what weights must have been trained on, kept with each of them.
-    check: refuses a checkpoint whose identity is another, by its (record,
-      folder).
+    metric: of the training loss, as logged.
+    score: the metric's value of (nats, positions).
+    unit: of the logged speed, such as "tokens".
+    kind: of the model, a key of `trained.KINDS`.
+    symbols: what weights must have been trained on: a vocabulary or a pen.
     restored: the weights that `config.restore` names, given their shapes.
     validate: `(weights, check) -> Validation`; `check` is called now and then.
-    facts: lines that say what is about to begin; the model's parameters are
-      counted here.
-    name: of the model.
+    facts: of the data and of a step, to log at the start.
+    name: of the model, to log at the start.
   """
 
   model: Any
   losses: loss.Losses
-  course: Course
+  stream: Stream
+  plan: loop.Plan
   positions: int
-  named: tuple[str, Callable[[float, int], float]]
-  speed: str
-  identity: Mapping[str, str]
-  check: Callable[[Mapping[str, Any], pathlib.Path], None]
+  metric: str
+  score: Callable[[float, int], float]
+  unit: str
+  kind: str
+  symbols: trained.Symbols
   restored: Callable[[Any], Any]
   validate: Callable[[Any, Callable[[], None]], Validation]
-  facts: tuple[str, str]  # of the data, of a step
+  facts: tuple[str, str]
   name: str
+
+  @property
+  def identity(self) -> dict[str, str]:
+    """What the weights were trained on, saved with each of them."""
+    return {trained.KINDS[self.kind].identity: self.symbols.hash}
 
 
 class Setup(NamedTuple):
-  """All parts of a training that its settings decide."""
+  """All parts of a training that its config decides."""
 
   config: config_dict.ConfigDict
   workdir: pathlib.Path
@@ -218,6 +213,23 @@ class Setup(NamedTuple):
       seed=self.config.seed,
       wrap=self.regularizer.wrap,
       shardings=shardings,
+    )
+
+  def train_steps(self, *, side_by_side: bool = False) -> step.TrainSteps:
+    """The compiled step of this run, or of several seeds side by side.
+
+    The one place where a step is built, so that all minimise the task's loss.
+    """
+    return step.make_train_steps(
+      self.task.model,
+      self.optimizer,
+      reduction=self.config.training.reduction,
+      regularizer=sharding.gathering(self.regularizer, self.mesh),
+      losses=self.task.losses,
+      shardings=None
+      if side_by_side
+      else (self.shardings, sharding.everywhere(self.mesh)),
+      side_by_side=side_by_side,
     )
 
   @property
@@ -239,26 +251,20 @@ class Setup(NamedTuple):
 def prepare(
   config: config_dict.ConfigDict, workdir: pathlib.Path, task: Task
 ) -> Setup:
-  """The parts of a training, nothing of it begun."""
+  """The parts of a training, nothing of it begun.
+
+  Raises:
+    UserError: settings that do not go together, or a batch that does not spread
+      evenly over the devices.
+  """
+  training = config.training
   return Setup(
     config,
     workdir,
     task,
     build_regularizer(config, task.positions),
-    build_optimizer(config, task.course.plan.total),
-    mesh_of(config),
-  )
-
-
-def mesh_of(config: config_dict.ConfigDict) -> Mesh:
-  """The devices that `config.training` is spread over.
-
-  Raises:
-    UserError: it does not spread evenly.
-  """
-  training = config.training
-  return sharding.device_mesh(
-    training.batch, model_shards=training.model_shards
+    build_optimizer(config, task.plan.total),
+    sharding.device_mesh(training.batch, model_shards=training.model_shards),
   )
 
 
@@ -271,36 +277,32 @@ def fit(
   *,
   reached: Mapping[str, int],
 ) -> loop.Outcome:
-  """`loop.fit`, accounted for.
+  """As `loop.fit`, with an account of its time.
 
   Args:
-    start: as there.
-    memory: as there.
-    train_steps: as there.
-    plan: as there.
-    callbacks: as there.
-    reached: how far an earlier start had come that was killed since, as
-      `MetricWriter.reached`.
+    start, memory, train_steps, plan, callbacks: as of `loop.fit`.
+    reached: the steps that a killed start had come to, as
+      `MetricWriter.reached`: time up to them is lost.
   """
-  flying: list[Any] = []  # metrics of the newest dispatch
+  newest: step.StepMetrics | None = None
 
-  def kept(
+  def dispatch(
     now: step.TrainState, segments: Any
   ) -> tuple[step.TrainState, step.StepMetrics]:
-    now, metrics = train_steps(now, segments)
-    flying[:] = [metrics]
-    return now, metrics
+    nonlocal newest
+    now, newest = train_steps(now, segments)
+    return now, newest
 
   def busy() -> bool:
     """Whether the device is still at work on the newest dispatch."""
     # Arrays have had this question for long, but JAX's manual names it nowhere.
-    ready = getattr(flying[0].nats, "is_ready", None) if flying else None
+    ready = getattr(newest.nats, "is_ready", None) if newest else None
     return ready is not None and not ready()
 
   again = int(start.step) < reached.get("train", 0)
   with progress.spending("lost" if again else "steps"):
     return loop.fit(
-      start, memory, kept, plan, accounted(callbacks, reached, busy)
+      start, memory, dispatch, plan, accounted(callbacks, reached, busy)
     )
 
 
@@ -309,10 +311,10 @@ def accounted(
   reached: Mapping[str, int],
   busy: Callable[[], bool] | None = None,
 ) -> loop.Callbacks:
-  """Callbacks that say what their time goes into.
+  """Callbacks that account for their time; saving and restoring do already.
 
   Args:
-    callbacks: of a loop; saving and restoring say so by themselves.
+    callbacks: of a loop.
     reached: as of `fit`.
     busy: whether the device is at work.
   """
@@ -335,12 +337,12 @@ def accounted(
   return callbacks._replace(segments=segments, report=report, evaluate=evaluate)
 
 
-class Fitted(NamedTuple):
-  """What training leaves to the phases after it."""
+class TrainResult(NamedTuple):
+  """What training leaves to the stages after it."""
 
   params: Any  # the weights that `training.select` chose
   step: int  # of these weights
-  posterior: weight_noise.Posterior | None  # at the end, if there is
+  posterior: weight_noise.Posterior | None  # at the end, if there is one
 
 
 # What is compared from one evaluation to the next, the lower the better: of the
@@ -352,39 +354,31 @@ SELECT: dict[str, Callable[[int, float, float], float]] = {
 }
 
 
-def train(
-  config: config_dict.ConfigDict,
-  workdir: pathlib.Path,
-  task: Task,
-  signals: distributed.Interruption,
-) -> Fitted:
+def train(setup: Setup, signals: distributed.Interruption) -> TrainResult:
   """Trains from the newest checkpoint, a named run, or from scratch."""
-  setup = prepare(config, workdir, task)
-  plan = task.course.plan
-  with checkpoints.Checkpoints(workdir / "checkpoints") as saved:
-    start, memory, tally = starting_point(setup, saved)
+  task, plan = setup.task, setup.task.plan
+  folder = setup.workdir / "checkpoints"
+  with checkpoints.Checkpoints(folder) as saved:
+    start, memory, running = starting_point(setup, saved)
     first = int(start.step)
     _announce(setup, first)
     if distributed.several():
       distributed.meet()
       sharding.connect(setup.mesh)
-    train_steps = step_lib.make_train_steps(
-      task.model,
-      setup.optimizer,
-      reduction=config.training.reduction,
-      regularizer=sharding.gathering(setup.regularizer, setup.mesh),
-      losses=task.losses,
-      shardings=(setup.shardings, sharding.everywhere(setup.mesh)),
-    )
-    bar = progress.Progress(plan.total, "train", done=first, symbols=task.speed)
-    kept = recorded(start, memory)
-    with metrics_lib.MetricWriter(workdir, step=kept) as metrics, bar:
+    train_steps = setup.train_steps()
+    bar = progress.Progress(plan.total, "train", done=first, symbols=task.unit)
+    with (
+      metrics_lib.MetricWriter(
+        setup.workdir, step=recorded(start, memory)
+      ) as metrics,
+      bar,
+    ):
       outcome = fit(
         start,
         memory,
         train_steps,
         plan,
-        callbacks_of(setup, tally, saved, metrics, bar, signals),
+        make_callbacks(setup, running, saved, metrics, bar, signals),
         reached=metrics.reached,
       )
     saved.wait()
@@ -392,43 +386,44 @@ def train(
       signals.check()
     best = saved.restore_best(setup.weights)
   last = outcome.state.evaluated
-  charged = isinstance(last, weight_noise.Posterior)
-  posterior = sharding.whole(last) if charged else None
-  if outcome.stopping.best_step < 0:  # nothing was evaluated, or finite
+  has_posterior = isinstance(last, weight_noise.Posterior)
+  posterior = sharding.whole(last) if has_posterior else None
+  best_step = outcome.stopping.best_step
+  if best_step < 0:  # nothing was evaluated, or finite
     weights = sharding.whole(setup.regularizer.weights(last))
-    return Fitted(weights, int(outcome.state.step), posterior)
-  if best is None or best.step != outcome.stopping.best_step:
+    return TrainResult(weights, int(outcome.state.step), posterior)
+  if best is None or best.step != best_step:
     raise errors.RunError(
-      f"the best parameters, of step {outcome.stopping.best_step:,}, are "
-      f"missing or corrupt in {workdir / 'checkpoints' / 'best'}; restore that "
-      "folder from a copy or train in a new --workdir"
+      f"the best parameters, of step {best_step:,}, are missing or corrupt in "
+      f"{folder / 'best'}; restore that folder from a copy or train in a new "
+      "--workdir"
     )
-  return Fitted(sharding.whole(best.tree), best.step, posterior)
+  return TrainResult(sharding.whole(best.tree), best.step, posterior)
 
 
-def recorded(now: step_lib.TrainState, memory: loop.Stopping) -> int:
+def recorded(now: step.TrainState, memory: loop.Stopping) -> int:
   """The step up to which metrics belong to the run; -1 before there are any."""
   return int(now.step) or memory.evaluated_step
 
 
-class Tally:
-  """Training nats since the last evaluation; saved, so resuming goes on."""
+class RunningLoss:
+  """Training nats since the last evaluation; saved with each checkpoint."""
 
-  def __init__(self, nats: float = 0.0, scored: int = 0):
-    self.nats, self.scored = nats, scored
+  def __init__(self, nats: float = 0.0, count: int = 0):
+    self.nats, self.count = nats, count
 
-  def add(self, nats: float, scored: int) -> None:
+  def add(self, nats: float, count: int) -> None:
     """Counts one more dispatch."""
-    self.nats, self.scored = self.nats + nats, self.scored + scored
+    self.nats, self.count = self.nats + nats, self.count + count
 
   def clear(self) -> None:
-    """Begins anew."""
-    self.nats, self.scored = 0.0, 0
+    """Starts again from nothing."""
+    self.nats, self.count = 0.0, 0
 
 
 def starting_point(
   setup: Setup, saved: checkpoints.Checkpoints
-) -> tuple[step_lib.TrainState, loop.Stopping, Tally]:
+) -> tuple[step.TrainState, loop.Stopping, RunningLoss]:
   """Own checkpoint first, then the run named by `restore`, then scratch."""
   shardings = setup.shardings
   own = saved.restore_latest(
@@ -438,10 +433,17 @@ def starting_point(
   )
   task = setup.task
   if own is not None:
-    task.check(own.meta, setup.workdir)
+    trained.require_same_symbols(
+      own.meta, task.kind, task.symbols, setup.workdir
+    )
     saved.discard_after(own.step)
-    memory = loop.Stopping(**own.meta["stopping"])
-    return own.tree, _finite_best(memory), Tally(*own.meta.get("tally", ()))
+    running = RunningLoss(*own.meta.get("tally", ()))
+    # JSON has no infinity: None is "nothing evaluated yet".
+    stopping: dict[str, Any] = {
+      name: math.inf if value is None else value
+      for name, value in own.meta["stopping"].items()
+    }
+    return own.tree, loop.Stopping(**stopping), running
   fresh = setup.fresh(shardings)
   if setup.config.restore:
     wrap = jax.jit(setup.regularizer.wrap, out_shardings=shardings.params)
@@ -451,97 +453,84 @@ def starting_point(
   saved.discard_after(-1)  # nothing was restored, so nothing was best
   # Saved before any work, so that a folder which cannot be written or read
   # again shows now and not after hours.
-  memory, tally = loop.Stopping(), Tally()
-  _save(saved, fresh, memory, tally, task)
+  memory, running = loop.Stopping(), RunningLoss()
+  _save(saved, fresh, memory, running, task)
   saved.wait()
-  return fresh, memory, tally
+  return fresh, memory, running
 
 
 def _restored(setup: Setup) -> Any:
   """The weights of the run that `config.restore` names."""
-  found: list[Any] = []
+  weights: Any = None
 
   def read() -> None:
-    found.append(jax.tree.map(np.asarray, setup.task.restored(setup.weights)))
+    nonlocal weights
+    weights = jax.tree.map(np.asarray, setup.task.restored(setup.weights))
 
   distributed.from_first(read)
-  return distributed.share(found[0] if found else None, setup.weights)
-
-
-def _finite_best(memory: loop.Stopping) -> loop.Stopping:
-  """JSON has no infinity: None stands for "nothing evaluated yet"."""
-  values: dict[str, Any] = memory._asdict()
-  unset = {name: float("inf") for name in values if values[name] is None}
-  return loop.Stopping(**{**values, **unset})
+  return distributed.share(weights, setup.weights)
 
 
 def _save(
   saved: checkpoints.Checkpoints,
-  now: step_lib.TrainState,
+  now: step.TrainState,
   memory: loop.Stopping,
-  tally: Tally,
+  running: RunningLoss,
   task: Task,
 ) -> None:
-  recorded = {
-    name: None if value == float("inf") else value
+  stopping = {
+    name: None if value == math.inf else value
     for name, value in memory._asdict().items()
   }
-  saved.save(
-    int(now.step),
-    now,
-    {
-      "stopping": recorded,
-      "tally": [tally.nats, tally.scored],
-      **task.identity,
-    },
-  )
+  tally = [running.nats, running.count]
+  meta = {"stopping": stopping, "tally": tally, **task.identity}
+  saved.save(int(now.step), now, meta)
 
 
-def callbacks_of(
+def make_callbacks(
   setup: Setup,
-  tally: Tally,
+  running: RunningLoss,
   saved: checkpoints.Checkpoints,
   metrics: metrics_lib.MetricWriter,
   bar: progress.Progress,
   signals: distributed.Interruption,
 ) -> loop.Callbacks:
-  """What the loop calls back: data in, metrics and checkpoints out."""
+  """What the loop calls: data in, metrics and checkpoints out."""
   task, regularizer = setup.task, setup.regularizer
-  metric, score = task.named
-  rates = learning_rates(setup.config, task.course.plan.total)
+  rates = learning_rates(setup.config, task.plan.total)
 
-  def told(done: loop.Report) -> None:
-    tally.add(done.nats, done.scored)
-    found = score(done.nats, done.scored)
-    speed = f"{task.speed}_per_second"
+  def log_train(done: loop.Report) -> None:
+    running.add(done.nats, done.scored)
+    value = task.score(done.nats, done.scored)
+    speed = f"{task.unit}_per_second"
     metrics.write(
       done.step,
       "train",
       {
-        metric: found,
+        task.metric: value,
         "gradient_norm": done.gradient_norm,
         "learning_rate": rates[done.step - 1],
         speed: done.scored / done.seconds,
       },
-      unit={
-        metric: reports.METRICS[metric],
-        speed: reports.METRICS[speed],
-      },
+      unit={name: results.METRICS[name] for name in (task.metric, speed)},
     )
     bar.update(
-      done.step, {metric: found}, symbols=done.scored, seconds=done.seconds
+      done.step,
+      {task.metric: value},
+      symbols=done.scored,
+      seconds=done.seconds,
     )
 
-  def charged(trained: Any, at: int) -> float:
-    """The description length of the training data, where weights are charged.
+  def log_description_length(params: Any, at: int) -> float:
+    """The description length of the training data; infinite without one.
 
     The error is that of the noisy passes since the last evaluation, as nats of
-    one whole pass; infinite where there was none.
+    one whole pass.
     """
-    if regularizer.complexity is None or not tally.scored:
+    if regularizer.complexity is None or not running.count:
       return math.inf
-    complexity = float(jax.jit(regularizer.complexity)(trained))
-    error = tally.nats / tally.scored * task.positions
+    complexity = float(jax.jit(regularizer.complexity)(params))
+    error = running.nats / running.count * task.positions
     length = error + setup.config.regularization.complexity * complexity
     lengths = {
       "error_nats": error,
@@ -555,43 +544,41 @@ def callbacks_of(
     )
     return length
 
-  def scored(trained: Any, at: int) -> float | None:
-    weights = sharding.whole(regularizer.weights(trained))
+  def evaluate(params: Any, at: int) -> float | None:
+    weights = sharding.whole(regularizer.weights(params))
     try:
-      found = Validation(
+      validation = Validation(
         *distributed.from_first(lambda: task.validate(weights, signals.check))
       )
     except errors.Interrupted as error:
       signals.receive(error.signum)
       return None
-    length = charged(trained, at)
-    tally.clear()
-    metrics.write(
-      at,
-      "valid",
-      found.figures,
-      unit={name: reports.METRICS[name] for name in found.figures},
-    )
-    told = ", ".join(f"{n} {value:.4f}" for n, value in found.figures.items())
-    bar.say(f"step {at:,}: valid {told}, {found.note}")
-    return SELECT[setup.config.training.select](at, found.loss, length)
+    length = log_description_length(params, at)
+    running.clear()
+    figures = validation.figures
+    unit = {name: results.METRICS[name] for name in figures}
+    metrics.write(at, "valid", figures, unit=unit)
+    words = ", ".join(f"{name} {value:.4f}" for name, value in figures.items())
+    bar.say(f"step {at:,}: valid {words}, {validation.note}")
+    select = SELECT[setup.config.training.select]
+    return select(at, validation.loss, length)
 
   return loop.Callbacks(
     segments=lambda start, count: sharding.place_segments(
-      setup.mesh, task.course.stream.segments(start, count)
+      setup.mesh, task.stream.segments(start, count)
     ),
-    report=told,
-    evaluate=scored,
-    improved=lambda trained, at: saved.save_best(
-      at, regularizer.weights(trained), dict(task.identity)
+    report=log_train,
+    evaluate=evaluate,
+    improved=lambda params, at: saved.save_best(
+      at, regularizer.weights(params), task.identity
     ),
-    checkpoint=lambda now, memory: _save(saved, now, memory, tally, task),
+    checkpoint=lambda now, memory: _save(saved, now, memory, running, task),
     interrupted=lambda: signals.requested,
   )
 
 
 def _announce(setup: Setup, first: int) -> None:
-  """What is about to happen, before the first compilation's silence."""
+  """Prints what begins, before the silence of the first compilation."""
   if not distributed.is_first():
     return
   data, step_of = setup.task.facts
@@ -603,7 +590,7 @@ def _announce(setup: Setup, first: int) -> None:
     f"data: {data}",
     f"model: {setup.task.name}, "
     f"{trees.count_parameters(setup.weights):,} parameters ({parts})",
-    f"training: {setup.task.course.plan.total:,} steps of {step_of} on "
+    f"training: {setup.task.plan.total:,} steps of {step_of} on "
     f"{_devices(setup.mesh)}"
     + (f", resumed at step {first:,}" if first else ""),
   ]
@@ -611,7 +598,7 @@ def _announce(setup: Setup, first: int) -> None:
 
 
 def _devices(mesh: Mesh) -> str:
-  """How many train, as in "8 devices of 2 processes, weights in 4 shares"."""
+  """The devices, as in "8 devices of 2 processes, weights in 4 shares"."""
   parts = [f"{mesh.size} device{'s' if mesh.size > 1 else ''}"]
   if jax.process_count() > 1:
     parts[0] += f" of {jax.process_count()} processes"

@@ -50,14 +50,12 @@ def cross_entropy(
   """Nats of every position, and whether it is scored and wrong.
 
   Args:
-    logits: as of `nats`, and so the next two.
-    targets: int `[...]`.
-    mask: bool `[...]`.
+    logits, targets, mask: as of `nats`.
 
   Returns:
     Nats (float32 `[...]`, 0 where not scored) and errors (bool `[...]`).
 
-  >>> losses, _ = by_position(
+  >>> losses, _ = cross_entropy(
   ...   jnp.zeros((2, 4)), jnp.zeros(2, int), jnp.array([True, False])
   ... )
   >>> losses
@@ -114,7 +112,7 @@ def mixture_density_nll(
     output_clip: bound on each derivative of the nats with respect to an output.
     finest: of `coarse`, the least deviations of x and y; None for none.
 
-  >>> scores = by_position(
+  >>> scores = mixture_density_nll(
   ...   jnp.zeros((1, 2, 121)), jnp.zeros((1, 2, 3)), jnp.array([[True, False]])
   ... )
   >>> scores.nats.round(1), scores.squared
@@ -122,7 +120,7 @@ def mixture_density_nll(
   """
   outputs = jnp.where(mask[..., None], outputs, 0.0)
   targets = jnp.where(mask[..., None], targets, 0.0)
-  found = mixtures.mixture(ops.clip_gradient(outputs, output_clip))
+  mixture = mixtures.mixture(ops.clip_gradient(outputs, output_clip))
   offsets = targets[..., :2]
 
   def squared(guess: jax.Array) -> jax.Array:
@@ -130,15 +128,15 @@ def mixture_density_nll(
     return jnp.where(mask, away, 0.0)
 
   lifted = targets[..., 2] > 0.5
-  nats = jnp.where(mask, mixtures.nats(found, targets), 0.0)
+  nats = jnp.where(mask, mixtures.nats(mixture, targets), 0.0)
   coarse = nats
   if finest is not None:
-    blunt = mixtures.blunted(found, finest)
+    blunt = mixtures.blunted(mixture, finest)
     coarse = jnp.where(mask, mixtures.nats(blunt, targets), 0.0)
   return Scores(
     nats=nats,
-    wrong=mask & (lifted != (found.lift_logit > 0.0)),
-    squared=squared(found.mean()),
-    squared_likeliest=squared(found.likeliest_mean()),
+    wrong=mask & (lifted != (mixture.lift_logit > 0.0)),
+    squared=squared(mixture.mean()),
+    squared_likeliest=squared(mixture.likeliest_mean()),
     coarse=coarse,
   )

@@ -29,7 +29,7 @@ def describe(context: task.Context) -> str:
   """The network and its training in a few words."""
   config, training = context.config, context.config.training
   parts = [
-    task.name_of(config),
+    stages.model_name(config),
     *stages.noise_names(config),
     f"{training.optimizer}, {task.stretches(config)} a step, "
     f"{training.epochs:g} epochs",
@@ -328,7 +328,7 @@ def _learning(context: task.Context, path: Any) -> None:
       metrics,
       path("learning_curves", "Training and validation by step."),
       name="nats_per_point",
-      title=task.name_of(context.config),
+      title=stages.model_name(context.config),
     )
 
 
@@ -405,7 +405,7 @@ def _samples(context: task.Context, path: Any) -> None:
   inked = [sample for sample in drawn if sample.drawable]
   if not inked:
     return
-  title = task.name_of(context.config)
+  title = stages.model_name(context.config)
   handwriting_lib.plot_lines(
     path("samples", "Drawn from the network at several biases."),
     title,

@@ -31,7 +31,6 @@ def run(
     UserError, RunError: see `seqmodels.errors`.
   """
   with distributed.Interruption() as signals:
-    train.mesh_of(config)
     data = task_lib.load(config, data_dir, signals)
     network = task_lib.build_network(config, data.alphabet.size)
     task = task_lib.task(config, data, network)
@@ -39,10 +38,11 @@ def run(
       # What could not be written at the end is refused at the beginning.
       for text in config.sample.texts:
         data.alphabet.encode(text)
+    setup = train.prepare(config, workdir, task)
     distributed.from_first(lambda: task_lib.settle_data(workdir, data))
-    fitted = train.train(config, workdir, task, signals)
+    result = train.train(setup, signals)
     context = task_lib.Context(
-      config, workdir, data, network, fitted.params, fitted.step, signals
+      config, workdir, data, network, result.params, result.step, signals
     )
     return distributed.from_first(lambda: evaluate(context))
 

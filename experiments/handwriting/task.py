@@ -8,12 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from ml_collections import config_dict
 
-from experiments import restore, train
 from experiments import restore as restore_lib
+from experiments import stages, train
 from seqmodels import errors, portable, trained
 from seqmodels.data.handwriting import batching, strokes
 from seqmodels.data.handwriting import datasets as handwritings
-from seqmodels.data.handwriting import strokes as pens
 from seqmodels.evaluation import handwriting as evaluation
 from seqmodels.io import distributed, files, progress
 from seqmodels.models import api, from_settings
@@ -24,7 +23,7 @@ build_network = from_settings.handwriting_network
 
 
 class Context(NamedTuple):
-  """What every phase after training needs."""
+  """A trained network in its run folder."""
 
   config: config_dict.ConfigDict
   workdir: pathlib.Path
@@ -91,7 +90,7 @@ def settle_data(workdir: pathlib.Path, data: handwritings.Handwriting) -> None:
     data,
     workdir,
   )
-  restore.require_same_files(workdir, data.provenance)
+  restore_lib.require_same_files(workdir, data.provenance)
   if not (workdir / PEN).is_file():
     files.write_json(workdir / PEN, pen_of(data).record)
   if not (workdir / portable.DATA).is_file():
@@ -119,31 +118,26 @@ def _figures(scaling: strokes.Scaling) -> str:
   return " and ".join(f"{value:.3f}" for value in scaling.deviation)
 
 
-class Trained(NamedTuple):
+class LoadedRun(NamedTuple):
   """An earlier run, read back from its folder or from a portable file."""
 
   config: config_dict.ConfigDict
-  pen: pens.Pen
+  pen: strokes.Pen
   network: api.PenNetwork
   params: Any
   step: int
 
 
-def reload(restore: str, *, dtype: str = "", shipped: str = "") -> Trained:
-  """The network of an earlier run; see `restore.reload`.
-
-  Raises:
-    UserError: no such run, no pen network, or no checkpoint that fits.
-    RunError: the checkpoints are corrupt.
-  """
+def reload(restore: str, *, dtype: str = "", shipped: str = "") -> LoadedRun:
+  """The network of an earlier run; arguments and errors as `restore.reload`."""
   source = restore_lib.opened(restore, "handwriting", shipped)
   config = restore_lib.settings(source, dtype)
-  found = trained.build(source, dtype=dtype)
-  return Trained(config, found.pen, found.network, found.params, found.step)
+  model = trained.build(source, dtype=dtype)
+  return LoadedRun(config, model.pen, model.network, model.params, model.step)
 
 
 def restore_weights(
-  config: config_dict.ConfigDict, target: Any, pen: pens.Pen
+  config: config_dict.ConfigDict, target: Any, pen: strokes.Pen
 ) -> Any:
   """The weights of the run `config.restore`, to go on training from.
 
@@ -193,18 +187,18 @@ def task(
   stream = _stream(config, data, network)
 
   def validate(weights: Any, check: Callable[[], None]) -> train.Validation:
-    found = evaluate(
+    totals = evaluate(
       config, data, network, weights, "valid", callback=lambda done: check()
     )
     return train.Validation(
-      found.nats_per_point,
+      totals.nats_per_point,
       {
-        "nats_per_sequence": found.nats_per_sequence,
-        "nats_per_point": found.nats_per_point,
-        "sse": found.sse,
-        "half_sse": found.half_sse,
+        "nats_per_sequence": totals.nats_per_sequence,
+        "nats_per_point": totals.nats_per_point,
+        "sse": totals.sse,
+        "half_sse": totals.half_sse,
       },
-      f"{found.lines:,} lines of {found.points:,} points",
+      f"{totals.lines:,} lines of {totals.points:,} points",
     )
 
   sizes = ", ".join(
@@ -214,21 +208,21 @@ def task(
   return train.Task(
     model=network,
     losses=loss.of_points,
-    course=train.laid_out(config, stream),
+    stream=stream,
+    plan=train.make_plan(config, stream),
     positions=len(data.splits["train"].points),
-    named=("nats_per_point", lambda nats, count: nats / max(count, 1)),
-    speed="points",
-    identity={"pen": pen.hash},
-    check=lambda meta, folder: trained.require_same_symbols(
-      meta, "handwriting", pen, folder
-    ),
+    metric="nats_per_point",
+    score=lambda nats, count: nats / max(count, 1),
+    unit="points",
+    kind="handwriting",
+    symbols=pen,
     restored=lambda target: restore_weights(config, target, pen),
     validate=validate,
     facts=(
       f"{data.provenance['source']}, {sizes}",
       stretches(config),
     ),
-    name=name_of(config),
+    name=stages.model_name(config),
   )
 
 
@@ -285,33 +279,19 @@ def _segments(
   network: api.PenNetwork,
   lines: strokes.PenLines,
 ) -> Iterator[batching.PenSegment]:
-  found = batching.evaluation(
+  minibatches = batching.evaluation(
     lines,
     data.alphabet if network.symbols else None,
     config.evaluation.batch,
     MULTIPLE,
     shapes=SHAPES,
   )
-  for _, segment in found:
+  for _, segment in minibatches:
     yield segment
 
 
 def stretches(config: config_dict.ConfigDict) -> str:
-  """What a step learns from, as in "32 lines, 128 points of each"."""
+  """The minibatch of a step, as in "32 lines, 128 points of each"."""
   training = config.training
   part = f", {training.points} points of each" if training.points else ""
   return f"{training.batch} lines{part}"
-
-
-def name_of(config: config_dict.ConfigDict) -> str:
-  """Sizes and parts, as in "3x400 peephole lstm, 20 components"."""
-  model = config.model
-  widths = [str(width) for width in model.features]
-  uniform = len(set(widths)) == 1
-  size = f"{len(widths)}x{widths[0]}" if uniform else "-".join(widths)
-  peepholes = " peephole" if model.peepholes else ""
-  window = f", window of {model.window}" if model.network == "synthesis" else ""
-  name = f"{size}{peepholes} lstm{window}, {model.components} components"
-  if model.get("cell_clip"):
-    name += f", cell clip {model.cell_clip:g}"
-  return name

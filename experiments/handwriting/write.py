@@ -75,7 +75,7 @@ def run(
 
 def _prime(
   config: config_dict.ConfigDict,
-  trained: task.Trained,
+  trained: task.LoadedRun,
   data_dir: pathlib.Path,
   signals: distributed.Interruption,
 ) -> tuple[np.ndarray | None, str]:

@@ -37,28 +37,22 @@ def run(
   """
   with distributed.Interruption() as signals:
     tokens = task_lib.load_tokens(config, data_dir)
-    task_lib.plan(config, tokens)  # what it refuses leaves no trace
-    train.mesh_of(config)
     network = task_lib.build_predictor(config, tokens.vocabulary.size)
-    distributed.from_first(lambda: task_lib.settle_data(workdir, tokens))
     task = task_lib.task(config, tokens, network)
-    fitted = train.train(config, workdir, task, signals)
+    # Settings that are refused here leave no trace in the run folder.
+    setup = train.prepare(config, workdir, task)
+    distributed.from_first(lambda: task_lib.settle_data(workdir, tokens))
+    result = train.train(setup, signals)
     context = stages.Context(
-      config,
-      workdir,
-      tokens,
-      network,
-      fitted.params,
-      fitted.step,
-      signals,
+      config, workdir, tokens, network, result.params, result.step, signals
     )
-    return distributed.from_first(lambda: evaluate(context, fitted))
+    return distributed.from_first(lambda: evaluate(context, result))
 
 
-def evaluate(context: stages.Context, fitted: train.Fitted) -> list[Row]:
+def evaluate(context: stages.Context, result: train.TrainResult) -> list[Row]:
   """All rows of the results, the figures and the report."""
-  if fitted.posterior is not None:
-    evaluate_lib.posterior_study(context, fitted.posterior)
+  if result.posterior is not None:
+    evaluate_lib.posterior_study(context, result.posterior)
   rows, curves = evaluate_lib.static_and_dynamic(context)
   rows += evaluate_lib.baseline_rows(context)
   sample = sample_lib.sample_phase(context)

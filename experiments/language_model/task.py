@@ -1,7 +1,5 @@
 """Language modelling as a training task: model, data, schedule.
 
-From settings to the parts of a language experiment.
-
 The one place that reads `config.data`, `config.model` and `config.training`;
 every experiment that trains or reloads a language model builds on it.
 """
@@ -131,14 +129,24 @@ def watched(tokens: tokens_lib.Tokens, split_name: str) -> batching.Segment:
   ).segment(0)
 
 
-def plan(
+def train_stream(
   config: config_dict.ConfigDict, tokens: tokens_lib.Tokens
-) -> train.Course:
-  """A corpus as streams, steps, and when to evaluate and save."""
-  _refuse_idle(config)
-  return train.laid_out(
-    config, STREAMS[config.training.sampling](config, tokens)
-  )
+) -> train.Stream:
+  """The training split as the segments that `config.training` asks for.
+
+  Raises:
+    UserError: settings that the sampling does not heed.
+  """
+  sampling = config.training.sampling
+  for name in IDLE.get(sampling, ()):
+    section, key = name.split(".")
+    if config[section][key]:
+      raise errors.UserError(
+        f"config.{name} means nothing to config.training.sampling "
+        f"{sampling!r}, where every sequence starts afresh; leave it out or "
+        "set the sampling to 'sequential'"
+      )
+  return STREAMS[sampling](config, tokens)
 
 
 def _sequential(
@@ -200,18 +208,6 @@ IDLE = {
 }
 
 
-def _refuse_idle(config: config_dict.ConfigDict) -> None:
-  sampling = config.training.sampling
-  for name in IDLE.get(sampling, ()):
-    section, key = name.split(".")
-    if config[section][key]:
-      raise errors.UserError(
-        f"config.{name} means nothing to config.training.sampling "
-        f"{sampling!r}, where every sequence starts afresh; leave it out or "
-        "set the sampling to 'sequential'"
-      )
-
-
 def task(
   config: config_dict.ConfigDict,
   tokens: tokens_lib.Tokens,
@@ -230,6 +226,7 @@ def task(
   unit = UNITS[config.data.tokenizer]
   settings = config.evaluation
   symbols = tokens.vocabulary
+  stream = train_stream(config, tokens)
   validation = chunks(
     tokens,
     "valid",
@@ -249,15 +246,15 @@ def task(
       streams=settings.validation_streams,
       callback=lambda done, total: check(),
     )
-    found = scores.totals()
+    totals = scores.totals()
     return train.Validation(
-      found.nats_per_symbol,
+      totals.nats_per_symbol,
       {
-        unit.metric: score(found.nats, found.count),
-        "error_rate": 100.0 * found.error_rate,
+        unit.metric: score(totals.nats, totals.count),
+        "error_rate": 100.0 * totals.error_rate,
         **constant_cells.measure(network, weights, observed),
       },
-      f"{found.count:,} symbols in {settings.validation_streams} streams"
+      f"{totals.count:,} symbols in {settings.validation_streams} streams"
       + stages.lost_note(scores),
     )
 
@@ -267,14 +264,14 @@ def task(
   return train.Task(
     model=network,
     losses=loss.of_symbols,
-    course=plan(config, tokens),
+    stream=stream,
+    plan=train.make_plan(config, stream),
     positions=len(tokens.splits["train"]),
-    named=(unit.metric, score),
-    speed="tokens",
-    identity={"vocabulary": symbols.hash},
-    check=lambda meta, folder: trained.require_same_symbols(
-      meta, "language_model", symbols, folder
-    ),
+    metric=unit.metric,
+    score=score,
+    unit="tokens",
+    kind="language_model",
+    symbols=symbols,
     restored=lambda target: restore.restore_weights(config, target, symbols),
     validate=validate,
     facts=(

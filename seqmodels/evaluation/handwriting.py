@@ -405,7 +405,7 @@ def evaluate(
     params: its weights; only read.
     segments: minibatches with `inputs` and `targets` [T, B, 3], `mask` [T, B]
       and `text` [U, B]; rows without a scored point are no lines.
-    finest: of x and y, see `losses.ink.by_position`.
+    finest: of x and y, see `losses.mixture_density_nll`.
     callback: called after each with the points scored so far; may raise.
   """
   start = time.perf_counter()

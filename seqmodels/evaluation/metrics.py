@@ -1,4 +1,4 @@
-"""What an evaluation found: totals and counts, divided once, at the end."""
+"""Results of an evaluation: totals and counts, divided once, at the end."""
 
 import dataclasses
 import math

@@ -1,10 +1,9 @@
 """The interface of a network to everything above the models."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 
 from seqmodels import errors
 from seqmodels.cells import cell as cells
@@ -14,7 +13,7 @@ from seqmodels.regularization import dropout
 
 
 class Noise(NamedTuple):
-  """Shares that training drops, each in [0, 1); all of them off by default.
+  """Dropout rates of training, each in [0, 1); all of them off by default.
 
   Zoneout's rates count in evaluation, too, as the expectation.
 
@@ -120,19 +119,6 @@ class Predictor(NamedTuple):
   vocabulary_size: int
   noisy: Callable[..., tuple[Tree, jax.Array]] | None = None
 
-  def train_apply(
-    self,
-    params: Tree,
-    carry: Tree,
-    inputs: jax.Array,
-    reset: jax.Array,
-    key: jax.Array,
-  ) -> tuple[Tree, jax.Array]:
-    """`apply` under the noise of training, which `key` decides."""
-    if self.noisy is None:
-      return self.apply(params, carry, inputs, reset)
-    return self.noisy(params, carry, inputs, reset, key)
-
 
 class PenNetwork(NamedTuple):
   """A predictor of pen movements as pure functions of its parameters.
@@ -144,7 +130,7 @@ class PenNetwork(NamedTuple):
       not looked at by a network without a window; `reset` is bool `[T, B]` and
       clears a row's carry before that step, or None; `outputs` is float32
       `[T, B, 6M + 1]`, of which `outputs[t]` scores the movement that follows
-      `inputs[t]` (see `distributions.bivariate_mixture`).
+      `inputs[t]` (see `seqmodels.mixture_density`).
     initial_carry: `batch -> carry`, the state before a line.
     init: `key -> params`.
     components: M.
@@ -165,76 +151,47 @@ class PenNetwork(NamedTuple):
   window: Callable[[Tree, Tree], window_lstm.Window] | None = None
   symbols: int = 0
 
-  def train_apply(
-    self,
-    params: Tree,
-    carry: Tree,
-    inputs: jax.Array,
-    text: jax.Array,
-    reset: jax.Array | None,
-    key: jax.Array,
-  ) -> tuple[Tree, jax.Array]:
-    """`apply` under the noise of training, which `key` decides."""
-    if self.noisy is None:
-      return self.apply(params, carry, inputs, text, reset)
-    return self.noisy(params, carry, inputs, text, reset, key)
+
+def train_apply(
+  model: Predictor | PenNetwork,
+  params: Tree,
+  carry: Tree,
+  *inputs: Any,
+  key: jax.Array,
+) -> tuple[Tree, jax.Array]:
+  """`model.apply` under the noise of training, which `key` decides."""
+  if model.noisy is None:
+    return model.apply(params, carry, *inputs)
+  return model.noisy(params, carry, *inputs, key)
 
 
 def from_module(
-  model: Any,
-  *,
-  drop: Callable[[Tree, jax.Array], Tree] | None = None,
-  window: Callable[[Tree, Tree], window_lstm.Window] | None = None,
-) -> PenNetwork:
-  """A Flax module as pure functions.
+  model: Any, example: Callable[[], Sequence[jax.Array]]
+) -> dict[str, Any]:
+  """The functions that all handles have, of a Flax module.
 
   Args:
-    model: of `(carry, inputs, text)`, with `initial_carry`, `components`,
-      `output_clip`, `symbols` and `noise`.
-    drop: what training does to the weights, `(params, key) -> params`.
-    window: see `PenNetwork`.
+    model: a module of `(carry, *inputs)` with `initial_carry` and `noise`.
+    example: inputs of one step, to initialise it with.
   """
 
-  def init(key: jax.Array) -> Any:
-    inputs, text = jnp.zeros((1, 1, 3)), jnp.zeros((1, 1), jnp.int32)
-    return model.init(key, model.initial_carry(1), inputs, text)["params"]
+  def init(key: jax.Array) -> Tree:
+    return model.init(key, model.initial_carry(1), *example())["params"]
 
-  def apply(
-    params: Any,
-    carry: Any,
-    inputs: jax.Array,
-    text: jax.Array,
-    reset: jax.Array | None = None,
-  ) -> tuple[Any, jax.Array]:
-    return model.apply({"params": params}, carry, inputs, text, reset)
+  def apply(params: Tree, carry: Tree, *inputs: Any) -> Any:
+    return model.apply({"params": params}, carry, *inputs)
 
-  def noisy(
-    params: Any,
-    carry: Any,
-    inputs: jax.Array,
-    text: jax.Array,
-    reset: jax.Array | None,
-    key: jax.Array,
-  ) -> tuple[Any, jax.Array]:
+  def noisy(params: Tree, carry: Tree, *inputs_and_key: Any) -> Any:
+    *inputs, key = inputs_and_key
     weights_key, units_key = jax.random.split(key)
-    if drop is not None:
-      params = drop(params, weights_key)
+    params = dropout.drop_weights(params, weights_key, model.noise.drop_connect)
     return model.apply(
-      {"params": params},
-      carry,
-      inputs,
-      text,
-      reset,
-      rngs={"dropout": units_key},
+      {"params": params}, carry, *inputs, rngs={"dropout": units_key}
     )
 
-  return PenNetwork(
-    apply=apply,
-    initial_carry=model.initial_carry,
-    init=init,
-    components=model.components,
-    output_clip=model.output_clip,
-    noisy=noisy if model.noise.any else None,
-    window=window,
-    symbols=model.symbols,
-  )
+  return {
+    "init": init,
+    "initial_carry": model.initial_carry,
+    "apply": apply,
+    "noisy": noisy if model.noise.any else None,
+  }

@@ -9,12 +9,12 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
 from seqmodels import mixture_density as mixtures
 from seqmodels.cells import window_lstm
 from seqmodels.layers import stack as stack_lib
 from seqmodels.models import api
-from seqmodels.regularization import dropout
 
 INPUTS = 3  # x offset, y offset, end of stroke
 
@@ -112,9 +112,13 @@ class Handwriting(nn.Module):
 def network(model: Handwriting) -> api.PenNetwork:
   """The network as pure functions."""
 
-  def drop(params: Any, key: jax.Array) -> Any:
-    return dropout.drop_weights(params, key, model.noise.drop_connect)
+  def example() -> list[jax.Array]:
+    return [jnp.zeros((1, 1, INPUTS)), jnp.zeros((1, 1), jnp.int32)]
 
-  return api.from_module(
-    model, drop=drop, window=model.window_of if model.symbols else None
+  return api.PenNetwork(
+    **api.from_module(model, example),
+    components=model.components,
+    output_clip=model.output_clip,
+    window=model.window_of if model.symbols else None,
+    symbols=model.symbols,
   )

@@ -15,7 +15,6 @@ from seqmodels import errors
 from seqmodels.layers import embedding
 from seqmodels.layers import stack as stack_lib
 from seqmodels.models import api
-from seqmodels.regularization import dropout
 
 
 class LanguageModel(nn.Module):
@@ -148,32 +147,7 @@ def as_predictor(model: LanguageModel) -> api.Predictor:
   (2, 1, 3)
   """
 
-  def init(key: jax.Array) -> Any:
-    ids = jnp.zeros((1, 1), jnp.int32)
-    return model.init(key, model.initial_carry(1), ids)["params"]
-
-  def apply(
-    params: Any, carry: Any, inputs: jax.Array, reset: jax.Array
-  ) -> tuple[Any, jax.Array]:
-    return model.apply({"params": params}, carry, inputs, reset)  # type: ignore[return-value]
-
-  def noisy(
-    params: Any,
-    carry: Any,
-    inputs: jax.Array,
-    reset: jax.Array,
-    key: jax.Array,
-  ) -> tuple[Any, jax.Array]:
-    weights_key, units_key = jax.random.split(key)
-    params = dropout.drop_weights(params, weights_key, model.noise.drop_connect)
-    return model.apply(  # type: ignore[return-value]
-      {"params": params}, carry, inputs, reset, rngs={"dropout": units_key}
-    )
-
   return api.Predictor(
-    apply=apply,
-    initial_carry=model.initial_carry,
-    init=init,
+    **api.from_module(model, lambda: [jnp.zeros((1, 1), jnp.int32)]),
     vocabulary_size=model.vocabulary_size,
-    noisy=noisy if model.noise.any else None,
   )

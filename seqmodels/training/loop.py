@@ -1,19 +1,16 @@
 """The training loop: dispatch, report, evaluate, save, stop.
 
-The training loop: dispatch, report, evaluate, save, stop.
-
 Every boundary is a function of the step number alone, so that a run which was
 killed and restored makes the same dispatches as one that was not, and the same
 bits come out.
 
-Several runs of one recipe trained side by side, a seed each.
-
-The states stand along a new leading axis and one compiled program advances them
-all, so that small networks fill a machine that one of them would leave idle.
-Everything else is told to each run as if it were alone: its own reports,
-evaluations and checkpoints.
+Several seeds of one recipe can be trained side by side (`fit_together`). Their
+states lie along a new leading axis and one compiled program advances them all,
+so that small networks fill a machine that one of them would leave idle. Each
+run has reports, evaluations and checkpoints of its own, as if it were alone.
 """
 
+import functools
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -22,16 +19,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from seqmodels import errors
-from seqmodels.training import loss as objectives
-from seqmodels.training import regularizers
 from seqmodels.training import step as step_lib
 
 
 class Stopping(NamedTuple):
-  """What early stopping remembers; a value, saved with the checkpoint.
+  """The memory of early stopping; a value, saved with the checkpoint.
 
   >>> Stopping().update(2.0, step=1).update(3.0, step=2)
   Stopping(best=2.0, best_step=1, worse=1, evaluated_step=2, trained=2.0)
@@ -60,12 +54,12 @@ class Stopping(NamedTuple):
     return Stopping(best, best_step, self.worse + 1, step, self.trained)
 
   def exhausted(self, patience: int) -> bool:
-    """Whether `patience` evaluations in a row brought nothing; 0 never is."""
+    """True after `patience` evaluations without gain; never for 0."""
     return patience > 0 and self.worse >= patience
 
 
 class Plan(NamedTuple):
-  """When things happen, in steps."""
+  """The schedule of a training, in steps."""
 
   total: int  # the last step
   dispatch: int  # K, segments a dispatch
@@ -75,12 +69,12 @@ class Plan(NamedTuple):
   initial: bool = False  # evaluate before the first step as well
 
   def next_boundary(self, step: int) -> int:
-    """Where the dispatch that starts at `step` ends."""
+    """The step at which the dispatch that starts at `step` ends."""
     ends = (_after(step, every) for every in (self.dispatch, self.evaluate))
     return min(*ends, self.total)
 
   def evaluates(self, step: int) -> bool:
-    """Whether an evaluation is due after `step` steps."""
+    """True if an evaluation is due after `step` steps."""
     if step == 0:
       return self.initial
     return step % self.evaluate == 0 or step == self.total
@@ -102,7 +96,7 @@ class Report(NamedTuple):
 
 
 class Callbacks(NamedTuple):
-  """What the loop calls back; each is told the step it stands at."""
+  """The functions that the loop calls, each with its step."""
 
   segments: Callable[[int, int], Any]  # (start, count) -> segments on device
   report: Callable[[Report], None]
@@ -114,7 +108,7 @@ class Callbacks(NamedTuple):
 
 
 class Outcome(NamedTuple):
-  """How training ended."""
+  """The end of a training."""
 
   state: step_lib.TrainState
   stopping: Stopping
@@ -261,29 +255,10 @@ class Member(NamedTuple):
   callbacks: Callbacks
 
 
-def make_joint_train_steps(
-  predictor: Any,
-  optimizer: optax.GradientTransformation,
-  *,
-  reduction: str = "mean",
-  regularizer: regularizers.Regularizer | None = None,
-  losses: objectives.Losses = objectives.of_symbols,
-) -> step_lib.TrainSteps:
-  """As `step.make_train_steps`, of states and segments [S, K, ...]."""
-  train_step = step_lib.make_train_step(
-    predictor,
-    optimizer,
-    reduction=reduction,
-    regularizer=regularizer,
-    losses=losses,
-  )
-
-  def train_steps(
-    state: step_lib.TrainState, segments: Any
-  ) -> tuple[step_lib.TrainState, step_lib.StepMetrics]:
-    return jax.lax.scan(train_step, state, segments)
-
-  return jax.jit(jax.vmap(train_steps), donate_argnums=0)
+# `step.make_train_steps` of several runs: states and segments [S, K, ...].
+make_joint_train_steps = functools.partial(
+  step_lib.make_train_steps, side_by_side=True
+)
 
 
 def fit_together(

@@ -7,13 +7,11 @@ import jax
 import jax.numpy as jnp
 
 from seqmodels import losses
-from seqmodels import losses as losses_lib
 from seqmodels.models import api
-from seqmodels.models import api as predictors
 
 
 class Outcome(NamedTuple):
-  """What a segment's forward pass leaves besides its loss."""
+  """The results of a segment's forward pass besides its loss."""
 
   carry: Any  # at the segment's right edge
   nats: jax.Array  # summed over the scored positions
@@ -22,7 +20,7 @@ class Outcome(NamedTuple):
 
 
 def of_symbols(
-  predictor: predictors.Predictor,
+  predictor: api.Predictor,
   params: Any,
   carry: Any,
   segment: Any,
@@ -35,19 +33,46 @@ def of_symbols(
     params: its weights.
     carry: the state at the segment's left edge, a row a stream.
     segment: `inputs`, `targets`, `mask`, `reset`, each [T, B].
-    key: of what training drops.
+    key: of the noise of training.
   """
-  carry, logits = predictor.train_apply(
-    params, carry, segment.inputs, segment.reset, key
+  carry, logits = api.train_apply(
+    predictor, params, carry, segment.inputs, segment.reset, key=key
   )
-  losses, wrong = losses_lib.cross_entropy(
-    logits, segment.targets, segment.mask
+  nats, wrong = losses.cross_entropy(logits, segment.targets, segment.mask)
+  return _by_stream(carry, nats, wrong, segment.mask)
+
+
+def of_points(
+  network: api.PenNetwork,
+  params: Any,
+  carry: Any,
+  segment: Any,
+  key: jax.Array,
+) -> tuple[jax.Array, Outcome]:
+  """Nats of every line [B], or of a segment of it, summed over its points.
+
+  Args:
+    network, params, carry, key: as of `of_symbols`.
+    segment: `inputs` and `targets` [T, B, 3], `mask` and `reset` [T, B], `text`
+      [U, B].
+  """
+  inputs = segment.inputs, segment.text, segment.reset
+  carry, outputs = api.train_apply(network, params, carry, *inputs, key=key)
+  scores = losses.mixture_density_nll(
+    outputs, segment.targets, segment.mask, output_clip=network.output_clip
   )
-  nats = jnp.sum(losses, axis=0)
-  return nats, Outcome(
+  return _by_stream(carry, scores.nats, scores.wrong, segment.mask)
+
+
+def _by_stream(
+  carry: Any, nats: jax.Array, wrong: jax.Array, mask: jax.Array
+) -> tuple[jax.Array, Outcome]:
+  """What positions [T, B] cost, by stream and together."""
+  by_stream = jnp.sum(nats, axis=0)
+  return by_stream, Outcome(
     carry,
-    jnp.sum(nats),
-    jnp.sum(segment.mask, dtype=jnp.int32),
+    jnp.sum(by_stream),
+    jnp.sum(mask, dtype=jnp.int32),
     jnp.sum(wrong, dtype=jnp.int32),
   )
 
@@ -57,15 +82,15 @@ Losses = Callable[..., tuple[jax.Array, Outcome]]
 
 
 class Objective(NamedTuple):
-  """One segment of every stream, to be learned from.
+  """The loss of one segment of every stream.
 
   Attributes:
-    predictor: the model, in whatever form `losses` knows.
+    predictor: the model, in whatever form `losses` takes.
     carry: the state at the segment's left edge, a row a stream.
     segment: arrays [T, B, ...] in any tree, with `mask` [T, B].
     key: of the noise of this step.
     reduction: `mean` over the scored positions, or their `sum` (the paper's).
-    losses: what a stream's segment costs.
+    losses: the loss of each stream.
   """
 
   predictor: Any
@@ -82,20 +107,20 @@ class Objective(NamedTuple):
     )
 
   def gradient(self, params: Any) -> tuple[Any, Outcome]:
-    """Of the number to minimise.
+    """The gradient of the number to minimise.
 
-    What is differentiated is the sum, so that limits on derivatives inside the
-    network mean the same whatever the reduction.
+    The sum is differentiated, so that limits on derivatives inside the network
+    mean the same whatever the reduction.
     """
 
     def total(params: Any) -> tuple[jax.Array, Outcome]:
       nats, outcome = self.by_stream(params)
       return jnp.sum(nats), outcome
 
-    found, outcome = jax.grad(total, has_aux=True)(params)
+    gradient, outcome = jax.grad(total, has_aux=True)(params)
     if self.reduction == "sum":
-      return found, outcome
-    return jax.tree.map(lambda leaf: leaf * self.scale, found), outcome
+      return gradient, outcome
+    return jax.tree.map(lambda leaf: leaf * self.scale, gradient), outcome
 
   @property
   def scored(self) -> jax.Array:
@@ -104,7 +129,7 @@ class Objective(NamedTuple):
 
   @property
   def scale(self) -> jax.Array:
-    """What turns nats into the number to minimise."""
+    """The factor from nats to the number to minimise."""
     if self.reduction == "mean":
       return 1.0 / self.scored
     return jnp.float32(1.0)
@@ -122,35 +147,3 @@ class Objective(NamedTuple):
       ),
       jax.random.split(self.key, batch),
     )
-
-
-def of_points(
-  network: api.PenNetwork,
-  params: Any,
-  carry: Any,
-  segment: Any,
-  key: jax.Array,
-) -> tuple[jax.Array, Outcome]:
-  """Nats of every line [B], or of a stretch of it, summed over its points.
-
-  Args:
-    network: the model.
-    params: its weights.
-    carry: the state at the left edge, cleared where `reset` says so.
-    segment: `inputs` and `targets` [T, B, 3], `mask` and `reset` [T, B], `text`
-      [U, B].
-    key: of what training drops.
-  """
-  carry, outputs = network.train_apply(
-    params, carry, segment.inputs, segment.text, segment.reset, key
-  )
-  scores = losses.mixture_density_nll(
-    outputs, segment.targets, segment.mask, output_clip=network.output_clip
-  )
-  nats = jnp.sum(scores.nats, axis=0)
-  return nats, Outcome(
-    carry,
-    jnp.sum(nats),
-    jnp.sum(segment.mask, dtype=jnp.int32),
-    jnp.sum(scores.wrong, dtype=jnp.int32),
-  )

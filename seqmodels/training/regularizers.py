@@ -1,7 +1,7 @@
-"""What is trained in place of the weights, and how its gradient is formed.
+"""Weight-noise regularizers: they change what is trained, and its gradient.
 
-Dropout and DropConnect belong to the model's forward pass
-(`Predictor.noisy`); what stands here changes the step around it.
+Dropout and DropConnect are not here: they belong to the model's forward pass
+(`Predictor.noisy`).
 """
 
 import functools
@@ -45,7 +45,7 @@ def _itself(tree: Tree) -> Tree:
 
 
 def plain() -> Regularizer:
-  """The gradient where the weights are."""
+  """No noise: the gradient at the weights themselves."""
 
   def gradient(
     objective: objectives.Objective, params: Tree, key: jax.Array
@@ -91,10 +91,9 @@ def exact_squares(
 
   def add(sums: Any, stream: Any) -> tuple[Any, objectives.Outcome]:
     carry, segment, noise = stream
-    one = objective._replace(
+    gradient, outcome = objective._replace(
       carry=carry, segment=segment, key=noise, reduction="sum"
-    )
-    gradient, outcome = one.gradient(params)
+    ).gradient(params)
     total, squares = sums
     total = jax.tree.map(jnp.add, total, gradient)
     squares = jax.tree.map(lambda s, g: s + g * g, squares, gradient)
@@ -143,9 +142,8 @@ def adaptive(
 ) -> Regularizer:
   """Adaptive weight noise: learns a mean and a variance for every weight.
 
-  What is minimised is the description length (see
-  `regularization.adaptive_weight_noise`), a minibatch at a time: its nats, and
-  its symbols' share of the complexity.
+  It minimises the description length (see `regularization.weight_noise`), a
+  minibatch at a time: its nats, and its symbols' share of the complexity.
 
   Args:
     deviation: of every weight at the start.
@@ -167,13 +165,13 @@ def adaptive(
     draw_key, sign_key = jax.random.split(key)
     draw = weight_noise.sample(posterior, draw_key)
     total, squared, outcome = summed(objective, draw, sign_key)
-    found = weight_noise.gradient(
+    combined = weight_noise.gradient(
       posterior,
       total,
       squared,
       share=complexity * objective.scored / symbols,
     )
-    return jax.tree.map(lambda leaf: leaf * objective.scale, found), outcome
+    return jax.tree.map(lambda leaf: leaf * objective.scale, combined), outcome
 
   return Regularizer(
     wrap=functools.partial(weight_noise.create, deviation=deviation),

@@ -1,4 +1,4 @@
-"""Where a training state lies on a mesh of devices: `data` by `model`.
+"""The layout of a training state on a mesh of devices, `data` by `model`.
 
 The streams of a batch are spread over all devices. Weights and the optimiser's
 memory lie whole on each of them, or divided along the axis `model`: then a step

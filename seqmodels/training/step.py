@@ -27,7 +27,7 @@ class TrainState(NamedTuple):
 
   @property
   def evaluated(self) -> Any:
-    """What to evaluate: the average of `params`, where one is kept."""
+    """The weights to evaluate: the average of `params`, where one is kept."""
     if isinstance(self.opt_state, optimizers.Averaged):
       return self.opt_state.average
     return self.params
@@ -70,7 +70,7 @@ def create(
 
 
 class StepMetrics(NamedTuple):
-  """What each step reports; arrays [K] after a dispatch of K steps."""
+  """Metrics of one step; arrays [K] after a dispatch of K steps."""
 
   nats: jax.Array  # summed over the scored positions
   scored: jax.Array  # how many positions that was
@@ -140,6 +140,7 @@ def make_train_steps(
   regularizer: regularizers.Regularizer | None = None,
   losses: objectives.Losses = objectives.of_symbols,
   shardings: Any = None,
+  side_by_side: bool = False,
 ) -> TrainSteps:
   """Compiled: segments with a leading axis K in, one dispatch, state donated.
 
@@ -149,6 +150,7 @@ def make_train_steps(
     predictor, optimizer, reduction, regularizer, losses: as `make_train_step`.
     shardings: where the (state, metrics) that come out shall lie; where the
       state that went in does, as far as the compiler sees to it, by default.
+    side_by_side: of several runs, states [S, ...] and segments [S, K, ...].
   """
   train_step = make_train_step(
     predictor,
@@ -163,4 +165,8 @@ def make_train_steps(
   ) -> tuple[TrainState, StepMetrics]:
     return jax.lax.scan(train_step, state, segments)
 
-  return jax.jit(train_steps, donate_argnums=0, out_shardings=shardings)
+  return jax.jit(
+    jax.vmap(train_steps) if side_by_side else train_steps,
+    donate_argnums=0,
+    out_shardings=shardings,
+  )

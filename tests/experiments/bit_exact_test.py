@@ -74,11 +74,11 @@ def train(config, workdir, make_task, signals):
   """One start of a training; how far it came."""
   workdir.mkdir(exist_ok=True)
   task = make_task(config)
-  plan = task.course.plan._replace(evaluate=EVALUATE)
-  task = task._replace(course=task.course._replace(plan=plan))
+  plan = task.plan._replace(evaluate=EVALUATE)
+  task = task._replace(plan=plan)
   assert (plan.total, plan.dispatch) == (TOTAL, DISPATCH)
   try:
-    train_lib.train(config, workdir, task, signals)
+    train_lib.train(train_lib.prepare(config, workdir, task), signals)
   except errors.Interrupted:
     assert signals.signum is not None
 

@@ -10,6 +10,7 @@ from experiments import multi_seed, restore
 from seqmodels import errors
 from seqmodels.evaluation import static
 from seqmodels.io import checkpoints
+from seqmodels.training import loss
 
 
 def rows_of(folder):
@@ -49,6 +50,30 @@ def test_a_large_network_is_trained_seed_by_seed_to_the_same_bits(
   alone = run(small(seed=1), "alone")["rows"]
   found = rows_of(tmp_path / "all" / "seed-1")
   assert [r["value"] for r in found] == [r["value"] for r in alone]
+
+
+def test_a_changed_loss_is_trained_side_by_side_too(
+  small, run, tmp_path, monkeypatch, metrics
+):
+  def first_training_loss(name):
+    values = [
+      event["value"]
+      for event in metrics(tmp_path / name / "seed-0")
+      if (event["split"], event["name"]) == ("train", "bits_per_character")
+    ]
+    return values[0]
+
+  run(small(seeds=2), "plain")
+  real = loss.of_symbols
+
+  def doubled(*arguments):
+    nats, outcome = real(*arguments)
+    return 2.0 * nats, outcome._replace(nats=2.0 * outcome.nats)
+
+  monkeypatch.setattr(loss, "of_symbols", doubled)
+  run(small(seeds=2), "doubled")
+  expected = 2.0 * first_training_loss("plain")
+  assert first_training_loss("doubled") == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_kill_between_two_saves_costs_no_bit(

@@ -30,7 +30,7 @@ def scores(network, params, key=None):
   carry = network.initial_carry(IDS.shape[1])
   if key is None:
     return network.apply(params, carry, IDS, CALM)[1]
-  return network.train_apply(params, carry, IDS, CALM, key)[1]
+  return api.train_apply(network, params, carry, IDS, CALM, key=key)[1]
 
 
 @pytest.mark.parametrize("shape", [{}, {"embedding": 4}, {"embedding": 5}])
@@ -106,7 +106,9 @@ def test_zoneout_is_drawn_for_every_layer_step_stream_and_unit():
   params = network.init(jax.random.key(0))
   # Whatever a layer does anew it cannot lose, so what it kept is seen.
   carry = jax.tree.map(lambda x: x + 7.0, network.initial_carry(3))
-  after, _ = network.train_apply(params, carry, IDS[:1], CALM[:1], KEYS[0])
+  after, _ = api.train_apply(
+    network, params, carry, IDS[:1], CALM[:1], key=KEYS[0]
+  )
   masks = [np.asarray(leaf == 7.0) for leaf in jax.tree.leaves(after)]
   assert len(masks) == 4
   for mask in masks:

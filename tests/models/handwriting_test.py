@@ -49,7 +49,7 @@ def params_of(kind):
 def apply(network, params, carry, inputs, text, reset=None, key=None):
   if key is None:
     return network.apply(params, carry, inputs, text, reset)
-  return network.train_apply(params, carry, inputs, text, reset, key)
+  return api.train_apply(network, params, carry, inputs, text, reset, key=key)
 
 
 def outputs(network, params, text=TEXT, key=None):

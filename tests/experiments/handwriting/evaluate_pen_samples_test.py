@@ -86,7 +86,7 @@ def test_a_line_is_primed_with_the_points_and_the_text(synthesis, asked):
 
 def test_the_prime_is_the_line_of_that_name(synthesis):
   lines = synthesis.data.splits["train"]
-  trained = task.Trained(
+  trained = task.LoadedRun(
     synthesis.config, synthesis.pen, synthesis.network, synthesis.params, 0
   )
   config = cli.load("configs/handwriting_synthesis.py:write").config

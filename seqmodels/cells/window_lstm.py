@@ -313,8 +313,8 @@ def sequence(
 ) -> tuple[Carry, jax.Array]:
   """Runs the layer over time.
 
-  Args as of `step`, with time first in `xs` [T, B, D], and `reset` [T, B]; where
-  true the carry is cleared before the step.
+  Args as of `step`, with time first in `xs` [T, B, D], and `reset` [T, B]:
+  where true the carry is cleared before the step.
 
   Returns:
     The last carry, and [h, w] of each step, [T, B, H + V].

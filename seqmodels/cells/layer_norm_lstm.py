@@ -25,7 +25,8 @@ from seqmodels.cells import fused, lstm, ops
 
 EPSILON = 1e-5
 
-Carry = LayerNormLSTMCarry = lstm.LSTMCarry
+LayerNormLSTMCarry = lstm.LSTMCarry
+Carry = lstm.LSTMCarry
 initial_carry = lstm.initial_carry
 
 

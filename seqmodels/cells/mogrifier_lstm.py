@@ -23,7 +23,8 @@ import jax.numpy as jnp
 from seqmodels import errors
 from seqmodels.cells import fused, lstm, ops, recurrence, scan
 
-Carry = MogrifierLSTMCarry = lstm.LSTMCarry
+MogrifierLSTMCarry = lstm.LSTMCarry
+Carry = lstm.LSTMCarry
 initial_carry = lstm.initial_carry
 
 

@@ -68,7 +68,8 @@ def lstm_from_flax(params: Tree) -> lstm.LSTMParams:
   >>> lstm_from_flax(lstm_to_flax(params)).kernel.shape
   (3, 8)
   """
-  return lstm.LSTMParams(*_from_flax(_LSTM, params), peephole=None)
+  kernel, recurrent_kernel, bias = _from_flax(_LSTM, params)
+  return lstm.LSTMParams(kernel, recurrent_kernel, bias, None)
 
 
 def lstm_to_flax(params: lstm.LSTMParams) -> dict[str, Any]:
@@ -184,8 +185,8 @@ def lstm_from_torch(
   >>> lstm_from_torch(lstm_to_torch(params)).kernel.shape
   (3, 8)
   """
-  *kernels, bias, second = _from_torch(state, 4, layer, reverse)
-  return lstm.LSTMParams(*kernels, bias + second, None)
+  kernel, recurrent, bias, second = _from_torch(state, 4, layer, reverse)
+  return lstm.LSTMParams(kernel, recurrent, bias + second, None)
 
 
 def lstm_to_torch(
@@ -208,10 +209,10 @@ def gru_from_torch(
   state: Tree, *, layer: int = 0, reverse: bool = False
 ) -> gru.GRUParams:
   """Ours from one layer of `torch.nn.GRU`; see `lstm_from_torch`."""
-  *kernels, bias, second = _from_torch(state, 3, layer, reverse)
-  start = 2 * kernels[1].shape[0]  # r and z: their two biases are one
+  kernel, recurrent, bias, second = _from_torch(state, 3, layer, reverse)
+  start = 2 * recurrent.shape[0]  # r and z: their two biases are one
   bias = bias.at[:start].add(second[:start])
-  return gru.GRUParams(*kernels, bias, second[start:])
+  return gru.GRUParams(kernel, recurrent, bias, second[start:])
 
 
 def gru_to_torch(
@@ -228,8 +229,8 @@ def elman_from_torch(
 
   The activation, tanh or relu, is not among the weights: name it to the cell.
   """
-  *kernels, bias, second = _from_torch(state, 1, layer, reverse)
-  return elman.ElmanParams(*kernels, bias + second)
+  kernel, recurrent, bias, second = _from_torch(state, 1, layer, reverse)
+  return elman.ElmanParams(kernel, recurrent, bias + second)
 
 
 def elman_to_torch(

@@ -1,7 +1,7 @@
 """One contract for all recurrent cells, and the table of them.
 
 A cell is four pure functions, with params and carry as NamedTuples of arrays
-(the carry's field `h` is the output):
+(of the table's cells, the carry's field `h` is the output):
 
     init_params(key, in_features, features, *, kernel_init, ...) -> params
     initial_carry(batch_shape, features, dtype)                  -> carry
@@ -14,6 +14,7 @@ first ([T, B, ...]) and inputs are whatever `ops.project` reads. Some
 LSTMs' `sequence` also takes `zoneout` (see `cells.zoneout`).
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -26,19 +27,25 @@ from seqmodels.cells import (
   lstm,
   mogrifier_lstm,
   ops,
+  scan,
 )
 
 
-class Cell(NamedTuple):
+@dataclasses.dataclass(frozen=True, eq=False)
+class Cell:
   """A recurrent cell as pure functions.
 
+  A layer takes such an object as well as a name of `CELLS`: a cell of one's own
+  needs `init_params`, `initial_carry` and `step` alone, and no keyword argument
+  that its user does not set.
+
   Attributes:
-    init_params: fresh weights. Every cell takes `kernel_init`,
+    init_params: fresh weights. The cells of the table take `kernel_init`,
       `recurrent_kernel_init`, `bias_init` and `param_dtype`.
     initial_carry: zeros for a batch.
     step: one time step.
-    sequence: a whole sequence, fused; `scan.checkpointed(sequence, chunk)`
-      is the form for long ones.
+    sequence: a whole sequence, fused; by default the plain scan over `step`.
+      `scan.checkpointed(sequence, chunk)` is the form for long ones.
     gates: names of the blocks of `kernel`, `recurrent_kernel` and `bias`, in
       their order; the kernels are [D, len(gates) * H] and [H, len(gates) * H].
     options: what `get` may bind, by name.
@@ -48,10 +55,15 @@ class Cell(NamedTuple):
   init_params: Callable[..., Any]
   initial_carry: Callable[..., Any]
   step: Callable[..., Any]
-  sequence: Callable[..., Any]
-  gates: tuple[str, ...]
-  options: Mapping[str, "Option"]
+  sequence: Callable[..., Any] = None  # type: ignore[assignment]
+  gates: tuple[str, ...] = ()
+  options: Mapping[str, "Option"] = dataclasses.field(default_factory=dict)
   zoneout: bool = False
+
+  def __post_init__(self) -> None:
+    """Fills in the plain scan."""
+    if self.sequence is None:
+      object.__setattr__(self, "sequence", scan.sequence_of(self.step))
 
 
 class Option(NamedTuple):
@@ -81,17 +93,6 @@ _OPTIONS: dict[str, Option] = {
 }
 
 
-def _elman(activation: elman.Activation) -> Cell:
-  return Cell(
-    init_params=elman.init_params,
-    initial_carry=elman.initial_carry,
-    step=functools.partial(elman.step, activation=activation),
-    sequence=functools.partial(elman.sequence, activation=activation),
-    gates=("h",),
-    options=_OPTIONS,
-  )
-
-
 _LSTM_OPTIONS: dict[str, Option] = {
   **_OPTIONS,
   "peepholes": _of_weights(lambda value: {"peepholes": bool(value)}),
@@ -101,56 +102,59 @@ _LSTM_OPTIONS: dict[str, Option] = {
   "cell_clip": _of_steps(lambda value: {"cell_clip": float(value) or None}),
 }
 
+_LSTM_GATES = ("i", "f", "g", "o")
+
+
+def _cell(
+  module: Any,
+  gates: tuple[str, ...],
+  options: Mapping[str, Option] = _OPTIONS,
+  *,
+  zoneout: bool = False,
+  **bound: Any,
+) -> Cell:
+  """The functions of a module, the last two with arguments bound."""
+  step, sequence = module.step, module.sequence
+  if bound:
+    step = functools.partial(step, **bound)
+    sequence = functools.partial(sequence, **bound)
+  return Cell(
+    module.init_params,
+    module.initial_carry,
+    step,
+    sequence,
+    gates,
+    options,
+    zoneout,
+  )
+
+
 CELLS: dict[str, Cell] = {
-  "lstm": Cell(
-    init_params=lstm.init_params,
-    initial_carry=lstm.initial_carry,
-    step=lstm.step,
-    sequence=lstm.sequence,
-    gates=("i", "f", "g", "o"),
-    options=_LSTM_OPTIONS,
-    zoneout=True,
+  "lstm": _cell(lstm, _LSTM_GATES, _LSTM_OPTIONS, zoneout=True),
+  "layer_norm_lstm": _cell(
+    layer_norm_lstm, _LSTM_GATES, _LSTM_OPTIONS, zoneout=True
   ),
-  "layer_norm_lstm": Cell(
-    init_params=layer_norm_lstm.init_params,
-    initial_carry=layer_norm_lstm.initial_carry,
-    step=layer_norm_lstm.step,
-    sequence=layer_norm_lstm.sequence,
-    gates=("i", "f", "g", "o"),
-    options=_LSTM_OPTIONS,
-    zoneout=True,
-  ),
-  "mogrifier_lstm": Cell(
-    init_params=mogrifier_lstm.init_params,
-    initial_carry=mogrifier_lstm.initial_carry,
-    step=mogrifier_lstm.step,
-    sequence=mogrifier_lstm.sequence,
-    gates=("i", "f", "g", "o"),
-    options={
+  "mogrifier_lstm": _cell(
+    mogrifier_lstm,
+    _LSTM_GATES,
+    {
       **_LSTM_OPTIONS,
       "rounds": _of_weights(lambda value: {"rounds": int(value)}),
       "rank": _of_weights(lambda value: {"rank": int(value)}),
     },
   ),
-  "gru": Cell(
-    init_params=gru.init_params,
-    initial_carry=gru.initial_carry,
-    step=gru.step,
-    sequence=gru.sequence,
-    gates=("r", "z", "n"),
-    options=_OPTIONS,
-  ),
-  "elman": _elman("tanh"),
-  "elman_relu": _elman("relu"),
+  "gru": _cell(gru, ("r", "z", "n")),
+  "elman": _cell(elman, ("h",), activation="tanh"),
+  "elman_relu": _cell(elman, ("h",), activation="relu"),
 }
 
 
 @functools.cache
-def get(name: str, **options: Any) -> Cell:
+def get(name: str | Cell, **options: Any) -> Cell:
   """The cell of that name, with options bound to its functions.
 
   Args:
-    name: a key of `CELLS`.
+    name: a key of `CELLS`, or a cell, which needs no options.
     **options: all have `recurrent_init` (a key of `ops.RECURRENT`,
       "uniform" by default), the LSTMs `peepholes` (bool, by default true for
       "lstm" and false for the others), `forget_bias` (float, 1 by default) and
@@ -168,9 +172,12 @@ def get(name: str, **options: Any) -> Cell:
   >>> cell.init_params(jax.random.key(0), 3, 1).bias
   Array([0., 2., 0., 0.], dtype=float32)
   """
-  if name not in CELLS:
+  if isinstance(name, Cell):
+    cell, name = name, "given"
+  elif name in CELLS:
+    cell = CELLS[name]
+  else:
     raise errors.UserError(f"no cell {name!r}{errors.closest(name, CELLS)}")
-  cell = CELLS[name]
   bound: dict[str, dict[str, Any]] = {}
   for option, value in options.items():
     if option not in cell.options:
@@ -185,4 +192,4 @@ def get(name: str, **options: Any) -> Cell:
     field: functools.partial(getattr(cell, field), **arguments)
     for field, arguments in bound.items()
   }
-  return cell._replace(**functions)
+  return dataclasses.replace(cell, **functions)

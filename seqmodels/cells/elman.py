@@ -3,8 +3,6 @@
     h' = phi(W x + U h + b)
 
 with phi either tanh or the rectifier max(0, .).
-
-The Elman network over a whole sequence, fused: fast form of `elman.step`.
 """
 
 import functools
@@ -15,7 +13,6 @@ import jax.numpy as jnp
 
 from seqmodels import errors
 from seqmodels.cells import fused, ops
-from seqmodels.cells import scan as unrolling
 
 Activation = Literal["tanh", "relu"]
 
@@ -48,15 +45,7 @@ def init_params(
 ) -> ElmanParams:
   """Fresh weights.
 
-  Args:
-    key: consumed.
-    in_features: D, all inputs of the layer together.
-    features: H.
-    kernel_init: [D, H]; uniform +-1/sqrt(H) by default, as is the recurrent
-      kernel.
-    recurrent_kernel_init: [H, H].
-    bias_init: [H]; zeros by default.
-    param_dtype: dtype of the weights.
+  Args as of `lstm.init_params`, with zeros as the default of `bias_init`.
 
   >>> params = init_params(jax.random.key(0), 3, 4)
   >>> sum(leaf.size for leaf in params)
@@ -101,23 +90,10 @@ def step(
 ) -> tuple[ElmanCarry, jax.Array]:
   """One time step.
 
-  Args:
-    params: the layer's weights.
-    carry: (h,), [B, H].
-    x: [B, D], or ids [B], or several such inputs (see `ops.project`).
-    activation: "tanh" or "relu".
-    gradient_clip: bound on each derivative with respect to a net input.
-    dtype: dtype of the operands of each product; sums stay float32.
-
-  Returns:
-    The new carry, and h [B, H].
+  Args as of `lstm.step`, and `activation`.
 
   Raises:
-    UserError: an activation other than these two.
-
-  >>> params = init_params(jax.random.key(0), 3, 4)
-  >>> step(params, initial_carry((2,), 4), jnp.ones((2, 3)))[1].shape
-  (2, 4)
+    UserError: an activation other than "tanh" and "relu".
   """
   check_activation(activation)
   net = ops.project(params.kernel, x, bias=params.bias, dtype=dtype)
@@ -137,70 +113,20 @@ def check_activation(activation: str) -> None:
     )
 
 
-def sequence(
-  params: ElmanParams,
-  carry: ElmanCarry,
-  xs: ops.Inputs,
-  *,
-  reset: jax.Array | None = None,
-  lengths: jax.Array | None = None,
-  reverse: bool = False,
-  reset_carry: ElmanCarry | None = None,
-  activation: Activation = "tanh",
-  gradient_clip: float | None = None,
-  dtype: ops.Dtype = None,
-) -> tuple[ElmanCarry, jax.Array]:
-  """Runs an Elman network over time.
-
-  Args:
-    params: the layer's weights.
-    carry: (h,) before the first step, [B, H].
-    xs: [T, B, D], or ids [T, B], or several such (see `ops.project`).
-    reset: [T, B]; where true the carry is cleared before the step.
-    lengths: [B]; steps past a row's length leave its carry and yield zeros.
-    reverse: from the last step to the first.
-    reset_carry: what a reset puts in; zeros by default.
-    activation: "tanh" or "relu".
-    gradient_clip: bound on each derivative with respect to a net input.
-    dtype: dtype of the operands of each product; sums stay float32.
-
-  Returns:
-    The last carry, and h [T, B, H].
-
-  Raises:
-    UserError: an activation other than these two.
-
-  >>> params = elman.init_params(jax.random.key(0), 3, 4)
-  >>> carry = elman.initial_carry((2,), 4)
-  >>> elman_sequence(params, carry, jnp.ones((5, 2, 3)))[1].shape
-  (5, 2, 4)
-  """
-  xs = unrolling.blank_padding(xs, lengths)
-  net_x = ops.project(params.kernel, xs, dtype=dtype)
-  return fused.run(
-    gates(activation, gradient_clip),
-    net_x,
-    params.bias,
-    params.recurrent_kernel,
-    None,
-    carry,
-    reset=reset,
-    lengths=lengths,
-    reverse=reverse,
-    reset_carry=reset_carry,
-    dtype=dtype,
-  )
-
-
 @functools.cache
-def gates(activation: Activation, gradient_clip: float | None) -> fused.Gates:
-  """The arithmetic for `fused.run`, one object a setting (it is hashed)."""
+def gates(
+  activation: Activation = "tanh", gradient_clip: float | None = None
+) -> fused.Gates:
+  """The network's arithmetic, one object a setting (it is hashed)."""
   check_activation(activation)
   return fused.Gates(
     forward=functools.partial(_forward, activation),
     backward=functools.partial(_backward, activation, gradient_clip),
     extra_gradient=lambda *_: None,
   )
+
+
+sequence = fused.make_sequence(gates)
 
 
 def _forward(
@@ -224,7 +150,7 @@ def _backward(
   d_after: ElmanCarry,
 ) -> tuple[jax.Array, jax.Array, ElmanCarry, None]:
   del extra, saved, before
-  # Both slopes can be told from the output, so nothing else is kept.
+  # Both slopes follow from the output, so nothing else is kept.
   if activation == "tanh":
     d_net = d_after.h * (1 - after.h * after.h)
   else:

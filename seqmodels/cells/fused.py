@@ -2,8 +2,8 @@
 
 The input side is projected before the loop, in one product for all steps; the
 gradients of the input and of the recurrent weight are one product each after
-the backward loop (see `recurrence`). A cell joins by giving its gate
-arithmetic, forward and backward, as `Gates`.
+the backward loop (see `recurrence`). A cell gives its gate arithmetic, forward
+and backward, as `Gates`; `make_sequence` does the rest.
 """
 
 import functools
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from seqmodels.cells import ops, recurrence
+from seqmodels.cells import ops, recurrence, scan
 from seqmodels.cells import zoneout as zoning
 
 Carry = Any  # a NamedTuple whose field `h` [B, H] is the output
@@ -37,57 +37,74 @@ class Gates(NamedTuple):
   extra_gradient: Callable[..., Any]
 
 
-def run(
-  gates: Gates,
-  net_x: jax.Array,
-  bias: jax.Array | None,
-  recurrent_kernel: jax.Array,
-  extra: Any,
-  carry: Carry,
+def make_sequence(
+  gates: Callable[..., Gates],
+  extra: Callable[[Any], Any] = lambda params: None,
   *,
-  reset: jax.Array | None = None,
-  lengths: jax.Array | None = None,
-  reverse: bool = False,
-  reset_carry: Carry | None = None,
-  zoneout: zoning.Kept | None = None,
-  dtype: ops.Dtype = None,
-) -> tuple[Carry, jax.Array]:
-  """Values and gradients of `scan.unroll` over the cell that `gates` is of.
+  add_bias: bool = True,
+) -> Callable[..., tuple[Any, jax.Array]]:
+  """A cell's `sequence`.
 
   Args:
-    gates: the cell's arithmetic.
-    net_x: [T, B, F], the projected input.
-    bias: [F], to be added to it, within the loop, where it costs no pass over
-      all steps of its own.
-    recurrent_kernel: [H, F].
-    extra: the cell's other weights.
-    carry: the state before the first step.
-    reset: as in `scan.unroll`, and so the next three.
-    lengths: [B].
-    reverse: from the last step to the first.
-    reset_carry: what a reset puts in.
-    zoneout: what each unit of an LSTM keeps of the step before.
-    dtype: dtype of the operands of each product; `None` keeps them.
-
-  Returns:
-    The last carry, and the outputs [T, B, H].
+    gates: the cell's options, by name -> its arithmetic, the same object for
+      the same options (it is hashed).
+    extra: the cell's params -> those besides the kernels and the bias.
+    add_bias: the bias is a part of the net input. It is added within the loop,
+      where it costs no pass over all steps of its own.
   """
-  steps, rows = net_x.shape[:2]
-  turn = ops.pays_to_turn(recurrent_kernel, steps, rows, dtype)
-  cell = _recurrence(gates, dtype, turn)
-  xs: Any = net_x
-  if jax.tree.leaves(zoneout):
-    cell, xs = zoning.around(cell), (net_x, zoneout)
-  return recurrence.run(
-    cell,
-    (recurrent_kernel, bias, extra),
-    xs,
-    carry,
-    reset=reset,
-    lengths=lengths,
-    reverse=reverse,
-    reset_carry=reset_carry,
-  )
+
+  def sequence(
+    params: Any,
+    carry: Carry,
+    xs: ops.Inputs,
+    *,
+    reset: jax.Array | None = None,
+    lengths: jax.Array | None = None,
+    reverse: bool = False,
+    reset_carry: Carry | None = None,
+    zoneout: zoning.Kept | None = None,
+    dtype: ops.Dtype = None,
+    **options: Any,
+  ) -> tuple[Any, jax.Array]:
+    """Runs a cell over time, as `scan.unroll` over its `step` would.
+
+    Args:
+      params: the layer's weights.
+      carry: before the first step, each leaf [B, H].
+      xs: [T, B, D], or ids [T, B], or several such (see `ops.project`).
+      reset: [T, B]; where true the carry is cleared before the step.
+      lengths: [B]; steps past a row's length leave its carry and yield zeros.
+      reverse: from the last step to the first.
+      reset_carry: what a reset puts in; zeros by default.
+      zoneout: what each unit of an LSTM keeps of the step before.
+      dtype: dtype of the operands of each product; sums stay float32.
+      **options: the other options of the cell's `step`.
+
+    Returns:
+      The last carry, and h [T, B, H].
+    """
+    xs = scan.blank_padding(xs, lengths)
+    net_x: Any = ops.project(params.kernel, xs, dtype=dtype)
+    steps, rows = net_x.shape[:2]
+    turn = ops.pays_to_turn(params.recurrent_kernel, steps, rows, dtype)
+    cell = _recurrence(gates(**options), dtype, turn)
+    if zoneout is not None and not hasattr(carry, "c"):
+      raise TypeError("zoneout needs a cell state `c`, which only LSTMs have")
+    if jax.tree.leaves(zoneout):
+      cell, net_x = zoning.around(cell), (net_x, zoneout)
+    bias = params.bias if add_bias else None
+    return recurrence.run(
+      cell,
+      (params.recurrent_kernel, bias, extra(params)),
+      net_x,
+      carry,
+      reset=reset,
+      lengths=lengths,
+      reverse=reverse,
+      reset_carry=reset_carry,
+    )
+
+  return sequence
 
 
 def sigmoid(x: jax.Array) -> jax.Array:

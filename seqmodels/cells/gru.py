@@ -7,15 +7,12 @@
 
 The reset gate acts after the recurrent product (Cho et al., 2014, multiply
 before it), which leaves one product a step and gives the candidate a second
-bias, c_n. Gates stand in the order r, z, n everywhere; z near 1 keeps the old
+bias, c_n. Gates are in the order r, z, n everywhere; z near 1 keeps the old
 state.
 
-The GRU over a whole sequence, fused: the fast form of `gru.step`.
-
-Values and gradients are those of `scan.unroll(gru.step, ...)`; `fused` says
-how the work is arranged. The candidate's net input is x_n + r * m with
-m = U_n h + c_n, so its derivative d_n (clipped, if asked) reaches the input
-side as it is, the recurrent product as r * d_n and the reset gate as m * d_n.
+The candidate's net input is x_n + r * m with m = U_n h + c_n. Its derivative
+d_n, clipped if asked, reaches the input side as it is, the recurrent product as
+r * d_n and the reset gate as m * d_n.
 """
 
 import functools
@@ -25,7 +22,6 @@ import jax
 import jax.numpy as jnp
 
 from seqmodels.cells import fused, ops
-from seqmodels.cells import scan as unrolling
 
 
 class GRUParams(NamedTuple):
@@ -56,16 +52,8 @@ def init_params(
 ) -> GRUParams:
   """Fresh weights.
 
-  Args:
-    key: consumed.
-    in_features: D, all inputs of the layer together.
-    features: H.
-    kernel_init: [D, 3H]; uniform +-1/sqrt(H) by default, as is the recurrent
-      kernel.
-    recurrent_kernel_init: [H, 3H].
-    bias_init: [3H]; zeros by default.
-    recurrent_bias_init: [H]; zeros by default.
-    param_dtype: dtype of the weights.
+  Args as of `lstm.init_params`, with zeros as the default of `bias_init` and
+  of `recurrent_bias_init`.
 
   >>> params = init_params(jax.random.key(0), 3, 4)
   >>> sum(leaf.size for leaf in params)
@@ -111,21 +99,9 @@ def step(
 ) -> tuple[GRUCarry, jax.Array]:
   """One time step.
 
-  Args:
-    params: the layer's weights.
-    carry: (h,), [B, H].
-    x: [B, D], or ids [B], or several such inputs (see `ops.project`).
-    gradient_clip: bound on each derivative with respect to a net input, which
-      is the argument of a sigma or of the tanh above: the candidate's is
-      clipped before r divides it between its two summands.
-    dtype: dtype of the operands of each product; sums stay float32.
-
-  Returns:
-    The new carry, and h [B, H].
-
-  >>> params = init_params(jax.random.key(0), 3, 4)
-  >>> step(params, initial_carry((2,), 4), jnp.ones((2, 3)))[1].shape
-  (2, 4)
+  Args as of `lstm.step`. A net input is the argument of a sigma or of the tanh
+  above: the candidate's derivative is clipped before r divides it between its
+  two summands.
   """
   net_x = ops.project(params.kernel, x, bias=params.bias, dtype=dtype)
   net_h = ops.matmul(carry.h, params.recurrent_kernel, dtype)
@@ -140,65 +116,17 @@ def step(
   return GRUCarry(h=h), h
 
 
-def sequence(
-  params: GRUParams,
-  carry: GRUCarry,
-  xs: ops.Inputs,
-  *,
-  reset: jax.Array | None = None,
-  lengths: jax.Array | None = None,
-  reverse: bool = False,
-  reset_carry: GRUCarry | None = None,
-  gradient_clip: float | None = None,
-  dtype: ops.Dtype = None,
-) -> tuple[GRUCarry, jax.Array]:
-  """Runs a GRU over time.
-
-  Args:
-    params: the layer's weights.
-    carry: (h,) before the first step, [B, H].
-    xs: [T, B, D], or ids [T, B], or several such (see `ops.project`).
-    reset: [T, B]; where true the carry is cleared before the step.
-    lengths: [B]; steps past a row's length leave its carry and yield zeros.
-    reverse: from the last step to the first.
-    reset_carry: what a reset puts in; zeros by default.
-    gradient_clip: bound on each derivative with respect to a net input, as in
-      `gru.step`.
-    dtype: dtype of the operands of each product; sums stay float32.
-
-  Returns:
-    The last carry, and h [T, B, H].
-
-  >>> params = gru.init_params(jax.random.key(0), 3, 4)
-  >>> carry = gru.initial_carry((2,), 4)
-  >>> gru_sequence(params, carry, jnp.ones((5, 2, 3)))[1].shape
-  (5, 2, 4)
-  """
-  xs = unrolling.blank_padding(xs, lengths)
-  net_x = ops.project(params.kernel, xs, dtype=dtype)
-  return fused.run(
-    gates(gradient_clip),
-    net_x,
-    params.bias,
-    params.recurrent_kernel,
-    params.recurrent_bias,
-    carry,
-    reset=reset,
-    lengths=lengths,
-    reverse=reverse,
-    reset_carry=reset_carry,
-    dtype=dtype,
-  )
-
-
 @functools.cache
-def gates(gradient_clip: float | None) -> fused.Gates:
-  """The GRU's arithmetic for `fused.run`, one object a clip (it is hashed)."""
+def gates(gradient_clip: float | None = None) -> fused.Gates:
+  """The GRU's arithmetic, one object a clip (it is hashed)."""
   return fused.Gates(
     forward=_forward,
     backward=functools.partial(_backward, gradient_clip),
     extra_gradient=_recurrent_bias_gradient,
   )
+
+
+sequence = fused.make_sequence(gates, lambda params: params.recurrent_bias)
 
 
 def _forward(

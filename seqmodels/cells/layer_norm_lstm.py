@@ -13,10 +13,6 @@ The sum of both products is normalised, as in the LayerNorm LSTM of Ha et al.
 (2017, "HyperNetworks"); Ba et al. normalise the two apart. Peepholes are ours,
 enter after the normalisation, and are off unless asked for. A bound on
 derivatives holds what enters a nonlinearity: net inputs as the gates see them.
-
-The layer-normalised LSTM over a whole sequence, fused.
-
-Values and gradients are those of `scan.unroll(layer_norm_lstm.step, ...)`.
 """
 
 import functools
@@ -26,12 +22,11 @@ import jax
 import jax.numpy as jnp
 
 from seqmodels.cells import fused, lstm, ops
-from seqmodels.cells import scan as unrolling
-from seqmodels.cells import zoneout as zoning
 
 EPSILON = 1e-5
 
 LayerNormLSTMCarry = lstm.LSTMCarry
+Carry = lstm.LSTMCarry
 initial_carry = lstm.initial_carry
 
 
@@ -60,16 +55,7 @@ def init_params(
 ) -> LayerNormLSTMParams:
   """Fresh weights: scales 1, biases 0 but for 1 on the forget gate.
 
-  Args:
-    key: consumed.
-    in_features: D.
-    features: H.
-    peepholes: whether the gates see the cell.
-    kernel_init: [D, 4H]; uniform +-1/sqrt(H) by default, as are the recurrent
-      kernel and the peepholes.
-    recurrent_kernel_init: [H, 4H].
-    bias_init: [4H].
-    param_dtype: dtype of the weights.
+  Args as of `lstm.init_params`.
 
   >>> params = init_params(jax.random.key(0), 3, 5)
   >>> sum(leaf.size for leaf in jax.tree.leaves(params))
@@ -110,60 +96,33 @@ def norm(v: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 def step(
   params: LayerNormLSTMParams,
-  carry: LayerNormLSTMCarry,
+  carry: Carry,
   x: ops.Inputs,
   *,
   gradient_clip: float | None = None,
   cell_clip: float | None = None,
   dtype: ops.Dtype = None,
-) -> tuple[LayerNormLSTMCarry, jax.Array]:
-  """One time step.
-
-  Args:
-    params: the layer's weights.
-    carry: (c, h), each [B, H].
-    x: [B, D], or ids [B], or several such inputs (see `ops.project`).
-    gradient_clip: bound on each derivative with respect to a net input.
-    cell_clip: bound on each |c'|, see `lstm.clip_cell`.
-    dtype: dtype of the operands of each product; sums stay float32.
-
-  Returns:
-    The new carry, and h [B, H].
-
-  >>> params = init_params(jax.random.key(0), 3, 4)
-  >>> step(params, initial_carry((2,), 4), jnp.ones((2, 3)))[1].shape
-  (2, 4)
-  """
+) -> tuple[Carry, jax.Array]:
+  """One time step; arguments as of `lstm.step`."""
   net = ops.project(params.kernel, x, dtype=dtype)
   net = net + ops.matmul(carry.h, params.recurrent_kernel, dtype)
-  features = carry.c.shape[-1]
-  gates = norm(net.reshape(*net.shape[:-1], 4, features))[0].reshape(net.shape)
+  gates = norm(_by_gate(net))[0].reshape(net.shape)
   gates = gates * ops.along_last(params.scale, net.ndim)
   gates = gates + ops.along_last(params.bias, net.ndim)
-  net_i, net_f, net_g, net_o = jnp.split(gates, 4, axis=-1)
-  w_ci = w_cf = w_co = None
-  if params.peephole is not None:
-    w_ci, w_cf, w_co = (
-      ops.along_last(row, carry.c.ndim) for row in params.peephole
-    )
-    net_i, net_f = net_i + w_ci * carry.c, net_f + w_cf * carry.c
-  i = jax.nn.sigmoid(ops.clip_gradient(net_i, gradient_clip))
-  f = jax.nn.sigmoid(ops.clip_gradient(net_f, gradient_clip))
-  g = jnp.tanh(ops.clip_gradient(net_g, gradient_clip))
-  c = lstm.clip_cell(f * carry.c + i * g, cell_clip)
-  if w_co is not None:
-    net_o = net_o + w_co * c
-  o = jax.nn.sigmoid(ops.clip_gradient(net_o, gradient_clip))
+  c, o = lstm.update_cell(
+    params.peephole,
+    gates,
+    carry.c,
+    gradient_clip=gradient_clip,
+    cell_clip=cell_clip,
+  )
   seen = norm(c)[0] * ops.along_last(params.cell_scale, c.ndim)
   h = o * jnp.tanh(seen + ops.along_last(params.cell_bias, c.ndim))
-  return LayerNormLSTMCarry(c=c, h=h), h
-
-
-Carry = LayerNormLSTMCarry
+  return Carry(c=c, h=h), h
 
 
 class Extra(NamedTuple):
-  """The weights beside the two kernels, as in `LayerNormLSTMParams`."""
+  """The weights besides the two kernels, as in `LayerNormLSTMParams`."""
 
   scale: jax.Array
   bias: jax.Array
@@ -172,52 +131,21 @@ class Extra(NamedTuple):
   peephole: jax.Array | None
 
 
-def sequence(
-  params: LayerNormLSTMParams,
-  carry: Carry,
-  xs: ops.Inputs,
-  *,
-  reset: jax.Array | None = None,
-  lengths: jax.Array | None = None,
-  reverse: bool = False,
-  reset_carry: Carry | None = None,
-  zoneout: zoning.Kept | None = None,
-  gradient_clip: float | None = None,
-  cell_clip: float | None = None,
-  dtype: ops.Dtype = None,
-) -> tuple[Carry, jax.Array]:
-  """Runs the layer over time; arguments and results as `lstm_sequence`.
-
-  >>> params = layer_norm_lstm.init_params(jax.random.key(0), 3, 4)
-  >>> carry = layer_norm_lstm.initial_carry((2,), 4)
-  >>> layer_norm_lstm_sequence(params, carry, jnp.ones((5, 2, 3)))[1].shape
-  (5, 2, 4)
-  """
-  xs = unrolling.blank_padding(xs, lengths)
-  return fused.run(
-    gates(gradient_clip, cell_clip),
-    ops.project(params.kernel, xs, dtype=dtype),
-    None,
-    params.recurrent_kernel,
-    Extra(*params[2:]),
-    carry,
-    reset=reset,
-    lengths=lengths,
-    reverse=reverse,
-    reset_carry=reset_carry,
-    zoneout=zoneout,
-    dtype=dtype,
-  )
-
-
 @functools.cache
-def gates(gradient_clip: float | None, cell_clip: float | None) -> fused.Gates:
-  """The arithmetic for `fused.run`, one object a pair (it is hashed)."""
+def gates(
+  gradient_clip: float | None = None, cell_clip: float | None = None
+) -> fused.Gates:
+  """The cell's arithmetic, one object a pair (it is hashed)."""
   return fused.Gates(
     forward=functools.partial(_forward, cell_clip),
     backward=functools.partial(_backward, gradient_clip),
     extra_gradient=_extra_gradient,
   )
+
+
+sequence = fused.make_sequence(
+  gates, lambda params: Extra(*params[2:]), add_bias=False
+)
 
 
 def _by_gate(net: jax.Array) -> jax.Array:
@@ -234,20 +162,11 @@ def _forward(
   n, factor = norm(_by_gate(net_x + net_h))
   n = n.reshape(net_x.shape)
   net = n * extra.scale[None] + extra.bias[None]
-  net_i, net_f, net_g, net_o = jnp.split(net, 4, axis=-1)
-  peephole = extra.peephole
-  if peephole is not None:
-    net_i = net_i + peephole[0:1] * carry.c
-    net_f = net_f + peephole[1:2] * carry.c
-  i, f, g = fused.sigmoid(net_i), fused.sigmoid(net_f), jnp.tanh(net_g)
-  c = lstm.clip_cell(f * carry.c + i * g, cell_clip)
-  if peephole is not None:
-    net_o = net_o + peephole[2:3] * c
-  o = fused.sigmoid(net_o)
+  c, opened = lstm.open_gates(extra.peephole, net, carry.c, cell_clip)
   seen, cell_factor = norm(c)
   squashed = jnp.tanh(seen * extra.cell_scale[None] + extra.cell_bias[None])
-  saved = (i, f, g, o, n, factor, seen, cell_factor, squashed)
-  return Carry(c=c, h=o * squashed), saved
+  saved = (*opened, n, factor, seen, cell_factor, squashed)
+  return Carry(c=c, h=opened[3] * squashed), saved
 
 
 def _through_norm(d_n: jax.Array, n: jax.Array, factor: jax.Array) -> jax.Array:
@@ -266,23 +185,16 @@ def _backward(
   d_after: Carry,
 ) -> tuple[jax.Array, jax.Array, Carry, tuple[jax.Array, jax.Array]]:
   del after
-  i, f, g, o, n, factor, seen, cell_factor, squashed = saved
-  peephole = extra.peephole
-  clip = functools.partial(ops.clip, limit=gradient_clip)
-  d_o = clip(d_after.h * squashed * o * (1 - o))
+  *opened, n, factor, seen, cell_factor, squashed = saved
+  o = opened[3]
+  d_o = ops.clip(d_after.h * squashed * o * (1 - o), gradient_clip)
   d_seen = d_after.h * o * (1 - squashed * squashed)
   d_c = d_after.c + _through_norm(
     d_seen * extra.cell_scale[None], seen, cell_factor
   )
-  if peephole is not None:
-    d_c = d_c + d_o * peephole[2:3]
-  d_i = clip(d_c * g * i * (1 - i))
-  d_f = clip(d_c * before.c * f * (1 - f))
-  d_g = clip(d_c * i * (1 - g * g))
-  d_c = d_c * f
-  if peephole is not None:
-    d_c = d_c + d_i * peephole[0:1] + d_f * peephole[1:2]
-  d_gates = jnp.concatenate([d_i, d_f, d_g, d_o], axis=-1)
+  d_gates, d_c = lstm.close_gates(
+    extra.peephole, tuple(opened), before.c, d_c, d_o, gradient_clip
+  )
   d_n = _by_gate(d_gates * extra.scale[None])
   d_net = _through_norm(d_n, _by_gate(n), factor).reshape(d_gates.shape)
   return d_net, d_net, Carry(c=d_c, h=jnp.zeros_like(d_c)), (d_gates, d_seen)
@@ -299,8 +211,6 @@ def _extra_gradient(
   del d_net
   d_gates, d_seen = kept
   n, seen = saved[4], saved[6]
-  d_i, d_f, _, d_o = jnp.split(d_gates, 4, axis=-1)
-  rows = (d_i * before.c, d_f * before.c, d_o * after.c)
 
   def total(terms: jax.Array, like: jax.Array) -> jax.Array:
     return jnp.sum(terms, axis=(0, 1)).astype(like.dtype)
@@ -310,7 +220,5 @@ def _extra_gradient(
     bias=total(d_gates, extra.bias),
     cell_scale=total(d_seen * seen, extra.cell_scale),
     cell_bias=total(d_seen, extra.cell_bias),
-    peephole=None
-    if extra.peephole is None
-    else jnp.stack([total(row, extra.peephole) for row in rows]),
+    peephole=lstm.peephole_gradient(extra.peephole, d_gates, before, after),
   )

@@ -7,13 +7,11 @@
     h' = o * tanh(c')                                     (11)
 
 The input and forget gates look at the old cell, the output gate at the new one;
-peephole weights are diagonal. Gates stand in the order i, f, g, o everywhere,
+peephole weights are diagonal. Gates are in the order i, f, g, o everywhere,
 `g` being the candidate inside the tanh of (9).
 
-The LSTM over a whole sequence, fused: the fast form of `lstm.step`.
-
-Values and gradients are those of `scan.unroll(lstm.step, ...)`, peepholes and
-derivative clipping included; `fused` says how the work is arranged.
+Values and gradients of `sequence`, which is fused, are those of
+`scan.unroll(step, ...)`, peepholes and derivative clipping included.
 """
 
 import functools
@@ -24,8 +22,6 @@ import jax.numpy as jnp
 
 from seqmodels import errors
 from seqmodels.cells import fused, ops
-from seqmodels.cells import scan as unrolling
-from seqmodels.cells import zoneout as zoning
 
 
 class LSTMParams(NamedTuple):
@@ -159,22 +155,38 @@ def step(
   """
   net = ops.project(params.kernel, x, bias=params.bias, dtype=dtype)
   net = net + ops.matmul(carry.h, params.recurrent_kernel, dtype)
+  c, o = update_cell(
+    params.peephole,
+    net,
+    carry.c,
+    gradient_clip=gradient_clip,
+    cell_clip=cell_clip,
+  )
+  h = o * jnp.tanh(c)
+  return LSTMCarry(c=c, h=h), h
+
+
+def update_cell(
+  peephole: jax.Array | None,
+  net: jax.Array,
+  c: jax.Array,
+  *,
+  gradient_clip: float | None,
+  cell_clip: float | None,
+) -> tuple[jax.Array, jax.Array]:
+  """c' and o from the four net inputs [B, 4H] without their peepholes."""
   net_i, net_f, net_g, net_o = jnp.split(net, 4, axis=-1)
-  if params.peephole is not None:
-    w_ci, w_cf, w_co = (
-      ops.along_last(row, carry.c.ndim) for row in params.peephole
-    )
-    net_i = net_i + w_ci * carry.c
-    net_f = net_f + w_cf * carry.c
+  if peephole is not None:
+    w_ci, w_cf, w_co = (ops.along_last(row, c.ndim) for row in peephole)
+    net_i = net_i + w_ci * c
+    net_f = net_f + w_cf * c
   i = jax.nn.sigmoid(ops.clip_gradient(net_i, gradient_clip))
   f = jax.nn.sigmoid(ops.clip_gradient(net_f, gradient_clip))
   g = jnp.tanh(ops.clip_gradient(net_g, gradient_clip))
-  c = clip_cell(f * carry.c + i * g, cell_clip)
-  if params.peephole is not None:
+  c = clip_cell(f * c + i * g, cell_clip)
+  if peephole is not None:
     net_o = net_o + w_co * c
-  o = jax.nn.sigmoid(ops.clip_gradient(net_o, gradient_clip))
-  h = o * jnp.tanh(c)
-  return LSTMCarry(c=c, h=h), h
+  return c, jax.nn.sigmoid(ops.clip_gradient(net_o, gradient_clip))
 
 
 def refuse_peepholes(params: LSTMParams, target: str) -> None:
@@ -191,69 +203,86 @@ def refuse_peepholes(params: LSTMParams, target: str) -> None:
     )
 
 
-def sequence(
-  params: LSTMParams,
-  carry: LSTMCarry,
-  xs: ops.Inputs,
-  *,
-  reset: jax.Array | None = None,
-  lengths: jax.Array | None = None,
-  reverse: bool = False,
-  reset_carry: LSTMCarry | None = None,
-  zoneout: zoning.Kept | None = None,
-  gradient_clip: float | None = None,
-  cell_clip: float | None = None,
-  dtype: ops.Dtype = None,
-) -> tuple[LSTMCarry, jax.Array]:
-  """Runs an LSTM over time.
-
-  Args:
-    params: the layer's weights.
-    carry: (c, h) before the first step, each [B, H].
-    xs: [T, B, D], or ids [T, B], or several such (see `ops.project`).
-    reset: [T, B]; where true the carry is cleared before the step.
-    lengths: [B]; steps past a row's length leave its carry and yield zeros.
-    reverse: from the last step to the first.
-    reset_carry: what a reset puts in; zeros by default.
-    zoneout: what each unit keeps of the step before; None for no zoneout.
-    gradient_clip: bound on each derivative with respect to a net input.
-    cell_clip: bound on each |c'|, see `lstm.clip_cell`.
-    dtype: dtype of the operands of each product; sums stay float32.
-
-  Returns:
-    The last carry, and h [T, B, H].
-
-  >>> params = lstm.init_params(jax.random.key(0), 3, 4)
-  >>> carry = lstm.initial_carry((2,), 4)
-  >>> lstm_sequence(params, carry, jnp.ones((5, 2, 3)))[1].shape
-  (5, 2, 4)
-  """
-  xs = unrolling.blank_padding(xs, lengths)
-  net_x = ops.project(params.kernel, xs, dtype=dtype)
-  return fused.run(
-    gates(gradient_clip, cell_clip),
-    net_x,
-    params.bias,
-    params.recurrent_kernel,
-    params.peephole,
-    carry,
-    reset=reset,
-    lengths=lengths,
-    reverse=reverse,
-    reset_carry=reset_carry,
-    zoneout=zoneout,
-    dtype=dtype,
-  )
-
-
 @functools.cache
-def gates(gradient_clip: float | None, cell_clip: float | None) -> fused.Gates:
-  """The LSTM's arithmetic for `fused.run`, one object a pair (it is hashed)."""
+def gates(
+  gradient_clip: float | None = None, cell_clip: float | None = None
+) -> fused.Gates:
+  """The LSTM's arithmetic, one object a pair (it is hashed)."""
   return fused.Gates(
     forward=functools.partial(_forward, cell_clip),
     backward=functools.partial(_backward, gradient_clip),
-    extra_gradient=_peephole_gradient,
+    extra_gradient=_extra_gradient,
   )
+
+
+sequence = fused.make_sequence(gates, lambda params: params.peephole)
+
+
+def open_gates(
+  peephole: jax.Array | None,
+  net: jax.Array,
+  c: jax.Array,
+  cell_clip: float | None,
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array, jax.Array, jax.Array]]:
+  """`update_cell` for a kernel: c', and (i, f, g, o)."""
+  net_i, net_f, net_g, net_o = jnp.split(net, 4, axis=-1)
+  if peephole is not None:
+    net_i = net_i + peephole[0:1] * c
+    net_f = net_f + peephole[1:2] * c
+  i, f, g = fused.sigmoid(net_i), fused.sigmoid(net_f), jnp.tanh(net_g)
+  c = clip_cell(f * c + i * g, cell_clip)
+  if peephole is not None:
+    net_o = net_o + peephole[2:3] * c
+  return c, (i, f, g, fused.sigmoid(net_o))
+
+
+def close_gates(
+  peephole: jax.Array | None,
+  gates: tuple[jax.Array, ...],
+  c: jax.Array,
+  d_c: jax.Array,
+  d_o: jax.Array,
+  gradient_clip: float | None,
+) -> tuple[jax.Array, jax.Array]:
+  """The way back through `open_gates`.
+
+  Args:
+    peephole: [3, H], if any.
+    gates: (i, f, g, o).
+    c: the cell state before the step.
+    d_c: derivative of that after it, without the output peephole's share.
+    d_o: derivative of the output gate's net input, clipped.
+    gradient_clip: bound on the other three.
+
+  Returns:
+    The derivatives of all net inputs [B, 4H] and of `c`.
+  """
+  i, f, g, _ = gates
+  clip = functools.partial(ops.clip, limit=gradient_clip)
+  if peephole is not None:
+    d_c = d_c + d_o * peephole[2:3]
+  d_i = clip(d_c * g * i * (1 - i))
+  d_f = clip(d_c * c * f * (1 - f))
+  d_g = clip(d_c * i * (1 - g * g))
+  d_c = d_c * f
+  if peephole is not None:
+    d_c = d_c + d_i * peephole[0:1] + d_f * peephole[1:2]
+  return jnp.concatenate([d_i, d_f, d_g, d_o], axis=-1), d_c
+
+
+def peephole_gradient(
+  peephole: jax.Array | None,
+  d_net: jax.Array,
+  before: LSTMCarry,
+  after: LSTMCarry,
+) -> jax.Array | None:
+  """[3, H] from the derivatives [T, B, 4H] of what the peepholes add to."""
+  if peephole is None:
+    return None
+  d_i, d_f, _, d_o = jnp.split(d_net, 4, axis=-1)
+  rows = (d_i * before.c, d_f * before.c, d_o * after.c)
+  gradient = jnp.stack([jnp.sum(row, axis=(0, 1)) for row in rows])
+  return gradient.astype(peephole.dtype)
 
 
 def _forward(
@@ -263,16 +292,8 @@ def _forward(
   net_h: jax.Array,
   carry: LSTMCarry,
 ) -> tuple[LSTMCarry, tuple[jax.Array, ...]]:
-  net_i, net_f, net_g, net_o = jnp.split(net_x + net_h, 4, axis=-1)
-  if peephole is not None:
-    net_i = net_i + peephole[0:1] * carry.c
-    net_f = net_f + peephole[1:2] * carry.c
-  i, f, g = fused.sigmoid(net_i), fused.sigmoid(net_f), jnp.tanh(net_g)
-  c = clip_cell(f * carry.c + i * g, cell_clip)
-  if peephole is not None:
-    net_o = net_o + peephole[2:3] * c
-  o = fused.sigmoid(net_o)
-  return LSTMCarry(c=c, h=o * jnp.tanh(c)), (i, f, g, o)
+  c, gates = open_gates(peephole, net_x + net_h, carry.c, cell_clip)
+  return LSTMCarry(c=c, h=gates[3] * jnp.tanh(c)), gates
 
 
 def _backward(
@@ -283,25 +304,16 @@ def _backward(
   after: LSTMCarry,
   d_after: LSTMCarry,
 ) -> tuple[jax.Array, jax.Array, LSTMCarry, None]:
-  i, f, g, o = saved
-  clip = functools.partial(ops.clip, limit=gradient_clip)
+  o = saved[3]
   # tanh(c) again: cheaper than the memory traffic of keeping it.
   squashed = jnp.tanh(after.c)
-  d_o = clip(d_after.h * squashed * o * (1 - o))
+  d_o = ops.clip(d_after.h * squashed * o * (1 - o), gradient_clip)
   d_c = d_after.c + d_after.h * o * (1 - squashed * squashed)
-  if peephole is not None:
-    d_c = d_c + d_o * peephole[2:3]
-  d_i = clip(d_c * g * i * (1 - i))
-  d_f = clip(d_c * before.c * f * (1 - f))
-  d_g = clip(d_c * i * (1 - g * g))
-  d_c = d_c * f
-  if peephole is not None:
-    d_c = d_c + d_i * peephole[0:1] + d_f * peephole[1:2]
-  d_net = jnp.concatenate([d_i, d_f, d_g, d_o], axis=-1)
+  d_net, d_c = close_gates(peephole, saved, before.c, d_c, d_o, gradient_clip)
   return d_net, d_net, LSTMCarry(c=d_c, h=jnp.zeros_like(d_c)), None
 
 
-def _peephole_gradient(
+def _extra_gradient(
   peephole: jax.Array | None,
   saved: Any,
   d_net: jax.Array,
@@ -310,9 +322,4 @@ def _peephole_gradient(
   after: LSTMCarry,
 ) -> jax.Array | None:
   del saved, kept
-  if peephole is None:
-    return None
-  d_i, d_f, _, d_o = jnp.split(d_net, 4, axis=-1)
-  rows = (d_i * before.c, d_f * before.c, d_o * after.c)
-  gradient = jnp.stack([jnp.sum(row, axis=(0, 1)) for row in rows])
-  return gradient.astype(peephole.dtype)
+  return peephole_gradient(peephole, d_net, before, after)

@@ -8,12 +8,9 @@ h (equations (1) and (2) of arXiv 1909.01792). With a rank, Q and R are products
 of two thin matrices. The input must be dense: a one-hot vector has nothing to
 scale but its one.
 
-The Mogrifier LSTM over a whole sequence.
-
-Values and gradients are those of `scan.unroll(mogrifier_lstm.step, ...)`. No
-product can be taken ahead of the loop, since the input depends on the output
-before it; all weights' gradients are still formed after the backward loop, one
-product each (see `recurrence`).
+Over a sequence no product can be taken ahead of the loop, since the input
+depends on the output before it; all weights' gradients are still formed after
+the backward loop, one product each (see `recurrence`).
 """
 
 import functools
@@ -24,10 +21,10 @@ import jax
 import jax.numpy as jnp
 
 from seqmodels import errors
-from seqmodels.cells import fused, lstm, ops, recurrence
-from seqmodels.cells import scan as unrolling
+from seqmodels.cells import fused, lstm, ops, recurrence, scan
 
 MogrifierLSTMCarry = lstm.LSTMCarry
+Carry = lstm.LSTMCarry
 initial_carry = lstm.initial_carry
 
 
@@ -56,7 +53,7 @@ class MogrifierLSTMParams(NamedTuple):
 
   @property
   def rounds(self) -> int:
-    """How often input and output are gated in all."""
+    """The number of gatings of input and output together."""
     return self.query.shape[0] + self.reply.shape[0]
 
 
@@ -75,17 +72,9 @@ def init_params(
 ) -> MogrifierLSTMParams:
   """Fresh weights; those of the rounds uniform on +-1/sqrt(rows).
 
-  Args:
-    key: consumed.
-    in_features: D.
-    features: H.
+  Args as of `lstm.init_params`, and:
     rounds: of gating; 0 leaves an LSTM.
     rank: of Q and R; 0 for full matrices.
-    peepholes: as of the LSTM, and so the next four.
-    kernel_init: [D, 4H].
-    recurrent_kernel_init: [H, 4H].
-    bias_init: [4H].
-    param_dtype: dtype of the weights.
 
   Raises:
     UserError: a negative number of rounds, or a negative rank.
@@ -127,32 +116,17 @@ def init_params(
 
 def step(
   params: MogrifierLSTMParams,
-  carry: MogrifierLSTMCarry,
+  carry: Carry,
   x: ops.Inputs,
   *,
   gradient_clip: float | None = None,
   cell_clip: float | None = None,
   dtype: ops.Dtype = None,
-) -> tuple[MogrifierLSTMCarry, jax.Array]:
-  """One time step.
-
-  Args:
-    params: the layer's weights.
-    carry: (c, h), each [B, H].
-    x: [B, D] or several dense inputs.
-    gradient_clip: bound on each derivative with respect to an LSTM net input.
-    cell_clip: bound on each |c'|, see `lstm.clip_cell`.
-    dtype: dtype of the operands of each product; sums stay float32.
-
-  Returns:
-    The new carry, and h [B, H].
+) -> tuple[Carry, jax.Array]:
+  """One time step; arguments as of `lstm.step`.
 
   Raises:
     UserError: the input is integer ids.
-
-  >>> params = init_params(jax.random.key(0), 3, 4)
-  >>> step(params, initial_carry((2,), 4), jnp.ones((2, 3)))[1].shape
-  (2, 4)
   """
   x, h = dense(x), carry.h
   for number in range(params.rounds):
@@ -193,53 +167,36 @@ def dense(x: ops.Inputs) -> jax.Array:
   >>> dense((jnp.ones((2, 3)), jnp.ones((2, 1)))).shape
   (2, 4)
   """
-  parts = ops.as_list(x)
-  if any(jnp.issubdtype(part.dtype, jnp.integer) for part in parts):
+  arrays = ops.as_list(x)
+  if any(jnp.issubdtype(array.dtype, jnp.integer) for array in arrays):
     raise errors.UserError(
       "the mogrifier_lstm cell gates its input and cannot gate one-hot "
       "symbols; give the model an embedding (config.model.embedding)"
     )
-  return parts[0] if len(parts) == 1 else jnp.concatenate(parts, axis=-1)
-
-
-Carry = MogrifierLSTMCarry
-Params = MogrifierLSTMParams
+  return arrays[0] if len(arrays) == 1 else jnp.concatenate(arrays, axis=-1)
 
 
 def sequence(
-  params: Params,
+  params: MogrifierLSTMParams,
   carry: Carry,
   xs: ops.Inputs,
   *,
-  reset: jax.Array | None = None,
-  lengths: jax.Array | None = None,
-  reverse: bool = False,
-  reset_carry: Carry | None = None,
   gradient_clip: float | None = None,
   cell_clip: float | None = None,
   dtype: ops.Dtype = None,
+  **schedule: Any,
 ) -> tuple[Carry, jax.Array]:
-  """Runs the layer over time; arguments and results as `lstm_sequence`.
+  """Runs the layer over time.
 
-  >>> params = mogrifier_lstm.init_params(jax.random.key(0), 3, 4)
-  >>> carry = mogrifier_lstm.initial_carry((2,), 4)
-  >>> mogrifier_lstm_sequence(params, carry, jnp.ones((5, 2, 3)))[1].shape
-  (5, 2, 4)
+  Args as of `step`, and of `lstm.sequence` but for `zoneout`.
   """
-  xs = dense(unrolling.blank_padding(xs, lengths))
+  xs = dense(scan.blank_padding(xs, schedule.get("lengths")))
   return recurrence.run(
-    _recurrence(gradient_clip, cell_clip, dtype),
-    params,
-    xs,
-    carry,
-    reset=reset,
-    lengths=lengths,
-    reverse=reverse,
-    reset_carry=reset_carry,
+    _recurrence(gradient_clip, cell_clip, dtype), params, xs, carry, **schedule
   )
 
 
-def _chain(params: Params, number: int) -> tuple[jax.Array, ...]:
+def _chain(params: MogrifierLSTMParams, number: int) -> tuple[jax.Array, ...]:
   """The matrices of a round, one or (with a rank) two."""
   query = number % 2 == 0
   down = params.query if query else params.reply
@@ -261,7 +218,7 @@ def _recurrence(
       else jax.tree.map(lambda leaf: leaf.astype(dtype), tree)
     )
 
-  def ready(params: Params) -> Any:
+  def ready(params: MogrifierLSTMParams) -> Any:
     chains = [_chain(params, number) for number in range(params.rounds)]
     kernels = (params.kernel, params.recurrent_kernel)
     return cast(chains), cast(kernels), params.bias, params.peephole
@@ -317,13 +274,13 @@ def _recurrence(
     return d_x, d_before, (d_net, d_nets[::-1])
 
   def gradient(
-    params: Params,
+    params: MogrifierLSTMParams,
     saved: Any,
     d_xs: jax.Array,
     kept: Any,
     before: Carry,
     after: Carry,
-  ) -> Params:
+  ) -> MogrifierLSTMParams:
     del d_xs
     first, factors, thin, inner = saved
     d_net, d_nets = kept
@@ -331,33 +288,35 @@ def _recurrence(
     x, h = first, before.h
     for number, factor in enumerate(factors):
       x, h = (x * factor, h) if number % 2 == 0 else (x, h * factor)
-    made: dict[str, list[jax.Array]] = {
+    rounds: dict[str, list[jax.Array]] = {
       "query": [], "query_up": [], "reply": [], "reply_up": []
     }  # fmt: skip
     for number, (d_first, d_last) in enumerate(d_nets):
       name = "query" if number % 2 == 0 else "reply"
-      made[name].append(ops.weight_gradient(sources[number][0], d_first, dtype))
+      rounds[name].append(
+        ops.weight_gradient(sources[number][0], d_first, dtype)
+      )
       if d_last is not None:
-        made[f"{name}_up"].append(
+        rounds[f"{name}_up"].append(
           ops.weight_gradient(thin[number], d_last, dtype)
         )
-    found = Params(
+    gradients = MogrifierLSTMParams(
       kernel=ops.weight_gradient(x, d_net, dtype),
       recurrent_kernel=ops.weight_gradient(h, d_net, dtype),
       bias=jnp.sum(d_net, axis=(0, 1)),
       peephole=gates.extra_gradient(
         params.peephole, inner, d_net, None, before, after
       ),
-      # A part without a round has no matrix to stack, and no gradient.
+      # A field without a round has no matrix to stack, and no gradient.
       **{
-        name: jnp.stack(parts)
-        if parts
+        name: jnp.stack(matrices)
+        if matrices
         else jax.tree.map(jnp.zeros_like, getattr(params, name))
-        for name, parts in made.items()
+        for name, matrices in rounds.items()
       },
     )
     return jax.tree.map(
-      lambda like, part: part.astype(like.dtype), params, found
+      lambda like, leaf: leaf.astype(like.dtype), params, gradients
     )
 
   return recurrence.Recurrence(ready, forward, backward, gradient)
@@ -366,13 +325,13 @@ def _recurrence(
 def _sources(
   x: jax.Array, h: jax.Array, factors: list[jax.Array]
 ) -> list[tuple[jax.Array, jax.Array]]:
-  """Of each round: what its gate is made of, and what it scales."""
-  found = []
+  """The source of each round's gate, and what the gate scales."""
+  sources = []
   for number, factor in enumerate(factors):
     if number % 2 == 0:
-      found.append((h, x))
+      sources.append((h, x))
       x = x * factor
     else:
-      found.append((x, h))
+      sources.append((x, h))
       h = h * factor
-  return found
+  return sources

@@ -1,30 +1,23 @@
-"""Operations all cells share: products, projections, clipping, initial weights.
+"""Operations all cells share: products, projection, clipping, initial weights.
 
-Matrix products whose operands, but not sums, may be bfloat16.
-
-JAX differentiates a mixed-precision product into products of mixed operands,
-which XLA runs in the wider type, and rounds the weight gradient to the narrower
-one. Here all three products (value and both derivatives) take operands in
-`dtype` and give float32.
-
-The input side of a layer: one matrix product for a whole sequence.
-
-A layer may read several things at once (Graves, 2013, equation 2: the raw input
-and the layer below). Each gets its own rows of one `kernel`; symbols given as
-integer ids stand for one-hot vectors and become a row lookup.
-
-Derivative clipping inside backpropagation through time.
-
-Graves (2013, section 2.1) clips the derivative of the loss with respect to the
-net inputs of the LSTM layers, element by element and step by step, to a fixed
-range. It is neither a clip of the summed weight gradient nor of its norm.
-
-Initial weights, said once for all cells.
-
-An initializer is `(key, shape, dtype) -> array`, as in `jax.nn.initializers`,
-so any of Flax's or JAX's serves. The paper gives none; the default here is
-`uniform(1/sqrt(features))` for weights and zero biases, with the forget gate's
-bias set by an initializer of its own (never by a `+ 1` inside the step).
+1. Products whose operands, but not sums, may be bfloat16. JAX differentiates a
+   mixed-precision product into products of mixed operands, which XLA runs in
+   the wider type, and rounds the weight gradient to the narrower one. Here all
+   three products (value and both derivatives) take operands in `dtype` and give
+   float32.
+2. The input side of a layer, one product for a whole sequence. A layer may read
+   several inputs at once (Graves, 2013, equation 2: the raw input and the layer
+   below). Each gets its own rows of one `kernel`; symbols as integer ids mean
+   one-hot vectors and become a row lookup.
+3. Derivative clipping inside backpropagation through time: Graves (2013,
+   section 2.1) clips the derivative of the loss with respect to the net inputs
+   of the LSTM layers, element by element and step by step, to a fixed range. It
+   is neither a clip of the summed weight gradient nor of its norm.
+4. Initializers, `(key, shape, dtype) -> array` as in `jax.nn.initializers`, so
+   any of Flax's or JAX's serves. The paper gives none; the default here is
+   `uniform(1/sqrt(features))` for weights and zero biases, with the forget
+   gate's bias set by an initializer of its own (never by a `+ 1` inside the
+   step).
 """
 
 import functools
@@ -38,11 +31,12 @@ import jax.numpy as jnp
 from seqmodels import errors
 
 Dtype = Any
+Inputs = jax.Array | Sequence[jax.Array]
+Initializer = Callable[..., jax.Array]
 
 # Up to this many symbols, the gradient of a row lookup is a product with the
 # one-hot matrix: on a CPU XLA's scatter runs on one core and takes longer.
 ONE_HOT_LIMIT = 512
-
 
 # From this many multiplications in all steps of a loop, quicker products make
 # up for the transposed copy of its matrix that they need (`turned_dot`).
@@ -54,8 +48,8 @@ def dot(a: jax.Array, b: jax.Array, dtype: Dtype = None) -> jax.Array:
 
   No derivative of its own: for code that already is one.
   """
-  found = _contract(a, b, (a.ndim - 1,), (0,), dtype)
-  return found if dtype is None else _apart(found)
+  product = _contract(a, b, (a.ndim - 1,), (0,), dtype)
+  return product if dtype is None else _apart(product)
 
 
 def turned(kernel: jax.Array) -> jax.Array:
@@ -116,8 +110,8 @@ def source_gradient(
   # The matrix on the left, where it needs no packing: on a CPU up to 1.3 times
   # faster in float32, and twice in bfloat16, than with the rows there.
   turned = _apart(_contract(kernel, flat, (1,), (1,), dtype))
-  found = _apart(turned.T)[:rows]
-  return found.reshape(*d_net.shape[:-1], kernel.shape[0])
+  gradient = _apart(turned.T)[:rows]
+  return gradient.reshape(*d_net.shape[:-1], kernel.shape[0])
 
 
 def weight_gradient(
@@ -158,7 +152,7 @@ def _apart(product: jax.Array) -> jax.Array:
   # chosen above; and of some forms so made it has no bfloat16 product at all
   # ("Unsupported element type for DotThunk").
   return jax.lax.platform_dependent(
-    product, cpu=jax.lax.optimization_barrier, default=lambda kept: kept
+    product, cpu=jax.lax.optimization_barrier, default=lambda value: value
   )
 
 
@@ -240,9 +234,6 @@ def _lookup_backward(
 lookup.defvjp(_lookup_forward, _lookup_backward)
 
 
-Inputs = jax.Array | Sequence[jax.Array]
-
-
 def project(
   kernel: jax.Array,
   inputs: Inputs,
@@ -270,13 +261,14 @@ def project(
   Array([[4., 5.],
          [0., 0.]], dtype=float32)
   """
-  parts = as_list(inputs)
+  arrays = as_list(inputs)
   if widths is None:
-    widths = _widths(kernel.shape[0], parts)
+    widths = _widths(kernel.shape[0], arrays)
   total, start = None, 0
-  for part, width in zip(parts, widths, strict=True):
+  for x, width in zip(arrays, widths, strict=True):
     rows = jax.lax.slice_in_dim(kernel, start, start + width)
-    term = _project_one(rows, part, dtype)
+    ids = jnp.issubdtype(x.dtype, jnp.integer)
+    term = lookup(rows, x, dtype) if ids else matmul(x, rows, dtype)
     total = term if total is None else total + term
     start += width
   if start != kernel.shape[0] or total is None:
@@ -289,8 +281,8 @@ def project(
 def along_last(vector: jax.Array, ndim: int) -> jax.Array:
   """[F] as [1, ..., 1, F], to meet arrays of `ndim` axes.
 
-  Spelled out, so that the code runs where JAX is told to refuse arrays of
-  unlike ranks (`jax_numpy_rank_promotion`).
+  Spelled out, so that the code runs where JAX refuses arrays of unlike
+  ranks (`jax_numpy_rank_promotion`).
 
   >>> along_last(jnp.ones(4), 3).shape
   (1, 1, 4)
@@ -305,42 +297,15 @@ def as_list(inputs: Inputs) -> list[jax.Array]:
   return [jnp.asarray(inputs)]
 
 
-def _widths(rows: int, parts: list[jax.Array]) -> list[int]:
+def _widths(rows: int, arrays: list[jax.Array]) -> list[int]:
   dense = [
-    None if jnp.issubdtype(part.dtype, jnp.integer) else part.shape[-1]
-    for part in parts
+    None if jnp.issubdtype(x.dtype, jnp.integer) else x.shape[-1]
+    for x in arrays
   ]
   known = sum(width for width in dense if width is not None)
   if dense.count(None) > 1:
     raise ValueError("several integer inputs need `widths`")
   return [rows - known if width is None else width for width in dense]
-
-
-def _project_one(rows: jax.Array, part: jax.Array, dtype: Dtype) -> jax.Array:
-  if jnp.issubdtype(part.dtype, jnp.integer):
-    return lookup(rows, part, dtype)
-  return matmul(part, rows, dtype)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
-def _identity(x: jax.Array, limit: float) -> jax.Array:
-  del limit
-  return x
-
-
-def _forward(x: jax.Array, limit: float) -> tuple[jax.Array, None]:
-  del limit
-  return x, None
-
-
-def _backward(
-  limit: float, residuals: None, cotangent: jax.Array
-) -> tuple[jax.Array]:
-  del residuals
-  return (jnp.clip(cotangent, -limit, limit),)
-
-
-_identity.defvjp(_forward, _backward)
 
 
 def clip_gradient(x: jax.Array, limit: float | None) -> jax.Array:
@@ -356,12 +321,30 @@ def clip_gradient(x: jax.Array, limit: float | None) -> jax.Array:
   return x if limit is None else _identity(x, limit)
 
 
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+def _identity(x: jax.Array, limit: float) -> jax.Array:
+  del limit
+  return x
+
+
+def _identity_forward(x: jax.Array, limit: float) -> tuple[jax.Array, None]:
+  del limit
+  return x, None
+
+
+def _identity_backward(
+  limit: float, residuals: None, cotangent: jax.Array
+) -> tuple[jax.Array]:
+  del residuals
+  return (jnp.clip(cotangent, -limit, limit),)
+
+
+_identity.defvjp(_identity_forward, _identity_backward)
+
+
 def clip(cotangent: jax.Array, limit: float | None) -> jax.Array:
   """The same clip for derivatives that a kernel has in hand."""
   return cotangent if limit is None else jnp.clip(cotangent, -limit, limit)
-
-
-Initializer = Callable[..., jax.Array]
 
 
 def uniform(bound: float) -> Initializer:
@@ -467,7 +450,7 @@ def one_hot_rows(symbols: int, features: int) -> Initializer:
   Such a row is met alone, not as one of a sum over D inputs: drawn as small as
   the others it would leave the input faint beside the recurrent term, and the
   first thousands of updates would go into making it heard. Its rows are normal
-  with deviation 0.1, the rest as `recurrent_uniform`.
+  with a standard deviation of 0.1, the rest as `recurrent_uniform`.
 
   >>> one_hot_rows(2, 4)(jax.random.key(0), (5, 16)).shape
   (5, 16)

@@ -1,7 +1,5 @@
 """The reference scan over a cell's step, and rematerialisation in chunks.
 
-Sequences too long to keep: store the carry at chunk edges, compute the rest.
-
 Backpropagation through a fused sequence keeps every step's gates and carry:
 memory in proportion to T. Here time is cut into chunks; the forward pass keeps
 the carries at their edges only, and the backward pass runs each chunk forward
@@ -10,6 +8,7 @@ then in proportion to T / chunk + chunk, least near chunk = sqrt(T), besides the
 inputs and outputs themselves, for one more forward pass of time.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +20,7 @@ from seqmodels import errors
 Carry = Any
 Inputs = Any  # an array, or a tuple of several, each with time first
 Step = Callable[[Any, Carry, Any], tuple[Carry, jax.Array]]
+Sequence = Callable[..., tuple[Carry, jax.Array]]
 
 
 def unroll(
@@ -132,16 +132,52 @@ def select(mask: jax.Array, when_true: Any, when_false: Any) -> Any:
   return jax.tree.map(one, when_true, when_false)
 
 
-Sequence = Callable[..., tuple[Carry, jax.Array]]
+def sequence_of(step: Callable[..., tuple[Carry, jax.Array]]) -> Sequence:
+  """A cell's `sequence` by the plain scan over its `step`.
+
+  Options of the step that are None are not passed on, so that a step needs to
+  know only of those that are used.
+
+  Args:
+    step: `(params, carry, x, **options) -> (carry, y)`.
+
+  Returns:
+    A function of `unroll`'s arguments after `step`, and the step's options.
+  """
+
+  def sequence(
+    params: Any,
+    carry: Carry,
+    xs: Inputs,
+    *,
+    reset: jax.Array | None = None,
+    lengths: jax.Array | None = None,
+    reverse: bool = False,
+    reset_carry: Carry | None = None,
+    **options: Any,
+  ) -> tuple[Carry, jax.Array]:
+    used = {name: x for name, x in options.items() if x is not None}
+    return unroll(
+      functools.partial(step, **used),
+      params,
+      carry,
+      xs,
+      reset=reset,
+      lengths=lengths,
+      reverse=reverse,
+      reset_carry=reset_carry,
+    )
+
+  return sequence
 
 
 def checkpointed(sequence: Sequence, chunk: int) -> Sequence:
-  """The same function of a sequence, with the storage policy said above.
+  """The same function of a sequence, with the carries kept at chunk edges only.
 
   Args:
     sequence: `(params, carry, xs, *, reset, lengths, reverse, reset_carry,
       zoneout, **others) -> (carry, hs)`, such as a cell's `sequence`, or
-      `functools.partial(unroll.unroll, step)`.
+      `sequence_of(step)`.
     chunk: steps a chunk; the last one may be shorter.
 
   Returns:

@@ -1,9 +1,7 @@
 """The LSTM that moves a soft window over a text (Graves, 2013, section 5).
 
-The soft window over a text (Graves, 2013, section 5.1).
-
-From the output h of the layer below, K Gaussians say which part of the text is
-being written:
+From the layer's output h, K Gaussians say which part of the text is being
+written:
 
     (alpha^, beta^, kappa^) = W h + b                             (48)
     alpha = exp(alpha^),  beta = exp(beta^)                       (49, 50)
@@ -14,19 +12,17 @@ being written:
 with u counted from 1 and c_u the one-hot character. The offsets only grow, so
 that the window only moves forward; it is not normalised.
 
-The LSTM under the soft window (Graves, 2013, equation 52).
+The LSTM reads what the window showed a step before,
 
     h_t = H(W_x x_t + W_w w_{t-1} + W_h h_{t-1} + b)              (52)
 
-after which h_t moves the window (`soft_window`) and reads w_t. The layer's
+after which h_t moves the window and reads w_t. The layer's
 output is [h_t, w_t], both of which the layers above see; the recurrent kernel
 takes the same two a step later, so its rows are those of h first, then of w.
 
-The LSTM under the soft window over a whole sequence.
-
-Values and gradients are those of `scan.unroll` over `window_lstm.step`. The
-pen's input is projected before the loop; the window has to move inside it, as
-the next step reads it. Its derivatives are the closed forms of the paper:
+Over a sequence, values and gradients are those of `scan.unroll(step, ...)`. The
+input is projected before the loop; the window has to move inside it, as the
+next step reads it. Its derivatives are the closed forms of the paper:
 
     E(k, u) = alpha_k exp(-beta_k (kappa_k - u)^2) <dL/dw, c_u>
     dL/dalpha^_k = sum_u E,   dL/dbeta^_k = -beta_k sum_u E (kappa_k - u)^2
@@ -50,14 +46,14 @@ POINTS_PER_LETTER = 25.0
 
 
 class WindowParams(NamedTuple):
-  """What turns h into the window: kernel [H, 3K] and bias [3K]."""
+  """The map from h to the window: kernel [H, 3K] and bias [3K]."""
 
   kernel: jax.Array
   bias: jax.Array
 
 
 class Window(NamedTuple):
-  """Where the window stands, each [..., K]."""
+  """The window's shape and position, each [..., K]."""
 
   alpha: jax.Array  # importance
   beta: jax.Array  # inverse width
@@ -79,7 +75,7 @@ def init_window_params(
     components: K.
     param_dtype: dtype of the weights.
 
-  >>> params = init_params(jax.random.key(0), 400, 10)
+  >>> params = init_window_params(jax.random.key(0), 400, 10)
   >>> sum(leaf.size for leaf in params)
   12030
   """
@@ -131,7 +127,7 @@ def window_weights(window: Window, positions: jax.Array) -> jax.Array:
     positions: u, [U], counted from 1.
 
   >>> one = Window(*(jnp.ones((1, 1)) for _ in range(3)))
-  >>> weights(one, jnp.array([0.0, 1.0])).round(2)
+  >>> window_weights(one, jnp.array([0.0, 1.0])).round(2)
   Array([[0.37, 1.  ]], dtype=float32)
   """
   return jnp.sum(window.alpha[..., None] * bumps(window, positions), axis=-2)
@@ -193,6 +189,9 @@ class WindowLSTMCarry(NamedTuple):
   kappa: jax.Array  # [B, K]
 
 
+Carry = WindowLSTMCarry
+
+
 def init_params(
   key: jax.Array,
   in_features: int,
@@ -204,17 +203,9 @@ def init_params(
   bias_init: ops.Initializer | None = None,
   param_dtype: jax.typing.DTypeLike = jnp.float32,
 ) -> WindowLSTMParams:
-  """Fresh weights, as `lstm.init_params` and `init_window_params` have it.
+  """Fresh weights, as of `lstm.init_params` and `init_window_params`.
 
-  Args:
-    key: consumed.
-    in_features: D, without the window.
-    features: H.
-    symbols: V.
-    components: K.
-    peepholes: whether the gates see the cell.
-    bias_init: [4H]; by default 1 on the forget gate and 0 elsewhere.
-    param_dtype: dtype of the weights.
+  Args as of these two; `in_features` is D without the window's V `symbols`.
 
   >>> params = init_params(jax.random.key(0), 3, 400, 57)
   >>> sum(leaf.size for leaf in params)
@@ -248,7 +239,7 @@ def initial_carry(
   batch: int, features: int, symbols: int, components: int = 10
 ) -> WindowLSTMCarry:
   """Zeros: nothing read, the window before the first character."""
-  return WindowLSTMCarry(
+  return Carry(
     c=jnp.zeros((batch, features)),
     h=jnp.zeros((batch, features + symbols)),
     kappa=jnp.zeros((batch, components)),
@@ -282,7 +273,7 @@ def step(
 
   >>> params = init_params(jax.random.key(0), 3, 4, 5, 2)
   >>> carry = initial_carry(1, 4, 5, 2)
-  >>> text = soft_window.letters(jnp.array([[0], [3]]), 5)
+  >>> text = letters(jnp.array([[0], [3]]), 5)
   >>> step(params, carry, jnp.ones((1, 3)), text)[1].shape
   (1, 9)
   """
@@ -300,10 +291,6 @@ def step(
   return WindowLSTMCarry(c=inner.c, h=both, kappa=window.kappa), both
 
 
-Carry = WindowLSTMCarry
-Params = WindowLSTMParams
-
-
 class Inner(NamedTuple):
   """The weights that the loop reads: all but those of the projected input."""
 
@@ -314,7 +301,7 @@ class Inner(NamedTuple):
 
 
 def sequence(
-  params: Params,
+  params: WindowLSTMParams,
   carry: Carry,
   xs: ops.Inputs,
   characters: jax.Array,
@@ -326,25 +313,11 @@ def sequence(
 ) -> tuple[Carry, jax.Array]:
   """Runs the layer over time.
 
-  Args:
-    params: of the layer.
-    carry: before the first step.
-    xs: [T, B, D].
-    characters: one-hot, [B, U, V], zeros past the end of a row's text.
-    reset: [T, B]; where true the carry is cleared before the step.
-    gradient_clip: bound on each derivative with respect to the LSTM's net
-      inputs.
-    cell_clip: bound on each |c'|, see `lstm.clip_cell`.
-    dtype: dtype of the operands of each product; sums stay float32.
+  Args as of `step`, with time first in `xs` [T, B, D], and `reset` [T, B]:
+  where true the carry is cleared before the step.
 
   Returns:
     The last carry, and [h, w] of each step, [T, B, H + V].
-
-  >>> params = window_lstm.init_params(jax.random.key(0), 3, 4, 5, 2)
-  >>> carry = window_lstm.initial_carry(1, 4, 5, 2)
-  >>> text = soft_window.letters(jnp.array([[0], [3]]), 5)
-  >>> window_lstm_sequence(params, carry, jnp.ones((7, 1, 3)), text)[1].shape
-  (7, 1, 9)
   """
   net_x = ops.project(params.kernel, xs, bias=params.bias, dtype=dtype)
   inner = Inner(
@@ -435,7 +408,7 @@ def _recurrence(
     params, characters = weights
     gated = saved[0]
     hs = after.h[..., : after.c.shape[-1]]
-    found = Inner(
+    gradients = Inner(
       recurrent_kernel=ops.weight_gradient(before.h, d_net, dtype),
       peephole=gates.extra_gradient(
         params.peephole, gated, d_net, None, before, after
@@ -443,10 +416,10 @@ def _recurrence(
       window_kernel=ops.weight_gradient(hs, d_window, dtype),
       window_bias=jnp.sum(d_window, axis=(0, 1)),
     )
-    found = jax.tree.map(
-      lambda like, part: part.astype(like.dtype), params, found
+    gradients = jax.tree.map(
+      lambda like, leaf: leaf.astype(like.dtype), params, gradients
     )
-    # The text is given, not learned.
-    return found, jnp.zeros_like(characters)
+    # The text is data, not learned.
+    return gradients, jnp.zeros_like(characters)
 
   return recurrence.Recurrence(ready, forward, backward, gradient)

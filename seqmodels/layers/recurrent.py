@@ -1,10 +1,8 @@
 """Recurrent layers as Flax modules, and cells for `nn.RNN`.
 
-Our cells as Flax cells, at home in `nn.RNN` and `nn.Bidirectional`.
-
-These step through time one by one, as every Flax cell does, and serve where
-Flax's own scan is wanted; `RecurrentLayer` is the fast form of
-the same layer and reads the same weights. `nnx.bridge.ToNNX` takes either.
+The cells step through time one by one, as every Flax cell does, for use in
+`nn.RNN` and `nn.Bidirectional`; `RecurrentLayer` is the fast form of the same
+layer and reads the same weights. `nnx.bridge.ToNNX` takes either.
 """
 
 import functools
@@ -28,7 +26,7 @@ class RecurrentLayer(nn.Module):
 
   Attributes:
     features: H.
-    cell: a name in `cells.cell.CELLS`.
+    cell: a name in `cells.cell.CELLS`, or a `Cell` of one's own.
     options: the cell's own options, such as `{"peepholes": False}`.
     in_features: D; needed only where the first input is integer ids, for which
       it is the number of symbols together with any dense inputs' widths.
@@ -40,8 +38,8 @@ class RecurrentLayer(nn.Module):
     time_major: [T, B, ...] in and out; `nn.RNN`'s default is batch first.
     return_carry: return `(carry, outputs)` instead of the outputs.
     reverse: from the last step to the first.
-    keep_order: a reversed run's outputs stay at their positions; False hands
-      them out as they were made, last step first, which is `nn.RNN`'s default.
+    keep_order: a reversed run's outputs stay at their positions; False returns
+      them last step first, which is `nn.RNN`'s default.
 
   Example:
   >>> layer = RecurrentLayer(features=4)
@@ -52,7 +50,7 @@ class RecurrentLayer(nn.Module):
   """
 
   features: int
-  cell: str = "lstm"
+  cell: str | cells.Cell = "lstm"
   options: Mapping[str, Any] | None = None
   in_features: int | None = None
   gradient_clip: float | None = None
@@ -69,7 +67,7 @@ class RecurrentLayer(nn.Module):
 
   def initial_carry(self, batch: int) -> Any:
     """Zeros for `batch` rows."""
-    return self._cell().initial_carry((batch,), self.features, jnp.float32)
+    return self._cell().initial_carry((batch,), self.features)
 
   @nn.compact
   def __call__(
@@ -91,7 +89,7 @@ class RecurrentLayer(nn.Module):
     Args:
       inputs: [B, T, D] (or [T, B, D] if time-major), ids [B, T], or several.
       initial_carry: the state before the first step; zeros by default.
-      init_key: taken for the signature's sake: zeros need no key.
+      init_key: unused, as zeros need no key; `nn.RNN` has it.
       seq_lengths: [B]; steps past a row's length leave its carry and yield
         zeros.
       reset: booleans shaped like ids; where true the carry is cleared first.
@@ -144,22 +142,16 @@ class RecurrentLayer(nn.Module):
     in_features = self.in_features or dense
     if symbolic and in_features <= dense:
       raise ValueError("integer inputs need `in_features`: ids carry no width")
-    options = {}
+    options: dict[str, Any] = {}
     if symbolic:
-      options["kernel_init"] = ops.one_hot_rows(
-        in_features - dense, self.features
-      )
-
-    def fresh(key: jax.Array) -> Any:
-      return cell.init_params(
-        key,
-        in_features,
-        self.features,
-        param_dtype=self.param_dtype,
-        **options,
-      )
-
-    return registered(self, fresh)
+      symbols = in_features - dense
+      options["kernel_init"] = ops.one_hot_rows(symbols, self.features)
+    if self.param_dtype != jnp.float32:
+      options["param_dtype"] = self.param_dtype
+    return registered(
+      self,
+      lambda key: cell.init_params(key, in_features, self.features, **options),
+    )
 
 
 def registered(
@@ -173,6 +165,7 @@ def registered(
   """
   shapes: Any = jax.eval_shape(fresh, jax.random.key(0))
   fields = {
+    # An initializer of its own a field, so that Flax hands each its own key.
     name: None
     if shape is None
     else module.param(name, lambda key, name=name: getattr(fresh(key), name))
@@ -200,15 +193,15 @@ def _turned(outputs: jax.Array, lengths: jax.Array | None) -> jax.Array:
 
 
 class RecurrentCell(nn.RNNCellBase):
-  """What the shells below share: attributes, weights and carry.
+  """The base of the cells below: attributes, weights and carry.
 
   Weights lie in the `params` collection under the fields of the cell's params.
   The carry has Flax's form: `(c, h)` for the LSTM and `h` for the others.
 
   Attributes:
     features: H.
-    kernel_init: initializer of the input weights; each one's default is said
-      at `init_params` of the cell.
+    kernel_init: initializer of the input weights; each one's default is in
+      `init_params` of the cell.
     recurrent_kernel_init: of the recurrent weights.
     bias_init: of the biases.
     carry_init: of the carry.
@@ -275,27 +268,17 @@ class RecurrentCell(nn.RNNCellBase):
     return kind(*carry) if len(kind._fields) > 1 else kind(carry)
 
   def _params(self, cell: cells.Cell, in_features: int) -> Any:
-    given = {
+    options = {
       "kernel_init": self.kernel_init,
       "recurrent_kernel_init": self.recurrent_kernel_init,
       "bias_init": self.bias_init,
+      "param_dtype": self.param_dtype,
     }
-    given = {name: init for name, init in given.items() if init is not None}
-
-    def fresh(key: jax.Array) -> Any:
-      return cell.init_params(
-        key, in_features, self.features, param_dtype=self.param_dtype, **given
-      )
-
-    shapes = jax.eval_shape(fresh, jax.random.key(0))
-    fields = {
-      # An initializer of its own a field, so that Flax hands each its own key.
-      name: None
-      if shape is None
-      else self.param(name, lambda key, name=name: getattr(fresh(key), name))
-      for name, shape in shapes._asdict().items()
-    }
-    return type(shapes)(**fields)
+    options = {name: x for name, x in options.items() if x is not None}
+    return registered(
+      self,
+      lambda key: cell.init_params(key, in_features, self.features, **options),
+    )
 
 
 class LSTMCell(RecurrentCell):
@@ -326,11 +309,6 @@ class LayerNormLSTMCell(RecurrentCell):
 
   Attributes:
     peepholes: whether the gates see the cell.
-
-  >>> xs = jnp.ones((2, 5, 3))
-  >>> layer = nn.RNN(LayerNormLSTMCell(features=4))
-  >>> layer.apply(layer.init(jax.random.key(0), xs), xs).shape
-  (2, 5, 4)
   """
 
   peepholes: bool = False
@@ -348,11 +326,6 @@ class MogrifierLSTMCell(RecurrentCell):
     rounds: of gating.
     rank: of the rounds' matrices; 0 for full ones.
     peepholes: whether the gates see the cell.
-
-  >>> xs = jnp.ones((2, 5, 3))
-  >>> layer = nn.RNN(MogrifierLSTMCell(features=4, rank=2))
-  >>> layer.apply(layer.init(jax.random.key(0), xs), xs).shape
-  (2, 5, 4)
   """
 
   rounds: int = 5
@@ -391,11 +364,6 @@ class ElmanCell(RecurrentCell):
 
   Attributes:
     activation: "tanh" or "relu".
-
-  >>> xs = jnp.ones((2, 5, 3))
-  >>> layer = nn.RNN(ElmanCell(features=4, activation="relu"))
-  >>> layer.apply(layer.init(jax.random.key(0), xs), xs).shape
-  (2, 5, 4)
   """
 
   activation: str = "tanh"

@@ -1,6 +1,6 @@
-"""Deep recurrent stacks, with and without a window on a text.
+"""Deep recurrent stacks, with and without a window on a text, and their heads.
 
-The deep stack of Graves (2013, section 2): skips in, skips out.
+The deep stack of Graves (2013, section 2) has skips in and skips out:
 
     h^1 = H(W x + U h^1_prev + b)                              (1)
     h^n = H(W x + V h^{n-1} + U h^n_prev + b),  n >= 2          (2)
@@ -9,7 +9,7 @@ The deep stack of Graves (2013, section 2): skips in, skips out.
 The input reaches every layer and every layer reaches the output; each kind of
 skip can be left out.
 
-The stack that writes a given text (Graves, 2013, section 5.2).
+The stack that writes a given text (Graves, 2013, section 5.2) is
 
     h^1_t = H(W x_t + W h^1_{t-1} + W w_{t-1} + b)                       (52)
     h^n_t = H(W x_t + W h^{n-1}_t + W h^n_{t-1} + W w_t + b),  n >= 2    (53)
@@ -26,29 +26,84 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from seqmodels.cells import cell as cells
 from seqmodels.cells import ops, window_lstm
 from seqmodels.cells import zoneout as zoning
 from seqmodels.layers import recurrent
 from seqmodels.regularization import dropout
 
 
-class DeepRecurrent(nn.Module):
-  """Recurrent layers over one input, time-major.
+class _Stack(nn.Module):
+  """The base of both stacks: what all layers share.
 
   Attributes:
     features: H of each layer, lowest first.
     in_features: D: the number of symbols for ids, the width for dense input.
-    cell: a name in `cells.cell.CELLS`.
     options: the cell's own options.
-    input_skips: the input feeds the layers above the first, too.
-    output_skips: the head reads all layers, not only the last.
     gradient_clip: bound on each derivative with respect to a net input.
     dtype: dtype of the products' operands.
-    chunk: recompute policy, see `RecurrentLayer`.
     dropout_hidden: share of units dropped between layers, where the stack is
       applied with a `dropout` key; without one nothing is dropped.
     dropout_output: the same of what the head reads.
     variational: one mask a sequence, not one a step.
+  """
+
+  features: Sequence[int]
+  in_features: int
+  options: Mapping[str, Any] | None = None
+  gradient_clip: float | None = None
+  dtype: Any = None
+  dropout_hidden: float = 0.0
+  dropout_output: float = 0.0
+  variational: bool = True
+
+  def _layer(self, index: int) -> Any:
+    """A layer with no parent, so that its carry can be had outside `apply`.
+
+    Inside of it, `.clone(parent=self)` makes it a part of the stack, its
+    weights under the layer's name.
+    """
+    raise NotImplementedError
+
+  def _recurrent(
+    self, index: int, in_features: int, **others: Any
+  ) -> recurrent.RecurrentLayer:
+    return recurrent.RecurrentLayer(
+      features=self.features[index],
+      options=self.options,
+      in_features=in_features,
+      gradient_clip=self.gradient_clip,
+      dtype=self.dtype,
+      time_major=True,
+      return_carry=True,
+      name=f"layer_{index}",
+      parent=None,
+      **others,
+    )
+
+  def initial_carry(self, batch: int) -> tuple[Any, ...]:
+    """Zeros, one carry a layer."""
+    return tuple(
+      self._layer(index).initial_carry(batch)
+      for index in range(len(self.features))
+    )
+
+  def _dropped(self, hs: jax.Array, rate: float) -> jax.Array:
+    """Units of `hs` [T, B, H] dropped, where there is a `dropout` key."""
+    if not rate or not self.has_rng("dropout"):
+      return hs
+    key = self.make_rng("dropout")
+    return dropout.drop(hs, key, rate, variational=self.variational)
+
+
+class DeepRecurrent(_Stack):
+  """Recurrent layers over one input, time-major.
+
+  Attributes, besides those of `_Stack`:
+    cell: a name in `cells.cell.CELLS`, or a `Cell` of one's own.
+    input_skips: the input feeds the layers above the first, too.
+    output_skips: the head reads all layers, not only the last.
+    chunk: recompute policy, see `RecurrentLayer`.
     zoneout: rates of all layers; masks are drawn with a `dropout` key, without
       one the expectation is taken.
 
@@ -61,42 +116,17 @@ class DeepRecurrent(nn.Module):
   [(5, 2, 4), (5, 2, 4)]
   """
 
-  features: Sequence[int]
-  in_features: int
-  cell: str = "lstm"
-  options: Mapping[str, Any] | None = None
+  cell: str | cells.Cell = "lstm"
   input_skips: bool = True
   output_skips: bool = True
-  gradient_clip: float | None = None
-  dtype: Any = None
   chunk: int = 0
-  dropout_hidden: float = 0.0
-  dropout_output: float = 0.0
-  variational: bool = True
   zoneout: zoning.Rates = zoning.Rates()
 
   def _layer(self, index: int) -> recurrent.RecurrentLayer:
     width = self.in_features if index == 0 or self.input_skips else 0
     below = self.features[index - 1] if index else 0
-    return recurrent.RecurrentLayer(
-      features=self.features[index],
-      cell=self.cell,
-      options=self.options,
-      in_features=width + below,
-      gradient_clip=self.gradient_clip,
-      dtype=self.dtype,
-      chunk=self.chunk,
-      time_major=True,
-      return_carry=True,
-      name=f"layer_{index}",
-      parent=None,
-    )
-
-  def initial_carry(self, batch: int) -> tuple[Any, ...]:
-    """Zeros, one carry a layer."""
-    return tuple(
-      self._layer(index).initial_carry(batch)
-      for index in range(len(self.features))
+    return self._recurrent(
+      index, width + below, cell=self.cell, chunk=self.chunk
     )
 
   @nn.compact
@@ -138,33 +168,12 @@ class DeepRecurrent(nn.Module):
     read = [self._dropped(hs, self.dropout_output) for hs in read]
     return tuple(carries), tuple(read)
 
-  def _dropped(self, hs: jax.Array, rate: float) -> jax.Array:
-    return dropped(self, hs, rate, variational=self.variational)
-
   def _kept(self, shape: tuple[int, ...]) -> zoning.Kept | None:
     if not any(self.zoneout):
       return None
     if self.has_rng("dropout"):
       return self.zoneout.draw(self.make_rng("dropout"), shape)
     return self.zoneout.expected(shape[0])
-
-
-def dropped(
-  module: nn.Module, hs: jax.Array, rate: float, *, variational: bool
-) -> jax.Array:
-  """Units of `hs` dropped, where `module` is applied with a `dropout` key.
-
-  Args:
-    module: whose key is taken.
-    hs: [T, B, H].
-    rate: share of units, in [0, 1).
-    variational: one mask a sequence, not one a step.
-  """
-  if not rate or not module.has_rng("dropout"):
-    return hs
-  return dropout.drop(
-    hs, module.make_rng("dropout"), rate, variational=variational
-  )
 
 
 class Head(nn.Module):
@@ -250,7 +259,7 @@ class WindowedLayer(nn.Module):
   dtype: Any = None
 
   def initial_carry(self, batch: int) -> window_lstm.WindowLSTMCarry:
-    """Zeros; the window stands before the text."""
+    """Zeros; the window is before the text."""
     return window_lstm.initial_carry(
       batch, self.features, self.symbols, self.window
     )
@@ -263,7 +272,7 @@ class WindowedLayer(nn.Module):
     characters: jax.Array,
     reset: jax.Array | None = None,
   ) -> tuple[window_lstm.WindowLSTMCarry, jax.Array]:
-    """The carry, and [h, w] [T, B, H + V]; see `window_lstm_sequence`."""
+    """The carry, and [h, w] [T, B, H + V]; see `window_lstm.sequence`."""
     options = dict(self.options or {})
     cell_clip = float(options.pop("cell_clip", 0.0)) or None
     if "forget_bias" in options:
@@ -292,23 +301,14 @@ class WindowedLayer(nn.Module):
     )
 
 
-class WindowedRecurrent(nn.Module):
+class WindowedRecurrent(_Stack, kw_only=True):
   """LSTM layers over pen movements, the lowest with a window on a text.
 
-  Attributes:
-    features: H of each layer, lowest first.
-    in_features: D.
+  Attributes, besides those of `_Stack`:
     symbols: V, the size of the alphabet.
     window: K Gaussians.
     options: of the LSTMs: `peepholes`, `forget_bias`, `cell_clip`.
-    gradient_clip: bound on each derivative with respect to a net input.
-    dtype: dtype of the products' operands.
-    dropout_hidden: share of units dropped between layers, where the stack is
-      applied with a `dropout` key.
-    dropout_output: the same of what the head reads.
-    variational: one mask a sequence, not one a step.
 
-  >>> import jax.numpy as jnp
   >>> stack = WindowedRecurrent(features=(4, 4), in_features=3, symbols=5)
   >>> carry = stack.initial_carry(1)
   >>> text = jnp.array([[0], [3]])  # [U, B]
@@ -319,31 +319,13 @@ class WindowedRecurrent(nn.Module):
   [(7, 1, 4), (7, 1, 4)]
   """
 
-  features: Sequence[int]
-  in_features: int
   symbols: int
   window: int = 10
-  options: Mapping[str, Any] | None = None
-  gradient_clip: float | None = None
-  dtype: Any = None
-  dropout_hidden: float = 0.0
-  dropout_output: float = 0.0
-  variational: bool = True
 
-  def _layer(self, index: int) -> recurrent.RecurrentLayer:
-    return recurrent.RecurrentLayer(
-      features=self.features[index],
-      options=self.options,
-      in_features=self.in_features + self.features[index - 1] + self.symbols,
-      gradient_clip=self.gradient_clip,
-      dtype=self.dtype,
-      time_major=True,
-      return_carry=True,
-      name=f"layer_{index}",
-      parent=None,
-    )
-
-  def _lowest(self) -> WindowedLayer:
+  def _layer(self, index: int) -> Any:
+    if index:
+      width = self.in_features + self.features[index - 1] + self.symbols
+      return self._recurrent(index, width)
     return WindowedLayer(
       features=self.features[0],
       in_features=self.in_features,
@@ -354,14 +336,6 @@ class WindowedRecurrent(nn.Module):
       dtype=self.dtype,
       name="layer_0",
       parent=None,
-    )
-
-  def initial_carry(self, batch: int) -> tuple[Any, ...]:
-    """Zeros, one carry a layer."""
-    above = range(1, len(self.features))
-    return (
-      self._lowest().initial_carry(batch),
-      *(self._layer(index).initial_carry(batch) for index in above),
     )
 
   @nn.compact
@@ -385,7 +359,7 @@ class WindowedRecurrent(nn.Module):
       The new carries, and what the head reads: [T, B, H] of every layer.
     """
     characters = window_lstm.letters(text, self.symbols)
-    lowest = self._lowest().clone(parent=self)
+    lowest = self._layer(0).clone(parent=self)
     after, both = lowest(carry[0], inputs, characters, reset)
     carries: list[Any] = [after]
     outputs = [both[..., : self.features[0]]]
@@ -399,6 +373,3 @@ class WindowedRecurrent(nn.Module):
       outputs.append(hs)
     read = [self._dropped(hs, self.dropout_output) for hs in outputs]
     return tuple(carries), tuple(read)
-
-  def _dropped(self, hs: jax.Array, rate: float) -> jax.Array:
-    return dropped(self, hs, rate, variational=self.variational)

@@ -159,7 +159,8 @@ def unrolled_terms(direct: np.ndarray, factors: np.ndarray) -> np.ndarray:
   Returns:
     [T, T, N, ...]: at [t, i] what b_i gives to a_t, zero for i > t.
 
-  >>> unrolled_terms(np.ones((3, 1)), np.full((3, 1, 1), 0.5))[2].ravel().tolist()
+  >>> terms = unrolled_terms(np.ones((3, 1)), np.full((3, 1, 1), 0.5))
+  >>> terms[2].ravel().tolist()
   [0.25, 0.5, 1.0]
   """
   steps = len(direct)

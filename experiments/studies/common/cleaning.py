@@ -77,7 +77,6 @@ class OverlappingWindows(batching_lib.RandomWindows):
 
   def __post_init__(self) -> None:
     batching_lib.check_shape(self.tokens, self.batch, self.length)
-    batching_lib.host_range(self.batch, *self.host)
     if self.segments_per_epoch < 1:
       raise errors.UserError(
         f"the training text has {len(self.tokens):,} symbols and a batch of "

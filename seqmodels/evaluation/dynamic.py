@@ -182,7 +182,7 @@ def make_rule(
     errors.UserError: an unknown rule or setting, a negative value, or `rms`
       without its statistics.
 
-  >>> float(make("sgd", {}, {"momentum": 0.5}).momentum)
+  >>> float(make_rule("sgd", {}, {"momentum": 0.5}).momentum)
   0.5
   """
   if name not in RULES:
@@ -282,7 +282,7 @@ def measure_statistics(
   ...   init=lambda key: jnp.zeros(4), vocabulary_size=4)
   >>> ids = jnp.zeros((20, 5, 1), int)
   >>> text = (ids, ids, ids == 0, ids > 0)
-  >>> measure(counter, jnp.zeros(4), text, streams=1).tolist()
+  >>> measure_statistics(counter, jnp.zeros(4), text, streams=1).tolist()
   [0.75, 0.25, 0.25, 0.25]
   """
   first = initial_statistics(predictor, params, streams=streams)
@@ -461,7 +461,7 @@ def evaluate(
   ...   initial_carry=lambda batch: (),
   ...   init=lambda key: jnp.zeros(4), vocabulary_size=4)
   >>> ids = jnp.zeros((20, 5, 1), int)
-  >>> rule = dynamic_rules.make("sgd", None, {"learning_rate": 1.0})
+  >>> rule = make_rule("sgd", None, {"learning_rate": 1.0})
   >>> text = (ids, ids, ids == 0, ids > 0)
   >>> found = evaluate(counter, jnp.zeros(4), text, rule)
   >>> found.count, found.bits_per_symbol < 0.2
@@ -695,7 +695,7 @@ def best_settings(rows: Sequence[Row]) -> dict[str, float]:
   Raises:
     errors.RunError: no dynamic row has finite nats.
 
-  >>> best([
+  >>> best_settings([
   ...   {"rule": "sgd", "learning_rate": 1.0, "momentum": 0.9, "nats": 5.0},
   ...   {"rule": "sgd", "learning_rate": 2.0, "momentum": 0.9, "nats": 4.0},
   ... ])

@@ -1172,7 +1172,7 @@ def _forecaster(
 def of_linear(linear: Linear) -> Tree:
   """A linear model's weights as the parameters of `window(tau)`.
 
-  >>> linear = linear_autoregression.Linear(np.array([0.5, 0.25]), 1.0)
+  >>> linear = Linear(np.array([0.5, 0.25]), 1.0)
   >>> of_linear(linear)["readout"]["kernel"].ravel()
   Array([0.5 , 0.25], dtype=float32)
   """
@@ -1200,7 +1200,7 @@ class PerStep(nn.Module):
     core: what reads.
     outputs: K kinds of label.
 
-  >>> core = deep_recurrent.DeepRecurrent(features=(4,), in_features=2)
+  >>> core = stack.DeepRecurrent(features=(4,), in_features=2)
   >>> ids = jnp.zeros((5, 3), int)
   >>> jax.eval_shape(
   ...   PerStep(core, 7).init_with_output, jax.random.key(0), ids)[0].shape
@@ -1224,7 +1224,7 @@ class LastState(nn.Module):
     core: what reads.
     outputs: K kinds of label.
 
-  >>> core = deep_recurrent.DeepRecurrent(features=(4,), in_features=2)
+  >>> core = stack.DeepRecurrent(features=(4,), in_features=2)
   >>> ids = jnp.zeros((5, 3), int)
   >>> jax.eval_shape(
   ...   LastState(core, 7).init_with_output, jax.random.key(0), ids)[0].shape
@@ -1261,7 +1261,7 @@ class FromVector(nn.Module):
     core: what writes.
     outputs: K kinds of symbol.
 
-  >>> core = deep_recurrent.DeepRecurrent(features=(4,), in_features=7)
+  >>> core = stack.DeepRecurrent(features=(4,), in_features=7)
   >>> written, vector = jnp.zeros((5, 3), int), jnp.ones((3, 2))
   >>> begin = FromVector(core, 7).init_with_output
   >>> jax.eval_shape(begin, jax.random.key(0), vector, written)[0].shape
@@ -1296,7 +1296,7 @@ class EncoderDecoder(nn.Module):
     decoder: the core that writes, with layers like the encoder's.
     outputs: K kinds of symbol.
 
-  >>> core = deep_recurrent.DeepRecurrent(features=(4,), in_features=7)
+  >>> core = stack.DeepRecurrent(features=(4,), in_features=7)
   >>> source, written = jnp.zeros((6, 3), int), jnp.zeros((5, 3), int)
   >>> begin = EncoderDecoder(core, core.copy(), 7).init_with_output
   >>> jax.eval_shape(begin, jax.random.key(0), source, written)[0].shape
@@ -1385,9 +1385,8 @@ def one_step(model: Forecaster, params: Tree, series: np.ndarray) -> Forecasts:
   Raises:
     UserError: a series that is not longer than the model's reach.
 
-  >>> from experiments.studies.autoregressive.models import Linear
-  >>> mean = autoregressive.of_linear(Linear(np.array([0.5, 0.5])))
-  >>> model = autoregressive.window(2)
+  >>> mean = of_linear(Linear(np.array([0.5, 0.5])))
+  >>> model = window(2)
   >>> one_step(model, mean, np.array([1.0, 3.0, 5.0, 7.0]))
   Forecasts(times=array([2, 3]), values=array([2., 4.], dtype=float32))
   """
@@ -1412,9 +1411,8 @@ def free_run(
   Raises:
     UserError: no steps, or fewer true values than the model's reach.
 
-  >>> from experiments.studies.autoregressive.models import Linear
-  >>> halve = autoregressive.of_linear(Linear(np.array([0.5])))
-  >>> free_run(autoregressive.window(1), halve, np.array([8.0]), 3)
+  >>> halve = of_linear(Linear(np.array([0.5])))
+  >>> free_run(window(1), halve, np.array([8.0]), 3)
   array([4., 2., 1.], dtype=float32)
   """
   _check(seen, model.reach, steps, beyond=True)
@@ -1438,9 +1436,8 @@ def k_steps(
   Raises:
     UserError: no steps, or a series that ends before the last of them.
 
-  >>> from experiments.studies.autoregressive.models import Linear
-  >>> halve = autoregressive.of_linear(Linear(np.array([0.5])))
-  >>> k_steps(autoregressive.window(1), halve, np.array([8.0, 4.0, 2.0]), 2)[1]
+  >>> halve = of_linear(Linear(np.array([0.5])))
+  >>> k_steps(window(1), halve, np.array([8.0, 4.0, 2.0]), 2)[1]
   Forecasts(times=array([2]), values=array([2.], dtype=float32))
   """
   _check(series, model.reach, longest)

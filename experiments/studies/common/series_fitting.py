@@ -72,7 +72,7 @@ def fit_each(
   >>> Segment = namedtuple("Segment", "inputs targets mask")
   >>> twos = jnp.full((1, 50, 1, 4), 2.0)
   >>> found = fit_each(
-  ...   autoregressive.window(1),
+  ...   models.window(1),
   ...   optax.sgd(0.1),
   ...   jax.random.split(jax.random.key(0), 1),
   ...   Segment(inputs=twos, targets=twos, mask=twos > 0),

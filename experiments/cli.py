@@ -56,14 +56,18 @@ _PEER = (
 _LOST = re.compile("Gloo|NCCL|heartbeat|coordination service", re.IGNORECASE)
 
 
-class Terminated(KeyboardInterrupt):
-  """SIGTERM, before an experiment has put a handler of its own."""
+class Stopped(KeyboardInterrupt):
+  """A signal of `distributed.STOPS` that no experiment had a handler for."""
+
+  def __init__(self, signum: int) -> None:
+    self.signum = signal.Signals(signum)
+    super().__init__(f"interrupted by {self.signum.name}")
 
 
 def guarded(action: Callable[[], Any]) -> int:
   """Runs `action`; what a user can cause becomes a sentence and an exit code.
 
-  SIGTERM is taken like Ctrl-C: it raises at once, unless the experiment has
+  The signals of `distributed.STOPS` raise at once, unless the experiment has
   put a handler of its own that saves first. Any other exception passes with
   its traceback. What the terminal cannot show is replaced, and a standard
   stream that is closed is an empty one.
@@ -76,11 +80,14 @@ def guarded(action: Callable[[], Any]) -> int:
     number for an interruption.
   """
   _ready_streams()
-  former = {s: signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGINT)}
-  if former[signal.SIGTERM] is signal.SIG_DFL:
-    signal.signal(signal.SIGTERM, _interrupt)
-  if former[signal.SIGINT] is not signal.SIG_IGN:
-    signal.signal(signal.SIGINT, _interrupt)
+  former = {
+    signum: handler
+    for signum in distributed.STOPS
+    # A job in the background, or under nohup, stays deaf to some of them.
+    if (handler := signal.getsignal(signum)) not in (signal.SIG_IGN, None)
+  }
+  for signum in former:
+    signal.signal(signum, _interrupt)
   try:
     return _sentenced(action)
   except Exception:
@@ -114,7 +121,7 @@ def _sentenced(action: Callable[[], Any]) -> int:
       128 + error.signum,
     )
   except KeyboardInterrupt as error:
-    signum = signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT
+    signum = error.signum if isinstance(error, Stopped) else signal.SIGINT
     return _fail(
       f"interrupted by {signum.name}; what was saved stays, the same command "
       "resumes",
@@ -148,9 +155,7 @@ def _interrupt(signum: int, frame: types.FrameType | None) -> None:
   # Raised inside a finalizer or a callback, Python would drop the exception;
   # the experiment then still learns of the signal when it begins.
   distributed.remember(signum)
-  if signum == signal.SIGTERM:
-    raise Terminated("interrupted by SIGTERM")
-  raise KeyboardInterrupt
+  raise Stopped(signum)
 
 
 def _ready_streams() -> None:

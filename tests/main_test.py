@@ -362,3 +362,24 @@ def test_ctrl_c_in_the_first_second_ends_with_a_sentence(tmp_path, seconds):
     errors = process.stderr.read()
   assert b"Traceback" not in errors
   assert errors.splitlines()[-1].startswith(b"interrupted by SIGINT")
+
+
+def test_a_backend_of_another_program_does_not_stop_figures(tmp_path):
+  done = code(
+    "from seqmodels.plotting import style\n"
+    f"with style.axes({str(tmp_path / 'a.png')!r}, 'a title'): pass",
+    MPLBACKEND="module://no_such_backend",
+  )
+  assert done.returncode == 0, done.stderr.decode()
+  assert (tmp_path / "a.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize("name", ["SIGHUP", "SIGUSR1", "SIGTERM"])
+def test_every_stop_signal_has_its_sentence_and_code(name):
+  done = code(
+    "from experiments import cli; import os, signal, sys;"
+    f"stop = lambda: os.kill(os.getpid(), signal.{name});"
+    "sys.exit(cli.guarded(stop))",
+  )
+  assert done.returncode == 128 + getattr(signal, name)
+  assert done.stderr.decode().startswith(f"interrupted by {name}; ")

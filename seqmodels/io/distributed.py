@@ -161,8 +161,17 @@ def remember(signum: int | None) -> None:
   _early = signum
 
 
+# Signals that ask a process to save and leave. Schedulers warn with SIGTERM or
+# SIGUSR1, a terminal that closes sends SIGHUP.
+STOPS = tuple(
+  getattr(signal, name)
+  for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1")
+  if hasattr(signal, name)
+)
+
+
 class Interruption:
-  """Turns SIGTERM and Ctrl-C into a flag while its block runs.
+  """Turns the signals of `STOPS` into a flag while its block runs.
 
   A loop reads the flag where it can save and leave. A second Ctrl-C raises
   KeyboardInterrupt at once. A signal that was ignored when the block began
@@ -179,8 +188,6 @@ class Interruption:
   False
   True
   """
-
-  signals = (signal.SIGTERM, signal.SIGINT)
 
   def __init__(self) -> None:
     self.signum: int | None = None
@@ -229,7 +236,7 @@ class Interruption:
   def __enter__(self) -> "Interruption":
     self.signum, self._asked = _early, False
     if threading.current_thread() is threading.main_thread():
-      for number in self.signals:
+      for number in STOPS:
         if number == signal.SIGTERM and jax.distributed.is_initialized():
           continue
         if signal.getsignal(number) is not signal.SIG_IGN:

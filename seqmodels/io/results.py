@@ -1,5 +1,6 @@
 """Result rows, and their tables and page."""
 
+import collections
 import math
 import pathlib
 import re
@@ -13,8 +14,10 @@ PAGE = "report.md"
 
 Row = dict[str, Any]
 
-# In a terminal; longer names are wrapped.
-_WIDEST_NAME = 44
+# In a terminal; what is longer is wrapped.
+_WIDEST_NAME, _WIDEST_LINE = 44, 100
+# From here on a name that several rows share is said once, above the table.
+_LONG_NAME = 30
 
 # Every metric by name, with the unit that its values have.
 METRICS = {
@@ -123,6 +126,14 @@ def console_table(rows: Sequence[Mapping[str, Any]]) -> str:
   name  split  evaluation  metric      ours   paper  difference  scored
   lstm  test   static      perplexity  120.5  117    +3.500      82,430
   """
+  recipes, rows = shortened(rows)
+  above = [
+    line
+    for short, recipe in recipes.items()
+    for line in textwrap.wrap(
+      f"{short}: {recipe}", _WIDEST_LINE, subsequent_indent="  "
+    )
+  ]
   head, body = _cells(rows)
   lines = [head]
   for name, *rest in body:
@@ -130,17 +141,50 @@ def console_table(rows: Sequence[Mapping[str, Any]]) -> str:
     lines.append([first, *rest])
     lines += [[line] + [""] * len(rest) for line in more]
   widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-  return "\n".join(
+  below = [
     "  ".join(
       cell.ljust(width) for cell, width in zip(line, widths, strict=True)
     ).rstrip()
     for line in lines
-  )
+  ]
+  return "\n".join([*above, *below])
 
 
 def markdown_table(rows: Sequence[Mapping[str, Any]]) -> str:
   """The rows as a Markdown table, the published value beside ours."""
-  return table(*_cells(rows))
+  recipes, rows = shortened(rows)
+  above = [f"- {short}: {recipe}" for short, recipe in recipes.items()]
+  return "\n\n".join(filter(None, ["\n".join(above), table(*_cells(rows))]))
+
+
+def shortened(
+  rows: Sequence[Mapping[str, Any]],
+) -> tuple[dict[str, str], list[Mapping[str, Any]]]:
+  """The rows with long names cut to the model, and the recipes cut off.
+
+  A name is `model, recipe; note`. Where several rows share a long `model,
+  recipe`, the recipe is returned once, by model.
+
+  >>> names = ["1x9 lstm, adam, 2 epochs, a batch of 32", "gzip"]
+  >>> names.insert(1, f"{names[0]}; of the mean")
+  >>> recipes, cut = shortened([{"name": name} for name in names])
+  >>> recipes
+  {'1x9 lstm': 'adam, 2 epochs, a batch of 32'}
+  >>> [row["name"] for row in cut]
+  ['1x9 lstm', '1x9 lstm; of the mean', 'gzip']
+  """
+  parts = [str(row["name"]).partition("; ") for row in rows]
+  whole = collections.Counter(name for name, _, _ in parts)
+  recipes: dict[str, str] = {}
+  short: dict[str, str] = {}
+  for name, count in whole.items():
+    model, _, recipe = name.partition(", ")
+    if count > 1 and len(name) > _LONG_NAME and model not in {*recipes, *whole}:
+      recipes[model], short[name] = recipe, model
+  return recipes, [
+    {**row, "name": short.get(name, name) + separator + note}
+    for row, (name, separator, note) in zip(rows, parts, strict=True)
+  ]
 
 
 def table(head: Sequence[str], body: Iterable[Sequence[str]]) -> str:

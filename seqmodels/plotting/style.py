@@ -7,6 +7,7 @@ no display, no global state, usable from any thread.
 import contextlib
 import io
 import os
+import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -73,6 +74,9 @@ def figure(path: Path, *, height: float, dpi: int = 120) -> Iterator[Any]:
   Raises:
     UserError, RunError: the file cannot be written.
   """
+  if "matplotlib" not in sys.modules:
+    # A notebook's backend is inherited by the commands that it starts.
+    os.environ["MPLBACKEND"] = "agg"
   from matplotlib import figure as figures  # 0.4 s: only runs that draw pay it.
 
   drawing = figures.Figure(

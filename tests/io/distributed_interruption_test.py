@@ -9,7 +9,7 @@ from seqmodels import errors
 from seqmodels.io import distributed
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", distributed.STOPS)
 def test_signal_raises_the_flag_and_check_names_it(number):
   with distributed.Interruption() as stop:
     stop.check()
@@ -63,12 +63,10 @@ def test_held_block_ends_before_the_second_ctrl_c_counts():
 
 
 def test_former_handlers_come_back_also_after_an_error():
-  former = [signal.getsignal(n) for n in distributed.Interruption.signals]
+  former = [signal.getsignal(n) for n in distributed.STOPS]
   with pytest.raises(ValueError, match="x"), distributed.Interruption():
     raise ValueError("x")
-  assert former == [
-    signal.getsignal(n) for n in distributed.Interruption.signals
-  ]
+  assert former == [signal.getsignal(n) for n in distributed.STOPS]
 
 
 def test_inner_interruption_hands_back_to_the_outer():

@@ -1,5 +1,6 @@
 """Minibatches of text and handwriting: randomness by epoch, like lengths."""
 
+import abc
 import dataclasses
 import functools
 from typing import Any, Generic, TypeVar
@@ -12,12 +13,12 @@ from seqmodels import errors
 Batch = TypeVar("Batch", bound=tuple[Any, ...])
 
 
-class Stream(Generic[Batch]):
+class Stream(abc.ABC, Generic[Batch]):
   """Minibatches that are pure in (seed, step): the step is all the state."""
 
+  @abc.abstractmethod
   def segments(self, start: int, count: int) -> Batch:
     """The minibatches of steps `start` to `start + count`, stacked."""
-    raise NotImplementedError
 
   def segment(self, step: int) -> Batch:
     """The minibatch of one step, counted from 0 over all epochs."""

@@ -19,6 +19,7 @@ layers above see what the window shows at the same step, and run on the fused
 kernel, since nothing of theirs moves it.
 """
 
+import abc
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -57,13 +58,13 @@ class _Stack(nn.Module):
   dropout_output: float = 0.0
   variational: bool = True
 
+  @abc.abstractmethod
   def _layer(self, index: int) -> Any:
     """A layer with no parent, so that its carry can be had outside `apply`.
 
     Inside of it, `.clone(parent=self)` makes it a part of the stack, its
     weights under the layer's name.
     """
-    raise NotImplementedError
 
   def _recurrent(
     self, index: int, in_features: int, **others: Any

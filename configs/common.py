@@ -71,6 +71,8 @@ def base() -> config_dict.ConfigDict:
         "partition": "fractions",
         # File or folder, for source "text".
         "path": "",
+        # Of that folder, only files that match, such as "*.py"; empty: all.
+        "files": "",
         # Each line a sequence of its own from the null vector.
         "sentences": False,
         "min_frequency": 1,

@@ -3,8 +3,10 @@
     python main.py --config=configs/text.py --config.data.path=FILE_OR_FOLDER
 
 Characters by default; `--config.data.tokenizer=bytes` takes any file at all,
-`--config.data.tokenizer=words` splits at white space. The first nine tenths are
-trained on, a twentieth chooses the best weights, the last twentieth is scored.
+`--config.data.tokenizer=words` splits at white space. Of a folder,
+`--config.data.files='*.py'` takes only the files that match. The first nine
+tenths are trained on, a twentieth chooses the best weights, the last twentieth
+is scored.
 
 Variants: `smoke`.
 """

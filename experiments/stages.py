@@ -16,6 +16,7 @@ from ml_collections import config_dict
 
 from seqmodels import units
 from seqmodels.data.text import tokens as tokens_lib
+from seqmodels.data.text import vocabulary
 from seqmodels.evaluation import metrics
 from seqmodels.io import checkpoint_integrity, distributed, files, progress
 from seqmodels.models import api as predictors
@@ -190,6 +191,19 @@ def data_note(context: Context) -> str:
   if limit:
     parts.append(f"first {limit:,} symbols of each split")
   return f" ({', '.join(parts)})" if parts else ""
+
+
+def unknown(context: Context, split: str) -> str:
+  """The share of a split that is `<unk>`, in words; empty where it is none.
+
+  A model that knows only half of the words predicts that `<unk>` well.
+  """
+  count = context.tokens.unknown_per_split[split]
+  if not count:
+    return ""
+  share = 100 * count / len(context.tokens.splits[split])
+  digits = f"{share:.1f}" if share >= 0.1 else f"{share:.1g}"
+  return f"{digits}% of this split is {vocabulary.UNKNOWN}"
 
 
 def evaluated_splits(tokens: tokens_lib.Tokens) -> list[str]:

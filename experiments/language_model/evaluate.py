@@ -216,7 +216,11 @@ def rows_of(
   if evaluation == "static" and streams > 1:
     note += f"{'; ' if note else ''}scored in {streams} streams"
     note += found.get("lost", "")
-  name = stages.describe(context) + (f"; {note}" if note else "")
+  name = "; ".join(
+    filter(
+      None, [stages.describe(context), note, stages.unknown(context, split)]
+    )
+  )
   value = stages.score(unit.metric, found["nats"], found["count"])
   errors_percent = 100.0 * found["errors"] / found["count"]
   published = context.config.get("reference") or {}
@@ -737,10 +741,11 @@ def ngram_rows(context: stages.Context, split: str) -> list[results.Row]:
     }
 
   found = stages.phase(context, f"{order}-gram {split}", compute)
+  name = f"{order}-gram, modified Kneser-Ney{cut}{stages.data_note(context)}"
   unit = task.UNITS[context.config.data.tokenizer]
   return [
     results.row(
-      f"{order}-gram, modified Kneser-Ney{cut}{stages.data_note(context)}",
+      "; ".join(filter(None, [name, stages.unknown(context, split)])),
       split=split,
       evaluation="static",
       metric=unit.metric,
@@ -758,24 +763,19 @@ def compressor_rows(context: stages.Context, split: str) -> list[results.Row]:
   if unit.metric == "perplexity":
     return []  # bits of text say nothing of a perplexity over words
 
-  def text_of(name: str) -> bytes:
-    tokenizer = vocabulary.named(context.config.data.tokenizer)
-    ids = tokens.splits[name]
-    if isinstance(ids, tokens_lib.RecodedBytes):
-      return ids.data.tobytes()
-    text = tokenizer.join(tokens.vocabulary.decode(ids))
-    return text.encode("utf-8") if isinstance(text, str) else text
-
   def compute() -> dict[str, Any]:
-    count, data = len(tokens.splits[split]), text_of(split)
+    count, texts = len(tokens.splits[split]), tokens.bytes_per_split
+    data, training = texts[split].tobytes(), texts["train"].tobytes()
     sizes = compressors.sizes(data, symbols=count)
-    sizes += compressors.sizes(data, training=text_of("train"), symbols=count)
+    sizes += compressors.sizes(data, training=training, symbols=count)
     return {"sizes": [size._asdict() for size in sizes]}
 
   found = stages.phase(context, f"compressors {split}", compute)
+  unknown = tokens.unknown_per_split[split]
+  note = f"; {unknown:,} symbols of it are {vocabulary.UNKNOWN} to the network"
   return [
     results.row(
-      size["name"] + stages.data_note(context),
+      size["name"] + stages.data_note(context) + (note if unknown else ""),
       split=split,
       evaluation="compressed",
       metric=unit.metric,

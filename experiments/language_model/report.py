@@ -42,12 +42,22 @@ def write(
       "parameters": f"{trees.count_parameters(context.params):,}",
       "symbols": f"{context.tokens.vocabulary.size:,}",
       "data": context.tokens.provenance["note"],
+      **unknown_facts(context),
       **evaluate.cell_facts(context),
     },
     figures=figures,
     sample=sample,
   )
   results.write(context.workdir, page)
+
+
+def unknown_facts(context: stages.Context) -> dict[str, str]:
+  """The share of unknown symbols in each split that has some."""
+  return {
+    f"unknown symbols, {split}": said
+    for split in context.tokens.splits
+    if (said := stages.unknown(context, split))
+  }
 
 
 def keep_sample(workdir: pathlib.Path, sample: str) -> None:

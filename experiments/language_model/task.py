@@ -5,6 +5,7 @@ every experiment that trains or reloads a language model builds on it.
 """
 
 import pathlib
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -44,18 +45,22 @@ UNITS = {
 def load_tokens(
   config: Mapping[str, Any] | config_dict.ConfigDict, data_dir: pathlib.Path
 ) -> tokens_lib.Tokens:
-  """The corpus that `config.data` names."""
+  """The corpus that `config.data` names; its warnings are printed."""
   data = config["data"]
-  return tokens_lib.load_tokens(
+  tokens = tokens_lib.load_tokens(
     source=data["source"],
     tokenizer=data["tokenizer"],
     partition=data["partition"],
     data_dir=data_dir,
     path=data["path"],
+    pattern=data.get("files", ""),  # runs of old have no such key
     sentences=data["sentences"],
     min_frequency=data["min_frequency"],
     limit=data["limit"],
   )
+  for warning in tokens.warnings:
+    print(f"warning: {warning}", file=sys.stderr)
+  return tokens
 
 
 def settle_data(folder: pathlib.Path, tokens: tokens_lib.Tokens) -> None:

@@ -14,8 +14,8 @@ import io
 import mmap
 import os
 import pathlib
+import secrets
 import stat
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -63,20 +63,32 @@ def reading(path: str | os.PathLike[str]) -> Iterator[None]:
     ) from error
 
 
+# What is no regular file, by the type of its mode.
+_KINDS = {
+  stat.S_IFIFO: "a pipe",
+  stat.S_IFSOCK: "a socket",
+  stat.S_IFDIR: "a folder",
+  stat.S_IFCHR: "a device",
+  stat.S_IFBLK: "a device",
+}
+
+
 def opened(path: str | os.PathLike[str]) -> io.BufferedReader:
   """A regular file, open for reading.
 
   Anything else is refused: a pipe would keep the reader waiting for somebody
-  to write, and a device may never end.
+  to write, can be read only once, and a device may never end.
 
   Raises:
     UserError: it is none, or cannot be read.
   """
   with reading(path):
-    if not stat.S_ISREG(os.stat(path).st_mode):
+    mode = os.stat(path).st_mode
+    if not stat.S_ISREG(mode):
+      kind = _KINDS.get(stat.S_IFMT(mode), "something else")
       raise errors.UserError(
-        f"cannot read {os.fspath(path)}: it is no regular file; replace it by "
-        "one"
+        f"cannot read {os.fspath(path)}: it is {kind}, not a regular file; "
+        "save its content to a file and give that"
       )
     return open(path, "rb")
 
@@ -139,12 +151,12 @@ def bytes_of(path: str | os.PathLike[str]) -> np.ndarray:
   Raises:
     UserError: the file cannot be read or is empty.
   """
-  with reading(path):
-    if os.path.getsize(path) == 0:
+  with opened(path) as file, reading(path):
+    if os.fstat(file.fileno()).st_size == 0:
       raise errors.UserError(
         f"{os.fspath(path)} is empty (0 bytes); give a file with text in it"
       )
-    return np.memmap(path, np.uint8, mode="r")
+    return np.memmap(file, np.uint8, mode="r")
 
 
 def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
@@ -170,21 +182,18 @@ def write_pieces(path: str | os.PathLike[str], data: Iterable[bytes]) -> None:
   target = pathlib.Path(path)
   try:
     target.parent.mkdir(parents=True, exist_ok=True)
-    # The same folder: a rename is atomic only within one file system.
-    handle, temporary = tempfile.mkstemp(
-      dir=target.parent, prefix=".incomplete-"
-    )
+    # The same folder: a rename is atomic only within one file system. Not
+    # tempfile: its files are private, whatever the umask of the user says.
+    temporary = target.with_name(f".incomplete-{secrets.token_hex(8)}")
     try:
-      with os.fdopen(handle, "wb") as file:
+      with open(temporary, "xb") as file:
         for piece in data:
           file.write(piece)
         file.flush()
         os.fsync(file.fileno())
-      # mkstemp makes files that only their owner reads; data may be shared.
-      os.chmod(temporary, 0o644)
       os.replace(temporary, target)
     except BaseException:
-      os.unlink(temporary)
+      temporary.unlink(missing_ok=True)
       raise
   except OSError as error:
     full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

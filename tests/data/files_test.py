@@ -18,9 +18,10 @@ def test_sha256_is_that_of_the_whole_content(tmp_path):
 
 def test_a_pipe_is_not_waited_for_and_a_folder_is_no_file(tmp_path):
   os.mkfifo(tmp_path / "pipe")
-  for path in (tmp_path / "pipe", tmp_path):
-    with pytest.raises(errors.UserError, match="it is no regular file"):
-      files.opened(path)
+  for path, kind in ((tmp_path / "pipe", "pipe"), (tmp_path, "folder")):
+    for read in (files.opened, files.bytes_of):
+      with pytest.raises(errors.UserError, match=f"it is a {kind}, not a"):
+        read(path)
   with pytest.raises(errors.UserError, match="none: No such"):
     files.sha256(tmp_path / "none")
 
@@ -104,3 +105,13 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
   (tmp_path / "file").touch()
   with pytest.raises(errors.UserError, match="cannot write"):
     files.write_whole(tmp_path / "file" / "below", b"x")
+
+
+def test_a_file_is_as_private_as_the_umask_says(tmp_path):
+  for mask, mode in ((0o027, 0o640), (0o077, 0o600), (0o002, 0o664)):
+    former = os.umask(mask)
+    try:
+      files.write_whole(tmp_path / "file", b"text")
+    finally:
+      os.umask(former)
+    assert (tmp_path / "file").stat().st_mode & 0o777 == mode

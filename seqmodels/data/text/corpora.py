@@ -5,6 +5,7 @@ A new one is a `load` function here and a row in `SOURCES`.
 
 import contextlib
 import dataclasses
+import fnmatch
 import hashlib
 import io
 import os
@@ -13,7 +14,7 @@ import platform
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,6 +22,14 @@ from seqmodels import errors
 from seqmodels.data import files
 
 WHOLE = "whole"
+
+
+class Origin(NamedTuple):
+  """A file of a corpus."""
+
+  start: int  # of its bytes in the corpus
+  name: str
+  skipped: int = 0  # bytes of the file before those
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,22 +43,22 @@ class RawCorpus:
     provenance: what was read, ready for JSON; see `provenance`.
     complete: everything that was published is here (this is no prefix).
     origins: the file behind each stretch of bytes of `WHOLE`, for the position
-      in an error: ((first offset, file name), ...), by rising offset.
+      in an error, by rising offset.
   """
 
   name: str
   parts: dict[str, np.ndarray]
   provenance: dict[str, Any]
   complete: bool = True
-  origins: tuple[tuple[int, str], ...] = ()
+  origins: tuple[Origin, ...] = ()
 
   def locate(self, part: str, offset: int) -> tuple[str, int]:
     """The file that one byte of a part came from, and its offset there."""
-    name, first = f"{self.name} {part}", 0
-    for start, file in self.origins if part == WHOLE else ():
-      if start <= offset:
-        name, first = file, start
-    return name, offset - first
+    found = Origin(0, f"{self.name} {part}")
+    for origin in self.origins if part == WHOLE else ():
+      if origin.start <= offset:
+        found = origin
+    return found.name, offset - found.start + found.skipped
 
 
 def file_row(
@@ -293,7 +302,7 @@ def _enwik8_corpus(
     {WHOLE: data},
     provenance("enwik8", rows, note),
     complete=not prefix,
-    origins=((0, str(file)),),
+    origins=(Origin(0, str(file)),),
   )
 
 
@@ -364,14 +373,25 @@ TIME_MACHINE = files.Published(
 )
 
 
-def load_files(path: str | os.PathLike[str]) -> RawCorpus:
-  """A file, or all files under a folder, sorted by path and joined.
+# Of UTF-8; nothing a text says.
+MARK = b"\xef\xbb\xbf"
+
+
+def load_files(path: str | os.PathLike[str], pattern: str = "") -> RawCorpus:
+  """A file, or the files under a folder, sorted by path and joined.
 
   A single file is mapped. In a folder, what is hidden (a leading dot) is passed
-  over.
+  over, links are followed, each folder is read once, and a file that does not
+  end with a newline is given one before the next begins. A byte order mark at
+  the beginning of a file is dropped.
+
+  Args:
+    path: of the file or folder.
+    pattern: only files of a folder that match it, such as `*.py` or `src/*.py`;
+      empty takes all.
 
   Raises:
-    UserError: nothing there, nothing in it, or it cannot be read.
+    UserError: nothing there, nothing in it, or something that cannot be read.
   """
   if not os.fspath(path):
     raise errors.UserError(
@@ -383,9 +403,28 @@ def load_files(path: str | os.PathLike[str]) -> RawCorpus:
       f"no file or folder {place}; give an existing one as --config.data.path"
     )
   if place.is_dir():
-    return _load_folder(place)
+    return _load_folder(place, pattern)
+  if pattern:
+    raise errors.UserError(
+      f"config.data.files is {pattern!r}, which chooses files of a folder, and "
+      f"{place} is a file; leave it out"
+    )
   data = files.bytes_of(place)
-  return _files_corpus("text", place, data, "one file", ((0, str(place)),))
+  text = _without_mark(data)
+  if not len(text):
+    raise errors.UserError(
+      f"{place} is empty but for its byte order mark; give a file with text in "
+      "it"
+    )
+  note, skipped = "one file", len(data) - len(text)
+  if skipped:
+    note += " without its byte order mark"
+  return RawCorpus(
+    "text",
+    {WHOLE: text},
+    provenance("text", [file_row(place.resolve().name, data)], note),
+    origins=(Origin(0, str(place), skipped),),
+  )
 
 
 def load_time_machine(
@@ -397,57 +436,119 @@ def load_time_machine(
     UserError: the file is missing or not the published one.
   """
   file = files.obtain(TIME_MACHINE, data_dir, allowed=downloads)
-  origins = ((0, str(file)),)
+  data = files.bytes_of(file)
   note = "The Time Machine, as Dive into Deep Learning publishes it"
-  return _files_corpus("timemachine", file, files.bytes_of(file), note, origins)
-
-
-def _load_folder(folder: pathlib.Path) -> RawCorpus:
-  contents, origins, total = [], [], 0
-  for file in sorted(folder.rglob("*")):
-    relative = file.relative_to(folder)
-    if not file.is_file() or any(p.startswith(".") for p in relative.parts):
-      continue
-    with files.reading(file):
-      contents.append(file.read_bytes())
-    origins.append((total, str(file)))
-    total += len(contents[-1])
-  if not total:
-    raise errors.UserError(
-      f"folder {folder} is empty ({len(contents)} files, 0 bytes); give a "
-      "folder with text in it"
-    )
-  joined = np.frombuffer(b"".join(contents), np.uint8)
-  note = f"files of a folder, sorted by path and joined: {len(contents)}"
-  return _files_corpus("text", folder, joined, note, tuple(origins))
-
-
-def _files_corpus(
-  source: str,
-  place: pathlib.Path,
-  data: np.ndarray,
-  note: str,
-  origins: tuple[tuple[int, str], ...],
-) -> RawCorpus:
-  rows = [file_row(place.resolve().name, data)]
+  rows = [file_row(file.name, data)]
   return RawCorpus(
-    source, {WHOLE: data}, provenance(source, rows, note), origins=origins
+    "timemachine",
+    {WHOLE: data},
+    provenance("timemachine", rows, note),
+    origins=(Origin(0, str(file)),),
   )
 
 
-# (data folder, path, whether downloads are allowed) -> corpus.
-SOURCES: dict[str, Callable[[str, str, bool], RawCorpus]] = {
-  "ptb": lambda data_dir, path, downloads: load_penn_treebank(
-    data_dir, downloads=downloads
+def _load_folder(folder: pathlib.Path, pattern: str) -> RawCorpus:
+  contents: list[bytes] = []
+  origins: list[Origin] = []
+  total = marks = 0
+  try:
+    for file in _files_under(folder, set()):
+      if not _matches(file, folder, pattern):
+        continue
+      data = b"".join(files.content(file))
+      text = data.removeprefix(MARK)
+      if text and contents and not contents[-1].endswith(b"\n"):
+        contents.append(b"\n")
+        total += 1
+      origins.append(Origin(total, str(file), len(data) - len(text)))
+      total += len(text)
+      marks += len(data) != len(text)
+      contents += [text] if text else []
+  except errors.UserError as error:
+    raise errors.UserError(
+      f"{error}; take it out of {folder}, or choose files there with "
+      "--config.data.files='*.txt'"
+    ) from error
+  chosen = f" that match {pattern!r}" if pattern else ""
+  if not total:
+    raise errors.UserError(
+      f"folder {folder} is empty ({len(origins)} files{chosen}, 0 bytes); "
+      "give a folder with text in it"
+    )
+  joined = np.frombuffer(b"".join(contents), np.uint8)
+  note = (
+    f"files of a folder{chosen}, sorted by path and joined, each on a line of "
+    f"its own: {len(origins)}"
+  )
+  if marks:
+    note += f", {marks} without their byte order mark"
+  return RawCorpus(
+    "text",
+    {WHOLE: joined},
+    provenance("text", [file_row(folder.resolve().name, joined)], note),
+    origins=tuple(origins),
+  )
+
+
+def _files_under(
+  folder: pathlib.Path, seen: set[tuple[int, int]]
+) -> Iterator[pathlib.Path]:
+  """What is no folder and not hidden, by path; `seen` has the folders read."""
+  with files.reading(folder):
+    status = os.stat(folder)
+    names = sorted(os.listdir(folder))
+  # Links may lead back to where they lie.
+  if (status.st_dev, status.st_ino) in seen:
+    return
+  seen.add((status.st_dev, status.st_ino))
+  for name in names:
+    if name.startswith("."):
+      continue
+    place = folder / name
+    if place.is_dir():
+      yield from _files_under(place, seen)
+    else:
+      yield place
+
+
+def _matches(file: pathlib.Path, folder: pathlib.Path, pattern: str) -> bool:
+  names = (file.name, file.relative_to(folder).as_posix())
+  return not pattern or any(fnmatch.fnmatchcase(n, pattern) for n in names)
+
+
+def _without_mark(data: np.ndarray) -> np.ndarray:
+  marked = data[: len(MARK)].tobytes() == MARK
+  return data[len(MARK) :] if marked else data
+
+
+class Place(NamedTuple):
+  """Where to look for a corpus.
+
+  Attributes:
+    data_dir: the data folder.
+    path: file or folder of one's own.
+    pattern: of the files of that folder.
+    downloads: whether missing published files may be downloaded.
+  """
+
+  data_dir: str
+  path: str
+  pattern: str
+  downloads: bool
+
+
+SOURCES: dict[str, Callable[[Place], RawCorpus]] = {
+  "ptb": lambda place: load_penn_treebank(
+    place.data_dir, downloads=place.downloads
   ),
-  "enwik8": lambda data_dir, path, downloads: load_enwik8(
-    data_dir, downloads=downloads
+  "enwik8": lambda place: load_enwik8(
+    place.data_dir, downloads=place.downloads
   ),
-  "timemachine": lambda data_dir, path, downloads: load_time_machine(
-    data_dir, downloads=downloads
+  "timemachine": lambda place: load_time_machine(
+    place.data_dir, downloads=place.downloads
   ),
-  "text": lambda data_dir, path, downloads: load_files(path),
-  "embedded": lambda data_dir, path, downloads: load_embedded(),
+  "text": lambda place: load_files(place.path, place.pattern),
+  "embedded": lambda place: load_embedded(),
 }
 
 
@@ -456,6 +557,7 @@ def load(
   data_dir: str | os.PathLike[str] = "",
   *,
   path: str | os.PathLike[str] = "",
+  pattern: str = "",
   downloads: bool = True,
 ) -> RawCorpus:
   """The corpus of that name.
@@ -467,6 +569,7 @@ def load(
     name: a key of `SOURCES`.
     data_dir: folder that holds `ptb/`, `enwik8/`, `timemachine/`.
     path: file or folder of the source `text`.
+    pattern: of the files of that folder; see `load_files`.
     downloads: whether missing published files may be downloaded.
 
   Raises:
@@ -477,7 +580,8 @@ def load(
     raise errors.UserError(
       f"unknown source {name!r}" + errors.closest(name, SOURCES)
     )
-  return SOURCES[name](_expand(data_dir), _expand(path), downloads)
+  place = Place(_expand(data_dir), _expand(path), pattern, downloads)
+  return SOURCES[name](place)
 
 
 def _expand(path: str | os.PathLike[str]) -> str:

@@ -7,6 +7,7 @@ set), `standard` into 90 %, 5 % and 5 % (the usual 90M, 5M and 5M bytes),
 `fractions` by the config.
 """
 
+import collections
 import dataclasses
 import os
 from collections.abc import Mapping, Sequence
@@ -242,6 +243,10 @@ class Tokens:
       perplexity a word.
     characters_per_split: characters in each split (bytes for the byte
       tokenizer), the divisor of bits a character.
+    unknown_per_split: symbols of each split that are `<unk>`.
+    bytes_per_split: the text of each split as it is, uint8 [N], mostly mapped;
+      empty for words.
+    warnings: what a user should know of the text, a sentence each.
   """
 
   splits: dict[str, Ids]
@@ -250,6 +255,9 @@ class Tokens:
   sentence_end: int | None
   words_per_split: dict[str, int]
   characters_per_split: dict[str, int]
+  unknown_per_split: dict[str, int]
+  bytes_per_split: dict[str, np.ndarray]
+  warnings: tuple[str, ...] = ()
 
 
 def load_tokens(
@@ -259,6 +267,7 @@ def load_tokens(
   partition: str,
   data_dir: str | os.PathLike[str] = "",
   path: str | os.PathLike[str] = "",
+  pattern: str = "",
   sentences: bool = False,
   min_frequency: int = 1,
   limit: int = 0,
@@ -285,13 +294,15 @@ def load_tokens(
     partition: a key of `PARTITIONS`; `mikolov` for three files.
     data_dir: the data folder.
     path: file or folder of the source `text`.
+    pattern: of the files of that folder; see `corpora.load_files`.
     sentences: each line is a sequence of its own.
     min_frequency: symbols that occur less often in training become `<unk>`.
     limit: symbols kept at the beginning of each split, 0 for all; the
       vocabulary stays that of the whole, so a smoke run has the real softmax.
     fractions: shares of the splits for the partition `fractions`.
     vocabulary: number the symbols by this one (a trained model's) and build
-      none.
+      none; those that it lacks are in a warning, or refused where it has no
+      `<unk>`.
     downloads: whether missing published files may be downloaded.
 
   Raises:
@@ -302,7 +313,9 @@ def load_tokens(
   if limit < 0:
     raise errors.UserError(f"limit is {limit}; it must be 0 (all) or more")
   splitter = vocabulary_lib.named(tokenizer)
-  corpus = corpora.load(source, data_dir, path=path, downloads=downloads)
+  corpus = corpora.load(
+    source, data_dir, path=path, pattern=pattern, downloads=downloads
+  )
   whole = {part: _split(corpus, part, splitter) for part in corpus.parts}
   splits = _cut(corpus, whole, partition, fractions)
   if corpus.complete:
@@ -312,20 +325,33 @@ def load_tokens(
       tokenizer=tokenizer,
       partition=partition,
     )
+  warnings = []
+  odd = _odd_line_ends(corpus, splitter.name)
+  if odd:
+    name = corpus.provenance["files"][0]["name"]
+    warnings.append(f"{name} has {odd}; a line ends at '\\n' alone")
   if vocabulary is None:
     vocabulary = _vocabulary(splitter.name, splits, whole, min_frequency)
+  else:
+    warnings += _missing(splits, vocabulary)
+  texts = _bytes(corpus, splits)
   if limit:
     splits = {name: symbols[:limit] for name, symbols in splits.items()}
+    texts = {
+      name: text[: _length(splits[name])] for name, text in texts.items()
+    }
   sentence_end = None
   if sentences:
     sentence_end = vocabulary.index.get(splitter.sentence_end)
     if sentence_end is None:
       raise errors.UserError(
-        "sentence mode needs line ends and the vocabulary has none; set "
-        "sentences to False"
+        "sentence mode needs line ends and the vocabulary has none"
+        + (f"; convert the {odd}, or" if odd else ";")
+        + " set sentences to False"
       )
+  ids = {name: _ids(part, vocabulary) for name, part in splits.items()}
   return Tokens(
-    splits={name: _ids(part, vocabulary) for name, part in splits.items()},
+    splits=ids,
     vocabulary=vocabulary,
     provenance={
       **corpus.provenance,
@@ -335,13 +361,71 @@ def load_tokens(
     },
     sentence_end=sentence_end,
     words_per_split={
-      name: _count_words(symbols) for name, symbols in splits.items()
+      name: vocabulary_lib.count_words(texts[name])
+      if name in texts
+      else len(symbols)
+      for name, symbols in splits.items()
     },
     characters_per_split={
       name: _count_characters(symbols, splitter)
       for name, symbols in splits.items()
     },
+    unknown_per_split={
+      name: _count(part, vocabulary.unk) for name, part in ids.items()
+    },
+    bytes_per_split=texts,
+    warnings=tuple(warnings),
   )
+
+
+def _odd_line_ends(corpus: corpora.RawCorpus, tokenizer: str) -> str:
+  """Line ends that the tokenizer reads as something else, in words."""
+  if tokenizer == "bytes":
+    return ""
+  found: collections.Counter[str] = collections.Counter()
+  for data in corpus.parts.values():
+    found.update(vocabulary_lib.odd_line_ends(data))
+  if tokenizer == "words":
+    # Words end at white space, which a carriage return is.
+    del found[vocabulary_lib.WINDOWS]
+  ends = [f"{count:,} line ends {name}" for name, count in found.items()]
+  return " and ".join(ends)
+
+
+def _missing(
+  splits: dict[str, Sequence[Any]], vocabulary: vocabulary_lib.Vocabulary
+) -> list[str]:
+  """What to say of symbols that a given vocabulary lacks.
+
+  Raises:
+    UserError: there are some, and it has no `<unk>`.
+  """
+  counts: collections.Counter[Any] = collections.Counter()
+  for symbols in splits.values():
+    if isinstance(symbols, np.ndarray):
+      counts.update(dict(enumerate(_byte_counts(symbols).tolist())))
+    else:
+      counts.update(symbols)
+  lacking = [
+    symbol
+    for symbol, count in counts.most_common()
+    if count and symbol not in vocabulary
+  ]
+  if not lacking:
+    return []
+  named = vocabulary_lib.listing(lacking)
+  if vocabulary.unk is None:
+    raise errors.UserError(
+      f"the vocabulary of {vocabulary.size:,} symbols lacks {named} of this "
+      f"text, and has no {vocabulary_lib.UNKNOWN!r} for them; take them out of "
+      "it, or train on a text that has them"
+    )
+  count = sum(counts[symbol] for symbol in lacking)
+  return [
+    f"{count:,} of {counts.total():,} symbols are "
+    f"{vocabulary_lib.UNKNOWN!r} to the vocabulary of {vocabulary.size:,}: "
+    f"{named}"
+  ]
 
 
 def _split(
@@ -354,7 +438,8 @@ def _split(
     raise errors.UserError(
       f"{name} is not UTF-8 at byte {offset:,} "
       f"(0x{corpus.parts[part][error.start]:02x}); read it with the tokenizer "
-      "'bytes' or convert it"
+      "'bytes', convert it, or choose other files of a folder with "
+      "--config.data.files='*.txt'"
     ) from error
 
 
@@ -423,14 +508,38 @@ def _byte_counts(data: np.ndarray, size: int = files.PIECE) -> np.ndarray:
   return counts
 
 
-def _count_words(symbols: Sequence[Any]) -> int:
+def _bytes(
+  corpus: corpora.RawCorpus, splits: dict[str, Sequence[Any]]
+) -> dict[str, np.ndarray]:
+  """The bytes behind each split; words are not traced to theirs."""
+  found, start = {}, 0
+  for name, symbols in splits.items():
+    if not isinstance(symbols, (str, np.ndarray)):
+      return {}
+    if corpora.WHOLE not in corpus.parts:
+      found[name] = corpus.parts[name]
+      continue
+    stop = start + _length(symbols)
+    found[name] = corpus.parts[corpora.WHOLE][start:stop]
+    start = stop
+  return found
+
+
+def _length(symbols: Sequence[Any]) -> int:
+  """Bytes of a string in UTF-8, or of an array."""
   if isinstance(symbols, str):
-    return vocabulary_lib.count_words(
-      vocabulary_lib.bytes_(symbols.encode("utf-8"))
-    )
-  if isinstance(symbols, np.ndarray):
-    return vocabulary_lib.count_words(symbols)
+    return len(symbols.encode("utf-8"))
   return len(symbols)
+
+
+def _count(ids: Ids, wanted: int | None, size: int = files.PIECE) -> int:
+  """How often an id occurs."""
+  if wanted is None:
+    return 0
+  return sum(
+    int(np.count_nonzero(np.asarray(ids[start : start + size]) == wanted))
+    for start in range(0, len(ids), size)
+  )
 
 
 def _count_characters(

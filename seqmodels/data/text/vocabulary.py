@@ -104,12 +104,15 @@ class Vocabulary:
     plain = (s if isinstance(s, str) else int(s) for s in self.symbols)
     object.__setattr__(self, "symbols", tuple(plain))
     if not self.symbols:
-      raise errors.UserError("a vocabulary needs at least one symbol; got none")
+      raise errors.UserError(
+        "a vocabulary needs at least one symbol; got none, so give more text "
+        "or a smaller min_frequency"
+      )
     if len(self.index) != len(self.symbols):
       counts = collections.Counter(self.symbols)
       twice = [symbol for symbol, count in counts.items() if count > 1]
       raise errors.UserError(
-        f"a vocabulary holds each symbol once; {_listing(twice)} occur more "
+        f"a vocabulary holds each symbol once; {listing(twice)} occur more "
         "often"
       )
 
@@ -343,16 +346,16 @@ class Vocabulary:
     added = [symbol for symbol in other.symbols if symbol not in self.index]
     notes = []
     if missing:
-      notes.append(f"missing {_listing(missing)}")
+      notes.append(f"missing {listing(missing)}")
     if added:
-      notes.append(f"new {_listing(added)}")
+      notes.append(f"new {listing(added)}")
     moved = [
       s
       for s in self.symbols
       if other.index.get(s, self.index[s]) != self.index[s]
     ]
     if moved:
-      notes.append(f"other ids for {_listing(moved)}")
+      notes.append(f"other ids for {listing(moved)}")
     raise errors.UserError(
       f"the vocabularies differ: expected {self.size} symbols "
       f"(hash {self.hash[:12]}), found {other.size} (hash {other.hash[:12]}): "
@@ -388,8 +391,12 @@ def _is_symbol(symbol: Any) -> bool:
   return isinstance(symbol, str)
 
 
-def _listing(symbols: Sequence[Symbol], limit: int = 8) -> str:
-  """The first few symbols and how many more there are."""
+def listing(symbols: Sequence[Symbol], limit: int = 8) -> str:
+  """The first few symbols and how many more there are.
+
+  >>> listing("abc", 2)
+  "'a', 'b' and 1 more"
+  """
   text = ", ".join(repr(symbol) for symbol in symbols[:limit])
   more = len(symbols) - limit
   return f"{text} and {more} more" if more > 0 else text
@@ -481,6 +488,39 @@ def count_words(data: np.ndarray, size: int = files.PIECE) -> int:
     inside = not space[-1]
     total += int(begins.sum()) + int((piece == ord("\n")).sum())
   return total + bool(data.shape[0] and data[-1] != ord("\n"))
+
+
+WINDOWS = r"'\r\n' (Windows)"
+# Line ends that are no newline, and what they are called.
+_ODD_ENDS = {
+  b"\r\n": WINDOWS,
+  b"\r": r"'\r' (old Macintosh)",
+  b"\xc2\x85": "U+0085 (next line)",
+  b"\xe2\x80\xa8": "U+2028 (line separator)",
+  b"\xe2\x80\xa9": "U+2029 (paragraph separator)",
+}
+
+
+def odd_line_ends(data: np.ndarray, size: int = files.PIECE) -> dict[str, int]:
+  r"""Line ends of a text in UTF-8 that no tokenizer knows, with their counts.
+
+  >>> odd_line_ends(bytes_(b"one\r\ntwo\rthree\n"))
+  {"'\\r\\n' (Windows)": 1, "'\\r' (old Macintosh)": 1}
+
+  Args:
+    data: uint8 [number of bytes].
+    size: bytes looked at together.
+  """
+  counts = collections.Counter[bytes]()
+  before = b""
+  for piece in files.pieces(data, size):
+    text = before + piece.tobytes()
+    for end in _ODD_ENDS:
+      # Those that lie in `before` alone were counted.
+      counts[end] += text.count(end, max(0, len(before) - len(end) + 1))
+    before = text[-2:]
+  counts[b"\r"] -= counts[b"\r\n"]
+  return {name: counts[end] for end, name in _ODD_ENDS.items() if counts[end]}
 
 
 @dataclasses.dataclass(frozen=True)

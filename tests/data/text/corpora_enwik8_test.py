@@ -351,5 +351,5 @@ def test_a_member_whose_name_is_no_text_is_refused(tmp_path, folder):
 @pytest.mark.usefixtures("small")
 def test_a_pipe_in_place_of_the_archive_is_not_waited_for(tmp_path, folder):
   os.mkfifo(folder / "enwik8.zip")
-  with pytest.raises(errors.UserError, match="is no regular file"):
+  with pytest.raises(errors.UserError, match="it is a pipe"):
     load(tmp_path)

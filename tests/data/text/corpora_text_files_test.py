@@ -31,6 +31,7 @@ def test_a_folder_is_its_files_sorted_by_path_and_joined(tmp_path):
     "b.txt": b"two",
     "a/z.txt": b"one",
     "c/d/e.txt": b"four",
+    "b/empty": b"",
     "c.txt": b"three",
     ".hidden": b"no",
     ".git/config": b"no",
@@ -40,9 +41,61 @@ def test_a_folder_is_its_files_sorted_by_path_and_joined(tmp_path):
     (tmp_path / name).write_bytes(data)
   corpus = corpora.load_files(tmp_path)
   # As parts of a path sort: the folder c before the file c.txt.
-  assert corpus.parts["whole"].tobytes() == b"onetwofourthree"
-  assert corpus.provenance["files"][0]["bytes"] == 15
-  assert corpus.provenance["note"].endswith("joined: 5")
+  assert corpus.parts["whole"].tobytes() == b"one\ntwo\nfour\nthree"
+  assert corpus.provenance["files"][0]["bytes"] == 18
+  assert corpus.provenance["note"].endswith("on a line of its own: 6")
+
+
+def test_no_word_is_made_of_two_files(tmp_path):
+  for number in range(40):
+    (tmp_path / f"{number:02}").write_bytes(b"alpha beta\ngamma delta")
+  (tmp_path / "40").write_bytes(b"whole\n")
+  words = corpora.load_files(tmp_path).parts["whole"].tobytes()
+  assert words == b"alpha beta\ngamma delta\n" * 40 + b"whole\n"
+
+
+def test_only_files_that_match_are_read(tmp_path):
+  for name, data in {
+    "a.py": b"a",
+    "a.pyc": b"\xff",
+    "src/b.py": b"b",
+    "src/deep/c.py": b"c",
+    "src/d.txt": b"d",
+  }.items():
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).write_bytes(data)
+  os.symlink("gone", tmp_path / "e.txt")
+
+  def read(pattern):
+    return corpora.load_files(tmp_path, pattern).parts["whole"].tobytes()
+
+  assert read("*.py") == b"a\nb\nc"
+  assert read("src/*.py") == b"b\nc"
+  assert read("a.p*") == b"a\n\xff"
+  with pytest.raises(errors.UserError, match=r"0 files that match '\*\.c'"):
+    read("*.c")
+  with pytest.raises(errors.UserError, match=r"config\.data\.files .* a file"):
+    corpora.load_files(tmp_path / "a.py", "*.py")
+
+
+def test_byte_order_marks_are_dropped_from_each_file(tmp_path):
+  mark = b"\xef\xbb\xbf"
+  (tmp_path / "a").write_bytes(mark + b"one\n")
+  (tmp_path / "b").write_bytes(b"two\n")
+  (tmp_path / "c").write_bytes(mark + b"three")
+  folder = corpora.load_files(tmp_path)
+  assert folder.parts["whole"].tobytes() == b"one\ntwo\nthree"
+  assert "2 without their byte order mark" in folder.provenance["note"]
+  # Positions are those in the file, as an editor shows them.
+  assert folder.locate("whole", 7) == (str(tmp_path / "b"), 3)
+  assert folder.locate("whole", 9) == (str(tmp_path / "c"), 4)
+  file = corpora.load_files(tmp_path / "c")
+  assert file.parts["whole"].tobytes() == b"three"
+  assert file.locate("whole", 0) == (str(tmp_path / "c"), 3)
+  assert file.provenance["files"][0]["bytes"] == 8
+  (tmp_path / "c").write_bytes(mark)
+  with pytest.raises(errors.UserError, match="empty but for its byte order"):
+    corpora.load_files(tmp_path / "c")
 
 
 def test_a_byte_of_a_folder_is_traced_to_its_file(tmp_path):
@@ -51,7 +104,7 @@ def test_a_byte_of_a_folder_is_traced_to_its_file(tmp_path):
   (tmp_path / "c").write_bytes(b"345")
   corpus = corpora.load_files(tmp_path)
   assert corpus.locate("whole", 2) == (str(tmp_path / "a"), 2)
-  assert corpus.locate("whole", 4) == (str(tmp_path / "c"), 1)
+  assert corpus.locate("whole", 5) == (str(tmp_path / "c"), 1)
 
 
 def test_folders_made_in_another_order_give_the_same_corpus(tmp_path):
@@ -67,11 +120,45 @@ def test_folders_made_in_another_order_give_the_same_corpus(tmp_path):
   )
 
 
-def test_links_that_lead_nowhere_are_passed_over(tmp_path):
+def test_links_are_followed_and_no_folder_is_read_twice(tmp_path):
+  (tmp_path / "else").mkdir()
+  (tmp_path / "else" / "far").write_text("far")
+  (tmp_path / "here").mkdir()
+  (tmp_path / "here" / "near").write_text("near")
+  os.symlink(tmp_path / "else", tmp_path / "here" / "link")
+  os.symlink(tmp_path / "here", tmp_path / "else" / "back")
+  os.symlink(tmp_path / "else" / "far", tmp_path / "here" / "one_file")
+  corpus = corpora.load_files(tmp_path / "here")
+  assert corpus.parts["whole"].tobytes() == b"far\nnear\nfar"
+
+
+def test_what_cannot_be_read_is_refused_with_what_to_do(tmp_path, monkeypatch):
   (tmp_path / "a").write_text("text")
   os.symlink(tmp_path / "gone", tmp_path / "b")
-  os.symlink(tmp_path, tmp_path / "loop")
-  assert corpora.load_files(tmp_path).parts["whole"].tobytes() == b"text"
+  with pytest.raises(errors.UserError, match=r"/b: No such file.*data\.files="):
+    corpora.load_files(tmp_path)
+  (tmp_path / "b").unlink()
+  os.mkfifo(tmp_path / "b")
+  with pytest.raises(errors.UserError, match="/b: it is a pipe, not a regular"):
+    corpora.load_files(tmp_path)
+  (tmp_path / "b").unlink()
+  (tmp_path / "b").mkdir()
+  listdir = os.listdir
+
+  def forbidden(place):
+    if place == tmp_path / "b":  # as root, nothing is
+      raise PermissionError(13, "Permission denied")
+    return listdir(place)
+
+  monkeypatch.setattr(os, "listdir", forbidden)
+  with pytest.raises(errors.UserError, match="/b: Permission denied; take it"):
+    corpora.load_files(tmp_path)
+
+
+def test_a_pipe_is_called_one(tmp_path):
+  os.mkfifo(tmp_path / "pipe")
+  with pytest.raises(errors.UserError, match=r"it is a pipe.*save its content"):
+    corpora.load_files(tmp_path / "pipe")
 
 
 def test_no_path_at_all_is_refused_with_the_setting_to_give():

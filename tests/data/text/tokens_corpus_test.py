@@ -148,6 +148,61 @@ def test_a_character_training_lacks_becomes_unk_and_only_then(write):
   assert unknown.splits["test"].tolist() == [0, 2]
 
 
+def test_the_bytes_of_each_split_are_kept_as_they_were(write):
+  # Of one, two, three and four bytes each; the last two are new to the test.
+  text = "a\u00e9" * 10 + "\u4e00\U0001f600" * 5
+  for limit, test in ((0, text[22:]), (4, text[22:26])):
+    tokens = load(write(text), limit=limit)
+    assert tokens.bytes_per_split["test"].tobytes() == test.encode()
+    assert tokens.unknown_per_split["test"] == len(test)
+  tokens = load(write(text), "bytes")
+  joined = b"".join(part.tobytes() for part in tokens.bytes_per_split.values())
+  assert joined == text.encode()
+  assert set(tokens.unknown_per_split.values()) == {0}
+  assert load(write("a b " * 9), "words").bytes_per_split == {}
+
+
+def test_unknown_words_are_counted_whether_written_so_or_not(write):
+  tokens = load(write("a b a b <unk> c c d\n"), "words")
+  counted = {
+    name: int((ids == tokens.vocabulary.unk).sum())
+    for name, ids in tokens.splits.items()
+  }
+  assert tokens.unknown_per_split == counted
+  assert sum(counted.values()) > 2
+
+
+@pytest.mark.parametrize(
+  ("text", "tokenizer", "warning"),
+  [
+    ("one\r\ntwo\r\n", "characters", r"8 line ends '\r\n' (Windows)"),
+    ("one\r\ntwo\r\n", "words", ""),
+    ("one\r\ntwo\r\n", "bytes", ""),
+    ("one\rtwo\r", "words", r"8 line ends '\r' (old Macintosh)"),
+    ("one\u2028two\n", "words", "4 line ends U+2028 (line separator)"),
+    ("one\ntwo\n", "characters", ""),
+  ],
+)
+def test_odd_line_ends_are_named(write, text, tokenizer, warning):
+  found = load(write(text * 4), tokenizer).warnings
+  assert found == (
+    (f"text has {warning}; a line ends at '\\n' alone",) if warning else ()
+  )
+
+
+def test_odd_line_ends_are_counted_across_pieces():
+  data = np.frombuffer("a\r\n\r\u2028b\x85".encode(), np.uint8)
+  whole = vocabulary.odd_line_ends(data)
+  assert list(whole.values()) == [1, 1, 1, 1]
+  for size in range(1, len(data)):
+    assert vocabulary.odd_line_ends(data, size) == whole
+
+
+def test_sentence_mode_names_the_line_ends_that_are_there(write):
+  with pytest.raises(errors.UserError, match=r"convert the 8 line ends .*Mac"):
+    load(write("one\rtwo\r" * 4), sentences=True)
+
+
 def test_a_byte_training_lacks_has_an_id_of_its_own(write):
   tokens = load(write(b"abababxb"), "bytes")
   assert tokens.vocabulary.symbols == (97, 98, 120)
@@ -249,12 +304,21 @@ def test_a_trained_models_vocabulary_can_be_used_for_another_text(write):
   assert tokens.vocabulary is own
   ids = np.concatenate(list(tokens.splits.values()))
   assert ids.tolist() == [2, 1, 0, 2, 1, 0, 2, 1]
+  assert tokens.warnings == (
+    "2 of 8 symbols are '<unk>' to the vocabulary of 3: 'c'",
+  )
 
 
-def test_a_vocabulary_that_lacks_a_symbol_is_refused(write):
-  own = vocabulary.Vocabulary(("b", "a"))
-  with pytest.raises(errors.UserError, match="'c' at position 2"):
-    load(write("abcabcab"), vocabulary=own)
+@pytest.mark.parametrize(
+  ("tokenizer", "symbols", "lacking"),
+  [("characters", ("b", "a"), "'c', 'd'"), ("bytes", (98, 97), "99, 100")],
+)
+def test_all_symbols_that_a_vocabulary_lacks_are_named(
+  write, tokenizer, symbols, lacking
+):
+  own = vocabulary.Vocabulary(symbols)
+  with pytest.raises(errors.UserError, match=f"of 2 symbols lacks {lacking} "):
+    load(write("abcabcabd"), tokenizer, vocabulary=own)
 
 
 @pytest.mark.parametrize("tokenizer", ["characters", "words"])

@@ -39,6 +39,8 @@ def character_tokens(text):
     sentence_end=None,
     words_per_split={"test": len(text.split()) + text.count("\n") + 1},
     characters_per_split={"test": len(text)},
+    unknown_per_split={"test": 0},
+    bytes_per_split={},
   )
 
 

@@ -11,7 +11,8 @@ from experiments.studies.common import page as page_lib
 from seqmodels.data.text import tokens
 from seqmodels.io import distributed, results
 
-# A package each: `study.run(study) -> rows` writes `study.lesson`.
+# A package each: `study.run(study) -> rows` fills the places of its page.md,
+# `study.page`.
 STUDIES = {
   name: f"experiments.studies.{name}.study"
   for name in (
@@ -46,13 +47,15 @@ class Study(NamedTuple):
     config: its settings; the study's own are `config.settings`.
     workdir: the run folder.
     data_dir: where data sets are looked for.
-    lesson: its page, to be filled and written.
+    page: what its template needs.
+    lesson: the page of a study that has no template yet.
     signals: to be checked between parts: `signals.check()` raises.
   """
 
   config: config_dict.ConfigDict
   workdir: pathlib.Path
   data_dir: pathlib.Path
+  page: page_lib.Page
   lesson: page_lib.Lesson
   signals: distributed.Interruption
 
@@ -92,10 +95,15 @@ def run(
   """
   module = importlib.import_module(STUDIES[config.study])
   with distributed.Interruption() as signals:
-    page = page_lib.Lesson(workdir, TITLES[config.study])
-    study = Study(config, workdir, data_dir, page, signals)
+    template = pathlib.Path(__file__).parent / config.study / "page.md"
+    page = page_lib.Page(template, workdir)
+    lesson = page_lib.Lesson(workdir, TITLES[config.study])
+    study = Study(config, workdir, data_dir, page, lesson, signals)
     rows: list[results.Row] = module.run(study)
+    if template.exists():
+      page.write(rows)
+      return rows
     if rows:
-      page.results(rows)
-    page.write()
+      lesson.results(rows)
+    lesson.write()
     return rows

@@ -1,9 +1,14 @@
-"""A page that teaches: text, tables and figures as the argument goes."""
+"""A page that teaches: prose in a template, numbers from a run."""
 
+import numbers
 import pathlib
+import re
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+import jinja2
+from jinja2 import meta, nodes
 
 from seqmodels.io import results
 
@@ -73,3 +78,129 @@ class Lesson:
   def write(self) -> pathlib.Path:
     """Writes report.md, whole."""
     return results.write(self._workdir, self.text())
+
+
+class Page:
+  r"""A Markdown template with named places, and what a study puts there.
+
+  The template holds the prose as it is read; `{{ name }}` is a place. A line
+  `![caption](figures/name.png)` shows a figure with its caption below. Every
+  place needs its value and every value its place, and so do figures.
+
+  >>> import tempfile
+  >>> folder = pathlib.Path(tempfile.mkdtemp())
+  >>> template = folder / "page.md"
+  >>> _ = template.write_text("# Counting\n\n{{ words }} words.\n\n{{ found }}")
+  >>> page = Page(template, folder)
+  >>> page["words"] = 2
+  >>> page.table("found", ["word", "share"], [["the", 0.5]])
+  >>> print(page.text())
+  # Counting
+  <BLANKLINE>
+  2 words.
+  <BLANKLINE>
+  | word | share |
+  | --- | --- |
+  | the | 0.500 |
+
+  A dict gives several places one name:
+
+  >>> _ = template.write_text("{{ lstm.bits }} and {{ gru.bits }} bits")
+  >>> page = Page(template, folder)
+  >>> page["lstm"] = {"bits": 1.25, "seconds": 3}
+  >>> page.text()
+  Traceback (most recent call last):
+  ValueError: page.md has no place for lstm.seconds
+  >>> page["lstm"] = {"bits": 1.25}
+  >>> page.text()
+  Traceback (most recent call last):
+  ValueError: page.md: 'gru' is undefined
+  """
+
+  def __init__(self, template: pathlib.Path, workdir: pathlib.Path):
+    """A page to be written into the run folder `workdir`."""
+    self._template = template
+    self._workdir = workdir
+    self._values: dict[str, Any] = {}
+    self._drawn: set[str] = set()
+
+  def __setitem__(self, name: str, value: Any) -> None:
+    """Gives a place its value; numbers with a point get about four digits."""
+    if isinstance(value, Mapping):
+      self._values[name] = {key: _shown(part) for key, part in value.items()}
+    else:
+      self._values[name] = _shown(value)
+
+  def table(
+    self, name: str, head: Sequence[str], body: Iterable[Sequence[Any]]
+  ) -> None:
+    """Gives a place a table."""
+    cells = [[_shown(cell) for cell in line] for line in body]
+    self._values[name] = results.table(head, cells)
+
+  def verbatim(self, name: str, text: str) -> None:
+    """Gives a place a block of text as it is, such as a sample."""
+    self._values[name] = results.verbatim(text)
+
+  def figure(self, name: str) -> pathlib.Path:
+    """The path to draw `figures/NAME.png` to."""
+    self._drawn.add(name)
+    return self._workdir / "figures" / f"{name}.png"
+
+  def text(self) -> str:
+    """The page.
+
+    Raises:
+      ValueError: a place without a value or a value without a place, a figure
+        that was drawn and is not shown or is shown and was not drawn.
+    """
+    source = self._template.read_text(encoding="utf-8")
+    tree = _TEMPLATES.parse(source)
+    places = meta.find_undeclared_variables(tree) | {
+      f"{place.node.name}.{place.attr}"
+      for place in tree.find_all(nodes.Getattr)
+      if isinstance(place.node, nodes.Name)
+    }
+    self._agree("has no place for", self._names() - places)
+    try:
+      text = _TEMPLATES.from_string(source).render(self._values)
+    except jinja2.UndefinedError as error:
+      raise ValueError(f"{self._template.name}: {error}") from error
+    shown = {name for _, name in _FIGURE.findall(text)}
+    drawn = {name for name in self._drawn if self.figure(name).exists()}
+    self._agree("does not show the figures", drawn - shown)
+    self._agree("shows figures that were not drawn:", shown - drawn)
+    return _FIGURE.sub(r"\g<0>\n\n\1", text)
+
+  def _names(self) -> set[str]:
+    return {
+      f"{name}.{key}" if key else name
+      for name, value in self._values.items()
+      for key in (value if isinstance(value, dict) else [""])
+    }
+
+  def _agree(self, complaint: str, names: set[str]) -> None:
+    if names:
+      listed = ", ".join(sorted(names))
+      raise ValueError(f"{self._template.name} {complaint} {listed}")
+
+  def write(self, rows: Sequence[Mapping[str, Any]]) -> pathlib.Path:
+    """Gives the place `results` the result rows and writes report.md, whole."""
+    self._values["results"] = results.markdown_table(rows)
+    return results.write(self._workdir, self.text())
+
+
+_FIGURE = re.compile(r"!\[([^\]]+)\]\(figures/([\w-]+)\.png\)")
+_TEMPLATES = jinja2.Environment(
+  undefined=jinja2.StrictUndefined,
+  trim_blocks=True,
+  lstrip_blocks=True,
+  keep_trailing_newline=True,
+)
+
+
+def _shown(value: Any) -> str:
+  real = isinstance(value, numbers.Real)
+  if real and not isinstance(value, numbers.Integral):
+    return results.figure(float(value))
+  return str(value)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.studies import run
-from experiments.studies.common import cleaning, figures
+from experiments.studies.common import cleaning
 from seqmodels import losses, units
 from seqmodels.data.text import batching
 from seqmodels.evaluation import static
@@ -34,87 +34,6 @@ READERS: dict[str, Callable[..., Reader]] = {
     ids, random_offset=True, training=True, reset_every=1, **shape
   ),
 }
-
-
-def toy(study: run.Study) -> None:
-  """The readers on the numbers 0, 1, ...: what they give, and how often."""
-  page, settings = study.lesson, study.config.settings
-  total, batch, length = settings.toy
-  ids = np.arange(total)
-  page.section(
-    "On a toy",
-    f"""
-    The text 0, 1, ..., {total - 1} with B = {batch} and T = {length}. The
-    inputs of the first minibatches of an epoch:
-    """,
-  )
-  shown, body, shares = [], [], {}
-  for name, read in READERS.items():
-    reader = read(ids, batch=batch, length=length, seed=study.config.seed)
-    count = reader.segments_per_epoch
-    epoch = reader.segments(0, count)  # arrays [count, T, B]
-    if name != CLEARED:
-      shown += [name]
-      shown += [
-        f"  minibatch {i + 1}:  "
-        + "   ".join(_row(part[:, row]) for row in range(batch))
-        for i, part in enumerate(epoch.inputs[:3])
-      ]
-    steps = epoch.targets[1:, 0] - epoch.targets[:-1, -1]
-    follows = (steps % total == 1)[epoch.mask[1:, 0]]
-    body.append(
-      [
-        name,
-        count,
-        float(follows.mean()) if follows.size else float("nan"),
-        "carried" if name == SEQUENTIAL else "cleared",
-      ]
-    )
-    times = np.zeros(total)
-    epochs = settings.toy_epochs
-    parts = reader.segments(0, count * epochs)
-    np.add.at(times, parts.targets[parts.mask], 1.0 / epochs)
-    shares[name] = (ids, times)
-  page.shown("\n".join(shown))
-  page.table(
-    [
-      "reader",
-      "minibatches an epoch",
-      "rows that continue the last minibatch",
-      "state",
-    ],
-    body,
-  )
-  page.say("""
-    A carried state makes sense only where every row continues the one before
-    it. (The sequential reader rotates the text by a random offset each epoch,
-    so that rows are cut elsewhere. A dot is the null vector: nothing stands
-    before the first symbol.)
-  """)
-  del shares[CLEARED]  # reads what the carrying reader reads
-  figures.curves(
-    page.figure(
-      "coverage",
-      f"How often an epoch predicts each symbol of the toy, mean over "
-      f"{settings.toy_epochs:,} epochs.",
-    ),
-    "Which symbols an epoch predicts",
-    shares,
-    x="position in the text",
-    y="times an epoch",
-    marks=True,
-  )
-  page.say(f"""
-    Random sampling starts a piece at each possible place with the same
-    probability 1/T, thanks to the random offset. Even so the {length} symbols
-    at either end are predicted less often, and what does not fill a last
-    minibatch waits for another epoch. Sequential partitioning predicts every
-    symbol once an epoch. Every window gives an epoch about T times as long.
-  """)
-
-
-def _row(ids: np.ndarray) -> str:
-  return " ".join(f"{i:2d}" if i >= 0 else " ." for i in ids)
 
 
 # Windows of each of three stretches of the test text.
@@ -244,70 +163,6 @@ def _by_position(
     streams=len(first),
   )
   return scores.nats / scores.counts / units.LOG2
-
-
-def add(
-  study: run.Study,
-  network: api.Predictor,
-  params: Any,
-  ids: np.ndarray,
-  end: int | None,
-) -> None:
-  """Adds the section, where the text has lines enough for a minibatch.
-
-  Args:
-    study: whose settings say how many rows a minibatch has.
-    network: that scores one.
-    params: its weights.
-    ids: the text to be cut at line ends.
-    end: the id of the line end, None if there is none.
-  """
-  batch = study.config.settings.batch
-  if end is None or np.sum(ids == end) < batch:
-    return
-  # One padded length for all, so that long and short ones meet.
-  reader = batching.Sentences(
-    ids, batch=batch, end=end, shapes=1, seed=study.config.seed
-  )
-  lengths = np.diff(np.append(-1, np.flatnonzero(ids == end)))
-  orders = {
-    "shuffled": study.random.permutation(lengths),
-    "lines of like length together": np.sort(lengths),
-  }
-  page = study.lesson
-  page.section(
-    "Whole sentences",
-    f"""
-    Sentences, or the lines of this text, may be examples in their own right,
-    each from a cleared state. They have different lengths ({lengths.min()} to
-    {lengths.max()} symbols here). To stand side by side in a minibatch the
-    shorter ones are filled up to the longest, and a mask tells which positions
-    are real. What is filled up costs time, less of it if lines of like length
-    go together, whose minibatches are then shuffled:
-    """,
-  )
-  page.table(
-    ["minibatches of", "positions that are padding"],
-    [
-      [name, f"{100 * padding(ordered, batch):.1f} %"]
-      for name, ordered in orders.items()
-    ],
-  )
-  segment = reader.segment(0)
-  real, every = scores(network, params, segment)
-  page.say(
-    f"""
-    Padding must not count. The loss is the sum over the real positions, divided
-    by their number: then it is that of the same lines one by one, and so is its
-    gradient. A minibatch of lines costs {real:.3f} bits a symbol under the
-    network above that was trained by random sampling; were its padding scored
-    as if it were text, {every:.3f}.
-
-    The same mask makes a model of dialogues. The turns are joined into one
-    sequence, with a symbol for the end of each; all of it is read, and only the
-    reply is scored.
-    """
-  )
 
 
 def padding(lengths: np.ndarray, batch: int) -> float:

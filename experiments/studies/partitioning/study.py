@@ -8,48 +8,30 @@ from experiments.studies import run as run_lib
 from experiments.studies.common import figures
 from experiments.studies.partitioning import readers
 from seqmodels import errors
+from seqmodels.data.text import batching
 from seqmodels.io import results
+from seqmodels.models import api
 
 
 def run(study: run_lib.Study) -> list[results.Row]:
-  """The page: the readers on a toy, and the same network trained by each.
+  """The readers on a toy, and the same network trained by each.
 
   Raises:
     UserError: a text too short for one minibatch.
   """
-  page, settings = study.lesson, study.config.settings
-  page.say("""
-    A text is too long for one pass of backpropagation. It is cut into pieces of
-    T symbols, and B pieces are a minibatch; the targets are the inputs one
-    symbol on. Two questions remain: which pieces stand together, and what state
-    a recurrent network starts a piece with.
-
-    **Random sampling** drops a random 0 to T - 1 symbols at the front, cuts the
-    rest into pieces that do not overlap, and shuffles them. Pieces of
-    successive minibatches have nothing to do with each other, so each starts
-    from a cleared state. **Sequential partitioning** cuts the text into B long
-    rows, and each minibatch goes on where the one before stopped: the state is
-    carried over, only the gradient is cut. A third reader takes **every
-    window**, at every position, shuffled.
-  """)
-  readers.toy(study)
+  page, settings = study.page, study.config.settings
+  toy(study)
   tokens = study.tokens("characters")
   splits = {name: np.asarray(ids) for name, ids in tokens.splits.items()}
   _check(splits, settings)
-  page.section(
-    "The same network, trained by each",
-    f"""
-    A network of {settings.cell.upper()} cells
-    ({" and ".join(map(str, settings.features))} of them) over the
-    {tokens.vocabulary.size} characters of the source
-    `{study.config.data.source}`, with B = {settings.batch}, T =
-    {settings.length} and {settings.steps:,} minibatches for every reader, so
-    that each reads {settings.steps * settings.batch * settings.length:,}
-    characters. A fourth reader is sequential but clears the state before every
-    minibatch. Each was run with {settings.networks} seeds, and equal seeds give
-    equal weights to begin with. Scores are mean bits a character.
-    """,
-  )
+  page["cell"] = settings.cell.upper()
+  page["features"] = " and ".join(map(str, settings.features))
+  page["symbols"] = tokens.vocabulary.size
+  page["source"] = study.config.data.source
+  page["steps"] = f"{settings.steps:,}"
+  page["read"] = f"{settings.steps * settings.batch * settings.length:,}"
+  for name in ("batch", "length", "networks", "positions"):
+    page[name] = settings[name]
   course = readers.build(settings, tokens.vocabulary.size)
   found = {
     name: [
@@ -58,15 +40,14 @@ def run(study: run_lib.Study) -> list[results.Row]:
     ]
     for name, read in readers.READERS.items()
   }
-  rows = _results(study, found, len(splits["test"]))
-  readers.add(
+  sentences(
     study,
     course.network,
     found[readers.RANDOM][0].params,
     splits["train"],
     tokens.vocabulary.index.get("\n"),
   )
-  return rows
+  return compare(study, found, len(splits["test"]))
 
 
 def _check(splits: dict[str, np.ndarray], settings: Any) -> None:
@@ -88,42 +69,111 @@ def _check(splits: dict[str, np.ndarray], settings: Any) -> None:
     )
 
 
-def _results(
+def toy(study: run_lib.Study) -> None:
+  """The readers on the numbers 0, 1, ...: minibatches, and their coverage."""
+  page, settings = study.page, study.config.settings
+  total, batch, length = settings.toy
+  page["toy_last"] = total - 1
+  page["toy_batch"], page["toy_length"] = batch, length
+  page["toy_epochs"] = f"{settings.toy_epochs:,}"
+  ids = np.arange(total)
+  shown, body, shares = [], [], {}
+  for name, read in readers.READERS.items():
+    reader = read(ids, batch=batch, length=length, seed=study.config.seed)
+    count = reader.segments_per_epoch
+    epoch = reader.segments(0, count)  # arrays [count, T, B]
+    steps = epoch.targets[1:, 0] - epoch.targets[:-1, -1]
+    follows = (steps % total == 1)[epoch.mask[1:, 0]]
+    body.append(
+      [
+        name,
+        count,
+        float(follows.mean()) if follows.size else float("nan"),
+        "carried" if name == readers.SEQUENTIAL else "cleared",
+      ]
+    )
+    if name == readers.CLEARED:  # reads what the carrying reader reads
+      continue
+    shown += [name]
+    shown += [
+      f"  minibatch {i + 1}:  "
+      + "   ".join(_row(part[:, row]) for row in range(batch))
+      for i, part in enumerate(epoch.inputs[:3])
+    ]
+    times = np.zeros(total)
+    epochs = settings.toy_epochs
+    parts = reader.segments(0, count * epochs)
+    np.add.at(times, parts.targets[parts.mask], 1.0 / epochs)
+    shares[name] = (ids, times)
+  page.verbatim("toy", "\n".join(shown))
+  page.table(
+    "toy_readers",
+    [
+      "reader",
+      "minibatches an epoch",
+      "rows that continue the last minibatch",
+      "state",
+    ],
+    body,
+  )
+  figures.curves(
+    page.figure("coverage"),
+    "Which symbols an epoch predicts",
+    shares,
+    x="position in the text",
+    y="times an epoch",
+    marks=True,
+  )
+
+
+def _row(ids: np.ndarray) -> str:
+  return " ".join(f"{i:2d}" if i >= 0 else " ." for i in ids)
+
+
+def compare(
   study: run_lib.Study,
   found: dict[str, list[readers.Trained]],
   count: int,
 ) -> list[results.Row]:
-  page, settings = study.lesson, study.config.settings
+  """Scores, curves and result rows of the readers, means over the seeds.
+
+  Args:
+    study: whose page gets them.
+    found: the trained networks of every reader.
+    count: characters of the test text.
+  """
+  page, settings = study.page, study.config.settings
+  length = settings.length
   means = {
     name: float(np.mean([one.streaming for one in several]))
     for name, several in found.items()
   }
+  by_position = {
+    name: np.mean([one.by_position for one in several], axis=0)
+    for name, several in found.items()
+  }
   page.table(
+    "scores",
     [
       "reader",
       "test text in one go",
       f"spread of {settings.networks}",
-      f"first {settings.length} after a cleared state, on stretches",
-      f"{settings.length + 1}th to {settings.positions}th, on stretches",
+      f"first {length} after a cleared state, on stretches",
+      f"{length + 1}th to {settings.positions}th, on stretches",
     ],
     [
       [
         name,
         means[name],
         float(np.ptp([one.streaming for one in several])),
-        float(positions[: settings.length].mean()),
-        float(positions[settings.length :].mean()),
+        float(by_position[name][:length].mean()),
+        float(by_position[name][length:].mean()),
       ]
       for name, several in found.items()
-      for positions in (np.mean([one.by_position for one in several], axis=0),)
     ],
   )
   figures.curves(
-    page.figure(
-      "learning",
-      "Bits a character of the validation text, state carried along, against "
-      f"the symbols read in training; means of {settings.networks} networks.",
-    ),
+    page.figure("learning"),
     "One network, one budget, four readers",
     {
       name: (
@@ -137,51 +187,24 @@ def _results(
     marks=True,
   )
   figures.curves(
-    page.figure(
-      "positions",
-      "Bits a character by the place after a cleared state, over three "
-      f"stretches of the test text. Pieces in training had {settings.length}.",
-    ),
+    page.figure("positions"),
     "What a longer past is worth",
     {
-      name: (
-        np.arange(1, settings.positions + 1),
-        np.mean([one.by_position for one in several], axis=0),
-      )
-      for name, several in found.items()
+      name: (np.arange(1, settings.positions + 1), bits)
+      for name, bits in by_position.items()
     },
     x="symbols since the state was cleared",
     y="bits a character",
     log_x=True,
   )
   order = sorted(means, key=means.__getitem__)
-  carried = np.mean(
-    [one.by_position for one in found[readers.SEQUENTIAL]], axis=0
-  )
-  change = float(carried[-1] - carried[min(settings.length, len(carried)) - 1])
-  page.say(f"""
-    Read in one go, the test text costs {means[order[0]]:.3f} bits a character
-    after training by "{order[0]}", then
-    {", ".join(f'{means[name]:.3f} by "{name}"' for name in order[1:])}. The
-    reader "{readers.CLEARED}" shows the same text in the same order as
-    "{readers.SEQUENTIAL}" and differs only in the state: carrying it is worth
-    {means[readers.CLEARED] - means[readers.SEQUENTIAL]:+.3f} bits here.
-    Differences that are not larger than the spread between seeds say nothing.
-
-    The second figure tells where it comes from. From the {settings.length}th to
-    the {settings.positions}th symbol after a cleared state the curve of
-    "{readers.SEQUENTIAL}" changes by {change:+.3f} bits: a small change means
-    that the network uses no longer past than the others do. But its training
-    was another. With cleared states the first symbols of every piece are
-    learnt with hardly any context; with a carried state every symbol has one.
-    The price shows at the left: a network that has met a cleared state only at
-    the beginning of each epoch is lost without its past.
-
-    It also warns of a comparison that is often made. A score over short windows
-    from a cleared state is mostly a score of having little context:
-    perplexities compare only if the context that the model was given is the
-    same.
-  """)
+  page["best"] = order[0]
+  page["best_bits"], page["worst_bits"] = means[order[0]], means[order[-1]]
+  page["ranking"] = ", ".join(f'{means[name]:.3f} ("{name}")' for name in order)
+  carrying = means[readers.CLEARED] - means[readers.SEQUENTIAL]
+  page["carrying"] = f"{carrying:+.3f}"
+  carried = by_position[readers.SEQUENTIAL]
+  page["beyond"] = f"{carried[-1] - carried[length - 1]:+.3f}"
   return [
     results.row(
       f"{settings.cell} of {'-'.join(map(str, settings.features))}, {name}, "
@@ -195,3 +218,48 @@ def _results(
     )
     for name, several in found.items()
   ]
+
+
+def sentences(
+  study: run_lib.Study,
+  network: api.Predictor,
+  params: Any,
+  ids: np.ndarray,
+  end: int | None,
+) -> None:
+  """Lines as examples, where the text has enough of them for a minibatch.
+
+  Args:
+    study: whose settings say how many rows a minibatch has.
+    network: scores one.
+    params: its weights.
+    ids: the text to be cut at line ends.
+    end: the id of the line end, None if there is none.
+  """
+  page, batch = study.page, study.config.settings.batch
+  if end is None or np.sum(ids == end) < batch:
+    return
+  # One padded length for all, so that long and short ones meet.
+  reader = batching.Sentences(
+    ids, batch=batch, end=end, shapes=1, seed=study.config.seed
+  )
+  lengths = np.diff(np.append(-1, np.flatnonzero(ids == end)))
+  orders = {
+    "shuffled": study.random.permutation(lengths),
+    "lines of like length together": np.sort(lengths),
+  }
+  page.table(
+    "padding",
+    ["minibatches of", "positions that are padding"],
+    [
+      [name, f"{100 * readers.padding(ordered, batch):.1f} %"]
+      for name, ordered in orders.items()
+    ],
+  )
+  real, every = readers.scores(network, params, reader.segment(0))
+  page["lines"] = {
+    "shortest": lengths.min(),
+    "longest": lengths.max(),
+    "real": real,
+    "every": every,
+  }

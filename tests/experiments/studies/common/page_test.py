@@ -1,0 +1,81 @@
+"""A page and its template agree, or an error names what differs."""
+
+import pathlib
+
+import pytest
+
+from experiments.studies.common import page as page_lib
+
+
+def page(tmp_path: pathlib.Path, text: str) -> page_lib.Page:
+  template = tmp_path / "page.md"
+  template.write_text(text)
+  (tmp_path / "figures").mkdir()
+  return page_lib.Page(template, tmp_path)
+
+
+def test_values_tables_and_samples_come_to_their_places(tmp_path):
+  shown = page(tmp_path, "{{ loss }} {{ steps }}\n{{ cells }}\n{{ sample }}\n")
+  shown["loss"] = 2 / 3
+  shown["steps"] = 10
+  shown.table("cells", ["cell", "bits"], [["lstm", 1.5]])
+  shown.verbatim("sample", "*as it is*")
+  assert shown.text() == (
+    "0.667 10\n| cell | bits |\n| --- | --- |\n| lstm | 1.500 |\n"
+    "```text\n*as it is*\n```\n"
+  )
+
+
+def test_a_place_without_a_value_is_an_error(tmp_path):
+  with pytest.raises(ValueError, match=r"^page.md: 'loss' is undefined"):
+    page(tmp_path, "{{ loss }}").text()
+
+
+def test_a_member_without_a_value_is_an_error(tmp_path):
+  shown = page(tmp_path, "{{ lstm.loss }} {{ lstm.bits }}")
+  shown["lstm"] = {"loss": 1}
+  with pytest.raises(ValueError, match=r"no attribute 'bits'"):
+    shown.text()
+
+
+def test_a_value_without_a_place_is_an_error(tmp_path):
+  shown = page(tmp_path, "{{ loss }} {{ lstm.bits }}")
+  shown["loss"] = shown["steps"] = 1
+  shown["lstm"] = {"bits": 1, "seconds": 2}
+  with pytest.raises(ValueError, match=r"no place for lstm.seconds, steps$"):
+    shown.text()
+
+
+def test_a_section_may_be_left_out(tmp_path):
+  text = "A\n{% if loss is defined %}\n{{ loss }} nats\n{% endif %}\nB\n"
+  shown = page(tmp_path, text)
+  assert shown.text() == "A\nB\n"
+  shown["loss"] = 1
+  assert shown.text() == "A\n1 nats\nB\n"
+
+
+def test_a_figure_is_shown_with_its_caption(tmp_path):
+  shown = page(tmp_path, "![A curve.](figures/curve.png)\n")
+  shown.figure("curve").touch()
+  assert shown.text() == "![A curve.](figures/curve.png)\n\nA curve.\n"
+
+
+def test_a_figure_that_is_not_shown_is_an_error(tmp_path):
+  shown = page(tmp_path, "No figure.\n")
+  shown.figure("curve").touch()
+  with pytest.raises(ValueError, match=r"does not show the figures curve$"):
+    shown.text()
+
+
+def test_a_figure_that_was_not_drawn_is_an_error(tmp_path):
+  shown = page(tmp_path, "![A curve.](figures/curve.png)\n")
+  with pytest.raises(ValueError, match=r"not drawn: curve$"):
+    shown.text()
+  shown.figure("curve")
+  with pytest.raises(ValueError, match=r"not drawn: curve$"):
+    shown.text()
+
+
+def test_the_result_rows_are_a_table(tmp_path):
+  page(tmp_path, "{{ results }}\n").write([])
+  assert (tmp_path / "report.md").read_text().startswith("| name | split |")

@@ -113,7 +113,7 @@ RULES: dict[str, Rule] = {
   ),
   "seeds": whole(1),
   # Empty where a trained run is reloaded, and keeps its own.
-  "dtype": one_of("", "float32", "bfloat16"),
+  "dtype": one_of("", "auto", "float32", "bfloat16"),
   "data.min_frequency": whole(1),
   "data.limit": whole(0),
   "model.features": several(whole(1)),

@@ -62,6 +62,7 @@ def base() -> config_dict.ConfigDict:
       # Runs of seeds counted up from `seed`, reported as mean and spread.
       "seeds": 1,
       # Operands of the matrix products; parameters and sums stay float32.
+      # "auto": bfloat16 where the hardware multiplies it, else float32.
       "dtype": "float32",
       # Run folder or portable file of an earlier run to start from.
       "restore": "",
@@ -278,7 +279,7 @@ def sentences(config: config_dict.ConfigDict) -> None:
   step grows with the sentences that are summed in it.
   """
   paper(config, momentum=0.99)
-  config.dtype = "bfloat16"
+  config.dtype = "auto"
   config.data.sentences = True
   config.training.update(sampling="sentences", batch=8)
 

@@ -36,11 +36,11 @@ For the whole file on a GPU or TPU (the first three: 4 epochs, 128 streams of
 What differs from the paper:
  - `graves` takes many streams a step (the paper: one), Adam with a cosine
    schedule (SGD), the mean's gradient clipped at norm 1 (the sum's, no norm),
-   products in bfloat16, cell states kept within +-10 (`model.cell_clip`; the
-   paper: no bound). The state is cleared every 10,000 bytes as in the
-   paper: 100 sequences of 100, or 200 of the default's 50 (another segment
-   wants another `training.reset_every`). Where it is cleared depends on the
-   stream; each begins within the text.
+   products in bfloat16 where the hardware multiplies it, cell states kept
+   within +-10 (`model.cell_clip`; the paper: no bound). The state is cleared
+   every 10,000 bytes as in the paper: 100 sequences of 100, or 200 of the
+   default's 50 (another segment wants another `training.reset_every`). Where
+   it is cleared depends on the stream; each begins within the text.
  - `paper` takes the paper's training to the letter (SGD 1e-4, momentum 0.9, one
    sequence of 100 bytes a step, gradient of its sum, derivatives clipped at 1,
    float32, 4 epochs) and, unless a reading is named, `seven_dense`.
@@ -81,7 +81,7 @@ def get_config(arg: str = "") -> config_dict.ConfigDict:
   common.exclusive(variants, ("standard", "paper"))
   standard, paper = "standard" in variants, "paper" in variants
   config = common.base()
-  config.dtype = "bfloat16"
+  config.dtype = "auto"
   config.data.update(
     source="enwik8",
     tokenizer="bytes",

@@ -34,9 +34,9 @@ an epoch, the best weights kept), `paper` (Graves' RMSProp as published),
 `smoke` (the same parts in seconds).
 
 What differs from the paper without `paper`: Adam with a cosine schedule and a
-bound on the gradient's norm, products in bfloat16, and an update every 128
-points, across which the state, but no gradient, is carried (five updates a line
-where the paper makes one). With it, too:
+bound on the gradient's norm, products in bfloat16 where the hardware multiplies
+it, and an update every 128 points, across which the state, but no gradient, is
+carried (five updates a line where the paper makes one). With it, too:
  - minibatches, also of whole lines (of like length; the paper names no batch);
  - steps above a threshold removed, readings interpolated as in
   `seqmodels/data/handwriting/strokes.py`
@@ -114,7 +114,7 @@ def base() -> config_dict.ConfigDict:
       "experiment": "handwriting",
       "seed": 0,
       "seeds": 1,
-      "dtype": "bfloat16",
+      "dtype": "auto",
       "restore": "",
       "data": {
         # "iamondb", or "synthetic" for a made-up pen.

@@ -33,22 +33,22 @@ Variants:
    momentum 0.99, derivatives clipped at 1, float32;
  - `sentences`: between the two, for a CPU, with either of the first two: as
    `paper`, with 8 sentences of like length a step, at the same rate and
-   momentum, and with products in bfloat16;
+   momentum, and with a dtype that suits the CPU;
  - `smoke`: the same in seconds, a small net.
 
 What differs from the paper without `paper` and `sentences`:
  - 20 streams of 35 words a step, plain descent whose rate is held for four
    epochs and halved in each of the seven that follow (Zaremba et al., 2014),
-   the gradient's norm clipped, products in bfloat16 (sums and weights in
-   float32);
+   the gradient's norm clipped, products in bfloat16 where the hardware
+   multiplies it (sums and weights are float32);
  - the text is one stream whose state crosses sentences;
  - cell states stay within +-10 (`model.cell_clip`), or some would count for
    ever where the state is not cleared;
  - noise is drawn once a step, for all of its streams;
-with `sentences`: the minibatch, its rate and momentum, bfloat16; and with
-either of them, too: sentences in an order drawn anew each epoch, those of like
-length one after another for 8 steps, and dynamic evaluation with a rate from a
-search on the validation split.
+with `sentences`: the minibatch, its rate and momentum, bfloat16 where the
+hardware multiplies it; and with either of them, too: sentences in an order
+drawn anew each epoch, those of like length one after another for 8 steps, and
+dynamic evaluation with a rate from a search on the validation split.
 
 Without regularisation this net overfits within a few passes; the weights of the
 best validation are the ones reported.
@@ -80,7 +80,7 @@ def get_config(arg: str = "") -> config_dict.ConfigDict:
   common.exclusive(variants, ("dropout", "paper", "sentences"))
   stage = next((name for name in STAGES if name in variants), "plain")
   config = common.base()
-  config.dtype = "bfloat16"
+  config.dtype = "auto"
   config.data.update(source="ptb", tokenizer="words", partition="mikolov")
   config.model.features = (1000,)
   config.training.update(

@@ -20,7 +20,7 @@ def get_config(arg: str = "") -> config_dict.ConfigDict:
   """Settings of a variant."""
   variants = common.parse(arg, ("smoke",))
   config = common.base()
-  config.dtype = "bfloat16"
+  config.dtype = "auto"
   config.data.update(
     source="text", tokenizer="characters", partition="standard"
   )

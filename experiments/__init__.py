@@ -18,8 +18,9 @@ import jax
 from ml_collections import config_dict
 
 from configs import checks
+from experiments import runtime
 from seqmodels import errors
-from seqmodels.io import files, progress, run_folder
+from seqmodels.io import distributed, files, progress, run_folder
 from seqmodels.io import results as reports
 
 # Settings that say where a run's arrays lie and nothing of its results.
@@ -100,6 +101,7 @@ def run(
       f"{what} one process's work, here are {jax.process_count()}; run it "
       "without --distributed"
     )
+  config = _with_dtype(config, workdir)
   settings = config.to_dict()
   with (
     run_folder.start(
@@ -135,6 +137,26 @@ def run(
     table = reports.console_table(results["rows"])
     print(table, file=sys.stderr if piped else sys.stdout)
   return results
+
+
+def _with_dtype(
+  config: config_dict.ConfigDict, workdir: pathlib.Path
+) -> config_dict.ConfigDict:
+  """The settings with a dtype in place of "auto".
+
+  A resumed run keeps the one that it began with, on whatever machine; a new one
+  gets what is quickest in its first process.
+  """
+  if config.get("dtype") != "auto":
+    return config
+
+  def choose() -> str:
+    before = run_folder.begun_with(workdir) or {}
+    return str(before.get("dtype") or runtime.fast_dtype())
+
+  settled = config_dict.ConfigDict(config.to_dict())
+  settled.dtype = distributed.from_first(choose)
+  return settled
 
 
 @contextlib.contextmanager

@@ -14,6 +14,8 @@ from absl import logging
 
 from seqmodels import errors
 
+CPUINFO = pathlib.Path("/proc/cpuinfo")
+
 # Of malloc.h: parameter and value.
 _ARENA_MAX = (-8, 1)  # one heap: what one thread frees the next one finds
 _MMAP_MAX = (-4, 0)  # blocks of any size come from the heap
@@ -198,15 +200,35 @@ def keep_compilations() -> None:
 
 def _processor() -> str:
   """A short name for the instruction set that programs are compiled for."""
-  try:
-    text = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    lines = {
-      line for line in text.splitlines() if line.startswith(("flags", "Feat"))
-    }
-    text = "\n".join(sorted(lines))
-  except OSError:
-    text = platform.processor()
+  text = " ".join(sorted(cpu_flags())) or platform.processor()
   return f"{platform.machine()}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def cpu_flags() -> set[str]:
+  """The processor's features by Linux's names; none on other systems."""
+  try:
+    text = CPUINFO.read_text(encoding="utf-8")
+  except OSError:
+    return set()
+  found = re.search(r"^(?:flags|Features)\s*:(.*)$", text, re.MULTILINE)
+  return set(found[1].split()) if found else set()
+
+
+def fast_dtype() -> str:
+  """The quicker one of the dtypes for matrix products on this hardware.
+
+  "bfloat16" where there are instructions that multiply it, else "float32":
+  elsewhere each operand is widened first. On CPUs these are AVX512-BF16 and AMX
+  (no Mac has either; Arm's have not been tried), on NVIDIA's GPUs those of
+  Ampere (capability 8.0) and later.
+  """
+  device = jax.local_devices()[0]
+  if device.platform == "cpu":
+    multiplies = bool(cpu_flags() & {"avx512_bf16", "amx_bf16"})
+  else:
+    capability = str(getattr(device, "compute_capability", ""))
+    multiplies = not re.match(r"[1-7]\.", capability)
+  return "bfloat16" if multiplies else "float32"
 
 
 def _integer(name: str, *, least: int) -> int | None:

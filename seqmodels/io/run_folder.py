@@ -224,6 +224,18 @@ def read_config(workdir: pathlib.Path, **members: type) -> dict[str, Any]:
   return files.read(workdir / CONFIG, **members)
 
 
+def begun_with(workdir: pathlib.Path) -> dict[str, Any] | None:
+  """The settings that a resumed run must agree with.
+
+  None for a new folder, and for one whose run failed before its first output.
+
+  Raises:
+    UserError: they are damaged.
+  """
+  path = workdir / CONFIG
+  return files.read(path) if path.exists() and not _bare(workdir) else None
+
+
 def finished(workdir: pathlib.Path) -> bool:
   """True if the run in this folder has finished."""
   return (workdir / RESULTS).is_file()
@@ -343,11 +355,11 @@ def _settle(
   workdir: pathlib.Path, settings: dict[str, Any], free: Collection[str]
 ) -> bool:
   """Checks or begins the folder's record; True if it had begun before."""
-  path = workdir / CONFIG
-  if path.exists() and not _bare(workdir):
+  before = begun_with(workdir)
+  if before is not None:
     notes = [
       note
-      for note in differing(files.read(path), settings)
+      for note in differing(before, settings)
       if note.split(" ")[0] not in free
     ]
     if notes:
@@ -367,7 +379,7 @@ def _settle(
       "told which run they belong to; choose another --workdir"
     )
   (workdir / RUN).unlink(missing_ok=True)
-  files.write_json(path, settings)
+  files.write_json(workdir / CONFIG, settings)
   return False
 
 

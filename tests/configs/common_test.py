@@ -79,3 +79,8 @@ def test_the_papers_have_no_bound_on_the_cell_state(page, arg):
 def test_no_setting_is_of_a_kind_that_flags_cannot_override():
   kinds = {type(value) for _, value in checks.flatten(common.base())}
   assert kinds <= {bool, int, float, str, tuple}
+
+
+@pytest.mark.parametrize("page", [enwik8, penn_char, penn_word, text])
+def test_pages_leave_the_dtype_to_the_hardware(page):
+  assert page.get_config("").dtype == "auto"

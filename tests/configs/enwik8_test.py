@@ -13,6 +13,7 @@ SYMBOLS = 205
 
 
 def weights(config):
+  config.dtype = "float32"  # in place of "auto", as a run's beginning does
   network = task.build_predictor(config, SYMBOLS)
   return trees.count_parameters(jax.eval_shape(network.init, jax.random.key(0)))
 

@@ -96,6 +96,58 @@ def test_other_settings_in_the_same_folder_are_refused(counting, tmp_path):
     experiments.run(settings(seed=1), tmp_path, tmp_path)
 
 
+def test_auto_is_what_suits_the_hardware(counting, tmp_path, monkeypatch):
+  monkeypatch.setattr(experiments.runtime, "fast_dtype", lambda: "bfloat16")
+  config = settings(dtype="auto")
+  results = experiments.run(config, tmp_path, tmp_path)
+  assert counting.calls[0][0].dtype == results["config"]["dtype"] == "bfloat16"
+  assert config.dtype == "auto"
+
+
+def test_auto_leaves_a_dtype_that_was_asked_for(
+  counting, tmp_path, monkeypatch
+):
+  monkeypatch.setattr(experiments.runtime, "fast_dtype", lambda: "bfloat16")
+  experiments.run(settings(dtype="float32"), tmp_path, tmp_path)
+  assert counting.calls[0][0].dtype == "float32"
+
+
+@pytest.mark.parametrize("first", ["auto", "bfloat16"])
+def test_a_run_keeps_its_dtype_on_another_machine(
+  counting, tmp_path, monkeypatch, first
+):
+  def stop(config, workdir, data_dir):
+    (workdir / "metrics.jsonl").touch()
+    raise errors.Interrupted(15)
+
+  finish, counting.run = counting.run, stop
+  monkeypatch.setattr(experiments.runtime, "fast_dtype", lambda: "bfloat16")
+  with pytest.raises(errors.Interrupted):
+    experiments.run(settings(dtype=first), tmp_path, tmp_path)
+  monkeypatch.setattr(experiments.runtime, "fast_dtype", lambda: "float32")
+  counting.run = finish
+  with pytest.raises(errors.UserError, match='dtype was "bfloat16", now'):
+    experiments.run(settings(dtype="float32"), tmp_path, tmp_path)
+  experiments.run(settings(dtype="auto"), tmp_path, tmp_path)
+  assert counting.calls[0][0].dtype == "bfloat16"
+
+
+def test_a_run_that_failed_at_once_takes_another_machines_dtype(
+  counting, tmp_path, monkeypatch
+):
+  def fail(config, workdir, data_dir):
+    raise errors.UserError("no data")
+
+  works, counting.run = counting.run, fail
+  monkeypatch.setattr(experiments.runtime, "fast_dtype", lambda: "bfloat16")
+  with pytest.raises(errors.UserError, match="no data"):
+    experiments.run(settings(dtype="auto"), tmp_path, tmp_path)
+  monkeypatch.setattr(experiments.runtime, "fast_dtype", lambda: "float32")
+  counting.run = works
+  experiments.run(settings(dtype="auto"), tmp_path, tmp_path)
+  assert counting.calls[0][0].dtype == "float32"
+
+
 @pytest.mark.parametrize(
   ("name", "words"),
   [

@@ -4,6 +4,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import types
 
 import jax
 import pytest
@@ -137,3 +138,44 @@ def test_processes_that_cannot_be_are_refused(monkeypatch, variables, words):
   with pytest.raises(errors.UserError) as caught:
     runtime.join()
   assert str(caught.value).startswith(words)
+
+
+@pytest.mark.parametrize(
+  ("cpuinfo", "dtype"),
+  [
+    ("flags\t\t: fpu avx2 avx512f avx512_bf16\n", "bfloat16"),
+    ("flags\t\t: fpu avx2 amx_tile amx_bf16\n", "bfloat16"),
+    ("flags\t\t: fpu avx2 avx512f avx512_vnni\n", "float32"),
+    ("Features\t: fp asimd bf16\n", "float32"),
+    ("processor\t: 0\n", "float32"),
+    (None, "float32"),
+  ],
+)
+def test_a_cpu_gets_bfloat16_where_it_multiplies_it(
+  tmp_path, monkeypatch, cpuinfo, dtype
+):
+  path = tmp_path / "cpuinfo"
+  if cpuinfo is not None:
+    path.write_text(f"processor\t: 0\n{cpuinfo}\nbogomips\t: 1\n")
+  monkeypatch.setattr(runtime, "CPUINFO", path)
+  assert runtime.fast_dtype() == dtype
+
+
+@pytest.mark.parametrize(
+  ("platform", "capability", "dtype"),
+  [
+    ("gpu", "9.0", "bfloat16"),
+    ("gpu", "10.0", "bfloat16"),
+    ("gpu", "7.5", "float32"),
+    ("gpu", "gfx90a", "bfloat16"),
+    ("tpu", None, "bfloat16"),
+  ],
+)
+def test_accelerators_get_bfloat16_but_old_ones(
+  monkeypatch, platform, capability, dtype
+):
+  device = types.SimpleNamespace(platform=platform)
+  if capability:
+    device.compute_capability = capability
+  monkeypatch.setattr(jax, "local_devices", lambda: [device])
+  assert runtime.fast_dtype() == dtype

@@ -93,7 +93,9 @@ def cells(page, *first):
 @pytest.fixture
 def runs(tmp_path):
   folder = tmp_path / "runs"
-  write_run(folder / "plain", penn_char.get_config(), scores(1.40, 1.31, 1.28))
+  plain = penn_char.get_config()
+  plain.dtype = "bfloat16"
+  write_run(folder / "plain", plain, scores(1.40, 1.31, 1.28))
   noisy = penn_char.get_config("weight_noise")
   noisy.restore = "elsewhere/plain"
   write_run(folder / "noisy", noisy, scores(1.35, 1.26, 1.23))

@@ -4,6 +4,7 @@ import numbers
 import pathlib
 import re
 import textwrap
+import types
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -127,7 +128,9 @@ class Page:
   def __setitem__(self, name: str, value: Any) -> None:
     """Gives a place its value; numbers with a point get about four digits."""
     if isinstance(value, Mapping):
-      self._values[name] = {key: _shown(part) for key, part in value.items()}
+      # No dict: its methods would take the places of values such as `items`.
+      shown = {key: _shown(part) for key, part in value.items()}
+      self._values[name] = types.SimpleNamespace(**shown)
     else:
       self._values[name] = _shown(value)
 
@@ -140,7 +143,7 @@ class Page:
 
   def verbatim(self, name: str, text: str) -> None:
     """Gives a place a block of text as it is, such as a sample."""
-    self._values[name] = results.verbatim(text)
+    self._values[name] = results.verbatim(text.strip("\n"))
 
   def figure(self, name: str) -> pathlib.Path:
     """The path to draw `figures/NAME.png` to."""
@@ -176,7 +179,7 @@ class Page:
     return {
       f"{name}.{key}" if key else name
       for name, value in self._values.items()
-      for key in (value if isinstance(value, dict) else [""])
+      for key in ([""] if isinstance(value, str) else vars(value))
     }
 
   def _agree(self, complaint: str, names: set[str]) -> None:

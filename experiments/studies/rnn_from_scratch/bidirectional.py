@@ -1,6 +1,6 @@
-"""Networks that read in both directions, and what they may see.
+"""Networks that read in both directions, and what a network may see.
 
-Layers that read a sequence both ways (Schuster and Paliwal, 1997).
+A bidirectional layer (Schuster and Paliwal, 1997) has two sets of states,
 
     f^n_t = F(h^{n-1}_t, f^n_{t-1}),    from the first step to the last
     b^n_t = B(h^{n-1}_t, b^n_{t+1}),    from the last step to the first
@@ -8,20 +8,15 @@ Layers that read a sequence both ways (Schuster and Paliwal, 1997).
 
 Every output has seen every input, so this serves to encode, to tag and to fill
 blanks, and is no language model: h_t would know the symbol it is to predict.
-
-What a sequence model has seen before it predicts: two tests by brute force.
-
 A model of the next symbol may use the symbols before it and no others:
 
     d O_t / d X_s = 0 exactly,            for s > t
     sum over all x of prod_t P(x_t) = 1,  x running through all V^T strings
-
-A model that peeks fails both.
 """
 
 import functools
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -29,122 +24,65 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.studies import run
 from experiments.studies import run as run_lib
 from experiments.studies.autoregressive import data, models
 from experiments.studies.common import training
-from seqmodels import errors, losses, units
+from seqmodels import losses, units
 from seqmodels.cells import ops
-from seqmodels.data.text import batching, tokens
+from seqmodels.data.text import batching
 from seqmodels.data.text import tokens as tokens_lib
 from seqmodels.evaluation import metrics, static
 from seqmodels.io import results
 from seqmodels.layers import recurrent
 from seqmodels.layers import stack as stack_lib
-from seqmodels.models import api as predictors
+from seqmodels.models import api
 from seqmodels.plotting import style
 
 
 class Bidirectional(nn.Module):
-  """A stack of such layers, time-major.
+  """A stack of bidirectional layers, time-major.
 
   Attributes:
-    features: H of each layer's forward half, lowest first.
+    features: H of each layer and direction, lowest first.
     in_features: D: the number of symbols for ids, the width for dense input.
-    backward_features: H of the backward halves; as `features` by default.
     cell: a name in `cells.cell.CELLS`.
-    options: the cell's own options.
-    gradient_clip: bound on each derivative with respect to a net input.
-    dtype: dtype of the products' operands.
-    chunk: recompute policy, see `RecurrentLayer`.
-
-  Raises:
-    UserError: no layer, or halves of unlike depth.
 
   >>> stack = Bidirectional(features=(4, 4), in_features=9)
   >>> ids = jnp.zeros((5, 2), int)  # [T, B]
   >>> variables = stack.init(jax.random.key(0), ids)
-  >>> carries, outputs = stack.apply(variables, ids)
-  >>> len(carries), outputs.shape
-  (2, (5, 2, 8))
+  >>> stack.apply(variables, ids).shape
+  (5, 2, 8)
   """
 
-  features: Sequence[int]
+  features: tuple[int, ...]
   in_features: int
-  backward_features: Sequence[int] | None = None
-  cell: str = "lstm"
-  options: Mapping[str, Any] | None = None
-  gradient_clip: float | None = None
-  dtype: Any = None
-  chunk: int = 0
-
-  def __post_init__(self) -> None:
-    """Refuses what cannot be built."""
-    super().__post_init__()
-    if not len(self.features):
-      raise errors.UserError(
-        "a bidirectional stack was given no layer; give features with at "
-        "least one width"
-      )
-    backward = self.backward_features
-    if backward is not None and len(backward) != len(self.features):
-      raise errors.UserError(
-        f"backward_features has {len(backward)} widths and features has "
-        f"{len(self.features)}; give one a layer, or leave it out"
-      )
+  cell: str = "gru"
 
   @nn.compact
   def __call__(
-    self, inputs: ops.Inputs, *, lengths: jax.Array | None = None
-  ) -> tuple[tuple[tuple[Any, Any], ...], jax.Array]:
-    """Reads whole sequences.
+    self, inputs: ops.Inputs, lengths: jax.Array | None = None
+  ) -> jax.Array:
+    """The outputs of the top layer, [T, B, 2 H], of ids or dense vectors.
 
-    Args:
-      inputs: ids [T, B] or dense [T, B, D].
-      lengths: [B]; steps at or past a row's length are padding: they yield
-        zeros and reach no other step, whatever they hold. The backward half
-        starts at the last step inside.
-
-    Returns:
-      The two last carries of each layer, the forward one after the last step
-      and the backward one after the first; and the outputs of the top layer,
-      [T, B, H forward + H backward].
+    Steps at or past a row's length are padding: they yield zeros and reach no
+    other step, whatever they hold. The backward half starts at the last step
+    inside.
     """
-    backward = self.backward_features or self.features
-    carries: list[tuple[Any, Any]] = []
     below, width = inputs, self.in_features
-    for index, both in enumerate(zip(self.features, backward, strict=True)):
-      carry, below = self._layer(index, both, width, below, lengths)
-      carries.append(carry)
-      width = sum(both)
-    return tuple(carries), below  # type: ignore[return-value]
-
-  def _layer(
-    self,
-    index: int,
-    both: tuple[int, int],
-    width: int,
-    below: ops.Inputs,
-    lengths: jax.Array | None,
-  ) -> tuple[tuple[Any, Any], jax.Array]:
-    found = []
-    for name, features in zip(("forward", "backward"), both, strict=True):
-      layer = recurrent.RecurrentLayer(
-        features=features,
-        cell=self.cell,
-        options=self.options,
-        in_features=width,
-        gradient_clip=self.gradient_clip,
-        dtype=self.dtype,
-        chunk=self.chunk,
-        time_major=True,
-        return_carry=True,
-        reverse=name == "backward",
-        name=f"{name}_{index}",
-      )
-      found.append(layer(below, seq_lengths=lengths))
-    (first, forward), (last, back) = found
-    return (first, last), jnp.concatenate([forward, back], axis=-1)
+    for index, features in enumerate(self.features):
+      halves = [
+        recurrent.RecurrentLayer(
+          features=features,
+          cell=self.cell,
+          in_features=width,
+          time_major=True,
+          reverse=direction == "backward",
+          name=f"{direction}_{index}",
+        )(below, seq_lengths=lengths)
+        for direction in ("forward", "backward")
+      ]
+      below, width = jnp.concatenate(halves, axis=-1), 2 * features
+    return below  # type: ignore[return-value]
 
 
 class Reader(nn.Module):
@@ -165,18 +103,13 @@ class Reader(nn.Module):
     self, inputs: jax.Array, lengths: jax.Array | None = None
   ) -> jax.Array:
     """Logits [T, B, V] of ids [T, B] or one-hot vectors [T, B, V]."""
-    stack = Bidirectional(
-      features=self.features,
-      in_features=self.symbols,
-      cell=self.cell,
-      name="stack",
-    )
-    _, outputs = stack(inputs, lengths=lengths)
+    stack = Bidirectional(self.features, self.symbols, self.cell, name="stack")
+    outputs = stack(inputs, lengths)
     return stack_lib.Head(self.symbols, name="head")((outputs,))
 
 
 @functools.lru_cache
-def as_predictor(reader: Reader) -> predictors.Predictor:
+def as_predictor(reader: Reader) -> api.Predictor:
   """The reader where a causal model belongs, which it is not.
 
   It has no carry: each call is a text of its own. Equal readers give one
@@ -189,12 +122,246 @@ def as_predictor(reader: Reader) -> predictors.Predictor:
     del reset
     return carry, reader.apply({"params": params}, inputs)  # type: ignore[return-value]
 
-  return predictors.Predictor(
+  return api.Predictor(
     apply=apply,
     initial_carry=lambda batch: (),
     init=lambda key: reader.init(key, jnp.zeros((1, 1), jnp.int32))["params"],
     vocabulary_size=reader.symbols,
   )
+
+
+def readers(symbols: int, h: int) -> dict[str, api.Predictor]:
+  """A GRU that reads forwards, and one that reads both ways."""
+  return {
+    "forwards": training.network("gru", symbols, (h,)),
+    "both ways": as_predictor(Reader(symbols, (h,))),
+  }
+
+
+def run(study: run_lib.Study, tokens: tokens_lib.Tokens) -> list[results.Row]:
+  """The part of the page on what a network has seen."""
+  settings = study.config.settings
+  study.page["reader"] = {
+    "units": settings.reader_features,
+    "steps": settings.reader_steps,
+    "share": f"{100 * settings.blank_share:g}",
+  }
+  causality(study)
+  rows = next_symbol(study, tokens)
+  study.signals.check()
+  rows += blanks(study, tokens)
+  rows += hidden_chain(study, tokens)
+  return rows
+
+
+# Of the tests by brute force: symbols, places, strings' length, units.
+_SYMBOLS, _PLACES, _LENGTH, _UNITS = 4, 12, 5, 8
+
+BIDIRECTIONAL = "bidirectional RNN"
+CAUSAL = {
+  "RNN": ("elman", (_UNITS,)),
+  "GRU": ("gru", (_UNITS,)),
+  "LSTM": ("lstm", (_UNITS,)),
+  "RNN, two layers": ("elman", (_UNITS, _UNITS)),
+  "LSTM, two layers": ("lstm", (_UNITS, _UNITS)),
+}
+_DRAWN = ("RNN", "LSTM, two layers", BIDIRECTIONAL)
+
+
+def tested_network(name: str) -> api.Predictor:
+  """A small network over few symbols, a name of `CAUSAL` or `BIDIRECTIONAL`."""
+  if name == BIDIRECTIONAL:
+    return as_predictor(Reader(_SYMBOLS, (_UNITS,), cell="elman"))
+  cell, features = CAUSAL[name]
+  return training.network(cell, _SYMBOLS, features)
+
+
+def causality(study: run_lib.Study) -> None:
+  """Two tests that every model of the next symbol has to pass."""
+  page, random = study.page, study.random
+  ids = random.integers(_SYMBOLS, size=_PLACES)
+  body, reaches = [], {}
+  chosen = (*study.config.settings.causal, BIDIRECTIONAL)
+  for name in (*CAUSAL, BIDIRECTIONAL):
+    if name not in chosen:
+      continue
+    predictor = tested_network(name)
+    params = training.drawn(predictor, random, 0.5)
+    reaches[name] = reach = derivatives(predictor, params, ids)
+    total = total_probability(predictor, params, length=_LENGTH)
+    ahead = float(np.triu(reach, 1).max())
+    back = float(reach[np.tril_indices(_PLACES)].min())
+    body.append([name, f"{ahead:.3g}", f"{back:.2g}", f"{total:.6f}"])
+  page["causal"] = {
+    "strings": f"{_SYMBOLS**_LENGTH:,}",
+    "length": _LENGTH,
+    "symbols": _SYMBOLS,
+    "units": _UNITS,
+  }
+  page.table(
+    "causality",
+    [
+      "network",
+      "largest derivative by a later input",
+      "least by an earlier one",
+      "sum over strings",
+    ],
+    body,
+  )
+  _draw_derivatives(
+    page.figure("causality"),
+    {name: reaches[name] for name in _DRAWN if name in reaches},
+  )
+
+
+def derivatives(
+  predictor: api.Predictor, params: Any, ids: np.ndarray
+) -> np.ndarray:
+  """The largest |dO_t / dX_s| between two places of a text.
+
+  Args:
+    predictor: one that reads dense vectors as well as ids.
+    params: its weights.
+    ids: the text [T], read as one-hot vectors.
+
+  Returns:
+    float [T, T], outputs t down and inputs s across.
+  """
+  hot = jax.nn.one_hot(ids, predictor.vocabulary_size)[:, None]
+  never = jnp.zeros(hot.shape[:2], bool)
+
+  def outputs(hot: jax.Array) -> jax.Array:
+    carry = predictor.initial_carry(1)
+    return predictor.apply(params, carry, hot, never)[1][:, 0]
+
+  slopes = jax.jit(jax.jacrev(outputs))(hot)  # [T, V, T, 1, V]
+  return np.abs(np.asarray(slopes)).max(axis=(1, 3, 4))
+
+
+def total_probability(
+  predictor: api.Predictor, params: Any, *, length: int
+) -> float:
+  """The sum over all strings of a length of what the model gives them.
+
+  Args:
+    predictor: the model; each string is read whole, after the null vector.
+    params: its weights.
+    length: T.
+  """
+  symbols = predictor.vocabulary_size
+  strings = np.array(
+    list(itertools.product(range(symbols), repeat=length)), np.int32
+  ).T
+
+  @jax.jit
+  def nats(strings: jax.Array) -> jax.Array:
+    null = jnp.full_like(strings[:1], -1)
+    inputs = jnp.concatenate([null, strings[:-1]])
+    everywhere = jnp.ones(strings.shape, bool)
+    carry = predictor.initial_carry(strings.shape[1])
+    _, logits = predictor.apply(params, carry, inputs, ~everywhere)
+    return jnp.sum(losses.cross_entropy(logits, strings, everywhere)[0], axis=0)
+
+  return float(np.exp(-np.asarray(nats(strings), np.float64)).sum())
+
+
+def _draw_derivatives(path: style.Path, reaches: dict[str, np.ndarray]) -> None:
+  with np.errstate(divide="ignore"):
+    logs = {name: np.log10(reach) for name, reach in reaches.items()}
+  finite = np.concatenate([x[np.isfinite(x)] for x in logs.values()])
+  with style.figure(path, height=2.9) as drawing:
+    pairs = drawing.subplots(1, len(logs), sharey=True, squeeze=False)[0]
+    for pair, (name, values) in zip(pairs, logs.items(), strict=True):
+      image = pair.imshow(
+        np.where(np.isfinite(values), values, np.nan),
+        cmap="viridis",
+        vmin=finite.min(),
+        vmax=finite.max(),
+        extent=(0.5, len(values) + 0.5, len(values) + 0.5, 0.5),
+      )
+      pair.set_title(name, fontsize=10)
+      pair.set_xlabel("input s")
+    pairs[0].set_ylabel("output t")
+    bar = drawing.colorbar(image, ax=list(pairs), shrink=0.9)
+    bar.set_label("log10 of the derivative")
+
+
+def windows_of(study: run_lib.Study, ids: tokens_lib.Ids) -> Any:
+  """A text in the windows of the study's settings."""
+  settings = study.config.settings
+  return batching.RandomWindows(
+    ids,
+    batch=settings.batch,
+    length=settings.segment,
+    seed=study.config.seed,
+  )
+
+
+def fit(study: run_lib.Study, network: api.Predictor, text: Any) -> Any:
+  """Weights trained for `reader_steps` on windows, with blanks or without."""
+  settings = study.config.settings
+  return training.train(
+    network,
+    text,
+    training.adam(settings, settings.reader_steps),
+    steps=settings.reader_steps,
+    seed=study.config.seed,
+    check=study.signals.check,
+  ).params
+
+
+def score(
+  network: api.Predictor, params: Any, segments: batching.Segment
+) -> metrics.Totals:
+  """The scored places of segments [K, T, B]."""
+  return static.evaluate(
+    network, params, segments, streams=segments.inputs.shape[2]
+  )
+
+
+def next_symbol(
+  study: run_lib.Study, tokens: tokens_lib.Tokens
+) -> list[results.Row]:
+  """A bidirectional network trained as a model of the next symbol."""
+  page, settings = study.page, study.config.settings
+  symbols, length = tokens.vocabulary.size, 2
+  reader = Reader(symbols, (settings.reader_features,))
+  network = as_predictor(reader)
+  text, held = (
+    windows_of(study, tokens.splits[split]) for split in ("train", "valid")
+  )
+  params = fit(study, network, text)
+  tests = held.segments(0, held.segments_per_epoch)
+  inside = np.arange(held.length)[:, None] < held.length - 1
+  copied, blind = (
+    score(network, params, tests._replace(mask=tests.mask & chosen))
+    for chosen in (inside, ~inside)
+  )
+  scored = copied.merge(blind)
+  total = total_probability(network, params, length=length)
+  page["cheat"] = {
+    "all": f"{scored.perplexity:.2f}",
+    "blind": f"{blind.perplexity:.1f}",
+    "copied": f"{copied.perplexity:.2f}",
+    "strings": f"{symbols**length:,}",
+    "length": length,
+    "total": f"{total:,.2f}",
+  }
+  prime = training.encode(tokens, settings.prefix)
+  ids = continued(reader, params, prime, settings.sample_length // 2)
+  text = settings.prefix + training.decode(tokens, ids)
+  page.verbatim("cheat_sample", training.visible(text))
+  return [
+    results.row(
+      "bidirectional GRU, no model: it reads the symbol it predicts",
+      split="valid",
+      evaluation="not a probability",
+      metric="perplexity",
+      value=scored.perplexity,
+      count=scored.count,
+      seconds=scored.seconds,
+    )
+  ]
 
 
 def continued(
@@ -257,43 +424,14 @@ class Blanks(NamedTuple):
     return whole._replace(inputs=inputs, mask=blank)
 
 
-def windows_of(study: run.Study, ids: tokens.Ids) -> batching.RandomWindows:
-  """A text in the windows of the study's settings."""
-  settings = study.config.settings
-  return batching.RandomWindows(
-    ids,
-    batch=settings.batch,
-    length=settings.segment,
-    seed=study.config.seed,
-  )
+def _blanked(study: run_lib.Study, ids: Any) -> Blanks:
+  share = study.config.settings.blank_share
+  return Blanks(windows_of(study, ids), share, study.config.seed)
 
 
-def fit(study: run.Study, network: predictors.Predictor, text: Any) -> Any:
-  """Weights trained for `reader_steps` on windows, with blanks or without."""
-  settings = study.config.settings
-  return training.train(
-    network,
-    text,
-    training.adam(settings, settings.reader_steps),
-    steps=settings.reader_steps,
-    seed=study.config.seed,
-    check=study.signals.check,
-  ).params
-
-
-def score(
-  network: predictors.Predictor, params: Any, segments: batching.Segment
-) -> metrics.Totals:
-  """The scored places of segments [K, T, B]."""
-  return static.evaluate(
-    network, params, segments, streams=segments.inputs.shape[2]
-  )
-
-
-def rows(
+def _rows(
   source: str, scores: Mapping[str, metrics.Totals]
 ) -> list[results.Row]:
-  """Perplexities of blanks, by how they were read."""
   return [
     results.row(
       f"{source}, {name}, blanks",
@@ -308,6 +446,207 @@ def rows(
   ]
 
 
+def blanks(
+  study: run_lib.Study, tokens: tokens_lib.Tokens
+) -> list[results.Row]:
+  """Filling blanks, forwards and both ways."""
+  page, h = study.page, study.config.settings.reader_features
+  networks = readers(tokens.vocabulary.size, h)
+  train, held = (
+    _blanked(study, tokens.splits[split]) for split in ("train", "valid")
+  )
+  tests = held.segments(0, held.text.segments_per_epoch)
+  weights = {
+    name: fit(study, network, train) for name, network in networks.items()
+  }
+  scores = {
+    name: score(network, weights[name], tests)
+    for name, network in networks.items()
+  }
+  page.table(
+    "blanks",
+    ["read", "perplexity of the blanks", "wrong at first guess"],
+    [
+      [name, found.perplexity, f"{100 * found.error_rate:.1f}%"]
+      for name, found in scores.items()
+    ],
+  )
+  page.verbatim("filled", _filled(tokens, networks, weights, tests))
+  by_reach(study, tokens, networks, weights)
+  return _rows(f"GRU of {h} units", scores)
+
+
+def _filled(
+  tokens: tokens_lib.Tokens,
+  networks: dict[str, api.Predictor],
+  weights: dict[str, Any],
+  segments: batching.Segment,
+) -> str:
+  """A line with blanks, and what each network puts into them."""
+  letters = np.array([str(s).isalpha() for s in tokens.vocabulary.symbols])
+  # The row of the first segment that is the most like prose, [T, 1].
+  row = int(np.argmax(letters[segments.targets[0]].sum(axis=0)))
+  inputs, targets, mask, reset = (
+    leaf[0][:, row : row + 1]
+    for leaf in (
+      segments.inputs,
+      segments.targets,
+      segments.mask,
+      segments.reset,
+    )
+  )
+  blank, truth = mask[:, 0], targets[:, 0]
+  hidden = zip(training.decode(tokens, truth), blank, strict=True)
+  lines = [f"{'blanks':10} {''.join('_' if b else x for x, b in hidden)}"]
+  for name, network in networks.items():
+    carry = network.initial_carry(1)
+    _, logits = jax.jit(network.apply)(weights[name], carry, inputs, reset)
+    best = np.asarray(jnp.argmax(logits[:, 0], axis=-1))
+    right = int(np.sum(blank & (best == truth)))
+    text = training.decode(tokens, np.where(blank, best, truth))
+    lines.append(f"{name:10} {text}  ({right} of {int(blank.sum())} right)")
+  return "\n".join(line.replace("\n", "\u00b6") for line in lines)
+
+
+# Characters to the right of a blank that may be read.
+_REACHES = (0, 1, 2, 4, 8, 16)
+_SHOWN = (0, 1, 4)
+
+
+def by_reach(
+  study: run_lib.Study,
+  tokens: tokens_lib.Tokens,
+  networks: dict[str, api.Predictor],
+  weights: dict[str, Any],
+) -> None:
+  """The guess improves with what may be read behind the blank."""
+  page, symbols = study.page, tokens.vocabulary.symbols
+  reader = Reader(len(symbols), (study.config.settings.reader_features,))
+  held = windows_of(study, tokens.splits["valid"])
+  whole = held.segments(0, held.segments_per_epoch).targets
+  # One blank a window, in its middle: [T, windows].
+  texts = whole.transpose(1, 0, 2).reshape(whole.shape[1], -1)
+  place = len(texts) // 2
+  logs = {
+    k: at_blank(reader, weights["both ways"], texts, place, k)
+    for k in _REACHES
+    if place + k < len(texts)
+  }
+  truth = texts[place]
+  perplexities = {k: _perplexity(found, truth) for k, found in logs.items()}
+  forwards = _perplexity(
+    _forwards(networks["forwards"], weights["forwards"], texts, place), truth
+  )
+  near, far = min(logs), max(logs)
+  row = _most_gained(logs[near], logs[min(4, far)], texts, place, tokens)
+  text = training.decode(tokens, texts[:, row])
+  page["reach"] = {
+    "windows": f"{texts.shape[1]:,}",
+    "most": far,
+    "none": f"{perplexities[near]:.2f}",
+    "best": f"{perplexities[far]:.2f}",
+    "forwards": f"{forwards:.2f}",
+    "symbol": repr(text[place]),
+  }
+  with style.axes(
+    page.figure("right_context"), "What is behind a blank", height=3.2
+  ) as pair:
+    ticks = np.arange(len(perplexities))
+    pair.plot(
+      ticks,
+      list(perplexities.values()),
+      "o-",
+      color=style.COLOURS[0],
+      label="bidirectional GRU",
+    )
+    pair.set_xticks(ticks, [str(k) for k in perplexities])
+    style.references(pair, {"forward GRU": forwards})
+    pair.set_ylim(bottom=1)
+    pair.set_xlabel("characters read to the right of the blank")
+    pair.set_ylabel("perplexity of the blank")
+    pair.legend(frameon=False, fontsize=9)
+  body = []
+  for k in (k for k in _SHOWN if k in logs):
+    chances = np.exp(logs[k][row])
+    named = ", ".join(
+      f"{symbols[i]!r} {chances[i]:.2f}" for i in np.argsort(-chances)[:3]
+    )
+    seen = f"{text[:place]}_{text[place + 1 : place + 1 + k]}"
+    seen = seen.replace("\n", "\u00b6")
+    body.append([k, f"`{seen}`", named, chances[truth[row]]])
+  page.table(
+    "fillings", ["to the right", "seen", "likeliest", "P of the true one"], body
+  )
+
+
+def at_blank(
+  reader: Reader,
+  params: Any,
+  texts: np.ndarray,
+  place: int,
+  reach: int,
+) -> np.ndarray:
+  """log P of each symbol at a blank, [B, V].
+
+  Args:
+    reader: the network.
+    params: its weights.
+    texts: ids [T, B].
+    place: of the blank.
+    reach: symbols behind it that are read; the rest is padding.
+  """
+  inputs = texts.astype(np.int32)
+  inputs[place] = batching.NULL
+  lengths = np.full(texts.shape[1], place + 1 + reach)
+  return np.asarray(_log_shares(reader, params, inputs, lengths)[place])
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _log_shares(
+  reader: Reader,
+  params: Any,
+  inputs: jax.Array,
+  lengths: jax.Array,
+) -> jax.Array:
+  logits: Any = reader.apply({"params": params}, inputs, lengths=lengths)
+  return jax.nn.log_softmax(logits)
+
+
+def _forwards(
+  network: api.Predictor, params: Any, texts: np.ndarray, place: int
+) -> np.ndarray:
+  """The same of a network that reads forwards, [B, V]."""
+  inputs = texts[: place + 1].astype(np.int32)
+  inputs[place] = batching.NULL
+  carry = network.initial_carry(texts.shape[1])
+  never = np.zeros(inputs.shape, bool)
+  _, logits = jax.jit(network.apply)(params, carry, inputs, never)
+  return np.asarray(jax.nn.log_softmax(logits[place]))
+
+
+def _perplexity(logs: np.ndarray, truth: np.ndarray) -> float:
+  """Of log P [B, V] and the true symbols [B]."""
+  return float(np.exp(-np.take_along_axis(logs, truth[:, None], axis=1).mean()))
+
+
+def _most_gained(
+  before: np.ndarray,
+  after: np.ndarray,
+  texts: np.ndarray,
+  place: int,
+  tokens: tokens_lib.Tokens,
+) -> int:
+  """The window of plain prose whose true symbol gains most probability."""
+  plain = np.array(
+    [str(s).isalpha() or s == " " for s in tokens.vocabulary.symbols]
+  )
+  prose = plain[texts].all(axis=0)
+  gain = np.take_along_axis(
+    np.exp(after) - np.exp(before), texts[place][:, None], axis=1
+  )[:, 0]
+  return int(np.argmax(np.where(prose, gain, gain.min() - 1)))
+
+
 # Two states that last, and symbols that tell little of them each.
 SOURCE = models.HiddenMarkov(
   np.array([0.5, 0.5]),
@@ -318,61 +657,38 @@ SYMBOLS = SOURCE.emission.shape[1]
 
 
 def hidden_chain(
-  study: run.Study, tokens: tokens_lib.Tokens
+  study: run_lib.Study, tokens: tokens_lib.Tokens
 ) -> list[results.Row]:
   """The same two networks on blanks that can be filled no better than so."""
-  page, settings = study.lesson, study.config.settings
-  random = study.random
+  page, settings = study.page, study.config.settings
+  random, length = study.random, settings.chain_symbols
   train, held = (
-    Blanks(
-      windows_of(study, draw(random, count)),
-      settings.blank_share,
-      study.config.seed,
-    )
-    for count in (settings.chain_symbols, settings.chain_symbols // 10)
+    _blanked(study, draw(random, count)) for count in (length, length // 10)
   )
   tests = held.segments(0, held.text.segments_per_epoch)
-  floors = dict(
-    zip(
-      ("forwards", "both ways"), floor(tests, settings.blank_share), strict=True
-    )
-  )
+  floors = floor(tests, settings.blank_share)
   # The symbols are the first of the text's, so that nothing is compiled anew.
-  readers = networks(
+  networks = readers(
     max(tokens.vocabulary.size, SYMBOLS), settings.reader_features
   )
   scores = {
     name: score(network, fit(study, network, train), tests)
-    for name, network in readers.items()
+    for name, network in networks.items()
   }
-  page.section(
-    "How good could it be?",
-    f"""
-    Of a text nobody knows the best possible guess. Of a made-up source one
-    does. Here two hidden states follow each other, each lasting 20 steps on
-    average, and each shows one of {SYMBOLS} symbols, some more often than
-    others: a hidden Markov model. One symbol tells little of the state, its
-    neighbours on both sides tell more. Sums over all ways of the states
-    (forwards for what is before a blank, backwards for what is behind it) give
-    the exact probabilities of what a blank hides. No network can do better on
-    average; the same two learn from {settings.chain_symbols:,} symbols with
-    {100 * settings.blank_share:g}% blanks.
-    """,
-  )
+  page["chain"] = {"symbols": SYMBOLS, "length": f"{length:,}"}
   page.table(
+    "chain_table",
     ["read", "perplexity of the blanks", "the best there is"],
-    [[name, found.perplexity, floors[name]] for name, found in scores.items()],
+    [
+      [name, found.perplexity, best]
+      for (name, found), best in zip(scores.items(), floors, strict=True)
+    ],
   )
-  return rows("hidden Markov source, GRU", scores)
+  return _rows("hidden Markov source, GRU", scores)
 
 
 def draw(random: np.random.Generator, count: int) -> np.ndarray:
-  """Symbols of the source, [count].
-
-  Args:
-    random: of the draws.
-    count: how many.
-  """
+  """So many symbols of the source."""
   _, symbols = data.hidden_markov(
     SOURCE.initial, SOURCE.transition, SOURCE.emission, count, random=random
   )
@@ -412,371 +728,3 @@ def floor(segments: batching.Segment, share: float) -> tuple[float, float]:
     around -= np.log(whole[np.arange(len(places)), hidden]).sum()
     count += len(places)
   return units.perplexity(before, count), units.perplexity(around, count)
-
-
-def reach(
-  predictor: predictors.Predictor, params: Any, ids: np.ndarray
-) -> np.ndarray:
-  """The largest |dO_t / dX_s| between two places of a text.
-
-  Args:
-    predictor: one that reads dense vectors as well as ids.
-    params: its weights.
-    ids: the text [T], read as one-hot vectors.
-
-  Returns:
-    float [T, T], outputs t down and inputs s across.
-  """
-  hot = jax.nn.one_hot(ids, predictor.vocabulary_size)[:, None]
-  never = jnp.zeros(hot.shape[:2], bool)
-
-  def outputs(hot: jax.Array) -> jax.Array:
-    carry = predictor.initial_carry(1)
-    return predictor.apply(params, carry, hot, never)[1][:, 0]
-
-  slopes = jax.jit(jax.jacrev(outputs))(hot)  # [T, V, T, 1, V]
-  return np.abs(np.asarray(slopes)).max(axis=(1, 3, 4))
-
-
-def total_probability(
-  predictor: predictors.Predictor, params: Any, *, length: int
-) -> float:
-  """The sum over all strings of a length of what the model gives them.
-
-  Args:
-    predictor: the model; each string is read whole, after the null vector.
-    params: its weights.
-    length: T.
-  """
-  symbols = predictor.vocabulary_size
-  strings = np.array(
-    list(itertools.product(range(symbols), repeat=length)), np.int32
-  ).T
-
-  @jax.jit
-  def nats(strings: jax.Array) -> jax.Array:
-    null = jnp.full_like(strings[:1], -1)
-    inputs = jnp.concatenate([null, strings[:-1]])
-    everywhere = jnp.ones(strings.shape, bool)
-    carry = predictor.initial_carry(strings.shape[1])
-    _, logits = predictor.apply(params, carry, inputs, ~everywhere)
-    return jnp.sum(losses.cross_entropy(logits, strings, everywhere)[0], axis=0)
-
-  found = np.asarray(nats(jnp.asarray(strings)), np.float64)
-  return float(np.exp(-found).sum())
-
-
-def blanks(
-  study: run_lib.Study, tokens: tokens_lib.Tokens
-) -> list[results.Row]:
-  """Filling blanks, forwards and both ways."""
-  page, settings = study.lesson, study.config.settings
-  h = settings.reader_features
-  page.section(
-    "What bidirectional networks are for: filling blanks",
-    f"""
-    Where the whole text is at hand and some of it is missing, what follows a
-    gap says as much as what comes before. Here {100 * settings.blank_share:g}%
-    of the characters are replaced by a null vector, and only these are scored.
-    A forward GRU of {h} units and a bidirectional one of {h} units each way
-    learn from the same windows with the same blanks, {settings.reader_steps}
-    steps of Adam each.
-    """,
-  )
-  readers = networks(tokens.vocabulary.size, h)
-  train, held = (
-    Blanks(
-      windows_of(study, tokens.splits[split]),
-      settings.blank_share,
-      study.config.seed,
-    )
-    for split in ("train", "valid")
-  )
-  tests = held.segments(0, held.text.segments_per_epoch)
-  weights = {
-    name: fit(study, network, train) for name, network in readers.items()
-  }
-  scores = {
-    name: score(network, weights[name], tests)
-    for name, network in readers.items()
-  }
-  page.table(
-    ["read", "perplexity of the blanks", "wrong at first guess"],
-    [
-      [name, found.perplexity, f"{100 * found.error_rate:.1f}%"]
-      for name, found in scores.items()
-    ],
-  )
-  prose = _prose(tests, tokens)
-  page.say("A held-out window, and the likeliest filling of its blanks:")
-  _filled(study, tokens, readers, weights, prose)
-  by_reach(study, tokens, readers, weights)
-  return rows(f"GRU of {h} units", scores)
-
-
-def networks(symbols: int, h: int) -> dict[str, predictors.Predictor]:
-  """One that reads forwards, and one that reads both ways."""
-  both = Reader(symbols, (h,))
-  return {
-    "forwards": training.network("gru", symbols, (h,)),
-    "both ways": as_predictor(both),
-  }
-
-
-def _prose(
-  segments: batching.Segment, tokens: tokens_lib.Tokens
-) -> batching.Segment:
-  """The row of the first segment that is the most like prose, [T, 1]."""
-  letters = np.array(
-    [str(symbol).isalpha() for symbol in tokens.vocabulary.symbols]
-  )
-  row = int(np.argmax(letters[segments.targets[0]].sum(axis=0)))
-  return type(segments)(*(leaf[0][:, row : row + 1] for leaf in segments))
-
-
-def _filled(
-  study: run_lib.Study,
-  tokens: tokens_lib.Tokens,
-  readers: dict[str, predictors.Predictor],
-  weights: dict[str, Any],
-  segment: batching.Segment,
-) -> None:
-  """Shows a line with blanks, and what each network puts into them."""
-  spell = functools.partial(training.decode, tokens)
-  blank, truth = segment.mask[:, 0], segment.targets[:, 0]
-
-  def line(name: str, text: str) -> str:
-    return f"{name:10} {text}".replace("\n", "\u00b6")
-
-  hidden = zip(spell(truth), blank, strict=True)
-  lines = [line("blanks", "".join("_" if b else x for x, b in hidden))]
-  for name, network in readers.items():
-    best = fill(network, weights[name], segment)
-    guesses = spell(np.where(blank, best, truth))
-    right = int(np.sum(blank & (best == truth)))
-    lines.append(
-      f"{line(name, guesses)}  ({right} of {int(blank.sum())} right)"
-    )
-  study.lesson.shown("\n".join(lines))
-
-
-def fill(
-  network: predictors.Predictor, params: Any, segment: batching.Segment
-) -> np.ndarray:
-  """The likeliest symbol at each place of a segment's first row, [T]."""
-  carry = network.initial_carry(segment.inputs.shape[1])
-  run = jax.jit(network.apply)
-  _, logits = run(params, carry, segment.inputs, segment.reset)
-  return np.asarray(jnp.argmax(logits[:, 0], axis=-1))
-
-
-# Characters to the right of a blank that may be read.
-_REACHES = (0, 1, 2, 4, 8, 16)
-_SHOWN = (0, 1, 4)
-
-
-def by_reach(
-  study: run.Study,
-  tokens: tokens_lib.Tokens,
-  readers: dict[str, predictors.Predictor],
-  weights: dict[str, Any],
-) -> None:
-  """How the guess improves with what may be read behind the blank."""
-  page, settings = study.lesson, study.config.settings
-  symbols, h = tokens.vocabulary.size, settings.reader_features
-  reader = Reader(symbols, (h,))
-  held = windows_of(study, tokens.splits["valid"])
-  whole = held.segments(0, held.segments_per_epoch).targets
-  # One blank a window, in its middle: [T, windows].
-  texts = whole.transpose(1, 0, 2).reshape(whole.shape[1], -1)
-  place = len(texts) // 2
-  reaches = [k for k in _REACHES if place + k < len(texts)]
-  logs = {
-    k: at_blank(reader, weights["both ways"], texts, place, k) for k in reaches
-  }
-  truth = texts[place]
-  perplexities = {k: _perplexity(found, truth) for k, found in logs.items()}
-  forwards = _perplexity(
-    _forwards(readers["forwards"], weights["forwards"], texts, place), truth
-  )
-  near, far = reaches[0], reaches[-1]
-  row = _telling(logs[near], logs[min(4, far)], truth, texts, tokens)
-  text = training.decode(tokens, texts[:, row])
-  page.say(
-    f"""
-    One blank in the middle of each of {texts.shape[1]:,} held-out windows shows
-    how far it helps to look ahead. The bidirectional network is given what is
-    to the left, and so many characters to the right. With none its perplexity
-    is {perplexities[near]:.2f}, with {far} it is {perplexities[far]:.2f}; the
-    forward one has {forwards:.2f}. Most of the help comes from the nearest
-    characters.
-    """
-  )
-  _draw(
-    page.figure(
-      "right_context",
-      "Perplexity of a blank by how many characters behind it are read.",
-    ),
-    perplexities,
-    forwards,
-  )
-  page.say(
-    f"""
-    One of these windows, its blank the character {text[place]!r}, and the three
-    likeliest fillings as more and more of the right is read:
-    """
-  )
-  body = []
-  for k in (k for k in _SHOWN if k in logs):
-    chances = np.exp(logs[k][row])
-    best = np.argsort(-chances)[:3]
-    named = ", ".join(
-      f"{tokens.vocabulary.symbols[i]!r} {chances[i]:.2f}" for i in best
-    )
-    seen = f"{text[:place]}_{text[place + 1 : place + 1 + k]}"
-    seen = seen.replace("\n", "\u00b6")
-    body.append([k, f"`{seen}`", named, float(chances[truth[row]])])
-  page.table(["to the right", "seen", "likeliest", "P of the true one"], body)
-
-
-def at_blank(
-  reader: Reader,
-  params: Any,
-  texts: np.ndarray,
-  place: int,
-  reach: int,
-) -> np.ndarray:
-  """log P of each symbol at a blank, [B, V].
-
-  Args:
-    reader: the network.
-    params: its weights.
-    texts: ids [T, B].
-    place: of the blank.
-    reach: symbols behind it that are read; the rest is padding.
-  """
-  inputs = texts.astype(np.int32)
-  inputs[place] = batching.NULL
-  lengths = np.full(texts.shape[1], place + 1 + reach)
-  return np.asarray(_log_shares(reader, params, inputs, lengths)[place])
-
-
-def _forwards(
-  network: predictors.Predictor, params: Any, texts: np.ndarray, place: int
-) -> np.ndarray:
-  """The same of a network that reads forwards, [B, V]."""
-  inputs = texts[: place + 1].astype(np.int32)
-  inputs[place] = batching.NULL
-  carry = network.initial_carry(texts.shape[1])
-  never = np.zeros(inputs.shape, bool)
-  _, logits = jax.jit(network.apply)(params, carry, inputs, never)
-  return np.asarray(jax.nn.log_softmax(logits[place]))
-
-
-def _perplexity(logs: np.ndarray, truth: np.ndarray) -> float:
-  """Of log P [B, V] and the true symbols [B]."""
-  return float(np.exp(-np.take_along_axis(logs, truth[:, None], axis=1).mean()))
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _log_shares(
-  reader: Reader,
-  params: Any,
-  inputs: jax.Array,
-  lengths: jax.Array,
-) -> jax.Array:
-  logits: Any = reader.apply({"params": params}, inputs, lengths=lengths)
-  return jax.nn.log_softmax(logits)
-
-
-def _telling(
-  before: np.ndarray,
-  after: np.ndarray,
-  truth: np.ndarray,
-  texts: np.ndarray,
-  tokens: tokens_lib.Tokens,
-) -> int:
-  """The window of plain prose whose true symbol gains most probability."""
-  plain = np.array(
-    [str(s).isalpha() or s == " " for s in tokens.vocabulary.symbols]
-  )
-  prose = plain[texts].all(axis=0)
-  gain = np.take_along_axis(
-    np.exp(after) - np.exp(before), truth[:, None], axis=1
-  )[:, 0]
-  return int(np.argmax(np.where(prose, gain, gain.min() - 1)))
-
-
-def _draw(
-  path: style.Path, perplexities: dict[int, float], forwards: float
-) -> None:
-  with style.axes(path, "What is behind a blank", height=3.2) as pair:
-    places = np.arange(len(perplexities))
-    pair.plot(
-      places,
-      list(perplexities.values()),
-      "o-",
-      color=style.COLOURS[0],
-      label="bidirectional GRU",
-    )
-    pair.set_xticks(places, [str(k) for k in perplexities])
-    style.references(pair, {"forward GRU": forwards})
-    pair.set_ylim(bottom=1)
-    pair.set_xlabel("characters read to the right of the blank")
-    pair.set_ylabel("perplexity of the blank")
-    pair.legend(frameon=False, fontsize=9)
-
-
-def next_symbol(
-  study: run.Study, tokens: tokens_lib.Tokens
-) -> list[results.Row]:
-  """A bidirectional network trained as a model of the next symbol."""
-  page, settings = study.lesson, study.config.settings
-  symbols = tokens.vocabulary.size
-  page.section("A bidirectional model of the next symbol: how not to do it")
-  reader = Reader(symbols, (settings.reader_features,))
-  network = as_predictor(reader)
-  text, held = (
-    windows_of(study, tokens.splits[split]) for split in ("train", "valid")
-  )
-  params = fit(study, network, text)
-  tests = held.segments(0, held.segments_per_epoch)
-  inside = np.arange(held.length)[:, None] < held.length - 1
-  copied, blind = (
-    score(network, params, tests._replace(mask=tests.mask & chosen))
-    for chosen in (inside, ~inside)
-  )
-  scored = copied.merge(blind)
-  length = 2
-  total = total_probability(network, params, length=length)
-  prime = training.encode(tokens, settings.prefix)
-  ids = continued(reader, params, prime, settings.sample_length // 2)
-  page.say(
-    f"""
-    Trained like any other, {settings.reader_steps} steps on windows of
-    {held.length} characters, a bidirectional GRU reaches a perplexity of
-    {scored.perplexity:.2f} on windows that it has not learned from. The number
-    is worth nothing: the symbol to be predicted at t is the input at t + 1, and
-    the backward half has just read it. At the last place of a window, with
-    nothing behind it to copy, the perplexity is {blind.perplexity:.1f}; at all
-    others it is {copied.perplexity:.2f}. The "probabilities" of all
-    {symbols**length:,} strings of {length} characters sum to {total:,.2f}.
-    Writing takes place at the end of a text, always. There the backward half
-    has nothing to read, and the forward half has hardly been taught, since it
-    was never needed. With each likeliest symbol put behind {settings.prefix!r}
-    and runs of spaces made visible, the network writes:
-    """
-  )
-  written = training.decode(tokens, ids)
-  page.shown(training.visible(settings.prefix + written))
-  return [
-    results.row(
-      "bidirectional GRU, no model: it reads the symbol it predicts",
-      split="valid",
-      evaluation="not a probability",
-      metric="perplexity",
-      value=scored.perplexity,
-      count=scored.count,
-      seconds=scored.seconds,
-    )
-  ]

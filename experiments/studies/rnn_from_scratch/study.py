@@ -1,21 +1,26 @@
 """Recurrent networks from their equations to models of a text."""
 
+import functools
 import inspect
 import math
-from typing import Any
+import time
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from experiments.studies import run as run_lib
-from experiments.studies.common import training
-from experiments.studies.rnn_from_scratch import bidirectional, equations
-from experiments.studies.rnn_from_scratch import training as training_lib
-from seqmodels import trees
+from experiments.studies.common import figures, training
+from experiments.studies.rnn_from_scratch import bidirectional, plain, textbook
+from seqmodels import trees, units
 from seqmodels.data.text import batching
 from seqmodels.data.text import tokens as tokens_lib
+from seqmodels.evaluation import metrics
 from seqmodels.io import results
-from seqmodels.models import language_model
+from seqmodels.models import api, language_model, ngram
+from seqmodels.plotting import style
+from seqmodels.sampling import text as sampling
 from seqmodels.training import optimizers, step
 
 # Settings that count something.
@@ -27,52 +32,28 @@ _SIZES = (
   *("textbook_epochs", "textbook_batch"),
 )
 
-LIMITS = """
-  What the network can condition on is its state, and that begins with its
-  stream or window: nothing before has any effect on it. Its output layer is as
-  wide as there are symbols. It is trained on true inputs and used on its own;
-  its state has a fixed size; its steps must be taken one after another; a
-  gradient through many of them fades or explodes; it cannot write a symbol that
-  the vocabulary lacks. Gates ease the fading, clipping bounds the exploding,
-  and the rest has to be lived with.
-  """
-
 
 def run(study: run_lib.Study) -> list[results.Row]:
-  """Writes the page; see `configs.fundamentals`."""
+  """Fills the page from top to bottom; see `configs.fundamentals`."""
+  page, settings = study.page, study.config.settings
   tokens = study.tokens("characters")
   # What cannot be shows now, not after the training.
-  check(study.config.settings, tokens)
-  study.lesson.say(
-    """
-    A recurrent network reads a sequence step by step and keeps what it has
-    read in a state of fixed size. This page builds one from plain arrays, finds
-    the same numbers in the library, trains it on a text with the gates, depth
-    and directions that it may be given, and checks at every turn what should
-    be equal.
-    """
-  )
-  equations.equations(study)
-  equations.concatenation(study)
-  equations.one_word(study)
+  check(settings, tokens)
+  for name in ("plain_rnn", "plain_gru", "plain_lstm"):
+    page.verbatim(name, inspect.getsource(getattr(plain, name)))
+  page["symbols"] = tokens.vocabulary.size
+  page["uniform"] = math.log(tokens.vocabulary.size)
+  page["prefix"] = repr(settings.prefix)
+  one_word(study)
   rows = ten_lines(study, tokens)
-  equations.gates(study)
-  equations.counts(study)
-  equations.first_loss(study, tokens)
-  equations.one_hot(study)
+  parameters(study)
   study.signals.check()
-  trained, writer = training_lib.train_network(study, tokens)
-  rows += trained + training_lib.compared(study, tokens)
+  trained, writer = characters(study, tokens)
+  rows += trained + textbook.compare(study, tokens)
   study.signals.check()
-  training_lib.clipping(study, tokens)
-  training_lib.prefixes(study, tokens, writer)
-  training_lib.depth(study)
-  training_lib.causality_tests(study)
-  rows += bidirectional.next_symbol(study, tokens)
-  study.signals.check()
-  rows += bidirectional.blanks(study, tokens)
-  rows += bidirectional.hidden_chain(study, tokens)
-  study.lesson.section("Where this leaves the simple network", LIMITS)
+  clipping(study, tokens)
+  write(study, tokens, writer)
+  rows += bidirectional.run(study, tokens)
   return rows
 
 
@@ -88,14 +69,114 @@ def check(settings: Any, tokens: tokens_lib.Tokens) -> None:
   """
   training.check_sizes(settings, _SIZES)
   for name, known in (
-    ("networks", training_lib.NETWORKS),
-    ("causal", training_lib.CAUSAL),
-    ("textbook", training_lib.TEXTBOOK_NETWORKS),
+    ("networks", NETWORKS),
+    ("causal", bidirectional.CAUSAL),
+    ("textbook", textbook.NETWORKS),
   ):
     training.check_names(settings, name, known, empty=name == "textbook")
   if settings.textbook:
-    training_lib.read(tokens, settings, seed=0)
+    textbook.read(tokens, settings, seed=0)
   training.encode(tokens, settings.prefix)
+
+
+WORD = "machine"
+LETTERS = sorted(set(WORD))
+# The null vector, then the word.
+WORD_IDS = np.array([batching.NULL, *map(LETTERS.index, WORD)], np.int32)
+_UNITS, _STEPS = 16, 100
+
+
+class Learned(NamedTuple):
+  """The network that knows one word.
+
+  Attributes:
+    network: its functions.
+    before: weights before training.
+    after: and after it.
+    nats: a letter, at the last step.
+  """
+
+  network: api.Predictor
+  before: Any
+  after: Any
+  nats: float
+
+
+def one_word(study: run_lib.Study) -> None:
+  """The smallest language model, letter by letter."""
+  learned, ids = learn_word(study.config.seed), WORD_IDS
+  before, after = (
+    outputs(learned.network, params, ids[:-1])
+    for params in (learned.before, learned.after)
+  )
+  first, last = (np.asarray(jax.nn.softmax(x)) for x in (before, after))
+  spoilt = ids[:-1].copy()
+  spoilt[4] = (spoilt[4] + 1) % len(LETTERS)
+  changed = outputs(learned.network, learned.after, spoilt)
+  moved = np.abs(changed - after).max(axis=1)
+  study.page["word"] = {
+    "word": WORD,
+    "units": _UNITS,
+    "steps": _STEPS,
+    "fourth": LETTERS[ids[4]],
+    "instead": LETTERS[spoilt[4]],
+    "nats": f"{learned.nats:.4f}",
+    "perplexity": f"{math.exp(learned.nats):.4f}",
+    "first": WORD[0],
+    "rest": rest_of_word(learned),
+  }
+  study.page.table(
+    "word_table",
+    ["read", "predicted", "before training", "after", "change of O_t"],
+    [
+      [
+        "(nothing)" if place == 0 else LETTERS[ids[place]],
+        LETTERS[ids[place + 1]],
+        first[place, ids[place + 1]],
+        last[place, ids[place + 1]],
+        f"{moved[place]:.2g}",
+      ]
+      for place in range(len(WORD))
+    ],
+  )
+
+
+def learn_word(seed: int) -> Learned:
+  """Trains a network on the word alone, from weights of that seed."""
+  network = training.network("elman", len(LETTERS), (_UNITS,))
+  # Small weights, as the textbook draws them, but not so small: tanh's linear
+  # range is a slow place to start from with so few steps.
+  before = training.drawn(network, np.random.default_rng(seed), 0.1)
+  trained = training.train(
+    network,
+    batching.SequentialStream(WORD_IDS[1:], batch=1, length=len(WORD)),
+    optimizers.build("adam", learning_rate=0.03),
+    steps=_STEPS,
+    seed=seed,
+    params=before,
+  )
+  return Learned(network, before, trained.params, float(trained.nats[-1]))
+
+
+def outputs(network: api.Predictor, params: Any, ids: np.ndarray) -> np.ndarray:
+  """O_t after each letter that is read, [T, V] from ids [T]."""
+  inputs = jnp.asarray(ids)[:, None]
+  apply = jax.jit(network.apply)
+  _, logits = apply(params, network.initial_carry(1), inputs, inputs < -1)
+  return np.asarray(logits[:, 0])
+
+
+def rest_of_word(learned: Learned) -> str:
+  """What the network takes to follow the word's first letter."""
+  ids = sampling.sample(
+    learned.network,
+    learned.after,
+    jax.random.key(0),
+    length=len(WORD) - 1,
+    prime=WORD_IDS[1:2].tolist(),
+    greedy=True,
+  )[:, 0]
+  return "".join(LETTERS[i] for i in ids)
 
 
 def by_the_library(
@@ -115,55 +196,414 @@ def ten_lines(
   study: run_lib.Study, tokens: tokens_lib.Tokens
 ) -> list[results.Row]:
   """The library's version, and the plain one trained the same way."""
-  page, settings = study.lesson, study.config.settings
+  page, settings = study.page, study.config.settings
   ids, symbols = tokens.splits["train"], tokens.vocabulary.size
   features, steps = settings.small_features, settings.small_steps
   seed, check = study.config.seed, study.signals.check
-  page.section("The same model in ten lines of the library")
-  page.shown(inspect.getsource(by_the_library))
-  page.say("After that a line trains it on the first 50 pieces:")
-  page.shown("state, metrics = train_steps(state, text.segments(0, 50))")
+  page.verbatim("ten_lines", inspect.getsource(by_the_library))
   state, text, train_steps = by_the_library(
     ids, symbols, features, settings.small_segment, seed
   )
   # Training consumes the state.
-  begun = equations.from_library(jax.device_get(state.params))
+  initial = plain.from_library(jax.device_get(state.params))
   size = trees.count_parameters(state.params)
   library = training.descend(train_steps, state, text, steps=steps, check=check)
-  plain = training.train(
-    equations.as_predictor(symbols, features, init=lambda key: begun),
+  by_loop = training.train(
+    plain.as_predictor(symbols, features, init=lambda key: initial),
     text,
-    optimizers.build("sgd", learning_rate=1.0, momentum=0, clip_norm=1),
+    descent(1.0),
     steps=steps,
     seed=seed,
     check=check,
   )
-  far = np.abs(plain.nats - library.nats).max()
-  acted = int(np.sum(library.norms > 1))
-  page.say(
-    f"""
-    The plain loop, handed to the same optimiser by a dozen lines, was started
-    from the same {size:,} weights and shown the same {steps} minibatches of 32
-    windows. The two make the same descent: no step's loss differs by more than
-    {far:.1g} nats. It began at {library.nats[0]:.3f} nats a character (ln
-    {symbols} = {math.log(symbols):.3f}) and ends at {library.nats[-1]:.3f}.
-    Both compiled, compilation not counted, the library reads
-    {library.symbols_per_second:,.0f} characters a second and the plain loop
-    {plain.symbols_per_second:,.0f}. The largest gradient on the way had the
-    norm {library.norms.max():.2f}; the bound of 1 acted in {acted} of the
-    {steps} steps.
-    """
-  )
+  page["descent"] = {
+    "size": f"{size:,}",
+    "steps": steps,
+    "far": f"{np.abs(by_loop.nats - library.nats).max():.1g}",
+    "first": library.nats[0],
+    "last": library.nats[-1],
+    "library_speed": f"{library.symbols_per_second:,.0f}",
+    "plain_speed": f"{by_loop.symbols_per_second:,.0f}",
+    "norm": f"{library.norms.max():.2f}",
+    "acted": np.sum(library.norms > 1),
+  }
   return [
     results.row(
       f"RNN of {features} units, {name}, training",
       split="train",
       evaluation="timed",
       metric="tokens_per_second",
-      value=one.symbols_per_second,
-      count=one.symbols,
-      seconds=one.seconds,
+      value=trained.symbols_per_second,
+      count=trained.symbols,
+      seconds=trained.seconds,
     )
-    for name, one in (("library", library), ("plain arrays", plain))
-    if one.seconds
+    for name, trained in (("library", library), ("plain arrays", by_loop))
+    if trained.seconds
   ]
+
+
+@functools.cache
+def descent(clip: float) -> Any:
+  """Plain descent at rate 1, the gradient's norm bounded; 0 for no bound."""
+  return optimizers.build(
+    "sgd", learning_rate=1.0, momentum=0.0, clip_norm=clip
+  )
+
+
+# Symbols of a cleaned English text: 26 letters, the space, <unk>.
+ALPHABET = 28
+
+
+def parameters(study: run_lib.Study) -> None:
+  """Parameters of networks over the alphabet, by cell, layers and width."""
+  study.page["letters"] = ALPHABET
+  study.page.table(
+    "parameters",
+    ["network", "h", "parameters"],
+    [
+      [name, features[0], f"{count_parameters(cell, features):,}"]
+      for name, cell, features in (
+        ("RNN", "elman", (32,)),
+        ("RNN", "elman", (256,)),
+        ("RNN", "elman", (512,)),
+        ("GRU", "gru", (32,)),
+        ("LSTM", "lstm", (32,)),
+        ("RNN, two layers", "elman", (32, 32)),
+        ("GRU, two layers", "gru", (32, 32)),
+        ("LSTM, two layers", "lstm", (32, 32)),
+      )
+    ],
+  )
+
+
+def count_parameters(cell: str, features: tuple[int, ...]) -> int:
+  """Parameters of the library's model over `ALPHABET` symbols."""
+  network = training.network(cell, ALPHABET, features)
+  shapes = jax.eval_shape(network.init, jax.random.key(0))
+  return trees.count_parameters(shapes)
+
+
+class Kind(NamedTuple):
+  """A network of the comparison.
+
+  Attributes:
+    cell: a name in `cells.cell.CELLS`.
+    layers: how many, of one width.
+    embedded: reads an embedding, not one-hot vectors.
+    rate: times the learning rate of the settings: what did best of 1/2, 1, 2
+      and 3 in a trial on the embedded text.
+    held: a gate (0 is R, 1 is Z) and the bias that holds it at an end. There
+      its slope is exactly 0: no training moves it.
+  """
+
+  cell: str
+  layers: int = 1
+  embedded: bool = False
+  rate: float = 1.0
+  held: tuple[int, float] | None = None
+
+
+NETWORKS = {
+  "RNN": Kind("elman"),
+  "RNN, embedding": Kind("elman", embedded=True),
+  # In float32 a bias of +-1,000 holds a gate at exactly 1 or 0.
+  "GRU, reset gate only": Kind("gru", held=(1, -1000.0)),
+  "GRU, update gate only": Kind("gru", held=(0, 1000.0)),
+  "GRU": Kind("gru"),
+  "GRU, two layers": Kind("gru", layers=2, rate=0.5),
+  "LSTM": Kind("lstm", rate=3.0),
+}
+
+
+class Writer(NamedTuple):
+  """A trained network, for what comes after."""
+
+  name: str
+  network: api.Predictor
+  params: Any
+
+
+def characters(
+  study: run_lib.Study, tokens: tokens_lib.Tokens
+) -> tuple[list[results.Row], Writer]:
+  """Trains all networks on one text; returns the rows and the last of them."""
+  page, settings = study.page, study.config.settings
+  for name in ("batch", "segment", "features", "schedule", "embedding"):
+    page[name] = settings[name]
+  page["steps"] = f"{settings.steps:,}"
+  page["order"] = order = settings.ngram_order
+  symbols, train = tokens.vocabulary.size, np.asarray(tokens.splits["train"])
+  body, curves, scores = [], {}, {}
+  for name in settings.networks:
+    kind = NETWORKS[name]
+    network, trained, scores[name] = fit(study, tokens, kind)
+    last = trained.nats[-max(1, settings.steps // 10) :].mean()
+    body.append(
+      [
+        name,
+        f"{trees.count_parameters(trained.params):,}",
+        f"{kind.rate * settings.learning_rate:g}",
+        math.exp(last),
+        scores[name].perplexity,
+        f"{trained.symbols_per_second:,.0f}",
+      ]
+    )
+    if not kind.held:
+      smooth = np.exp(training.smooth(trained.nats))
+      curves[name] = (np.arange(1, len(smooth) + 1), smooth)
+  counted = count(study, tokens)
+  page.table(
+    "models",
+    ["model", "parameters", "rate", "training", "held out", "characters/s"],
+    [*body, [f"{order}-gram, counted", "", "", "", counted["value"], ""]],
+  )
+  shares = np.bincount(train) / len(train)
+  shares = shares[shares > 0]
+  unigram = float(np.exp(-np.sum(shares * np.log(shares))))
+  figures.curves(
+    page.figure("learning"),
+    "Learning to predict the next character",
+    curves,
+    x="step",
+    y="perplexity",
+    log_x=True,
+    log_y=True,
+    references={"uniform, V": symbols, "frequencies alone": unigram},
+  )
+  held_out = {name: score.perplexity for name, score in scores.items()}
+  best = min(held_out, key=lambda name: held_out[name])
+  page["best"], page["best_perplexity"] = f'"{best}"', held_out[best]
+  page["unigram"], page["counted"] = unigram, counted["value"]
+  page["verdict"] = (
+    "is below that"
+    if held_out[best] < counted["value"]
+    else "does not get there in so few steps"
+  )
+  alone = {gate: f"GRU, {gate} gate only" for gate in ("reset", "update")}
+  if {"GRU", *alone.values()} <= held_out.keys():
+    found = {gate: held_out[name] for gate, name in alone.items()}
+    page["gates"] = {
+      "both": held_out["GRU"],
+      **found,
+      "stronger": min(found, key=lambda gate: found[gate]),
+    }
+  rows = [
+    results.row(
+      f"{name}, {settings.features} units",
+      split="valid",
+      evaluation="static",
+      metric="perplexity",
+      value=score.perplexity,
+      count=score.count,
+      seconds=score.seconds,
+    )
+    for name, score in scores.items()
+  ]
+  return [*rows, counted], Writer(name, network, trained.params)
+
+
+def fit(
+  study: run_lib.Study, tokens: tokens_lib.Tokens, kind: Kind
+) -> tuple[api.Predictor, training.Trained, metrics.Totals]:
+  """A network of the comparison, its training and its held-out score."""
+  settings = study.config.settings
+  network = training.network(
+    kind.cell,
+    tokens.vocabulary.size,
+    (settings.features,) * kind.layers,
+    settings.embedding if kind.embedded else 0,
+  )
+  params = training.fresh(network, study.config.seed)
+  if kind.held:
+    params = with_held_gate(params, *kind.held)
+  trained = training.on_streams(
+    study, network, tokens.splits["train"], params=params, rate=kind.rate
+  )
+  score = training.held_out(network, trained.params, tokens.splits["valid"])
+  return network, trained, score
+
+
+def with_held_gate(params: Any, gate: int, bias: float) -> Any:
+  """A one-layer GRU's weights with the biases of one gate at a value."""
+  layer = params["stack"]["layer_0"]
+  biases = np.array(layer["bias"]).reshape(3, -1)
+  biases[gate] = bias
+  held = {**layer, "bias": biases.reshape(-1)}
+  return {**params, "stack": {**params["stack"], "layer_0": held}}
+
+
+def count(study: run_lib.Study, tokens: tokens_lib.Tokens) -> results.Row:
+  """The row of the n-gram model on the held-out text."""
+  order, start = study.config.settings.ngram_order, time.perf_counter()
+  train, valid = (
+    np.asarray(tokens.splits[split], np.int64) for split in ("train", "valid")
+  )
+  model = ngram.NGram.fit(
+    train, tokens.vocabulary.size, order=order, modified=True
+  )
+  nats = float(model.nats(valid).sum())
+  return results.row(
+    f"{order}-gram, modified Kneser-Ney",
+    split="valid",
+    evaluation="static",
+    metric="perplexity",
+    value=units.perplexity(nats, len(valid)),
+    count=len(valid),
+    seconds=time.perf_counter() - start,
+  )
+
+
+def clipping(study: run_lib.Study, tokens: tokens_lib.Tokens) -> None:
+  """A network whose gradients explode, clipped and not."""
+  page, settings = study.page, study.config.settings
+  symbols = tokens.vocabulary.size
+  seeds = range(study.config.seed, study.config.seed + settings.stress_seeds)
+  runs = {
+    name: [stressed(study, tokens, clip, seed) for seed in seeds]
+    for name, clip in (("clipped at 1", 1.0), ("not clipped", 0.0))
+  }
+  _draw_clipping(
+    page.figure("clipping"),
+    {name: several[0] for name, several in runs.items()},
+    math.log(symbols),
+  )
+  page.table(
+    "stress_table",
+    [
+      "run",
+      "seed",
+      "first norm",
+      "largest norm",
+      "lost from step",
+      "last loss",
+    ],
+    [
+      [
+        name,
+        seed,
+        f"{trained.norms[0]:.3g}",
+        f"{_largest(trained.norms):.3g}",
+        lost_at(trained.nats, symbols) or "never",
+        trained.nats[-1],
+      ]
+      for name, several in runs.items()
+      for seed, trained in zip(seeds, several, strict=True)
+    ],
+  )
+  clipped, free = (
+    sum(lost_at(trained.nats, symbols) is not None for trained in several)
+    for several in runs.values()
+  )
+  page["stress"] = {
+    "units": settings.stress_features,
+    "scale": f"{settings.stress_scale:g}",
+    "segment": settings.stress_segment,
+    "seeds": len(seeds),
+    "bound": 2 * math.log(symbols),
+    "lost": free,
+    "lost_clipped": clipped,
+  }
+
+
+def _draw_clipping(
+  path: style.Path,
+  runs: dict[str, training.Trained],
+  uniform: float,
+) -> None:
+  with style.figure(path, height=3.2) as drawing:
+    pairs = drawing.subplots(1, 2)
+    for pair, name in zip(pairs, ("nats", "norms"), strict=True):
+      style.clean(pair)
+      for (run, trained), colour in zip(
+        runs.items(), style.COLOURS, strict=False
+      ):
+        values = getattr(trained, name)
+        good = np.isfinite(values)
+        # The first step whose value is no number ends the line.
+        last = len(values) if good.all() else int(np.argmin(good))
+        steps = np.arange(1, last + 1)
+        pair.plot(steps, values[:last], color=colour, lw=1.5, label=run)
+        if last < len(values):
+          pair.plot(
+            steps[-1:], values[last - 1 : last], "x", color=colour, ms=9, mew=2
+          )
+      pair.set_yscale("log")
+      pair.set_xlabel("step")
+    pairs[0].set_ylabel("loss, nats a character")
+    pairs[1].set_ylabel("norm of the gradient")
+    style.references(pairs[0], {"uniform, ln V": uniform})
+    style.references(pairs[1], {"the bound": 1.0})
+    for pair in pairs:
+      pair.legend(frameon=False, fontsize=8, loc="upper right")
+
+
+def stressed(
+  study: run_lib.Study, tokens: tokens_lib.Tokens, clip: float, seed: int
+) -> training.Trained:
+  """Rectified units with growing states, by plain descent.
+
+  Args:
+    study: its settings give the sizes.
+    tokens: the text.
+    clip: bound on the norm; 0 for none.
+    seed: of weights and minibatches.
+  """
+  settings = study.config.settings
+  h, random = settings.stress_features, np.random.default_rng(seed)
+  network = training.network("elman_relu", tokens.vocabulary.size, (h,))
+  params = textbook.small(network, random)
+  deviation = settings.stress_scale / math.sqrt(h)
+  params["stack"]["layer_0"]["recurrent_kernel"] = np.float32(
+    deviation * random.normal(size=(h, h))
+  )
+  return training.train(
+    network,
+    batching.RandomWindows(
+      tokens.splits["train"],
+      batch=settings.stress_batch,
+      length=settings.stress_segment,
+      seed=seed,
+    ),
+    descent(clip),
+    steps=settings.stress_steps,
+    seed=seed,
+    params=params,
+    check=study.signals.check,
+  )
+
+
+def _largest(norms: np.ndarray) -> float:
+  return float(norms.max()) if np.isfinite(norms).all() else math.inf
+
+
+def lost_at(nats: np.ndarray, symbols: int) -> int | None:
+  """The step from which a run never returns, counted from 1; None if it does.
+
+  Args:
+    nats: the loss of each step.
+    symbols: V; a loss above 2 ln V, or that is no number, is lost.
+  """
+  bad = ~(nats < 2 * math.log(symbols))
+  if not bad[-1]:
+    return None
+  good = np.flatnonzero(~bad)
+  return int(good[-1]) + 2 if len(good) else 1
+
+
+def write(
+  study: run_lib.Study, tokens: tokens_lib.Tokens, writer: Writer
+) -> None:
+  """A trained network goes on from a prefix, greedily and by drawing."""
+  settings = study.config.settings
+  study.page["writer"] = writer.name
+  for place, greedy in (("greedy", True), ("drawn", False)):
+    ids = sampling.sample(
+      writer.network,
+      writer.params,
+      jax.random.key(study.config.seed),
+      length=settings.sample_length,
+      prime=training.encode(tokens, settings.prefix).tolist(),
+      greedy=greedy,
+    )[:, 0]
+    text = settings.prefix + training.decode(tokens, ids)
+    study.page.verbatim(place, f"[{place}]\n{training.visible(text)}")

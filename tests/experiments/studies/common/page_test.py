@@ -15,11 +15,13 @@ def page(tmp_path: pathlib.Path, text: str) -> page_lib.Page:
 
 
 def test_values_tables_and_samples_come_to_their_places(tmp_path):
-  shown = page(tmp_path, "{{ loss }} {{ steps }}\n{{ cells }}\n{{ sample }}\n")
+  shown = page(
+    tmp_path, "{{ loss }} {{ gate.update }}\n{{ cells }}\n{{ sample }}\n"
+  )
   shown["loss"] = 2 / 3
-  shown["steps"] = 10
+  shown["gate"] = {"update": 10}
   shown.table("cells", ["cell", "bits"], [["lstm", 1.5]])
-  shown.verbatim("sample", "*as it is*")
+  shown.verbatim("sample", "*as it is*\n")
   assert shown.text() == (
     "0.667 10\n| cell | bits |\n| --- | --- |\n| lstm | 1.500 |\n"
     "```text\n*as it is*\n```\n"

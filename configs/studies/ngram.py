@@ -10,8 +10,6 @@ SETTINGS: dict[str, Any] = {
   # What validation chooses among: k of add k, e of pseudo-counts.
   "added": (1.0, 0.1, 0.01, 0.001),
   "pseudo_counts": (1.0, 3.0, 10.0, 30.0, 100.0),
-  # Contexts whose probabilities are summed.
-  "contexts": 40,
   # Symbols drawn from each order.
   "sample": {"words": 30, "characters": 150},
   # Run folders of language models of the same text, separated by commas, whose
@@ -25,7 +23,6 @@ SMOKE: dict[str, Any] = {
   "orders": (1, 2, 3),
   "added": (1.0, 0.1),
   "pseudo_counts": (3.0, 30.0),
-  "contexts": 5,
   "sample": {"words": 5, "characters": 10},
   "min_frequencies": (1, 2),
 }

@@ -1,109 +1,132 @@
-"""Zipf's law: the study's page from beginning to end.
+"""Zipf's law: tokens, vocabularies, frequencies and their laws.
 
-The English stop words are the closed classes, which any text is full of:
-articles, pronouns, prepositions, conjunctions, auxiliaries and a few adverbs
-that work like them. They come first in every count and say little about the
-text. They are in lower case, as `cleaning.words` leaves them, with the ends of
-contractions (`s`, `t`, `ll`) among them.
+`laws.py` fits the laws, `word_pieces.py` learns byte pairs; here a text is
+counted, a function for each section of `page.md`.
 """
 
-from typing import NamedTuple
+import contextlib
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from experiments.studies import run as run_lib
-from experiments.studies.common import cleaning, ngram_counts
-from experiments.studies.common import page as page_lib
+from experiments.studies.common import cleaning, figures, ngram_counts
 from experiments.studies.zipf import laws, word_pieces
-from seqmodels import errors
+from seqmodels import errors, units
 from seqmodels.data.text import vocabulary
 from seqmodels.io import results
 
-_ARTICLES = "a an the"
-_PRONOUNS = """
+# The closed classes of English, which any text is full of, in lower case: the
+# articles, pronouns, prepositions, conjunctions, auxiliaries, a few adverbs
+# that work like them, and the ends of contractions.
+_STOP_WORDS = """
+  a an the
   i me my mine myself we us our ours ourselves you your yours yourself he him
   his himself she her hers herself it its itself they them their theirs
   themselves one who whom whose which what that this these those
-"""
-_PREPOSITIONS = """
   of in to for with on at from by about as into like through after over between
   out against during without before under around among upon within along across
   behind beyond near up down off above below toward towards until since
-"""
-_CONJUNCTIONS = """
   and or but nor so yet if because although though while when where whether than
   unless
-"""
-_AUXILIARIES = """
   be am is are was were been being have has had having do does did doing will
   would shall should can could may might must
-"""
-_ADVERBS = """
   not no there here then now how why all any both each few more most other some
   such only own same too very just again once
+  s t d ll m re ve don isn
 """
-_RESTS = "s t d ll m re ve don isn"
-
-ENGLISH = frozenset(
-  " ".join(
-    (_ARTICLES, _PRONOUNS, _PREPOSITIONS, _CONJUNCTIONS, _AUXILIARIES)
-  ).split()
-  + " ".join((_ADVERBS, _RESTS)).split()
-)
+STOP_WORDS = frozenset(_STOP_WORDS.split())
 
 
-class Corpus(NamedTuple):
-  """A text as the study takes it."""
+class Counted(NamedTuple):
+  """A text as symbols, with the counts of its n-grams."""
 
-  name: str  # source
-  beginning: str  # of the raw text
-  words: list[str]
-  cleaned: bool
+  symbols: vocabulary.Vocabulary
+  ids: np.ndarray
+  grams: ngram_counts.NGramCounts
+
+  @classmethod
+  def of(cls, text: Any, order: int) -> "Counted":
+    """Numbers the symbols by falling frequency and counts their n-grams."""
+    symbols = vocabulary.Vocabulary.build(text)
+    ids = symbols.encode(text)
+    grams = ngram_counts.NGramCounts.of(ids, symbols.size, order=order)
+    return cls(symbols, ids, grams)
+
+  def types(self) -> tuple[list[str], np.ndarray]:
+    """The symbols by falling count, and the counts."""
+    grams, times = self.grams.table(1)
+    return list(map(str, self.symbols.decode(grams[:, 0]))), times
+
+  def head(self, length: int, count: int) -> list[str]:
+    """The most frequent n-grams of a length with their counts."""
+    grams, times = self.grams.table(length)
+    return [
+      # Code, or a page would take `<unk>` for a tag of its own.
+      f"`{' '.join(map(str, self.symbols.decode(gram)))}` {times_seen:,}"
+      for gram, times_seen in zip(grams[:count], times[:count], strict=True)
+    ]
 
 
 def run(study: run_lib.Study) -> list[results.Row]:
-  """The page: tokens, vocabulary, frequencies, their laws, pieces of words.
+  """Counts, fits and draws everything on the page.
 
   Raises:
     UserError: a text without words, or n-grams longer than it.
   """
-  page = study.lesson
-  page.say("""
-    A language model sees a text as a sequence of symbols from a fixed list. How
-    is that list made, how often does each symbol occur, and what happens to it
-    as the text grows?
-  """)
-  corpus = _corpus(study)
-  symbols = vocabulary.Vocabulary.build(corpus.words)
-  ids = symbols.encode(corpus.words)
-  _tokens(page, corpus, symbols, study.config.settings.example)
-  counts = _counted(study, ids, symbols.size)
-  _vocabulary(study, counts, symbols)
-  _lists(study, counts, symbols)
+  settings, page = study.config.settings, study.page
+  words, before, after = read(study)
+  counted = Counted.of(words, settings.order)
+  page["source"] = study.config.data.source
+  page.verbatim("beginning", f"{before}\n{after}".strip())
+  if study.config.data.source == "ptb":
+    page["published"] = "cleaned by those who published it"
+  page["tokens"], page["types"] = f"{len(words):,}", f"{len(set(words)):,}"
+  _example(study, counted)
+  _textbook(study)
+  _vocabulary(study, counted)
+  _lists(study, counted)
   study.signals.check()
-  rows = laws.words(study, counts)
-  laws.recovery(study)
+  rows = _fits(study, "words", counted)
+  _recovery(study)
   study.signals.check()
-  _stop_words(study, counts, symbols)
-  laws.add_growth(study, ids)
+  _stop_words(study, counted)
+  _growth(study, counted.ids)
   study.signals.check()
-  rows += _characters(study, " ".join(corpus.words))
-  word_pieces.add(study, corpus.words)
+  characters = Counted.of(" ".join(words), settings.order)
+  kinds, times = characters.types()
+  page["characters"], page["kinds"] = f"{times.sum():,}", len(times)
+  shares = [
+    f"{'space' if kind == ' ' else kind} {100 * n / times.sum():.1f}%"
+    for kind, n in zip(kinds, times, strict=True)
+  ]
+  page.verbatim("common_characters", ", ".join(shares[: settings.head]))
+  rows += _fits(study, "characters", characters)
+  _pieces(study, words)
   return rows
 
 
-def _corpus(study: run_lib.Study) -> Corpus:
+def read(study: run_lib.Study, **where: Any) -> tuple[list[str], str, str]:
+  """The words of a text, and its beginning before and after cleaning.
+
+  Args:
+    study: whose corpus.
+    **where: another corpus, as `Study.tokens` takes it.
+  """
   source = study.config.data.source
-  if source == "ptb":
+  if source == "ptb" and not where:
     # Its makers have cleaned it; line ends are no words.
     found = study.tokens("words")
     train = found.vocabulary.decode(np.asarray(found.splits["train"]))
     words = [str(word) for word in train if word != vocabulary.END]
-    return Corpus(source, " ".join(words[:14]), words, False)
-  whole = study.tokens("characters", partition="fractions", fractions=(1.0,))
-  text = "".join(
-    map(str, whole.vocabulary.decode(np.asarray(whole.splits["train"])))
+    return words, " ".join(words[:14]), ""
+  whole = study.tokens(
+    "characters", partition="fractions", fractions=(1.0,), **where
   )
+  ids = np.asarray(whole.splits["train"])
+  text = "".join(map(str, whole.vocabulary.decode(ids)))
   words = cleaning.words(text)
   if not words:
     raise errors.UserError(
@@ -113,182 +136,332 @@ def _corpus(study: run_lib.Study) -> Corpus:
   lines = [line for line in text.splitlines() if cleaning.words(line)]
   # A title of one word shows nothing of what cleaning does.
   long = [line for line in lines if len(cleaning.words(line)) > 3]
-  return Corpus(source, (long or lines)[0], words, True)
+  first = (long or lines)[0]
+  return words, first, cleaning.letters(first)
 
 
-def _tokens(
-  page: page_lib.Lesson,
-  corpus: Corpus,
-  symbols: vocabulary.Vocabulary,
-  example: str,
-) -> None:
-  page.section("From text to numbers")
-  if corpus.cleaned:
-    page.say(f"""
-      The text (source `{corpus.name}`) is first cleaned: capitals become small,
-      and every run of anything but letters becomes one space. Its first
-      sentence, before and after:
-    """)
-    page.shown(corpus.beginning + "\n" + cleaning.letters(corpus.beginning))
-  else:
-    page.say(f"""
-      The text (source `{corpus.name}`) has been cleaned by those who published
-      it: small letters, no punctuation, `N` for numbers, `<unk>` for rare
-      words. It begins:
-    """)
-    page.shown(corpus.beginning)
-  words = example.split()
-  pieces = words[1] if len(words) > 1 else example
-  page.say(f"""
-    It is then cut into tokens. As characters, `{pieces}` is
-    {len(pieces)} tokens, {", ".join(f"`{c}`" for c in pieces)}. As words, the
-    text has {len(corpus.words):,} tokens, and {len(set(corpus.words)):,}
-    different ones (types). The vocabulary numbers the types by falling
-    frequency. Number 0 is kept for `<unk>`, which stands for every word that
-    the vocabulary lacks, so that no text is unreadable.
-  """)
-  page.table(
-    ["word", *(f"`{word}`" for word in words)],
-    [["number", *symbols.encode(words).tolist()]],
-  )
+def _example(study: run_lib.Study, counted: Counted) -> None:
+  words = study.config.settings.example.split()
+  numbers = counted.symbols.encode(words).tolist()
+  head = ["word", *(f"`{word}`" for word in words)]
+  study.page.table("example", head, [["number", *numbers]])
+  word = words[min(1, len(words) - 1)]
+  study.page["word"] = word
+  study.page["letters"] = ", ".join(f"`{c}`" for c in word)
 
 
-def _counted(
-  study: run_lib.Study, ids: np.ndarray, size: int
-) -> ngram_counts.NGramCounts:
-  return ngram_counts.NGramCounts.of(
-    ids, size, order=study.config.settings.order
-  )
+def _textbook(study: run_lib.Study) -> None:
+  """The textbook's own example, where its text is at hand."""
+  with contextlib.suppress(errors.UserError):
+    words, *_ = read(study, source="timemachine", limit=0, downloads=False)
+    counted = Counted.of(words, 1)
+    example = study.config.settings.example.split()
+    numbers = counted.symbols.encode(example).tolist()
+    head = zip(*(part[:10] for part in counted.types()), strict=True)
+    common = "\n".join(str((word, int(count))) for word, count in head)
+    study.page.verbatim("textbook", f"{example} -> {numbers}\n\n{common}")
 
 
-def _vocabulary(
-  study: run_lib.Study,
-  counts: ngram_counts.NGramCounts,
-  symbols: vocabulary.Vocabulary,
-) -> None:
-  grams, times = counts.table(1)
-  total = int(times.sum())
-  known = times[grams[:, 0] != symbols.unk]  # a corpus may write `<unk>` itself
-  page = study.lesson
-  page.section("How large a vocabulary?")
-  page.say("""
-    Rare words can be left out: all that occur less often than a minimum become
-    `<unk>`. The list shrinks much faster than what it covers of the text.
-  """)
-  page.table(
+def _vocabulary(study: run_lib.Study, counted: Counted) -> None:
+  words, times = counted.types()
+  total = times.sum()
+  # A corpus may write `<unk>` itself.
+  known = times[np.array(words) != vocabulary.UNKNOWN]
+  study.page.table(
+    "vocabulary",
     ["least count", "vocabulary with `<unk>`", "share of the text covered"],
     [
-      [
-        least,
-        f"{1 + int((known >= least).sum()):,}",
-        float(known[known >= least].sum() / total),
-      ]
+      [least, f"{1 + len(kept):,}", kept.sum() / total]
       for least in study.config.settings.min_frequencies
+      for kept in (known[known >= least],)
     ],
   )
   once = int((known == 1).sum())
-  page.say(f"""
-    {once:,} of the {len(known):,} types occur once. They are
-    {100 * once / len(known):.1f}% of the vocabulary and
-    {100 * once / total:.1f}% of the text.
-  """)
+  study.page["once"] = {
+    "types": f"{once:,}",
+    "of": f"{len(known):,}",
+    "vocabulary": f"{100 * once / len(known):.1f}",
+    "text": f"{100 * once / total:.1f}",
+  }
 
 
-def _lists(
-  study: run_lib.Study,
-  counts: ngram_counts.NGramCounts,
-  symbols: vocabulary.Vocabulary,
-) -> None:
-  page, head = study.lesson, study.config.settings.head
-  page.section("The most frequent words and n-grams")
-  page.say("""
-    An n-gram is a run of n tokens. A text of N tokens has N - n + 1 of them.
-    The head of each list, with counts:
-  """)
-  columns = []
-  for length in range(1, counts.order + 1):
-    grams, times = counts.table(length)
-    columns.append(
-      [
-        # Code, or a page would take `<unk>` for a tag of its own.
-        f"`{' '.join(map(str, symbols.decode(gram)))}` {count:,}"
-        for gram, count in zip(grams[:head], times[:head], strict=True)
-      ]
-    )
-  page.table(
-    ["rank", *map(laws.named, range(1, counts.order + 1))],
-    [
-      [rank + 1, *(c[rank] if rank < len(c) else "" for c in columns)]
-      for rank in range(head)
-    ],
+def named(length: int) -> str:
+  """The name of n-grams of a length on the page."""
+  return {1: "single", 2: "pairs", 3: "triples"}.get(
+    length, f"{length} in a row"
   )
-  page.say("""
-    The longer the n-grams, the more of them are different and the larger the
-    share that occurs once: a table of long ones says little of another text.
-  """)
-  page.table(
+
+
+def _lists(study: run_lib.Study, counted: Counted) -> None:
+  count, lengths = study.config.settings.head, range(1, counted.grams.order + 1)
+  columns = [counted.head(length, count) for length in lengths]
+  body = [
+    [rank + 1, *(c[rank] if rank < len(c) else "" for c in columns)]
+    for rank in range(count)
+  ]
+  study.page.table("heads", ["rank", *map(named, lengths)], body)
+  study.page.table(
+    "grams",
     ["n", "in the text", "different", "share of these seen once"],
     [
-      [
-        length,
-        f"{int(times.sum()):,}",
-        f"{len(times):,}",
-        float(np.mean(times == 1)),
-      ]
-      for length in range(1, counts.order + 1)
-      for times in (counts.table(length)[1],)
+      [length, f"{times.sum():,}", f"{len(times):,}", np.mean(times == 1)]
+      for length in lengths
+      for times in (counted.grams.table(length)[1],)
     ],
   )
 
 
-def _stop_words(
-  study: run_lib.Study,
-  counts: ngram_counts.NGramCounts,
-  symbols: vocabulary.Vocabulary,
-) -> None:
-  page, head = study.lesson, study.config.settings.head
-  grams, times = counts.table(1)
-  words = [str(word) for word in symbols.decode(grams[:, 0])]
-  stops = np.array([word in ENGLISH for word in words])
-  page.section("Stop words")
-  page.say(f"""
-    The top of the list is articles, pronouns, prepositions: stop words. The
-    {int(stops.sum())} English ones of our list that occur here are
-    {100 * np.mean(stops):.1f}% of the types and
-    {100 * laws.share(times, stops):.1f}% of the tokens. Without them, the head
-    of the list tells what the text is about:
-  """)
-  content = [
-    f"{word} {count:,}"
-    for word, count, stop in zip(words, times, stops, strict=True)
-    if not stop
-  ]
-  page.shown(", ".join(content[:head]))
-  if counts.order > 1:
-    pairs = counts.table(2)[0][:head]
-    pure = sum(
-      all(word in ENGLISH for word in symbols.decode(pair)) for pair in pairs
+def _fits(
+  study: run_lib.Study, level: str, counted: Counted
+) -> list[results.Row]:
+  """The exponents of n-grams of every length; the figure, rows of the fits."""
+  settings, page = study.config.settings, study.page
+  first, last = settings.first_rank, settings.last_rank
+  drawn: dict[str, figures.Curve] = {}
+  # Gaps between the lines, so that they share one entry of the legend.
+  lines: list[np.ndarray] = []
+  body, exponents, rows = [], [], []
+  for length in range(1, counted.grams.order + 1):
+    began = time.perf_counter()
+    name, times = named(length), laws.ranked(counted.grams.table(length)[1])
+    likeliest = laws.maximum_likelihood(times)
+    shift, shifted = laws.mandelbrot(times)
+    every = laws.least_squares(times)
+    middle = _line_or_none(times, first=first, last=last)
+    often = _line_or_none(times, first=first, least_count=5)
+    body.append(
+      [
+        name,
+        *(
+          f"{-fit.slope:.3f} ({fit.r_squared:.2f})" if fit else "n/a"
+          for fit in (every, middle, often)
+        ),
+        f"{likeliest.exponent:.3f} ± {likeliest.standard_error:.1g}",
+        f"{shifted.exponent:.3f}, c = {shift:.1f}",
+      ]
     )
-    page.say(f"""
-      Of the {len(pairs)} most frequent pairs, {pure} are two stop words. A
-      search engine may leave them out; a language model must predict every
-      word.
-    """)
-
-
-def _characters(study: run_lib.Study, text: str) -> list[results.Row]:
-  symbols = vocabulary.Vocabulary.build(text)
-  counts = _counted(study, symbols.encode(text), symbols.size)
-  grams, times = counts.table(1)
-  page = study.lesson
-  page.section("Characters")
-  shown = [
-    f"{'space' if c == ' ' else c} {100 * n / times.sum():.1f}%"
-    for c, n in zip(symbols.decode(grams[:, 0]), times, strict=True)
+    exponents.append(f"{likeliest.exponent:.3f} for {name}")
+    drawn[name] = (np.arange(1, len(times) + 1), times)
+    shown = middle or every
+    # Not below the axis: a count of less than one is none.
+    lowest = (shown.intercept - np.log(0.7)) / max(-shown.slope, 1e-9)
+    ends = np.array([1, np.exp(min(np.log(len(times)), lowest)), np.nan])
+    lines.append(np.stack([ends, shown.at(ends)]))
+    shares = times / times.sum()
+    for what, nats in (
+      ("truncated Zipf law", likeliest.nats),
+      ("Zipf-Mandelbrot law", shifted.nats),
+      ("own frequencies", float(-shares @ np.log(shares))),
+    ):
+      rows.append(
+        results.row(
+          f"{level}, {name}: {what}",
+          split="train",
+          evaluation="fitted",
+          metric="perplexity",
+          value=units.perplexity(nats, 1),
+          count=int(times.sum()),
+          seconds=time.perf_counter() - began,
+        )
+      )
+  head = [
+    "alpha (R²) of",
+    "least squares, all ranks",
+    f"ranks {first} to {last:,}",
   ]
-  page.say(f"""
-    The same text is {len(text):,} characters, of {len(times)} kinds. The list
-    is closed: it does not grow with the text. The most frequent:
-  """)
-  page.shown(", ".join(shown[: study.config.settings.head]))
-  return laws.characters(study, counts)
+  head += [f"counts of 5 up, ranks {first} up", "maximum likelihood"]
+  page.table(f"fits_{level}", [*head, "Mandelbrot's"], body)
+  page[f"exponents_{level}"] = ", ".join(exponents)
+  if level == "words":
+    places, values = np.concatenate(lines, axis=1)
+    drawn["~least squares"] = (places, values)
+    page["ranks"] = {"first": first, "last": f"{last:,}"}
+  figures.curves(
+    page.figure(f"zipf_{level}"),
+    f"Rank and frequency of {level}",
+    drawn,
+    x="rank",
+    y="count",
+    log_x=True,
+    log_y=True,
+  )
+  return rows
+
+
+def _line_or_none(times: np.ndarray, **limits: int) -> laws.Line | None:
+  """The fit, or None where a short text leaves fewer than two ranks."""
+  with contextlib.suppress(errors.UserError):
+    return laws.least_squares(times, **limits)
+  return None
+
+
+def _recovery(study: run_lib.Study) -> None:
+  """Both estimators on tokens whose law is known."""
+  settings, random = study.config.settings, study.random
+  types, tokens = settings.synthetic_types, settings.synthetic_tokens
+  body = []
+  for exponent in settings.synthetic_exponents:
+    drawn = random.choice(types, p=laws.law(exponent, types), size=tokens)
+    times = laws.ranked(np.bincount(drawn))
+    found = laws.maximum_likelihood(times)
+    likeliest = f"{found.exponent:.3f} ± {found.standard_error:.1g}"
+    body.append([exponent, -laws.least_squares(times).slope, likeliest])
+  head = ["true alpha", "least squares", "maximum likelihood"]
+  study.page.table("recovery", head, body)
+  study.page["synthetic"] = {"types": f"{types:,}", "tokens": f"{tokens:,}"}
+
+
+def _stop_words(study: run_lib.Study, counted: Counted) -> None:
+  count, (words, times) = study.config.settings.head, counted.types()
+  stops = np.array([word in STOP_WORDS for word in words])
+  study.page["stops"] = {
+    "count": int(stops.sum()),
+    "types": f"{100 * np.mean(stops):.1f}",
+    "tokens": f"{100 * times[stops].sum() / times.sum():.1f}",
+  }
+  content = [
+    f"{word} {n:,}"
+    for word, n in zip(words, times, strict=True)
+    if word not in STOP_WORDS
+  ]
+  study.page.verbatim("content", ", ".join(content[:count]))
+  if counted.grams.order > 1:
+    pairs = counted.grams.table(2)[0][:count]
+    pure = sum(
+      STOP_WORDS.issuperset(counted.symbols.decode(pair)) for pair in pairs
+    )
+    study.page["pairs"] = {"count": len(pairs), "stops": pure}
+
+
+def _growth(study: run_lib.Study, ids: np.ndarray) -> None:
+  """The vocabulary of longer and longer beginnings of a text."""
+  page = study.page
+  shortest, steps = min(100, len(ids)), study.config.settings.lengths
+  lengths = np.unique(np.geomspace(shortest, len(ids), steps).astype(int))
+  types = laws.growth(ids, lengths)
+  heaps = laws.line(lengths, types)
+  shuffled = laws.shuffled_growth(laws.ranked(np.bincount(ids)), lengths)
+  body = []
+  for length, found in zip(lengths, types, strict=True):
+    times = laws.ranked(np.bincount(ids[:length]))
+    alpha = laws.maximum_likelihood(times).exponent
+    shares = (found / length, np.mean(times == 1), times[0] / length)
+    body.append([f"{length:,}", f"{found:,}", *shares, alpha])
+  head = ["tokens", "types", "types a token", "share of types seen once"]
+  head += ["share of the commonest word", "alpha"]
+  page.table("growth", head, body)
+  middle = len(lengths) // 2
+  page["heaps"] = {
+    "beta": f"{heaps.slope:.3f}",
+    "r_squared": f"{heaps.r_squared:.3f}",
+    "tokens": f"{lengths[middle]:,}",
+    "types": f"{types[middle]:,}",
+    "shuffled": f"{shuffled[middle]:,.0f}",
+  }
+  figures.curves(
+    page.figure("growth"),
+    "Growth of the vocabulary",
+    {
+      "the text": (lengths, types),
+      "its words shuffled": (lengths, shuffled),
+      f"~Heaps' law, beta = {heaps.slope:.2f}": (lengths, heaps.at(lengths)),
+    },
+    x="tokens",
+    y="types",
+    log_x=True,
+    log_y=True,
+    marks=True,
+  )
+
+
+class Scheme(NamedTuple):
+  """A way to cut a text."""
+
+  name: str
+  size: int  # of the vocabulary
+  encode: Callable[[str], np.ndarray]
+  decode: Callable[[np.ndarray], str]
+
+  @classmethod
+  def of_symbols(
+    cls, name: str, text: str, cut: Callable[[str], Any], glue: str = ""
+  ) -> "Scheme":
+    """Characters or words, with the vocabulary of a text."""
+    symbols = vocabulary.Vocabulary.build(cut(text))
+    return cls(
+      name,
+      symbols.size,
+      lambda new: symbols.encode(cut(new)),
+      lambda ids: glue.join(map(str, symbols.decode(ids))),
+    )
+
+  @classmethod
+  def of_bytes(cls, name: str, text: str, merges: int) -> "Scheme":
+    """Pieces that are learned from a text."""
+    pairs = word_pieces.BytePairs.learn(text.encode(), merges)
+    return cls(
+      name,
+      len(pairs.pieces),
+      lambda new: pairs.encode(new.encode()),
+      # A piece alone may be half a letter.
+      lambda ids: pairs.decode(ids).decode("utf-8", "replace"),
+    )
+
+
+def _pieces(study: run_lib.Study, words: list[str]) -> None:
+  """Characters, bytes, byte pairs and words, tried on the end of the text."""
+  settings, page = study.config.settings, study.page
+  cut = int(settings.learned_share * len(words))
+  if not 0 < cut < len(words):
+    raise errors.UserError(
+      f"config.settings.learned_share is {settings.learned_share} of "
+      f"{len(words):,} words; give a share that leaves words on both sides"
+    )
+  learned, new = " ".join(words[:cut]), " ".join(words[cut:])
+  unseen = sorted(set(words[cut:]) - set(words[:cut]))
+  schemes = [
+    Scheme.of_symbols("characters", learned, vocabulary.characters),
+    Scheme.of_bytes("bytes", learned, 0),
+    *(
+      Scheme.of_bytes(f"{count:,} byte pairs", learned, count)
+      for count in sorted(set(settings.merges))
+    ),
+    Scheme.of_symbols("words", learned, str.split, " "),
+  ]
+  body = []
+  for scheme in schemes:
+    ids = scheme.encode(new)
+    # As it stands in a text: the space before it belongs to a word's pieces.
+    spelled = sum(len(scheme.encode(f" {word}")) for word in unseen)
+    times = laws.ranked(np.bincount(scheme.encode(learned)))
+    body.append(
+      [
+        scheme.name,
+        f"{scheme.size:,}",
+        f"{len(ids):,}",
+        len(ids) / (len(words) - cut),
+        spelled / len(unseen) if unseen else "",
+        laws.maximum_likelihood(times).exponent,
+        "yes" if scheme.decode(ids) == new else "no",
+      ]
+    )
+  head = [
+    "pieces",
+    "vocabulary",
+    "tokens",
+    "tokens a word",
+    "tokens a new word",
+  ]
+  page.table("pieces", [*head, "alpha", "new text comes back"], body)
+  longest = schemes[-2]
+  shown = []
+  for word in unseen[:: max(1, len(unseen) // 5)][:5]:
+    parts = [longest.decode(np.array([i])) for i in longest.encode(f" {word}")]
+    shown.append(f"{word:16}  {'|'.join(parts).strip()}")
+  page["split"] = {
+    "learned": f"{cut:,}",
+    "new": f"{len(words) - cut:,}",
+    "unseen": f"{len(unseen):,}",
+    "scheme": longest.name,
+  }
+  page.verbatim("spelled", "\n".join(shown) or "(there are no new words)")

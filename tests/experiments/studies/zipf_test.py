@@ -48,7 +48,9 @@ def test_the_time_machine_gives_the_textbooks_numbers(run, real_data, tmp_path):
   page = (tmp_path / "run" / "report.md").read_text()
   assert "the time machine by h g wells" in page
   assert "| number | 1 | 19 | 50 | 0 |" in page
-  assert "32,775 tokens, and 4,579 different ones" in page
+  assert "['the', 'time', 'machine', 'asdsa'] -> [1, 19, 50, 0]" in page
+  flowing = " ".join(page.split())
+  assert "32,775 tokens, and 4,579 different ones" in flowing
   ranks = [
     *("the 2,261", "i 1,267", "and 1,245", "of 1,155", "a 816", "to 695"),
     *("was 552", "in 541", "that 443", "my 440"),
@@ -79,8 +81,19 @@ def test_the_time_machine_gives_the_textbooks_numbers(run, real_data, tmp_path):
     "| triples | 0.164 (0.53) | 0.466 (0.95) | 0.397 (0.97) | 0.259 ± 0.004 | ",
   ):
     assert line in page, line
-  assert "2,397 of the 4,579 types occur once" in page
-  assert "Of the 10 most frequent pairs, 9 are two stop words" in page
+  assert "2,397 of the 4,579 types occur once" in flowing
+  assert "('the', 2261)\n('i', 1267)\n('and', 1245)" in page
+  assert "Of the 10 most frequent pairs, 9 are two stop words" in flowing
+
+
+def test_the_textbooks_example_is_shown_where_its_text_is_at_hand(
+  run, real_data, tmp_path
+):
+  run(settings(), "with", data_dir=real_data)
+  run(settings(), "without")
+  shown = "['the', 'time', 'machine', 'asdsa'] -> [1, 19, 50, 0]"
+  assert shown in (tmp_path / "with" / "report.md").read_text()
+  assert shown not in (tmp_path / "without" / "report.md").read_text()
 
 
 def test_the_penn_treebank_is_taken_as_it_is(run, real_data, tmp_path):
@@ -98,6 +111,20 @@ def test_any_file_will_do(run, tmp_path):
   run(config)
   page = (tmp_path / "run" / "report.md").read_text()
   assert "| number | 1 | 3 |" in page
+
+
+def test_words_of_other_scripts_come_out_whole(run, tmp_path):
+  """Vowel signs and accents that are characters of their own stay inside."""
+  path = tmp_path / "words.txt"
+  path.write_text("हिन्दी में लिखा, cafe\u0301 nai\u0308ve! हिन्दी?\n" * 3, "utf-8")
+  config = settings(source="text", path=str(path), limit=0)
+  config.settings.example = "हिन्दी cafe\u0301"
+  run(config)
+  page = (tmp_path / "run" / "report.md").read_text("utf-8")
+  assert "| 1 | `हिन्दी` 6 |" in page
+  assert "| number | 1 | " in page
+  assert "`cafe\u0301` 3" in page
+  assert "`nai\u0308ve` 3" in page
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,8 @@ import itertools
 import hypothesis
 import hypothesis.strategies as st
 import numpy as np
-import pytest
 
 from experiments.studies.zipf import word_pieces
-from seqmodels import errors
 
 SPACES = b" \t\n\r\f\v"
 texts = st.one_of(
@@ -89,20 +87,3 @@ def test_more_merges_make_fewer_pieces_until_nothing_occurs_twice():
   assert np.all(np.diff(lengths) < 0)
   assert len(word_pieces.BytePairs.learn(text, 1_000).merges) < 30
   assert word_pieces.BytePairs.learn(b"x", 5).merges == ()
-
-
-@pytest.mark.parametrize(
-  ("call", "words"),
-  [
-    (lambda: word_pieces.BytePairs.learn(b"", 3), "a text of 0 bytes"),
-    (lambda: word_pieces.BytePairs.learn(b"ab", -1), "-1 pairs"),
-    (
-      lambda: word_pieces.BytePairs(()).decode([5, 256]),
-      "id 256 is none of 256",
-    ),
-    (lambda: word_pieces.BytePairs(()).decode([-1]), "id -1 is none"),
-  ],
-)
-def test_bad_input_is_named(call, words):
-  with pytest.raises(errors.UserError, match=words):
-    call()

@@ -1,6 +1,4 @@
-"""Counts of n-grams, and Laplace smoothing.
-
-Counts of n-grams over integer ids: how often each occurs in a text.
+"""Counts of n-grams over integer ids, and Laplace's idea of smoothing.
 
     c(u w): occurrences of the n-gram u w,    c(u) = sum over w of c(u w)
 
@@ -10,7 +8,7 @@ nothing: dividing by the occurrences of u would lose probability there.
 The n-grams of all lengths form the trie of `ngram.NGram`, built by the same
 sorts, with the same boundary in front of every sequence.
 
-n-grams smoothed with pseudo-counts: Laplace's idea and its descendants.
+Laplace's idea and its descendants are pseudo-counts:
 
     p(w | u) = (c(u w) + e b(w | u)) / (c(u) + e)
 
@@ -93,8 +91,7 @@ class NGramCounts:
       sentence_end: a symbol that ends a sequence and belongs to it.
 
     Raises:
-      errors.UserError: no tokens, an id outside the vocabulary, or an order
-        that no n-gram of the text can have.
+      UserError: no tokens, or an order that no n-gram of the text can have.
     """
     if not len(tokens):
       raise errors.UserError(
@@ -138,19 +135,8 @@ class NGramCounts:
 
     Returns:
       ids `[G, length]` and counts `[G]`, both int64.
-
-    Raises:
-      errors.UserError: a length that was not counted.
     """
-    if not 1 <= length <= self.order:
-      raise errors.UserError(
-        f"n-grams of {length} symbols were asked for; these counts have 1 to "
-        f"{self.order}"
-      )
-    counts, first = (
-      self.levels[length - 1].counts,
-      self.levels[length - 1].first,
-    )
+    _, counts, _, first = self.levels[length - 1]
     symbols: list[np.ndarray] = []
     ids = np.arange(len(counts))
     for level in reversed(self.levels[:length]):
@@ -165,21 +151,14 @@ class NGramCounts:
     """Share of another text's n-grams that do not occur in this one.
 
     Those that cross the edge of a sequence are left out of both.
-
-    Raises:
-      errors.UserError: a length that was not counted, or an id outside the
-        vocabulary.
     """
-    self.table(length)  # refuses other lengths
-    text = ngram.with_boundaries(
-      tokens, self.vocabulary_size, self.sentence_end
-    )
-    *_, (_, ids) = lookups(
-      [level.keys for level in self.levels[:length]], text, self.vocabulary_size
-    )
+    size = self.vocabulary_size
+    text = ngram.with_boundaries(tokens, size, self.sentence_end)
+    keys = [level.keys for level in self.levels[:length]]
+    *_, (_, ids) = lookups(keys, text, size)
     if length == 1:  # every symbol has an id of length 1, counted or not
       ids = np.where(self.levels[0].counts[ids] > 0, ids, -1)
-    whole = room(text, self.vocabulary_size) >= length
+    whole = room(text, size) >= length
     return float(np.mean(ids[whole] < 0)) if whole.any() else 0.0
 
 
@@ -223,16 +202,9 @@ def lookups(
 def contexts_of(
   keys: Sequence[np.ndarray], text: np.ndarray, boundary: int
 ) -> list[int]:
-  """Ids of the contexts of what follows a text, the empty one first.
+  """Ids of the last 0, 1, 2, ... symbols of a text as n-grams.
 
-  Args:
-    keys: as of `lookups`.
-    text: ids with the boundary in front.
-    boundary: its id, V.
-
-  Returns:
-    The id of the last 0, 1, 2, ... symbols as an n-gram; the list ends before
-    the first that is not known.
+  The list ends before the first that is not known. Arguments as of `lookups`.
   """
   found = [0]
   for length in range(1, min(len(keys), len(text) + 1)):
@@ -272,22 +244,11 @@ class LaplaceNGram:
   back_off: str = "shorter"
 
   def __post_init__(self) -> None:
-    """Refuses what is no model."""
-    if self.back_off not in BACK_OFFS:
-      raise errors.UserError(
-        f"no back-off is called {self.back_off!r}"
-        + errors.closest(self.back_off, BACK_OFFS)
-      )
+    """Refuses weights that make no probabilities."""
     bad = [e for e in self.pseudo_counts if not 0 <= e < math.inf]
     if bad:
       raise errors.UserError(
         f"a pseudo-count is {bad[0]}; give finite numbers from 0 up"
-      )
-    if not 1 <= len(self.pseudo_counts) <= self.counts.order:
-      raise errors.UserError(
-        f"{len(self.pseudo_counts)} pseudo-counts were given for n-grams "
-        f"counted up to {self.counts.order} symbols; give one for each length "
-        f"from 1, at most {self.counts.order}"
       )
 
   @classmethod
@@ -301,18 +262,10 @@ class LaplaceNGram:
     back_off: str = "shorter",
     sentence_end: int | None = None,
   ) -> Self:
-    """Counts a text and smooths every length with one pseudo-count.
-
-    Args:
-      tokens: integer ids `[N]`.
-      vocabulary_size: V.
-      order: n, from 1 to N.
-      pseudo_count: e, at least 0.
-      back_off: a name in `BACK_OFFS`.
-      sentence_end: as of `NGramCounts`.
+    """Counts a text as `NGramCounts.of`; one pseudo-count for all lengths.
 
     Raises:
-      errors.UserError: what cannot be counted, or a bad setting.
+      UserError: what cannot be counted, or a bad pseudo-count.
     """
     counts = NGramCounts.of(
       tokens, vocabulary_size, order=order, sentence_end=sentence_end
@@ -321,11 +274,7 @@ class LaplaceNGram:
 
   @classmethod
   def add_k(cls, counts: NGramCounts, k: float, *, order: int) -> Self:
-    """Adds k to the count of every n-gram: p = (c(u w) + k) / (c(u) + k V).
-
-    Raises:
-      errors.UserError: a negative k, or an order beyond the counts.
-    """
+    """Adds k to the count of every n-gram: p = (c(u w) + k) / (c(u) + k V)."""
     total = k * counts.vocabulary_size
     return cls(counts, (total,) * order, "uniform")
 
@@ -343,9 +292,6 @@ class LaplaceNGram:
     """-log p of every token of a split given those before it, float64 `[N]`.
 
     Infinite where a relative frequency (e = 0) is none.
-
-    Raises:
-      errors.UserError: an id outside the vocabulary.
     """
     size = self.vocabulary_size
     text = ngram.with_boundaries(tokens, size, self.counts.sentence_end)
@@ -369,12 +315,8 @@ class LaplaceNGram:
   def distribution(self, history: Sequence[int]) -> np.ndarray:
     """p of every symbol of the vocabulary after a history, float64 `[V]`.
 
-    Args:
-      history: the symbols since the beginning of the sequence, or as many of
-        the last as the order reaches; an empty one is the beginning.
-
-    Raises:
-      errors.UserError: an id outside the vocabulary.
+    The history is that since the beginning of the sequence, or as many of the
+    last symbols as the order reaches; an empty one is the beginning.
     """
     size = self.vocabulary_size
     text = ngram.as_context(history, size, self.counts.sentence_end)

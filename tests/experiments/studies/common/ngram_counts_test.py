@@ -104,10 +104,3 @@ def test_long_ngrams_over_large_vocabularies_do_not_overflow():
 def test_bad_input_is_named(tokens, order, message):
   with pytest.raises(errors.UserError, match=message):
     Counts.of(np.array(tokens, int), 5, order=order)
-
-
-def test_lengths_that_were_not_counted_are_refused():
-  counts = Counts.of(np.arange(5), 5, order=2)
-  for ask in (counts.table, lambda n: counts.unseen(np.arange(3), n)):
-    with pytest.raises(errors.UserError, match="n-grams of 3 symbols"):
-      ask(3)

@@ -8,8 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.studies.autoregressive import models
-from experiments.studies.common import ngram_counts
+from experiments.studies.common import chains, ngram_counts
 from experiments.studies.ngram import smoothing
 from seqmodels import losses
 from seqmodels.cells import cell as cells
@@ -23,7 +22,7 @@ TEXT = np.random.default_rng(0).integers(SIZE, size=60)
 
 def hidden():
   random = np.random.default_rng(1)
-  return models.HiddenMarkov(
+  return chains.HiddenMarkov(
     random.dirichlet(np.ones(2)),
     random.dirichlet(np.ones(2), size=2),
     random.dirichlet(np.ones(SIZE), size=2),
@@ -31,7 +30,7 @@ def hidden():
 
 
 COUNTED = {
-  "markov": models.Markov.fit(TEXT, SIZE, order=2, epsilon=0.5).nats,
+  "markov": chains.Markov.fit(TEXT, SIZE, order=2, epsilon=0.5).nats,
   "hidden_markov": hidden().nats,
   "kneser_ney": ngram.NGram.fit(TEXT, SIZE, order=3).nats,
   "modified_kneser_ney": ngram.NGram.fit(

@@ -1,641 +1,1060 @@
-"""Autoregressive models: the study's page from beginning to end.
+"""Autoregressive models: windows, states and chains that say what comes next.
 
-The noisy sine comes first (`sine.py`: fits, predictions, theory, inputs), then
-chains of symbols and what no window holds (`markov.py`); the models are in
-`models.py`, the series and tasks in `data.py`.
+`series.py` holds the noisy sine and the models of its next value,
+`common/chains.py` the Markov models of symbols, `shapes.py` the toys of the
+first section. Here they are fitted and measured, a function for each section of
+`page.md`.
 """
 
 import functools
-import itertools
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import numpy as np
+import optax
 
 from experiments.studies import run as run_lib
-from experiments.studies.autoregressive import data, markov, models, sine
-from experiments.studies.autoregressive import models as models_lib
-from experiments.studies.common import page as page_lib
-from seqmodels import errors, losses, units
-from seqmodels import losses as losses_lib
+from experiments.studies.autoregressive import series, shapes
+from experiments.studies.common import chains, figures, training
+from seqmodels import errors, units
+from seqmodels.data.text import batching
+from seqmodels.evaluation import metrics
 from seqmodels.io import results
-from seqmodels.layers import stack
 from seqmodels.models import language_model, ngram
-from seqmodels.training import loss, optimizers, step
+from seqmodels.plotting import style
+from seqmodels.training import optimizers
 
-_ORDERS = (2, 4, 6)
+LEAST_SQUARES = "linear, least squares"
+_LAGS = 2000  # hold all but 2e-9 of the slowest exponential average
+_DRIFTING: dict[str, Any] = {"rate": 0.1, "noise": 0.5, "drift": 0.05}
+_UNITS = 8  # of the networks that are set beside exact filters
+# Tomorrow's weather by today's.
+_DAYS = ("dry", "cloudy", "wet")
+_WEATHER = np.array([[0.7, 0.2, 0.1], [0.3, 0.4, 0.3], [0.1, 0.4, 0.5]])
+# Two coins that are seldom exchanged and look much alike.
+_COINS = chains.HiddenMarkov(
+  np.array([0.5, 0.5]),
+  np.array([[0.98, 0.02], [0.02, 0.98]]),
+  np.array([[0.7, 0.3], [0.3, 0.7]]),
+)
 
 
-def add_reading_order(study: run_lib.Study) -> list[results.Row]:
-  """Adds the section to the study's page; returns its rows."""
-  page = study.lesson
-  page.section(
-    "In which order?",
-    """
-    The product of predictions may as well be taken from the end:
-    """,
-  )
-  page.shown(
-    """
-    P(x_1, ..., x_T) = P(x_T) prod_t P(x_t | x_{t+1}, ..., x_T)
-    of a chain of order 1 that keeps pi:   P(a | b) = pi(a) P(b | a) / pi(b)
-    """
-  )
-  _chain(study)
-  rows = _text(study)
-  _causes(study)
+def run(study: run_lib.Study) -> list[results.Row]:
+  """Fits, measures and draws everything on the page.
+
+  Raises:
+    UserError: a setting that does not fit.
+  """
+  settings, random = study.config.settings, study.random
+  _check(settings)
+  toys = shapes.tasks(settings)
+  many = np.stack([_sine(study, random) for _ in range(settings.series)])
+  fitted = fit(study, many)
+  _shapes(study, toys)
+  _data(study, many[0])
+  _one_step(study, fitted, many)
+  _free_run(study, fitted, many)
+  rows = _k_steps(study, fitted, many)
+  _accumulation(study, fitted, many)
+  for section in (
+    *(_linear_errors, _window_length, _averages, _fill_in),
+    *(_past_winners, _paths, _causes),
+  ):
+    study.signals.check()
+    section(study)
+  for measured in (
+    _markov_orders,
+    _both_directions,
+    _hidden_chain,
+    _drifting_sine,
+  ):
+    study.signals.check()
+    rows += measured(study)
   return rows
 
 
-def _chain(study: run_lib.Study) -> None:
-  """A chain and its mirror image give every sequence the same probability."""
-  random, count = study.random, min(study.config.settings.chain, 20_000)
-  kernel = random.dirichlet(np.ones(4), size=4)
-  shares = models.stationary(kernel)
-  back = models.reversed_kernel(kernel)
-  xs = data.markov_chain(kernel, count, random=random, initial=shares)
-  forwards = np.log(shares[xs[0]]) + np.log(kernel[xs[:-1], xs[1:]]).sum()
-  backwards = np.log(shares[xs[-1]]) + np.log(back[xs[1:], xs[:-1]]).sum()
-  counted = [
-    models.Markov.fit(part, 4, order=1).nats(part) for part in (xs, xs[::-1])
-  ]
-  study.lesson.say(
-    f"""
-    For {count:,} symbols of a chain over 4 symbols both products have the
-    logarithm {forwards:.6f}; they differ by
-    {abs(forwards - backwards):.1g}. Models of counted pairs, one of the text
-    and one of the text reversed, need {counted[0].sum():.4f} and
-    {counted[1].sum():.4f} nats. They can differ only by what happens at the two
-    ends of the text, where a symbol has a neighbour on one side.
-    """
+def _check(settings: Any) -> None:
+  """Refuses sizes that leave nothing to learn from or to be judged on."""
+  training.check_names(settings, "networks", training.CELLS)
+  length, window, pairs = settings.length, settings.window, settings.pairs
+  ranges: dict[str, tuple[float, float]] = {
+    "length": (8, math.inf),
+    "window": (1, length - 2),
+    "pairs": (1, length - window - 1),
+    "stretch": (1, window + pairs - 1),
+    "horizons": (1, min(pairs - 2, (length - 5) // 3)),
+    "windows": (1, min(length - 2, settings.drifting - 1)),
+    "drifting_stretch": (1, settings.drifting - 1),
+    "chain": (100, math.inf),
+    "longest_order": (1, 10),
+    "longest_window": (1, 18),
+    "toy_bits": (2, math.inf),
+  }
+  # The first limits first: later ones follow from what they allow.
+  for name in dict.fromkeys([*ranges, *settings]):
+    value = settings[name]
+    if name in ("networks", "toys", "noise"):
+      continue
+    values = (value,) if isinstance(value, int) else tuple(value) or (0,)
+    least, most = ranges.get(name, (1, math.inf))
+    if min(values) < least or max(values) > most:
+      limit = f"at least {least}" if most == math.inf else f"{least} to {most}"
+      raise errors.UserError(
+        f"config.settings.{name} is {value}; beside the other settings it must "
+        f"be {limit}"
+      )
+
+
+def _sine(
+  study: run_lib.Study, random: np.random.Generator, before: int = 0
+) -> np.ndarray:
+  """A series as the settings want it, longer by what was before it."""
+  settings = study.config.settings
+  return series.noisy_sine(
+    before + settings.length, random=random, noise=settings.noise
   )
 
 
-def _text(study: run_lib.Study) -> list[results.Row]:
-  """The same model on a text and on the text reversed."""
+def _row(
+  name: str,
+  evaluation: str,
+  metric: str,
+  value: float,
+  count: int,
+  began: float,
+  split: str = "test",
+) -> results.Row:
+  """A result whose scoring began at that time."""
+  return results.row(
+    name,
+    split=split,
+    evaluation=evaluation,
+    metric=metric,
+    value=value,
+    unit="mean of squares" if metric == "sse" else None,
+    count=count,
+    seconds=time.perf_counter() - began,
+  )
+
+
+def _perplexity(
+  name: str, nats: np.ndarray, began: float, split: str = "test"
+) -> results.Row:
+  """The result of a model of symbols from the nats of each."""
+  value = units.perplexity(float(nats.mean()), 1)
+  return _row(name, "static", "perplexity", value, len(nats), began, split)
+
+
+def _four(*values: float) -> list[str]:
+  """Numbers with four digits after the point, to be compared with each other.
+
+  >>> _four(0.05, 1)
+  ['0.0500', '1.0000']
+  """
+  return [f"{value:.4f}" for value in values]
+
+
+# ---- Shapes of problems
+
+
+def _shapes(study: run_lib.Study, toys: Mapping[str, shapes.Task]) -> None:
+  body = []
+  for name, task in toys.items():
+    right, nats, count = shapes.solved(task, study)
+    body.append([name, task.problem, count, f"{100 * right:.1f}", nats])
+    study.signals.check()
+  head = ["problem", "toy", "new examples", "wholly right, in %"]
+  study.page.table("toys", [*head, "nats an example"], body)
+  settings = study.config.settings
+  study.page["toy"] = {
+    "units": settings.toy_units,
+    "steps": f"{settings.toy_steps:,}",
+    "batch": settings.toy_batch,
+    "floor": settings.toy_length * math.log(settings.toy_letters),
+  }
+
+
+# ---- A noisy sine, and what learns from it
+
+
+class Fitted(NamedTuple):
+  """A model with its weights for each of R series, and what it predicts.
+
+  Attributes:
+    model: as `series` makes it.
+    params: the weights, one tree a series.
+    ahead: predictions of every value 1 to K steps ahead, [R, K, T]; NaN where a
+      series does not reach back that far.
+    runs: the free run after the part to learn from, [R, steps].
+    seconds: what predicting took.
+  """
+
+  model: series.Forecaster
+  params: list[Any]
+  ahead: np.ndarray
+  runs: np.ndarray
+  seconds: float
+
+  def squares(self, many: np.ndarray, part: slice) -> np.ndarray:
+    """Mean squared errors [R, K] over a part of the time."""
+    missed = self.ahead[..., part] - many[:, None, part]
+    return np.nanmean(missed**2, axis=-1)
+
+
+def seen(study: run_lib.Study) -> int:
+  """How many values of a series may be learned from."""
+  return study.config.settings.window + study.config.settings.pairs
+
+
+def fit(study: run_lib.Study, many: np.ndarray) -> dict[str, Fitted]:
+  """All models on all series [R, T], by name."""
+  settings, tau = study.config.settings, study.config.settings.window
+  linear, mlp = (series.window(tau, hidden) for hidden in ((), (10,)))
+  adam = optimizers.build("adam", learning_rate=0.01)
+  length, epochs = settings.stretch, settings.network_epochs
+  steps = epochs * -(-(seen(study) - length) // settings.batch)
+  weights: dict[str, tuple[series.Forecaster, list[Any]]] = {
+    LEAST_SQUARES: (
+      linear,
+      [series.of_linear(_solved(study, xs)) for xs in many],
+    ),
+    "linear, gradient descent": (linear, _descended(study, many)),
+    "MLP": (mlp, _learned(study, many, mlp, adam, tau, settings.epochs)),
+  }
+  for name in settings.networks:
+    study.signals.check()
+    model = series.latent(training.CELLS[name], (settings.hidden,))
+    rule = _cosine(0.005, steps)
+    params = _learned(study, many, model, rule, length, epochs)
+    weights[name] = (model, params)
+  # Two at least, that there is a growth to speak of.
+  longest, first = max((2, *settings.horizons)), seen(study)
+  found = {}
+  for name, (model, params) in weights.items():
+    began = time.perf_counter()
+    ahead = [
+      series.k_steps(model, own, xs, longest)
+      for own, xs in zip(params, many, strict=True)
+    ]
+    runs = [
+      series.free_run(model, own, xs[:first], len(xs) - first)
+      for own, xs in zip(params, many, strict=True)
+    ]
+    spent = time.perf_counter() - began
+    found[name] = Fitted(model, params, np.stack(ahead), np.stack(runs), spent)
+  return found
+
+
+def _cosine(rate: float, steps: int) -> optax.GradientTransformation:
+  return optimizers.build(
+    "adam", learning_rate=rate, schedule="cosine", steps=steps, clip_norm=1.0
+  )
+
+
+def _solved(study: run_lib.Study, xs: np.ndarray) -> series.Linear:
+  """The linear model by least squares on the pairs to learn from."""
+  settings = study.config.settings
+  past, _ = series.windows(xs, settings.window).split(settings.pairs)
+  return series.least_squares(past.features, past.labels)
+
+
+def _descended(study: run_lib.Study, many: np.ndarray) -> list[Any]:
+  """The linear model's weights by gradient descent, for each series."""
+  settings = study.config.settings
+  rule = optimizers.build("sgd", learning_rate=0.01, momentum=0.0)
+  model = series.window(settings.window)
+  return _learned(study, many, model, rule, settings.window, settings.epochs)
+
+
+def _learned(
+  study: run_lib.Study,
+  many: np.ndarray,
+  model: series.Forecaster,
+  rule: optax.GradientTransformation,
+  length: int,
+  epochs: int,
+) -> list[Any]:
+  """Weights for each series, from segments of its part to learn from.
+
+  A segment of `length` steps begins with an empty state, `epochs` times at each
+  place.
+  """
+  # Other numbers than those that the series were drawn from.
+  settings, random = study.config.settings, study.random.spawn(1)[0]
+  # A window is asked when it is full, and a state when it has read as much.
+  scored = max(1, length - settings.window)
+  parts = [
+    series.minibatches(
+      xs[: seen(study)],
+      length=length,
+      scored=scored,
+      batch=settings.batch,
+      epochs=epochs,
+      random=random,
+    )
+    for xs in many
+  ]
+  return series.fit_each(model, rule, study.config.seed, parts)
+
+
+def _two(
+  study: run_lib.Study, fitted: Mapping[str, Fitted], many: np.ndarray
+) -> tuple[str, str]:
+  """The models that are drawn: a linear one and the best network."""
+  test = slice(seen(study), None)
+  return LEAST_SQUARES, min(
+    study.config.settings.networks,
+    key=lambda name: fitted[name].squares(many, test)[:, 0].sum(),
+  )
+
+
+def _data(study: run_lib.Study, first: np.ndarray) -> None:
+  settings, noise = study.config.settings, study.config.settings.noise
+  clean = np.sin(0.01 * np.arange(1, len(first) + 1))
+  study.page["sine"] = {
+    "length": f"{len(first):,}",
+    "noise": f"{noise:g}",
+    "periods": f"{len(first) * 0.01 / (2 * np.pi):.1f}",
+    "variance": f"{noise**2:.4f}",
+    "drawn": f"{np.mean((first - clean) ** 2):.4f}",
+    "seen": seen(study),
+  }
+  study.page["models"] = {
+    "window": settings.window,
+    "series": settings.series,
+    "epochs": settings.epochs,
+    "batch": settings.batch,
+    "hidden": settings.hidden,
+    "networks": ", ".join(settings.networks),
+    "segment": settings.stretch,
+    "network_epochs": settings.network_epochs,
+  }
+  draw_series(
+    study.page.figure("series"), first, {"": {"sine": clean}}, seen(study)
+  )
+
+
+def _one_step(
+  study: run_lib.Study, fitted: Mapping[str, Fitted], many: np.ndarray
+) -> None:
+  settings, page, first = study.config.settings, study.page, seen(study)
+  table = {
+    name: (
+      entry.squares(many, slice(first))[:, 0].mean(),
+      entry.squares(many, slice(first, None))[:, 0].mean(),
+      _afresh(study, entry, many),
+    )
+    for name, entry in fitted.items()
+  }
+  body = []
+  for name, values in table.items():
+    leaves = jax.tree.leaves(fitted[name].params[0])
+    body.append([name, sum(leaf.size for leaf in leaves), *_four(*values)])
+  head = ["model", "weights", "train", "test", "test, from an empty state"]
+  page.table("one_step", head, body)
+  covariance = series.sine_autocovariance(noise=settings.noise)
+  places = -np.arange(1, settings.window + 1)
+  _, best = series.optimum(covariance, places)
+  page["best_window"] = f"{best:.4f}"
+  page["best_window_excess"] = f"{best - settings.noise**2:.4f}"
+  lost = max(table, key=lambda name: table[name][1] - table[name][2])
+  _, carried, afresh = _four(*table[lost])
+  page["lost"] = {"name": lost, "test": carried, "afresh": afresh}
+  curves = {
+    name: fitted[name].ahead[0, 0] for name in _two(study, fitted, many)
+  }
+  views = {"whole": curves, "the beginning of the test": curves}
+  draw_series(page.figure("one_step"), many[0], views, first, enlarged=120)
+
+
+def _afresh(study: run_lib.Study, entry: Fitted, many: np.ndarray) -> float:
+  """The test error where each prediction has an empty state to begin with."""
+  missed, apply = [], jax.jit(entry.model.apply)
+  for xs, params in zip(many, entry.params, strict=True):
+    pairs = series.windows(xs, study.config.settings.stretch)
+    inputs = np.asarray(pairs.features.T, np.float32)
+    carry = entry.model.initial_carry(inputs.shape[1])
+    found = np.asarray(apply(params, carry, inputs)[1][-1])
+    test = pairs.times >= seen(study)
+    missed.append(np.mean((found - pairs.labels)[test] ** 2))
+  return float(np.mean(missed))
+
+
+def _free_run(
+  study: run_lib.Study, fitted: Mapping[str, Fitted], many: np.ndarray
+) -> None:
+  page, first = study.page, seen(study)
+  rest = many[:, first:]
+  runs = {name: entry.runs for name, entry in fitted.items()}
+  runs["always 0"] = np.zeros_like(rest)
+  missed = {
+    name: float(np.mean((run - rest) ** 2)) for name, run in runs.items()
+  }
+  page.table(
+    "free_run",
+    ["model", "mean squared error", "mean square of its last prediction"],
+    [
+      [name, missed[name], float(np.mean(run[:, -1] ** 2))]
+      for name, run in runs.items()
+    ],
+  )
+  page["free"] = {
+    "better": sum(value < missed["always 0"] for value in missed.values()),
+    "models": len(fitted),
+  }
+  before = np.full(first, np.nan)
+  curves = {name: np.append(before, runs[name][0]) for name in fitted}
+  draw_series(page.figure("free_run"), many[0], {"": curves}, first)
+  linear = series.to_linear(fitted[LEAST_SQUARES].params[0])
+  radius = f"{linear.radius:.4f}"
+  page["linear"] = {"radius": radius, "fixed_point": linear.fixed_point}
+
+
+def _k_steps(
+  study: run_lib.Study, fitted: Mapping[str, Fitted], many: np.ndarray
+) -> list[results.Row]:
+  horizons, first = study.config.settings.horizons, seen(study)
+  rows, body = [], []
+  for name, entry in fitted.items():
+    squares = entry.squares(many, slice(first, None)).mean(axis=0)
+    body.append([name, *_four(*(squares[k - 1] for k in horizons))])
+    for k in horizons:
+      count = np.isfinite(entry.ahead[:, k - 1, first:]).sum()
+      value, began = squares[k - 1], time.perf_counter() - entry.seconds
+      label = f"{name}, k = {k}"
+      rows.append(_row(label, "k steps ahead", "sse", value, count, began))
+  head = ["model", *(f"k = {k}" for k in horizons)]
+  study.page.table("k_steps", head, body)
+  views = {
+    name: {f"k = {k}": fitted[name].ahead[0, k - 1] for k in horizons}
+    for name in _two(study, fitted, many)
+  }
+  draw_series(study.page.figure("k_steps"), many[0], views, first)
+  best, longest = list(views)[1], max(horizons)
+  squares = fitted[best].squares(many, slice(first, None)).mean(axis=0)
+  near, far = _four(squares[0], squares[longest - 1])
+  drawn = {"name": best, "near": near, "horizon": longest, "far": far}
+  study.page["drawn"] = drawn
+  return rows
+
+
+def _accumulation(
+  study: run_lib.Study, fitted: Mapping[str, Fitted], many: np.ndarray
+) -> None:
+  """Errors by the steps ahead, and the laws that they might follow."""
+  noise, test = study.config.settings.noise, slice(seen(study), None)
+  errors_by_k = {}
+  for name, entry in fitted.items():
+    # What is left of it without the noise that no one can predict.
+    rest = entry.squares(many, test).mean(axis=0) - noise**2
+    errors_by_k[name] = np.sqrt(np.maximum(rest, 1e-4))
+  unit = float(errors_by_k[LEAST_SQUARES][0])
+  ks = np.arange(1, len(errors_by_k[LEAST_SQUARES]) + 1)
+  top = 2 * math.sqrt(0.5)
+  laws = {}
+  for c in (0.5, 1.0, 1.1):
+    law = series.accumulated_error(unit, c, ks)
+    laws[f"~c = {c:g}"] = (ks[law < top], law[law < top])
+  figures.curves(
+    study.page.figure("error_growth"),
+    "Errors pile up with the steps",
+    {name: (ks, curve) for name, curve in errors_by_k.items()} | laws,
+    x="steps ahead, k",
+    y="root mean squared error, without the noise",
+    log_x=2,
+    log_y=True,
+    references={"always 0": math.sqrt(0.5)},
+  )
+  linear, network = (
+    f"{100 * np.mean(np.diff(errors_by_k[name]) > 0):.0f}"
+    for name in _two(study, fitted, many)
+  )
+  study.page["rising"] = {"linear": linear, "network": network}
+
+
+def _linear_errors(study: run_lib.Study) -> None:
+  """The linear model's errors over many series, and the best there are."""
+  settings, random = study.config.settings, study.random
+  tau, repeats = settings.window, range(settings.repeats)
+  many = np.stack([_sine(study, random) for _ in repeats])
+  models = (
+    [series.to_linear(params) for params in _descended(study, many)],
+    [_solved(study, xs) for xs in many],
+  )
+  covariance = series.sine_autocovariance(noise=settings.noise)
+  best = series.Linear(series.optimum(covariance, -np.arange(tau, 0, -1))[0])
+  body = []
+  for k in settings.horizons:
+    places, ahead = -np.arange(k + tau - 1, k - 1, -1), best.ahead(k)
+    values = [_mean_error(each, many, k) for each in models]
+    values.append(series.error_of(covariance, places, ahead.weights))
+    values.append(series.optimum(covariance, places)[1])
+    body.append([k, *_four(*values), series.gain(ahead.weights, 0.01)])
+  head = ["k", "gradient descent", "least squares", "best weights, iterated"]
+  head += ["best weights for this k", "height let through"]
+  study.page.table("linear_errors", head, body)
+  study.page["repeats"] = settings.repeats
+
+
+def _mean_error(
+  models: Sequence[series.Linear], many: np.ndarray, k: int
+) -> float:
+  missed = []
+  for xs, model in zip(many, models, strict=True):
+    pairs = series.windows(xs, len(model.weights), ahead=k)
+    error = model.ahead(k).predict(pairs.features) - pairs.labels
+    missed.append(np.mean(error**2))
+  return float(np.mean(missed))
+
+
+# ---- Which values a window should hold
+
+
+def _few_sines(study: run_lib.Study, before: int = 0) -> list[np.ndarray]:
+  """Fewer than elsewhere: long windows take long to fit."""
+  random, count = study.random, max(study.config.settings.repeats // 4, 2)
+  return [_sine(study, random, before) for _ in range(count)]
+
+
+def _choice(
+  study: run_lib.Study,
+  many: Sequence[np.ndarray],
+  positions: np.ndarray,
+  mixing: np.ndarray | None = None,
+) -> tuple[float, float, float]:
+  """Errors of linear models that see the values at some positions.
+
+  Returns:
+    Train and test error of least squares, means over the series; and the error
+    of the best weights there are.
+  """
+  settings, reach = study.config.settings, max(int(max(positions)), 0)
+  covariance = series.sine_autocovariance(noise=settings.noise)
+  _, best = series.optimum(covariance, positions, mixing=mixing)
+  missed = []
+  for xs in many:
+    pairs = series.neighbours(xs, positions)
+    if mixing is not None:
+      pairs = pairs._replace(features=pairs.features @ mixing.T)
+    count = min(settings.pairs, len(pairs.labels) - 1)
+    _, future = pairs.split(count)
+    # No feature to learn from may be a label of the test.
+    past, _ = pairs.split(count - reach)
+    model = series.least_squares(past.features, past.labels)
+    missed.append(
+      [
+        np.mean((model.predict(part.features) - part.labels) ** 2)
+        for part in (past, future)
+      ]
+    )
+  train, test = np.mean(missed, axis=0)
+  return float(train), float(test), best
+
+
+def _window_length(study: run_lib.Study) -> None:
+  settings, page, many = study.config.settings, study.page, _few_sines(study)
+  taus = settings.windows
+  lines = [_choice(study, many, -np.arange(tau, 0, -1)) for tau in taus]
+  page.table(
+    "window_length",
+    ["tau", "train", "test", "best weights, any data"],
+    [[tau, *_four(*line)] for tau, line in zip(taus, lines, strict=True)],
+  )
+  train, test, best = zip(*lines, strict=True)
+  window = taus[int(np.argmin(test))]
+  page["choice"] = {
+    "pairs": settings.pairs,
+    "series": len(many),
+    "window": window,
+  }
+  figures.curves(
+    page.figure("window_length"),
+    "How many past values?",
+    {
+      "best weights": (taus, best),
+      "train": (taus, train),
+      "test": (taus, test),
+    },
+    x="values in the window",
+    y="mean squared error",
+    log_x=2,
+    marks=True,
+    references={"noise": settings.noise**2},
+  )
+
+
+def blocks(reach: int) -> np.ndarray:
+  """Four means over equal parts of the last `reach` values.
+
+  >>> blocks(8)[0]
+  array([0.5, 0.5, 0. , 0. , 0. , 0. , 0. , 0. ])
+  """
+  return np.kron(np.eye(4), np.full((1, reach // 4), 4 / reach))
+
+
+def exponential(lags: np.ndarray) -> np.ndarray:
+  """Four averages, by what each keeps of itself in a step."""
+  kept = np.array([0.9, 0.95, 0.975, 0.99])[:, None]
+  return (1 - kept) * kept ** (lags - 1)
+
+
+def _averages(study: run_lib.Study) -> None:
+  """Four features from a longer past."""
+  lags = np.arange(1, _LAGS + 1)
+  # What was before the series, so that all features are full from the start.
+  many = _few_sines(study, before=_LAGS)
+  body = []
+  for name, mixing in {
+    "the last 4": np.eye(4),
+    "every 8th of the last 25": np.eye(25)[::8],
+    "means of 2 each over the last 8": blocks(8),
+    "means of 8 each over the last 32": blocks(32),
+    "means of 32 each over the last 128": blocks(128),
+    "exponential averages": exponential(lags),
+  }.items():
+    reach = mixing.shape[1]
+    cut = [xs[_LAGS - reach :] for xs in many]
+    _, test, best = _choice(study, cut, -lags[:reach], mixing)
+    body.append([name, *_four(best, test)])
+  head = ["features", "best weights", "learned, test"]
+  study.page.table("averages", head, body)
+
+
+def _fill_in(study: run_lib.Study) -> None:
+  """Four values before a gap, or two on either side of it."""
+  settings, page, many = study.config.settings, study.page, _few_sines(study)
+  ks = 2 ** np.arange(int(np.log2(max(settings.horizons))) + 1)
+  ways: dict[str, Callable[[int], np.ndarray]] = {
+    "forecast": lambda k: np.arange(-k - 3, 1 - k),
+    "fill in": lambda k: np.array([-k - 1, -k, k, k + 1]),
+  }
+  columns = {}
+  for name, way in ways.items():
+    lines = [_choice(study, many, way(int(k))) for k in ks]
+    columns[f"{name}, best"] = [best for *_, best in lines]
+    columns[f"{name}, test"] = [test for _, test, _ in lines]
+  body = zip(ks, *columns.values(), strict=True)
+  page.table(
+    "fill_in", ["k", *columns], [[int(k), *_four(*line)] for k, *line in body]
+  )
+  page["gap"] = {
+    "k": int(ks[-1]),
+    "forecast": columns["forecast, best"][-1],
+    "fill_in": columns["fill in, best"][-1],
+  }
+  figures.curves(
+    page.figure("fill_in"),
+    "Forecasts and interpolations",
+    {name: (ks, values) for name, values in columns.items()},
+    x="distance to the nearest known value, k",
+    y="mean squared error",
+    log_x=2,
+    marks=True,
+    references={"noise": settings.noise**2},
+  )
+
+
+def _past_winners(study: run_lib.Study) -> None:
+  """The best past return says nothing of the next."""
+  settings, page, random = study.config.settings, study.page, study.random
+  steps, gains = 50, []
+  for _ in range(settings.repeats):
+    walks = series.random_walks(
+      settings.walks, 2 * steps, random=random, scale=steps**-0.5
+    )
+    winner = walks[np.argmax(walks[:, steps])]
+    gains.append([winner[steps], winner[-1] - winner[steps]])
+  means = np.mean(gains, axis=0)
+  scatter = np.std(gains, axis=0, ddof=1) / len(gains) ** 0.5
+  body = zip(["first", "second"], means, scatter, strict=True)
+  head = ["period", "mean gain of the winner", "standard error"]
+  page.table("winners", head, [[a, float(b), float(c)] for a, b, c in body])
+  page["winner"] = {
+    "walks": f"{settings.walks:,}",
+    "worlds": settings.repeats,
+    "errors": f"{abs(means[1]) / scatter[1]:.1f}",
+  }
+  prices = np.exp(0.2 * walks)
+  order = np.argsort(prices[:, steps])
+  with style.axes(page.figure("winners"), "Past winners", height=3.6) as pair:
+    shown = order[:: max(1, len(order) // 80)]
+    pair.plot(prices[shown].T, color=_PALE, lw=0.5, zorder=1)
+    for colour, row in zip(style.COLOURS, order[:-6:-1], strict=False):
+      pair.plot(prices[row], color=colour, lw=1.6)
+    pair.axvline(steps, color=style.GREY, lw=1.1, ls="--")
+    pair.set(xlabel="time", ylabel="price, 1 at the start")
+
+
+# ---- Chains of symbols
+
+
+def _markov_orders(study: run_lib.Study) -> list[results.Row]:
+  """Models of every order of a chain of order 2."""
+  settings, page, random = study.config.settings, study.page, study.random
+  kernel = random.dirichlet(np.full(4, 0.7), size=(4, 4))
+  start = chains.stationary(kernel)
+  train, test = (
+    chains.markov_chain(kernel, settings.chain, random=random, initial=start)
+    for _ in range(2)
+  )
+  longest = settings.longest_order
+  model = chains.Markov.fit(train, 4, order=longest, epsilon=0.5)
+  rows, lines = [], []
+  for order in range(longest + 1):
+    began = time.perf_counter()
+    nats = [model.nats(part, order) for part in (train, test)]
+    name = f"Markov chain of order 2, model of order {order}"
+    rows.append(_perplexity(name, nats[1], began))
+    rate = chains.entropy_rate(kernel, min(order, 2))
+    lines.append([rate, *(float(part.mean()) for part in nats)])
+  page.table(
+    "markov_orders",
+    ["k", "rows", "true rate", "train", "test"],
+    [[order, 4**order, *_four(*line)] for order, line in enumerate(lines)],
+  )
+  rates, *scores = zip(*lines, strict=True)
+  best = int(np.argmin(scores[1]))
+  page["markov"] = {"symbols": f"{settings.chain:,}", "best": best}
+  figures.curves(
+    page.figure("markov_orders"),
+    "A chain of order 2",
+    {
+      name: (range(longest + 1), values)
+      for name, values in zip(("train", "test"), scores, strict=True)
+    },
+    x="order k of the model",
+    y="nats a symbol",
+    marks=True,
+    references={"entropy rate": rates[-1]},
+  )
+  return rows
+
+
+def _paths(study: run_lib.Study) -> None:
+  """Several steps on, and the best path, in a small climate."""
+  page, wet = study.page, _DAYS.index("wet")
+  drawn = chains.markov_chain(
+    _WEATHER, study.config.settings.chain, random=study.random
+  )
+  body = []
+  for steps in (1, 2, 5, 20):
+    now, later = drawn[:-steps], drawn[steps:]
+    power = np.linalg.matrix_power(_WEATHER, steps)
+    counted = [np.mean(later[now == day] == wet) for day in (0, wet)]
+    body.append([steps, power[0, wet], counted[0], power[wet, wet], counted[1]])
+  head = ["days on", "wet after dry", "counted", "wet after wet", "counted"]
+  page.table("days", head, body)
+  # It is wet today; the first day of a path is tomorrow.
+  days, tomorrow = 6, _WEATHER[wet]
+  path, log = chains.most_likely(tomorrow, _WEATHER, np.zeros((days, 3)))
+  greedy, share = [wet], 1.0
+  for _ in range(days):
+    share *= _WEATHER[greedy[-1]].max()
+    greedy.append(int(_WEATHER[greedy[-1]].argmax()))
+  page["paths"] = {
+    "wet": chains.stationary(_WEATHER)[wet],
+    "days": days,
+    "greedy": ", ".join(_DAYS[day] for day in greedy[1:]),
+    "greedy_share": f"{share:.4f}",
+    "best": ", ".join(_DAYS[day] for day in path),
+    "best_share": f"{np.exp(log):.4f}",
+  }
+
+
+def _both_directions(study: run_lib.Study) -> list[results.Row]:
+  """A text read forwards and from its end."""
   tokens = study.tokens("characters")
   train, valid = (
     np.asarray(tokens.splits[name][:], np.int64) for name in ("train", "valid")
   )
   rows, body = [], []
-  for order in _ORDERS:
-    line: list[object] = [order]
+  for order in (2, 4, 6):
     for name, turn in (("forwards", 1), ("backwards", -1)):
       model = ngram.NGram.fit(
         train[::turn], len(tokens.vocabulary), order=order, modified=True
       )
-      began = time.perf_counter()
+      began, label = time.perf_counter(), f"character {order}-gram, {name}"
       nats = model.nats(valid[::turn])
-      value = units.perplexity(float(nats.sum()), len(nats))
-      line.append(value)
-      rows.append(
-        markov.perplexity_row(
-          f"character {order}-gram, {name}",
-          float(nats.mean()),
-          len(nats),
-          time.perf_counter() - began,
-          split="valid",
-        )
-      )
-    body.append([*line, 100 * (float(line[2]) / float(line[1]) - 1)])  # type: ignore[arg-type]
-  study.lesson.table(
-    ["characters", "forwards", "backwards", "difference in %"], body
-  )
-  study.lesson.say(
-    f"""
-    Perplexities of Kneser-Ney models of so many characters, this one included,
-    on a text of {len(train):,} characters and on the same text reversed. A
-    model that were perfect would find no difference. Why then does everyone
-    read from left to right? People do; a text of any length grows by one factor
-    a word; and where there are causes and effects, effects are the simpler to
-    predict.
-    """
-  )
+      rows.append(_perplexity(label, nats, began, split="valid"))
+    values = [row["value"] for row in rows[-2:]]
+    body.append([order, *values, 100 * (values[1] / values[0] - 1)])
+  head = ["characters", "forwards", "backwards", "difference in %"]
+  study.page.table("directions", head, body)
+  study.page["text_length"] = f"{len(train):,}"
   return rows
 
 
 def _causes(study: run_lib.Study) -> None:
   """A law that is simple in the direction of time only."""
-  page = study.lesson
-  xs = data.cubic(min(study.config.settings.chain, 4000), random=study.random)
-  drawn, spreads = {}, {}
-  for name, given, sought in (
-    ("forwards", xs[:-1], xs[1:]),
-    ("backwards", xs[1:], xs[:-1]),
-  ):
-    fitted = np.polynomial.Polynomial.fit(given, sought, 7)
-    missed = sought - fitted(given)
-    drawn[name] = (given, missed)
-    tenths = np.array_split(np.argsort(given), 10)
-    spreads[name] = [float(missed[part].std()) for part in tenths]
-  page.shown("x_{t+1} = 3/2 x_t - 1/4 x_t^3 + 0.4 e_t")
-  page.say(
-    f"""
-    In this series each value is caused by the one before. A polynomial of
-    degree 7 predicts the next value from this one, and another this one from
-    the next. Forwards the errors are the noise, equally wide everywhere: over
-    tenths of the given value their spread is between
-    {min(spreads["forwards"]):.2f} and {max(spreads["forwards"]):.2f}.
-    Backwards it is between {min(spreads["backwards"]):.2f} and
-    {max(spreads["backwards"]):.2f}, because several pasts may lead to one
-    present. The direction of time can be read off.
-    """
-  )
-  sine.residuals(
-    page.figure("causes", "Errors of both predictions against what was given."),
-    drawn,
-  )
+  length = min(study.config.settings.chain, 4000)
+  xs = series.cubic(length, random=study.random)
+  path, spreads = study.page.figure("causes"), {}
+  with style.panels(path, "", height=3.2, columns=2, sharey=True) as pairs:
+    for pair, name, given, sought in (
+      (pairs[0], "forwards", xs[:-1], xs[1:]),
+      (pairs[1], "backwards", xs[1:], xs[:-1]),
+    ):
+      fitted = np.polynomial.Polynomial.fit(given, sought, 7)
+      missed = sought - fitted(given)
+      tenths = np.array_split(missed[np.argsort(given)], 10)
+      around = [part.std() for part in tenths]
+      spreads[name] = f"{min(around):.2f} and {max(around):.2f}"
+      dots = {"ms": 2.5, "alpha": 0.35, "mew": 0, "color": style.COLOURS[0]}
+      pair.plot(given, missed, ".", **dots)
+      pair.set_title(name, fontsize=10)
+      pair.set_xlabel("value that is given")
+    pairs[0].set_ylabel("error of the prediction")
+  study.page["spread"] = spreads
 
 
-def add_past_winners(study: run_lib.Study) -> None:
-  """Adds the section: the best past return says nothing of the next."""
-  settings, page, random = study.config.settings, study.lesson, study.random
-  page.section(
-    "Past winners",
-    f"""
-    {settings.walks} shares go up and down at random, none better than another:
-    the logarithms of their prices are random walks without drift. An investor
-    looks back, picks the share that gained most, and holds it for a second
-    period of the same length.
-    """,
-  )
-  steps = 50
-  gains = []
-  for _ in range(settings.repeats):
-    walks = data.random_walks(
-      settings.walks, 2 * steps, random=random, scale=steps**-0.5
+def _hidden_chain(study: run_lib.Study) -> list[results.Row]:
+  """Windows, a network and the filter on two coins."""
+  settings, page = study.config.settings, study.page
+  coins, drawn = _COINS.sample(settings.hidden_chain * 3 // 2, study.random)
+  train, test = np.split(drawn, [settings.hidden_chain])
+  began, nats = time.perf_counter(), _COINS.nats(test)
+  rows = [_perplexity("hidden chain, filter", nats, began)]
+  floor, name = float(nats.mean()), f"RNN of {_UNITS} units"
+  totals = _network_on_coins(study, train, test)
+  recurrent = totals.nats_per_symbol
+  rows.append(
+    _row(
+      f"hidden chain, {name}",
+      "static",
+      "perplexity",
+      units.perplexity(recurrent, 1),
+      totals.count,
+      time.perf_counter() - totals.seconds,
     )
-    winner = walks[np.argmax(walks[:, steps])]
-    gains.append([winner[steps], winner[-1] - winner[steps]])
-  past, future = np.array(gains).T
-  scatter = future.std(ddof=1) / len(future) ** 0.5
+  )
+  longest = settings.longest_window
+  model = chains.Markov.fit(train, 2, order=longest, epsilon=0.5)
+  lengths, scores = range(0, longest + 1, 2), []
+  best = _COINS.entropy_by_window(longest)[::2]
+  for length in lengths:
+    began, nats = time.perf_counter(), model.nats(test, length)
+    label = f"hidden chain, window of {length}, counted"
+    rows.append(_perplexity(label, nats, began))
+    scores.append(float(nats.mean()))
+  lines = zip(lengths, best, scores, strict=True)
   page.table(
-    ["period", "mean gain of the winner", "standard error"],
+    "hidden_chain",
+    ["what is read", "best possible", "on the test"],
     [
-      ["first", float(past.mean()), float(past.std(ddof=1) / len(past) ** 0.5)],
-      ["second", float(future.mean()), float(scatter)],
+      *([f"window of {k}", *_four(*line)] for k, *line in lines),
+      [f"everything, {name}", "", *_four(recurrent)],
+      ["everything, filter", "", *_four(floor)],
     ],
   )
-  page.say(
-    f"""
-    In standard deviations of a share's gain, over {settings.repeats} worlds.
-    The winner's past is splendid because it was picked for it; its future is
-    {abs(future.mean()) / scatter:.1f} standard errors from nothing. A model
-    that is chosen out of many by its score on one stretch of data has the same
-    luck behind it, so it must be scored anew on data that had no part in the
-    choice.
-    """
-  )
-  sine.winners(
-    page.figure("winners", "Prices in one such world, the five winners bold."),
-    np.exp(0.2 * walks),
-    steps,
-  )
-
-
-class Task(NamedTuple):
-  """A toy problem and a network of its shape.
-
-  Attributes:
-    shape: as the page calls it.
-    problem: in words.
-    examples: all there are.
-    model: takes what is given, then, if it writes, what is written.
-    reads: it takes the given.
-    writes: it takes the symbols written so far.
-    free: symbols at the beginning that nothing tells.
-  """
-
-  shape: str
-  problem: str
-  examples: data.Examples
-  model: nn.Module
-  reads: bool = True
-  writes: bool = False
-  free: int = 0
-
-
-class Minibatch(NamedTuple):
-  """One step's examples, in the form that `training.step` asks for."""
-
-  inputs: tuple[Any, ...]
-  targets: Any
-  mask: Any
-
-
-def tasks(study: run_lib.Study) -> list[Task]:
-  """Those that the settings name.
-
-  Raises:
-    UserError: one of another name, or sizes that make no toy.
-  """
-  settings = study.config.settings
-  bits, letters, length = (
-    settings.toy_bits,
-    settings.toy_letters,
-    settings.toy_length,
-  )
-
-  def core(symbols: int) -> stack.DeepRecurrent:
-    return stack.DeepRecurrent(
-      features=(settings.toy_units,), in_features=symbols, cell="gru"
-    )
-
-  known = [
-    Task(
-      "fixed target",
-      f"do most of {bits - 1} bits say 1?",
-      data.majority(bits - 1),
-      models.LastState(core(2), 2),
-    ),
-    Task(
-      "fixed input",
-      f"a vector of {bits} signs; write them down, one after the other",
-      data.signs(bits),
-      models.FromVector(core(2), 2),
-      writes=True,
-    ),
-    Task(
-      "aligned",
-      f"after each of {bits} bits: is the number of ones so far odd?",
-      data.parity(bits),
-      models.PerStep(core(2), 2),
-    ),
-    Task(
-      "unaligned",
-      f"write {length} letters of {letters} kinds from the last to the first",
-      data.reversal(letters, length),
-      models.EncoderDecoder(core(letters), core(letters), letters),
-      writes=True,
-    ),
-    Task(
-      "density",
-      f"palindromes of {2 * length} such letters; complete them",
-      data.palindromes(letters, length),
-      models.PerStep(core(letters), letters),
-      reads=False,
-      writes=True,
-      free=length,
-    ),
-  ]
-  shapes = [task.shape for task in known]
-  for name in settings.toys:
-    if name not in shapes:
-      raise errors.UserError(
-        f"config.settings.toys names {name!r}" + errors.closest(name, shapes)
-      )
-  return [task for task in known if task.shape in settings.toys]
-
-
-def add_task_shapes(study: run_lib.Study) -> None:
-  """Adds the section to the study's page."""
-  settings, page = study.config.settings, study.lesson
-  page.section(
-    "Shapes of problems",
-    """
-    A sequence may be what is given, what is wanted, or both:
-    """,
-  )
-  page.table(
-    ["problem", "given", "wanted", "example"],
-    [
-      ["fixed target", "a sequence", "one label", "is this review friendly?"],
-      ["fixed input", "one object", "a sequence", "a caption to a picture"],
-      ["aligned", "a sequence", "a label a step", "each word's part of speech"],
-      ["unaligned", "a sequence", "another one", "translation"],
-      ["density", "nothing", "P(sequence)", "language models"],
-    ],
-  )
-  page.say(
-    f"""
-    One recurrent network can serve all five. What differs is the state that it
-    begins with and the states that a label is read from. Here are toys, each
-    with a rule that can be found. A layer of {settings.toy_units} GRU
-    units, with a readout of the toy's shape, learned from three quarters of all
-    examples in {settings.toy_steps:,} minibatches of {settings.toy_batch}. It
-    was then asked about the others:
-    """
-  )
-  body = []
-  for task in tasks(study):
-    right, nats, count = solved(task, study)
-    body.append(
-      [task.shape, task.problem, count, f"{100 * right:.1f}", float(nats)]
-    )
-    study.signals.check()
-  page.table(
-    [
-      *("problem", "toy", "new examples"),
-      *("wholly right, in %", "nats an example"),
-    ],
-    body,
-  )
-  floor = settings.toy_length * np.log(settings.toy_letters)
-  page.say(
-    f"""
-    A network that writes is shown the true symbols so far while it learns; when
-    it is asked it goes by those that it has written. Of a palindrome it is told
-    the first half, which no one can know: {floor:.3f} nats are the least that a
-    palindrome can cost on average, and what the network needs above that is
-    what it gives to strings that are no palindromes.
-
-    The rest of this page is about the last shape.
-    """
-  )
-
-
-def solved(task: Task, study: run_lib.Study) -> tuple[float, float, int]:
-  """Learns a toy from some examples and is asked about the others.
-
-  Returns:
-    Share of them without a mistake, nats of one, and how many they are.
-  """
-  order = study.random.permutation(len(task.examples.targets))
-  cut = 3 * len(order) // 4
-  params = _learned(task, task.examples.rows(order[:cut]), study)
-  asked = task.examples.rows(order[cut:])
-  model = functools.partial(jax.jit(task.model.apply), {"params": params})
-  inputs, targets = _inputs(task, asked), asked.targets.T
-  scored = jax.jit(losses_lib.nats)
-  nats, *_ = scored(model(*inputs), targets, np.ones(targets.shape, bool))
-  found = _answers(task, model, inputs, targets)
-  right = np.mean(np.all((found == targets)[task.free :], axis=0))
-  return float(right), float(nats) / len(asked.targets), len(asked.targets)
-
-
-def _answers(
-  task: Task,
-  model: Callable[..., jax.Array],
-  inputs: tuple[np.ndarray, ...],
-  targets: np.ndarray,
-) -> np.ndarray:
-  """What the model says by itself, [T, B]."""
-  if not task.writes:
-    return np.asarray(model(*inputs)).argmax(axis=-1)
-  *given, known = inputs
-  told = np.arange(len(known))[:, None] <= task.free
-
-  def logits(written: np.ndarray) -> jax.Array:
-    return model(*given, np.where(told, known, written))
-
-  return models.greedy(logits, *targets.shape)
-
-
-def _inputs(task: Task, part: data.Examples) -> tuple[np.ndarray, ...]:
-  """What the model takes: time first, vectors as they are."""
-  found = []
-  if task.reads:
-    assert part.given is not None
-    vectors = np.issubdtype(part.given.dtype, np.floating)
-    found.append(part.given if vectors else part.given.T)
-  if task.writes:
-    found.append(models.shifted(part.targets.T))
-  return tuple(found)
-
-
-def _learned(task: Task, part: data.Examples, study: run_lib.Study) -> Any:
-  """The weights after training on a part of the examples."""
-  settings, random = study.config.settings, study.random
-  batch = min(settings.toy_batch, len(part.targets))
-  drawn = []
-  for _ in range(settings.toy_steps):
-    rows = part.rows(random.choice(len(part.targets), batch, replace=False))
-    targets = rows.targets.T
-    drawn.append(
-      Minibatch(_inputs(task, rows), targets, np.ones(targets.shape, bool))
-    )
-  minibatches = jax.tree.map(lambda *leaves: np.stack(leaves), *drawn)
-  rule = optimizers.build(
-    "adam",
-    learning_rate=0.01,
-    schedule="cosine",
-    steps=settings.toy_steps,
-    clip_norm=1.0,
-  )
-  train_step = step.make_train_step(task.model, rule, losses=of_examples)
-
-  @jax.jit
-  def fit(key: jax.Array, minibatches: Minibatch) -> Any:
-    first = jax.tree.map(lambda leaf: leaf[0], minibatches.inputs)
-    params = task.model.init(key, *first)["params"]
-    state = step.TrainState(jnp.int32(0), params, rule.init(params), (), key)
-    return jax.lax.scan(train_step, state, minibatches)[0].params
-
-  return fit(jax.random.key(study.config.seed), minibatches)
-
-
-def of_examples(
-  model: nn.Module, params: Any, carry: Any, minibatch: Minibatch, key: Any
-) -> tuple[jax.Array, loss.Outcome]:
-  """Nats of every example [B], as `training.objective` wants losses."""
-  del key
-  logits: Any = model.apply({"params": params}, *minibatch.inputs)
-  losses, wrong = losses_lib.cross_entropy(
-    logits, minibatch.targets, minibatch.mask
-  )
-  nats = jnp.sum(losses, axis=0)
-  return nats, loss.Outcome(
-    carry, jnp.sum(nats), jnp.sum(minibatch.mask), jnp.sum(wrong)
-  )
-
-
-_SIZE, _LENGTH = 3, 4
-
-
-def add_total_probability(study: run_lib.Study) -> None:
-  """Adds the section to the study's page."""
-  page, random = study.lesson, study.random
-  strings = np.array(list(itertools.product(range(_SIZE), repeat=_LENGTH)))
-  text = random.integers(_SIZE, size=200)
-
-  def rows(*shape: int) -> np.ndarray:
-    return random.dirichlet(np.ones(shape[-1]), size=shape[:-1])
-
-  hidden = models_lib.HiddenMarkov(rows(2), rows(2, 2), rows(2, _SIZE))
-  models: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "Markov model of order 2": models_lib.Markov.fit(
-      text, _SIZE, order=2, epsilon=0.5
-    ).nats,
-    "3-gram, Kneser-Ney": ngram.NGram.fit(text, _SIZE, order=3).nats,
-    "hidden Markov model": hidden.nats,
+  page["coins"] = {
+    "changes": f"{_COINS.transition[0, 1]:.2f}",
+    "shows": f"{_COINS.emission[0, 0]:g}",
+    "symbols": f"{settings.hidden_chain:,}",
+    "window": lengths[int(np.argmin(scores))],
+    "window_excess": f"{min(scores) - floor:.4f}",
+    "network_excess": f"{recurrent - floor:.4f}",
   }
-  body = [
-    [name, sum(float(np.exp(-nats(s).sum())) for s in strings)]
-    for name, nats in models.items()
-  ]
-  for name, cell in sine.networks(study).items():
-    log_joint = -_network_nats(cell, study.config.seed, strings)
-    body.append([name, float(np.exp(log_joint).sum())])
-  page.section(
-    "A sum to check",
-    f"""
-    Every model on this page is a product of predictions, so the probabilities
-    of all sequences of one length must sum to 1. Over {_SIZE} symbols there are
-    {len(strings)} sequences of {_LENGTH}, few enough to add up. The networks
-    have random weights; the sum must be right before they learn anything. A
-    model that sees its own target, or is off by one step, fails this test.
-    """,
+  figures.curves(
+    page.figure("hidden_chain"),
+    "Two coins, and nobody says which",
+    {
+      "window, best possible": (lengths, best),
+      "window, counted": (lengths, scores),
+    },
+    x="symbols in the window",
+    y="nats a symbol",
+    marks=True,
+    references={name: recurrent, "filter": floor},
   )
-  page.table(["model", "sum"], [[name, f"{total:.6f}"] for name, total in body])
-
-
-def _network_nats(cell: str, seed: int, strings: np.ndarray) -> np.ndarray:
-  """-log P of every string, float64 [strings]."""
-  network = language_model.as_predictor(
-    language_model.LanguageModel(_SIZE, features=(5,), cell=cell)
-  )
-  targets = strings.T
-  inputs = np.concatenate([np.full_like(targets[:1], -1), targets[:-1]])
-
-  @jax.jit
-  def nats(key: jax.Array) -> jax.Array:
-    # Weights of some size, or every prediction would be near uniform.
-    params = jax.tree.map(lambda leaf: 3 * leaf, network.init(key))
-    carry = network.initial_carry(len(strings))
-    nowhere = jnp.zeros(inputs.shape, bool)
-    _, logits = network.apply(params, carry, jnp.asarray(inputs), nowhere)
-    return losses.cross_entropy(logits, jnp.asarray(targets), ~nowhere)[0]
-
-  found = np.asarray(nats(jax.random.key(seed)), np.float64)
-  return found.sum(axis=0)
-
-
-def run(study: run_lib.Study) -> list[results.Row]:
-  """Runs the study.
-
-  Args:
-    study: its settings are those of `configs.fundamentals.AUTOREGRESSIVE`.
-  """
-  settings, page = study.config.settings, study.lesson
-  random = study.random
-  many = np.stack(
-    [
-      data.noisy_sine(settings.length, random=random, noise=settings.noise)
-      for _ in range(settings.series)
-    ]
-  )
-  # First, so that settings that do not fit are refused at once.
-  fitted = sine.fit(study, many)
-  _introduction(page)
-  add_task_shapes(study)
-  study.signals.check()
-  _data(study, many[0])
-  _models(study, fitted, many)
-  sine.one_step(study, fitted, many)
-  sine.free_run(study, fitted, many)
-  rows = sine.k_steps(study, fitted, many)
-  study.signals.check()
-  sine.linear_errors(study)
-  sine.accumulation(study, fitted, many)
-  study.signals.check()
-  sine.without_noise(study)
-  sine.add_chosen_values(study)
-  add_past_winners(study)
-  study.signals.check()
-  for add in (
-    markov.add_markov_models,
-    add_reading_order,
-    markov.add_hidden_chains,
-    sine.add_drifting_sine,
-  ):
-    rows += add(study)
-    study.signals.check()
-  add_total_probability(study)
+  part = min(len(test), 20_000)
+  _looking_back(study, test[:part], coins[settings.hidden_chain :][:part])
   return rows
 
 
-def _introduction(page: page_lib.Lesson) -> None:
-  page.say(
-    """
-    A sequence model says what comes next. Given all that was seen so far it
-    names the next value, or a distribution over the next symbol. This page
-    builds such models for a series of numbers, then for chains of symbols, and
-    asks of each how far ahead it can see.
-
-    Whole sequences are drawn independently of one another; the steps inside one
-    are not. The probability of a sequence is always a product of predictions,
-    whatever the model:
-    """
+def _network_on_coins(
+  study: run_lib.Study, train: np.ndarray, test: np.ndarray
+) -> metrics.Totals:
+  """The score of a small trained network."""
+  seed = study.config.seed
+  predictor = language_model.as_predictor(
+    language_model.LanguageModel(2, features=(_UNITS,), cell="elman")
   )
-  page.shown(
-    """
-    P(x_1, ..., x_T) = P(x_1) P(x_2 | x_1) P(x_3 | x_1, x_2) ...
-                     = prod_t P(x_t | x_1, ..., x_{t-1})
-    """
+  stream = batching.SequentialStream(
+    train, batch=32, length=50, seed=seed, training=True, random_offset=True
   )
+  steps = stream.segments_per_epoch * study.config.settings.rnn_epochs
+  rule = _cosine(0.01, steps)
+  found = training.train(predictor, stream, rule, steps=steps, seed=seed)
+  return training.held_out(predictor, found.params, test, rows=1, length=1000)
 
 
-def _data(study: run_lib.Study, first: np.ndarray) -> None:
-  settings, page = study.config.settings, study.lesson
-  seen = sine.seen(study)
-  page.section("A noisy sine")
-  page.shown("x_t = sin(0.01 t) + noise * e_t,    e_t ~ N(0, 1) independent")
-  clean = data.noisy_sine(settings.length, random=study.random, noise=0.0)
-  page.say(
-    f"""
-    {settings.length} values with noise {settings.noise}: about
-    {settings.length * 0.01 / (2 * np.pi):.1f} periods. No model can predict the
-    noise of the next value, so no mean squared error below its variance
-    {settings.noise**2:.4f} is to be had, except by luck. In the series drawn
-    below the variance around the clean sine is
-    {np.mean((first - clean) ** 2):.4f}.
-
-    The first {seen} values are there to learn from; all later ones are the
-    test. A series must be cut in time. Windows may be drawn from it at random,
-    because the law behind it does not change with time (that is what
-    *stationary* means), but a model must never learn from values later than
-    those that it is judged on.
-    """
-  )
-  sine.noisy_series(
-    page.figure("series", "The series, and the sine inside it."),
-    first,
-    clean,
-    seen,
-  )
-
-
-def _models(
-  study: run_lib.Study,
-  fitted: dict[str, sine.Fitted],
-  many: np.ndarray,
+def _looking_back(
+  study: run_lib.Study, symbols: np.ndarray, coins: np.ndarray
 ) -> None:
-  settings, page = study.config.settings, study.lesson
-  gap = sine.shift_register_gap(fitted[sine.LEAST_SQUARES], many[0])
-  page.section("A window, or a state")
-  page.shown(
-    """
-    window of tau     x^_{t+1} = f(x_{t-tau+1}, ..., x_t)
-    latent            h_t = g(h_{t-1}, x_t),    x^_{t+1} = o(h_t)
-    """
-  )
-  page.say(
-    f"""
-    A window model forgets all but the last tau values; here tau is
-    {settings.window}. A latent model folds each value into a state h of fixed
-    size and may keep what it likes. Throughout this project the state after
-    reading x_t predicts x_{{t+1}}.
+  """What both sides together know: a missing symbol, and the states."""
+  filled = _COINS.fill_in(symbols)[np.arange(len(symbols)), symbols]
+  study.page["throws"] = {
+    "count": f"{len(symbols):,}",
+    "missing": f"{-np.log(filled).mean():.4f}",
+    "forecast": f"{_COINS.nats(symbols).mean():.4f}",
+    "exchanges": int(np.sum(coins[1:] != coins[:-1])),
+  }
+  # What is known of the coin right after a throw.
+  past = _COINS.forward(symbols)[:-1] + np.log(_COINS.emission.T[symbols])
+  body = [
+    [
+      name,
+      f"{100 * np.mean(guess == coins):.1f}",
+      np.count_nonzero(np.diff(guess)),
+    ]
+    for name, guess in (
+      ("from the past", past.argmax(axis=1)),
+      (
+        "from both sides, each alone",
+        _COINS.state_posterior(symbols).argmax(axis=1),
+      ),
+      ("best path of all (Viterbi)", _COINS.most_likely_states(symbols)[0]),
+    )
+  ]
+  head = ["guess of the coin", "right, in %", "exchanges"]
+  study.page.table("guesses", head, body)
 
-    The two are closer than they look: a window is the state of a latent model
-    whose g is a shift register. It can even be built from a recurrent cell of
-    this library. Give an Elman cell with rectifiers {settings.window} units,
-    let the newest value enter the last of them and each unit hand its content
-    to the one before, and let the readout be the linear model's weights.
-    (Values are raised by 10 on entry, and lowered again in the readout, so that
-    the rectifiers never cut.) On the series above its predictions differ from
-    the window model's by at most {gap:.1g}: float32 rounding.
 
-    What was trained, on each of {settings.series} series of its own: the linear
-    model by least squares and by {settings.epochs} epochs of gradient descent
-    (rate 0.01, minibatches of {settings.batch}); an MLP with 10 rectifiers over
-    the same window (Adam, {settings.epochs} epochs); networks of
-    {settings.hidden} recurrent units ({", ".join(settings.networks)}; the RNN
-    is Elman's) on stretches of {settings.stretch} steps (Adam,
-    {settings.network_epochs} epochs). A stretch begins with an empty state, and
-    its first {settings.window} predictions do not count.
-    """
+# ---- The same with numbers
+
+
+def _drifting_sine(study: run_lib.Study) -> list[results.Row]:
+  """Windows, a network and two filters on a sine that does not keep time."""
+  settings, page, random = study.config.settings, study.page, study.random
+  learned, taus = settings.drifting, settings.windows
+  phase = random.uniform(0, 2 * np.pi)
+  xs = series.noisy_sine(
+    learned * 3 // 2, random=random, phase=phase, **_DRIFTING
   )
+  kalman = series.rotation(**_DRIFTING)
+
+  def windowed(tau: int) -> np.ndarray:
+    pairs = series.windows(xs, tau)
+    past, _ = pairs.split(learned - tau)
+    model = series.least_squares(past.features, past.labels)
+    return model.predict(pairs.features)
+
+  network = f"RNN (GRU) of {_UNITS} units"
+  ways: dict[str, Callable[[], np.ndarray]] = {
+    "linear filter": lambda: kalman.predictions(xs),
+    network: lambda: _network_on_sine(study, xs[:learned], xs),
+    "exact filter": lambda: series.phase_predictions(xs, **_DRIFTING),
+    **{f"window of {k}": functools.partial(windowed, k) for k in taus},
+  }
+  rows, scores = [], {}
+  for name, predict in ways.items():
+    began = time.perf_counter()
+    # The last third is the test.
+    missed = predict()[learned - len(xs) :] - xs[learned:]
+    scores[name] = float(np.mean(missed**2))
+    row = (f"drifting sine, {name}", "one step ahead", "sse", scores[name])
+    rows.append(_row(*row, len(missed), began))
+  covariance = series.sine_autocovariance(**_DRIFTING)
+  best = [series.optimum(covariance, -np.arange(1, tau + 1))[1] for tau in taus]
+  linear, recurrent, exact, *fitted = scores.values()
+  lines = zip(taus, best, fitted, strict=True)
+  page.table(
+    "drifting_errors",
+    ["what is read", "best linear", "on the test"],
+    [
+      *([f"window of {tau}", *_four(*line)] for tau, *line in lines),
+      ["everything, linear filter", *_four(kalman.error, linear)],
+      [f"everything, {network}", "", *_four(recurrent)],
+      ["everything, exact filter", "", *_four(exact)],
+    ],
+  )
+  page["drifting"] = {
+    **{name: f"{value:g}" for name, value in _DRIFTING.items()},
+    "test": f"{learned // 2:,}",
+    "learned": f"{learned:,}",
+    "kalman": f"{kalman.error:.4f}",
+    "window": taus[int(np.argmin(fitted))],
+    "window_excess": f"{min(fitted) - linear:+.4f}",
+    "exact_excess": f"{exact - linear:+.4f}",
+    "network_excess": f"{recurrent - exact:+.4f}",
+  }
+  figures.curves(
+    page.figure("drifting_sine"),
+    "A sine that does not keep time",
+    {"window, best linear": (taus, best), "window, fitted": (taus, fitted)},
+    x="values in the window",
+    y="mean squared error",
+    log_x=2,
+    marks=True,
+    references={
+      "linear filter": linear,
+      network: recurrent,
+      "exact filter": exact,
+      "noise": _DRIFTING["noise"] ** 2,
+    },
+  )
+  return rows
+
+
+def _network_on_sine(
+  study: run_lib.Study, past: np.ndarray, xs: np.ndarray
+) -> np.ndarray:
+  """Predictions of a small network that has learned from the past."""
+  settings = study.config.settings
+  length = settings.drifting_stretch
+  part = series.minibatches(
+    past,
+    length=length,
+    # The first half of a segment is there to find the phase.
+    scored=max(1, length // 2),
+    batch=16,
+    epochs=settings.drifting_epochs,
+    random=study.random,
+  )
+  model, rule = series.latent("gru", (_UNITS,)), _cosine(0.01, len(part.mask))
+  [params] = series.fit_each(model, rule, study.config.seed, [part])
+  return series.one_step(model, params, xs)
+
+
+# ---- Figures
+
+_PALE = "#B9B9B9"
+
+
+def draw_series(
+  path: style.Path,
+  xs: np.ndarray,
+  panels: Mapping[str, Mapping[str, np.ndarray]],
+  first: int,
+  *,
+  enlarged: int | None = None,
+) -> None:
+  """A series in grey, and predictions of it.
+
+  Args:
+    path: the PNG to write.
+    xs: the series.
+    panels: by their titles, predictions by time for every name of the legend.
+    first: the position at which the test begins, marked by a dashed line.
+    enlarged: show only so many values of the test in the last panel.
+  """
+  height = 0.8 + 2.4 * len(panels)
+  with style.panels(path, "", height=height, rows=len(panels)) as pairs:
+    for pair, (title, curves) in zip(pairs, panels.items(), strict=True):
+      times = np.arange(len(xs))
+      if enlarged and pair is pairs[-1]:
+        times = times[first : first + enlarged]
+      else:
+        pair.axvline(first + 0.5, color=style.GREY, lw=1.1, ls="--")
+      pair.plot(times + 1, xs[times], color=_PALE, lw=0.7, label="series")
+      for colour, (name, values) in zip(
+        style.COLOURS, curves.items(), strict=False
+      ):
+        pair.plot(times + 1, values[times], color=colour, lw=1.3, label=name)
+      pair.set_title(title, fontsize=10)
+      pair.set_ylabel("x")
+    pairs[-1].set_xlabel("time")
+    style.legend_beside(pairs[0], "")

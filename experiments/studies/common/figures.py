@@ -84,7 +84,7 @@ def curves(
   *,
   x: str,
   y: str,
-  log_x: bool = False,
+  log_x: bool | int = False,
   log_y: bool = False,
   marks: bool = False,
   references: Mapping[str, float] | None = None,
@@ -95,10 +95,10 @@ def curves(
     path: the PNG to write.
     title: above the axes.
     drawn: (places, values) by name; a name that begins with "~" is drawn thin
-      and grey, as data behind a model.
+      and grey, as data behind a model, each such curve with dashes of its own.
     x: label of the places.
     y: label of the values.
-    log_x: logarithmic places.
+    log_x: logarithmic places; 2 for powers of 2.
     log_y: logarithmic values.
     marks: a mark at every point.
     references: horizontal lines by name.
@@ -108,7 +108,10 @@ def curves(
     style_lib.references(pair, references or {})
     pair.set_xlabel(x)
     pair.set_ylabel(y)
-    pair.legend(frameon=False, fontsize=9)
+    if len(pair.lines) > 6:
+      style_lib.legend_beside(pair, "")
+    else:
+      pair.legend(frameon=False, fontsize=9)
 
 
 def panels(
@@ -171,21 +174,25 @@ def _draw_study(
   pair: Any,
   drawn: Mapping[str, Curve],
   *,
-  log_x: bool,
+  log_x: bool | int,
   log_y: bool,
   marks: bool,
 ) -> None:
   colours = iter(style_lib.COLOURS * (1 + len(drawn)))
+  dashes = iter(("-", "--", "-.", ":") * (1 + len(drawn)))
   for name, (places, values) in drawn.items():
     if name.startswith("~"):
-      pair.plot(places, values, color=style_lib.GREY, lw=0.7, label=name[1:])
+      grey = {"color": style_lib.GREY, "lw": 0.7, "label": name[1:]}
+      pair.plot(places, values, next(dashes), **grey)
       continue
     style = "o-" if marks else "-"
     pair.plot(
       places, values, style, ms=3.5, lw=1.6, color=next(colours), label=name
     )
   if log_x:
-    pair.set_xscale("log")
+    pair.set_xscale("log", base=10 if log_x is True else log_x)
+  if log_x == 2:
+    pair.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
   if log_y:
     pair.set_yscale("log")
 

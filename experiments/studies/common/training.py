@@ -21,7 +21,7 @@ from seqmodels.evaluation import metrics as metrics_lib
 from seqmodels.evaluation import static
 from seqmodels.models import api as predictors
 from seqmodels.models import language_model
-from seqmodels.training import optimizers, step
+from seqmodels.training import loss, optimizers, step
 
 DISPATCH = 25  # steps of training a dispatch, and a point of the curves
 
@@ -399,6 +399,25 @@ def smooth(values: np.ndarray, share: float = 0.1) -> np.ndarray:
   ends = np.arange(1, len(values) + 1)
   starts = ends - np.maximum((share * ends).astype(int), 1)
   return (sums[ends] - sums[starts]) / (ends - starts)
+
+
+def of_values(
+  model: Any, params: Any, carry: Any, segment: Any, key: Any
+) -> tuple[jax.Array, loss.Outcome]:
+  """Half the squared errors of every segment [B] of numbers, each [T, B].
+
+      1/2 sum_t (x^_{t+1} - x_{t+1})^2
+
+  These are the nats of a Gaussian of variance 1, but for a constant. A segment
+  starts from `carry`, the cleared state, which is handed on as it was.
+  """
+  del key
+  _, predictions = model.apply(params, carry, segment.inputs)
+  # A select on the error, not a product, keeps what is masked out of it.
+  missed = jnp.where(segment.mask, predictions - segment.targets, 0.0)
+  nats = 0.5 * jnp.sum(missed**2, axis=0)
+  scored = jnp.sum(segment.mask, dtype=jnp.int32)
+  return nats, loss.Outcome(carry, jnp.sum(nats), scored, jnp.int32(0))
 
 
 # What a cell is called on a page, and in the library.

@@ -14,7 +14,6 @@ from experiments.studies.common import (
   figures,
   gradient_reach,
   memory_tasks,
-  series_fitting,
   training,
 )
 from experiments.studies.exercises import exact
@@ -514,7 +513,7 @@ def adding(study: run.Study) -> list[results.Row]:
     inputs=2,
     outputs=1,
     steps=settings.memory_steps,
-    recipe=Recipe(settings.rate, losses=series_fitting.of_values),
+    recipe=Recipe(settings.rate, losses=training.of_values),
   )
   # The objective is half the square.
   errors = {

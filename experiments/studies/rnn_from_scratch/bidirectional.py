@@ -25,8 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.studies import run as run_lib
-from experiments.studies.autoregressive import data, models
-from experiments.studies.common import training
+from experiments.studies.common import chains, training
 from seqmodels import losses, units
 from seqmodels.cells import ops
 from seqmodels.data.text import batching
@@ -648,7 +647,7 @@ def _most_gained(
 
 
 # Two states that last, and symbols that tell little of them each.
-SOURCE = models.HiddenMarkov(
+SOURCE = chains.HiddenMarkov(
   np.array([0.5, 0.5]),
   np.array([[0.95, 0.05], [0.05, 0.95]]),
   np.array([[0.5, 0.3, 0.15, 0.05], [0.05, 0.15, 0.3, 0.5]]),
@@ -689,10 +688,7 @@ def hidden_chain(
 
 def draw(random: np.random.Generator, count: int) -> np.ndarray:
   """So many symbols of the source."""
-  _, symbols = data.hidden_markov(
-    SOURCE.initial, SOURCE.transition, SOURCE.emission, count, random=random
-  )
-  return symbols
+  return SOURCE.sample(count, random)[1]
 
 
 def floor(segments: batching.Segment, share: float) -> tuple[float, float]:
@@ -708,7 +704,7 @@ def floor(segments: batching.Segment, share: float) -> tuple[float, float]:
   seen = np.hstack(
     [(1 - share) * SOURCE.emission, np.full((len(SOURCE.initial), 1), share)]
   )
-  blanked = models.HiddenMarkov(SOURCE.initial, SOURCE.transition, seen)
+  blanked = chains.HiddenMarkov(SOURCE.initial, SOURCE.transition, seen)
   before, around, count = 0.0, 0.0, 0
   for truth, blank in zip(
     *(

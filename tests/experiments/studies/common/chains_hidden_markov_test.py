@@ -3,15 +3,14 @@ import itertools
 import numpy as np
 import pytest
 
-from experiments.studies.autoregressive import data, models
-from seqmodels import errors
+from experiments.studies.common import chains
 
 STATES, SYMBOLS, LENGTH = 3, 4, 6
 
 
 def random_model(seed=0, states=STATES, symbols=SYMBOLS):
   random = np.random.default_rng(seed)
-  return models.HiddenMarkov(
+  return chains.HiddenMarkov(
     random.dirichlet(np.ones(states)),
     random.dirichlet(np.ones(states), size=states),
     random.dirichlet(np.ones(symbols), size=states),
@@ -110,11 +109,7 @@ def test_all_strings_together_have_probability_one():
 
 def test_thousands_of_steps_do_not_underflow():
   model = random_model()
-  _, symbols = data.hidden_markov(
-    *(model.initial, model.transition, model.emission),
-    4000,
-    random=np.random.default_rng(0),
-  )
+  _, symbols = model.sample(4000, np.random.default_rng(0))
   assert model.log_probability(symbols) < -745  # below what exp can hold
   assert np.all(np.isfinite(model.nats(symbols)))
   np.testing.assert_allclose(model.fill_in(symbols).sum(axis=1), 1)
@@ -128,7 +123,7 @@ def test_thousands_of_steps_do_not_underflow():
 
 def test_zeros_are_allowed():
   """A state that shows one symbol only, and one that is never left."""
-  model = models.HiddenMarkov(
+  model = chains.HiddenMarkov(
     np.array([1.0, 0.0]),
     np.array([[0.5, 0.5], [0.0, 1.0]]),
     np.array([[1.0, 0.0], [0.0, 1.0]]),
@@ -149,7 +144,7 @@ def test_zeros_are_allowed():
 def test_windows_approach_the_filter_only_as_they_grow():
   """By enumeration: H(x_{k+1} | x_1 .. x_k) of the stationary source."""
   stays, shows = 0.95, 0.8
-  model = models.HiddenMarkov(
+  model = chains.HiddenMarkov(
     np.array([0.5, 0.5]),
     np.array([[stays, 1 - stays], [1 - stays, stays]]),
     np.array([[shows, 1 - shows], [1 - shows, shows]]),
@@ -166,11 +161,7 @@ def test_windows_approach_the_filter_only_as_they_grow():
     blocks.append(float(-(shares * np.log(shares)).sum()))
   np.testing.assert_allclose(found[:4], np.diff(blocks), rtol=1e-10)
   assert np.all(np.diff(found) < 0)
-  _, symbols = data.hidden_markov(
-    *(model.initial, model.transition, model.emission),
-    20_000,
-    random=np.random.default_rng(0),
-  )
+  _, symbols = model.sample(20_000, np.random.default_rng(0))
   nats = model.nats(symbols)
   # A mean over 20,000 symbols is good to about 0.01.
   assert nats.mean() == pytest.approx(found[-1], abs=0.012)
@@ -178,39 +169,6 @@ def test_windows_approach_the_filter_only_as_they_grow():
 
 def test_the_windows_of_a_source_start_from_what_its_chain_keeps():
   model = random_model()
-  shares = models.stationary(model.transition) @ model.emission
+  shares = chains.stationary(model.transition) @ model.emission
   expected = float(-(shares * np.log(shares)).sum())
   assert model.entropy_by_window(0)[0] == pytest.approx(expected)
-
-
-@pytest.mark.parametrize(
-  ("call", "words"),
-  [
-    (lambda: random_model().nats([]), "no symbols"),
-    (lambda: random_model().forward([0, 4]), "the id 4"),
-    (lambda: random_model().backward([-1]), "the id -1"),
-    (lambda: random_model().entropy_by_window(-1), "windows of -1"),
-    (lambda: random_model().entropy_by_window(40), "windows of 40"),
-    (
-      lambda: models.HiddenMarkov(np.array([0.5, 0.5]), np.eye(3), np.eye(2)),
-      r"give \[2, 2\]",
-    ),
-    (
-      lambda: models.HiddenMarkov(np.array([0.5, 0.5]), np.eye(2), np.eye(3)),
-      r"give \[2, 2\]",
-    ),
-    (
-      lambda: models.HiddenMarkov(np.array([0.5, 0.6]), np.eye(2), np.eye(2)),
-      "initial has",
-    ),
-    (
-      lambda: models.HiddenMarkov(
-        np.array([0.5, 0.5]), np.eye(2), np.full((2, 2), 0.4)
-      ),
-      "emission has",
-    ),
-  ],
-)
-def test_bad_input_is_named(call, words):
-  with pytest.raises(errors.UserError, match=words):
-    call()

@@ -4,32 +4,32 @@ import numpy as np
 import optax
 import pytest
 
-from experiments.studies.autoregressive import data, models
-from experiments.studies.common import series_fitting
+from experiments.studies.autoregressive import series
+from experiments.studies.common import training
 
 
-def stretches(xs, *, random, epochs, batch=16, tau=4):
-  starts = data.shuffled(600, batch=batch, epochs=epochs, random=random)
-  return data.segments(xs, starts, length=tau, scored=1)
-
-
-def stacked(parts):
-  return jax.tree.map(lambda *leaves: np.stack(leaves), *parts)
+def cut(xs, *, random, epochs, batch=16):
+  """Windows of four and the value after each, from 600 places."""
+  return series.minibatches(
+    xs[:604], length=4, scored=1, batch=batch, epochs=epochs, random=random
+  )
 
 
 def test_the_loss_is_half_the_squared_errors_of_what_is_scored():
-  model = models.window(2)
-  linear = models.Linear(np.array([0.5, -1.0]), 0.25)
+  model = series.window(2)
+  linear = series.Linear(np.array([0.5, -1.0]), 0.25)
   xs = np.random.default_rng(0).normal(size=12)
-  cut = data.segments(xs, np.array([[0, 5, -1]]), length=4, scored=2)
-  segment = jax.tree.map(lambda leaf: leaf[0].copy(), cut)
+  columns = np.stack([xs[0:5], xs[5:10], np.zeros(5)], axis=1)
+  mask = np.zeros((4, 3), bool)
+  mask[2:, :2] = True
+  segment = series.Minibatch(columns[:-1], columns[1:].copy(), mask)
   # What is masked may be anything.
   segment.targets[:, 2] = np.nan
   carry = model.initial_carry(3)
-  params = models.of_linear(linear)
+  params = series.of_linear(linear)
 
   def loss(params):
-    nats, outcome = series_fitting.of_values(
+    nats, outcome = training.of_values(
       model, params, carry, segment, jax.random.key(0)
     )
     return jnp.sum(nats), (nats, outcome)
@@ -50,17 +50,17 @@ def test_the_loss_is_half_the_squared_errors_of_what_is_scored():
 
 
 def test_gradient_descent_by_hand_gives_the_same_weights():
-  xs = data.noisy_sine(700, random=np.random.default_rng(0))
+  xs = series.noisy_sine(700, random=np.random.default_rng(0))
   random = np.random.default_rng(1)
-  cut = stretches(xs, random=random, epochs=1)
-  keys = jax.random.split(jax.random.key(0), 1)
-  model = models.window(4)
-  params = series_fitting.fit_each(model, optax.sgd(0.01), keys, stacked([cut]))
-  found = models.to_linear(jax.tree.map(lambda leaf: leaf[0], params))
-  first = jax.jit(model.init)(jax.random.split(keys[0])[0])
-  linear = models.to_linear(first)
+  part = cut(xs, random=random, epochs=1)
+  model = series.window(4)
+  [params] = series.fit_each(model, optax.sgd(0.01), 0, [part])
+  found = series.to_linear(params)
+  key = jax.random.split(jax.random.key(0), 1)[0]
+  first = jax.jit(model.init)(jax.random.split(key)[0])
+  linear = series.to_linear(first)
   weights, bias = linear.weights, linear.bias
-  for inputs, targets, mask in zip(*cut, strict=True):
+  for inputs, targets, mask in zip(*part, strict=True):
     rows, labels = inputs.T[mask[-1]], targets[-1][mask[-1]]
     missed = rows @ weights + bias - labels
     weights = weights - 0.01 * rows.T @ missed / len(labels)
@@ -70,17 +70,13 @@ def test_gradient_descent_by_hand_gives_the_same_weights():
 
 
 def test_gradient_descent_approaches_least_squares():
-  xs = data.noisy_sine(700, random=np.random.default_rng(0))
-  cut = stretches(xs, random=np.random.default_rng(1), epochs=300, batch=100)
-  params = series_fitting.fit_each(
-    models.window(4),
-    optax.sgd(0.5),
-    jax.random.split(jax.random.key(0), 1),
-    stacked([cut]),
-  )
-  found = models.to_linear(jax.tree.map(lambda leaf: leaf[0], params))
-  past, _ = data.split(data.windows(xs, 4), 600)
-  best = models.least_squares(past.features, past.labels)
+  xs = series.noisy_sine(700, random=np.random.default_rng(0))
+  random = np.random.default_rng(1)
+  part = cut(xs, random=random, epochs=300, batch=100)
+  [params] = series.fit_each(series.window(4), optax.sgd(0.5), 0, [part])
+  found = series.to_linear(params)
+  past, _ = series.windows(xs, 4).split(600)
+  best = series.least_squares(past.features, past.labels)
   errors = [
     np.mean((model.predict(past.features) - past.labels) ** 2)
     for model in (found, best)
@@ -90,22 +86,19 @@ def test_gradient_descent_approaches_least_squares():
 
 def test_series_do_not_disturb_one_another():
   many = [
-    data.noisy_sine(700, random=np.random.default_rng(seed))
+    series.noisy_sine(700, random=np.random.default_rng(seed))
     for seed in range(2)
   ]
-  cuts = [
-    stretches(xs, random=np.random.default_rng(7), epochs=1) for xs in many
-  ]
-  keys = jax.random.split(jax.random.key(0), 2)
-  model = models.window(4)
-  both = series_fitting.fit_each(model, optax.adam(0.01), keys, stacked(cuts))
-  one = series_fitting.fit_each(
-    model, optax.adam(0.01), keys[1:], stacked(cuts[1:])
-  )
+  parts = [cut(xs, random=np.random.default_rng(7), epochs=1) for xs in many]
+  model, rule = series.window(4), optax.adam(0.01)
+  other = parts[1]._replace(targets=parts[1].targets + 1)
+  first, _ = series.fit_each(model, rule, 0, parts)
+  again, moved = series.fit_each(model, rule, 0, [parts[0], other])
   for ours, theirs in zip(
-    jax.tree.leaves(both), jax.tree.leaves(one), strict=True
+    jax.tree.leaves(first), jax.tree.leaves(again), strict=True
   ):
-    np.testing.assert_allclose(ours[1], theirs[0], atol=1e-5)
+    np.testing.assert_allclose(ours, theirs, atol=1e-6)
+  assert series.to_linear(moved).bias > series.to_linear(first).bias
 
 
 def test_five_epochs_miss_by_what_they_should():
@@ -115,22 +108,16 @@ def test_five_epochs_miss_by_what_they_should():
   standard errors.
   """
   random = np.random.default_rng(0)
-  many = [data.noisy_sine(1000, random=random) for _ in range(60)]
-  params = jax.device_get(
-    series_fitting.fit_each(
-      models.window(4),
-      optax.sgd(0.01),
-      jax.random.split(jax.random.key(0), 60),
-      stacked([stretches(xs, random=random, epochs=5) for xs in many]),
-    )
-  )
+  many = [series.noisy_sine(1000, random=random) for _ in range(60)]
+  parts = [cut(xs, random=random, epochs=5) for xs in many]
+  params = series.fit_each(series.window(4), optax.sgd(0.01), 0, parts)
   found = {name: [] for name in ("train", "test", 1, 4, 16, 64)}
   radii = []
   for i, xs in enumerate(many):
-    model = models.to_linear(jax.tree.map(lambda leaf, i=i: leaf[i], params))
+    model = series.to_linear(params[i])
     radii.append(model.radius)
     for k in (1, 4, 16, 64):
-      pairs = data.windows(xs, 4, ahead=k)
+      pairs = series.windows(xs, 4, ahead=k)
       missed = (model.ahead(k).predict(pairs.features) - pairs.labels) ** 2
       found[k].append(missed[:933].mean())
       if k == 1:

@@ -3,15 +3,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.studies.autoregressive import data, models
-from experiments.studies.autoregressive.models import Linear
-from seqmodels import errors
+from experiments.studies.autoregressive import series
+from experiments.studies.autoregressive.series import Linear
 from seqmodels.cells import elman
 
 MODELS = {
-  "linear": models.window(3),
-  "mlp": models.window(3, (5,)),
-  "rnn": models.latent("gru", (3, 2)),
+  "linear": series.window(3),
+  "mlp": series.window(3, (5,)),
+  "rnn": series.latent("gru", (3, 2)),
 }
 
 
@@ -61,10 +60,10 @@ def test_no_prediction_depends_on_what_comes_later(fitted):
 
 def test_a_window_is_the_linear_map_of_its_values():
   linear = Linear(np.array([0.2, -0.7, 1.1]), 0.4)
-  model, xs = models.window(3), numbers(20)
-  params = models.of_linear(linear)
+  model, xs = series.window(3), numbers(20)
+  params = series.of_linear(linear)
   found = model.apply(params, model.initial_carry(1), xs[:, None])[1][:, 0]
-  pairs = data.windows(xs, 3)
+  pairs = series.windows(xs, 3)
   np.testing.assert_allclose(
     found[2:-1], linear.predict(pairs.features), rtol=1e-5
   )
@@ -84,20 +83,20 @@ def test_a_shift_register_makes_a_latent_model_a_window():
     "kernel": jnp.array(linear.weights[:, None], jnp.float32),
     "bias": jnp.array([bias], jnp.float32),
   }
-  latent = models.latent("elman_relu", (4,))
+  latent = series.latent("elman_relu", (4,))
   params = {"stack": {"layer_0": layer._asdict()}, "readout": readout}
-  window, xs = models.window(4), numbers(30, 1)
+  window, xs = series.window(4), numbers(30, 1)
   theirs = latent.apply(params, latent.initial_carry(1), xs)[1]
-  ours = window.apply(models.of_linear(linear), window.initial_carry(1), xs)[1]
+  ours = window.apply(series.of_linear(linear), window.initial_carry(1), xs)[1]
   np.testing.assert_allclose(theirs[3:], ours[3:], atol=2e-5)
 
 
 def test_first_weights_are_as_announced():
-  init = jax.jit(models.window(400).init)
+  init = jax.jit(series.window(400).init)
   linear = jax.device_get(init(jax.random.key(0)))["readout"]
   assert np.std(linear["kernel"]) == pytest.approx(0.01, rel=0.15)
   assert float(linear["bias"][0]) == 0
-  init = jax.jit(models.window(4, (10,)).init)
+  init = jax.jit(series.window(4, (10,)).init)
   network = jax.device_get(init(jax.random.key(0)))
   bounds = {"Dense_0": (6 / 14) ** 0.5, "readout": (6 / 11) ** 0.5}
   assert network.keys() == bounds.keys()
@@ -110,10 +109,10 @@ def test_first_weights_are_as_announced():
 @pytest.mark.parametrize(
   ("model", "weights"),
   [
-    (models.window(4), 5),
-    (models.window(4, (10,)), 61),
-    (models.latent("elman", (16,)), 16 + 16 * 16 + 16 + 17),
-    (models.latent("gru", (16,)), 3 * (16 + 16 * 16) + 17 + 64),
+    (series.window(4), 5),
+    (series.window(4, (10,)), 61),
+    (series.latent("elman", (16,)), 16 + 16 * 16 + 16 + 17),
+    (series.latent("gru", (16,)), 3 * (16 + 16 * 16) + 17 + 64),
   ],
 )
 def test_a_model_has_its_weights(model, weights):
@@ -123,24 +122,6 @@ def test_a_model_has_its_weights(model, weights):
 
 def test_linear_weights_go_in_and_out():
   linear = Linear(np.array([0.25, -0.5]), 1.5)
-  found = models.to_linear(models.of_linear(linear))
+  found = series.to_linear(series.of_linear(linear))
   np.testing.assert_array_equal(found.weights, linear.weights)
   assert found.bias == 1.5
-
-
-@pytest.mark.parametrize(
-  ("call", "words"),
-  [
-    (lambda: models.window(0), "window of 0"),
-    (lambda: models.window(4, (0,)), r"layers of \[0\]"),
-    (lambda: models.latent("elman", ()), "at least one layer"),
-    (lambda: models.latent("elman", (0,)), "at least 1 unit"),
-    (
-      lambda: models.latent("elmann", (2,)).init(jax.random.key(0)),
-      "did you mean 'elman",
-    ),
-  ],
-)
-def test_bad_input_is_named(call, words):
-  with pytest.raises(errors.UserError, match=words):
-    call()

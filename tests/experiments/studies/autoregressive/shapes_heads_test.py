@@ -1,12 +1,10 @@
 """Shapes, what each head may see, and the equalities between them."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.studies.autoregressive import models
-from seqmodels import errors
+from experiments.studies.autoregressive import shapes
 from seqmodels.layers import stack
 
 SYMBOLS, STEPS, BATCH = 5, 4, 3
@@ -36,16 +34,16 @@ def of(model, variables, *inputs):
 
 VECTOR = np.random.default_rng(5).normal(size=(BATCH, 2)).astype(np.float32)
 SHAPES = {
-  "aligned": (models.PerStep(core(), 7), ids(STEPS, BATCH)),
+  "aligned": (shapes.PerStep(core(), 7), ids(STEPS, BATCH)),
   "fixed input": (
-    models.FromVector(core(), 7),
+    shapes.FromVector(core(), 7),
     VECTOR,
-    models.shifted(ids(STEPS, BATCH)),
+    shapes.shifted(ids(STEPS, BATCH)),
   ),
   "unaligned": (
-    models.EncoderDecoder(core(), core(), 7),
+    shapes.EncoderDecoder(core(), core(), 7),
     ids(6, BATCH, seed=2),
-    models.shifted(ids(STEPS, BATCH)),
+    shapes.shifted(ids(STEPS, BATCH)),
   ),
 }
 
@@ -90,17 +88,9 @@ def test_what_is_given_is_heard_at_every_step(name):
 
 def test_one_label_is_that_of_the_last_step():
   whole = ids(STEPS, BATCH)
-  logits, variables = begun(models.LastState(core(), 7), whole)
-  every = of(models.PerStep(core(), 7), variables, whole)
+  logits, variables = begun(shapes.LastState(core(), 7), whole)
+  every = of(shapes.PerStep(core(), 7), variables, whole)
   np.testing.assert_allclose(logits(whole), every[-1:], atol=1e-6)
-  ends = np.array([1, 4, 2])
-  picked = np.stack([every[end - 1, row] for row, end in enumerate(ends)])
-  np.testing.assert_allclose(logits(whole, ends)[0], picked, atol=1e-6)
-  # Whatever stands behind the end.
-  padded = np.where(np.arange(STEPS)[:, None] < ends, whole, -1)
-  np.testing.assert_allclose(
-    logits(padded, ends), logits(whole, ends), atol=1e-6
-  )
 
 
 @pytest.mark.parametrize(
@@ -109,7 +99,7 @@ def test_one_label_is_that_of_the_last_step():
 def test_a_decoder_goes_on_where_the_encoder_stopped(cell, layers):
   """With equal weights both are one core over one long sequence."""
   source, written = ids(6, BATCH), ids(STEPS, BATCH, seed=3)
-  model = models.EncoderDecoder(
+  model = shapes.EncoderDecoder(
     core(cell=cell, layers=layers), core(cell=cell, layers=layers), 7
   )
   _, variables = begun(model, source, written)
@@ -117,7 +107,7 @@ def test_a_decoder_goes_on_where_the_encoder_stopped(cell, layers):
   tied = {"params": {**params, "decoder": params["encoder"]}}
   single = {"params": {"core": params["encoder"], "head": params["head"]}}
   long = of(
-    models.PerStep(core(cell=cell, layers=layers), 7),
+    shapes.PerStep(core(cell=cell, layers=layers), 7),
     single,
     np.concatenate([source, written]),
   )
@@ -127,31 +117,26 @@ def test_a_decoder_goes_on_where_the_encoder_stopped(cell, layers):
 
 
 def test_a_vector_of_zeros_with_no_bias_begins_with_the_empty_state():
-  written = models.shifted(ids(STEPS, BATCH))
-  model = models.FromVector(core(), 7)
+  written = shapes.shifted(ids(STEPS, BATCH))
+  model = shapes.FromVector(core(), 7)
   nothing = np.zeros((BATCH, 2), np.float32)
   logits, variables = begun(model, nothing, written)
   params = variables["params"]
   params["first_0"]["bias"][:] = 0
   same = {"params": {name: params[name] for name in ("core", "head")}}
-  plain = of(models.PerStep(core(), 7), same, written)
+  plain = of(shapes.PerStep(core(), 7), same, written)
   np.testing.assert_allclose(logits(nothing, written), plain, atol=1e-6)
 
 
 def test_greedy_writing_is_the_likeliest_symbol_each_time():
   """By a loop that makes each sequence longer by one."""
   source = ids(6, BATCH, seed=2)
-  model = models.EncoderDecoder(core(), core(), SYMBOLS)
-  written = models.shifted(ids(2, BATCH))
+  model = shapes.EncoderDecoder(core(), core(), SYMBOLS)
+  written = shapes.shifted(ids(2, BATCH))
   logits, _ = begun(model, source, written)
-  found = models.greedy(lambda w: logits(source, w), 2, BATCH)
+  found = shapes.greedy(lambda w: logits(source, w), 2, BATCH)
   slow = np.full((1, BATCH), -1)
   for _ in range(2):
     last = np.argmax(logits(source, slow)[-1], axis=-1)
     slow = np.concatenate([slow, last[None]])
   np.testing.assert_array_equal(found, slow[1:])
-
-
-def test_writing_nothing_is_refused():
-  with pytest.raises(errors.UserError, match="0 symbols was to be written"):
-    models.greedy(lambda written: jnp.zeros((0, 1, 2)), 0, 1)

@@ -1,0 +1,352 @@
+"""Chains of symbols: counted Markov models and hidden Markov models.
+
+A Markov chain of order k has a kernel, an array [V, ..., V] of k + 1 axes: the
+probability of the next symbol (last axis) after the k before it, oldest first.
+With pi the distribution that the chain keeps,
+
+    entropy rate         sum_a pi(a) sum_b -P(b | a) log P(b | a)
+    likeliest sequence   max over V^T of them, in O(V^2 T)
+
+A hidden chain shows symbols that depend on a state which nobody sees,
+
+    P(x, h) = prod_t P(h_t | h_{t-1}) P(x_t | h_t)
+
+and the sum over all K^T ways of the states costs O(K^2 T) by recursion.
+"""
+
+import dataclasses
+from typing import NamedTuple, Self
+
+import numpy as np
+
+
+def markov_chain(
+  kernel: np.ndarray,
+  length: int,
+  *,
+  random: np.random.Generator,
+  initial: np.ndarray | None = None,
+) -> np.ndarray:
+  """Symbols of a Markov chain of order k, int64 [length].
+
+  Args:
+    kernel: [V, ..., V] with k + 1 axes.
+    length: symbols, at least 1.
+    random: the source of the draws.
+    initial: [V, ..., V] with k axes, of the first k symbols; uniform if left
+      out.
+
+  >>> turn = np.array([[0.0, 1.0], [1.0, 0.0]])
+  >>> start = np.array([1.0, 0.0])
+  >>> rng = np.random.default_rng(0)
+  >>> markov_chain(turn, 5, random=rng, initial=start).tolist()
+  [0, 1, 0, 1, 0]
+  """
+  size, order = kernel.shape[-1], kernel.ndim - 1
+  rows = kernel.reshape(-1, size)
+  first = np.full(len(rows), 1 / len(rows)) if initial is None else initial
+  context = int(_draw(first.reshape(1, -1), random.random(1))[0])
+  symbols = [int(s) for s in np.unravel_index(context, kernel.shape[:-1])]
+  # A running sum that rounding left below 1 must not yield a symbol V.
+  sums = np.cumsum(rows, axis=1)[:, :-1]
+  for uniform in random.random(max(length - order, 0)):
+    symbol = int(np.searchsorted(sums[context], uniform, side="right"))
+    symbols.append(symbol)
+    context = (context * size + symbol) % len(rows)
+  return np.array(symbols[:length], np.int64)
+
+
+def _draw(rows: np.ndarray, uniform: np.ndarray) -> np.ndarray:
+  """One symbol a row of distributions, by inverting the running sum."""
+  return (np.cumsum(rows, axis=1)[:, :-1] <= uniform[:, None]).sum(axis=1)
+
+
+def stationary(kernel: np.ndarray) -> np.ndarray:
+  """The distribution of k symbols in a row that the chain keeps.
+
+  Args:
+    kernel: [V, ..., V], k + 1 axes with k at least 1.
+
+  Returns:
+    float64 [V, ..., V], k axes.
+
+  >>> stationary(np.array([[0.9, 0.1], [0.3, 0.7]])).round(3)
+  array([0.75, 0.25])
+  """
+  size = kernel.shape[-1]
+  contexts = kernel.size // size
+  rows = np.arange(contexts)[:, None]
+  moves = np.zeros((contexts, contexts))
+  # The context a_1 .. a_k, b next, becomes a_2 .. a_k b.
+  after = (rows * size + np.arange(size)) % contexts
+  np.add.at(moves, (rows, after), kernel.reshape(contexts, size))
+  system = np.vstack([moves.T - np.eye(contexts), np.ones(contexts)])
+  sought = np.append(np.zeros(contexts), 1.0)
+  shares = np.clip(np.linalg.lstsq(system, sought)[0], 0, None)
+  return (shares / shares.sum()).reshape(kernel.shape[:-1])
+
+
+def entropy_rate(kernel: np.ndarray, order: int | None = None) -> float:
+  """Nats a symbol of the stationary chain given `order` past symbols.
+
+      H(x_t | x_{t-j}, ..., x_{t-1}),   j = order
+
+  Args:
+    kernel: [V, ..., V], k + 1 axes.
+    order: j, from 0 to k; k by default, which is the entropy rate: more of the
+      past does not help.
+
+  >>> fair = np.full((2, 2), 0.5)
+  >>> print(round(entropy_rate(fair) / np.log(2), 6))
+  1.0
+  """
+  known = kernel.ndim - 1
+  seen = known if order is None else order
+  joint = stationary(kernel)[..., None] * kernel
+  joint = joint.sum(axis=tuple(range(known - seen)))
+  context = joint.sum(axis=-1, keepdims=True)
+  with np.errstate(divide="ignore", invalid="ignore"):
+    nats = np.where(joint > 0, -np.log(joint / context), 0.0)
+  return float((joint * nats).sum())
+
+
+def most_likely(
+  initial: np.ndarray, kernel: np.ndarray, scores: np.ndarray
+) -> tuple[np.ndarray, float]:
+  """The best path through a chain of order 1 (Viterbi), in O(V^2 T).
+
+  Args:
+    initial: [V], of the first symbol.
+    kernel: [V, V], of each symbol by the one before.
+    scores: [T, V], added to each symbol at each step, in nats: zeros for the
+      likeliest sequence of the chain itself, log P(seen_t | state) for the
+      states of a hidden Markov model.
+
+  Returns:
+    int64 [T], the lowest ids in a tie from the end; and its log probability
+    together with its scores.
+
+  >>> kernel = np.array([[0.6, 0.4], [0.1, 0.9]])
+  >>> path, log = most_likely(np.array([0.6, 0.4]), kernel, np.zeros((4, 2)))
+  >>> path.tolist(), round(float(np.exp(log)), 4)
+  ([1, 1, 1, 1], 0.2916)
+  """
+  best, logs = _log(initial) + scores[0], _log(kernel)
+  came_from = np.zeros(scores.shape, np.int64)
+  for step in range(1, len(scores)):
+    paths = best[:, None] + logs
+    came_from[step] = paths.argmax(axis=0)
+    best = paths.max(axis=0) + scores[step]
+  path = np.empty(len(scores), np.int64)
+  path[-1] = best.argmax()
+  for step in range(len(scores) - 1, 0, -1):
+    path[step - 1] = came_from[step, path[step]]
+  return path, float(best.max())
+
+
+class Markov(NamedTuple):
+  """Markov models of every order up to k, counted in one text.
+
+      P(b | a) = (n(a b) + eps) / (n(a) + V eps)
+
+  The first symbols of a sequence have contexts as short as what there is, so
+  the whole is a distribution over sequences: it sums to 1.
+
+  Attributes:
+    tables: for j = 0 to k, the next symbol after every context of j symbols,
+      float64 [V^j, V]; a context's row is its ids read as a number of base V.
+
+  >>> model = Markov.fit(np.array([0, 1, 0, 1, 1]), 2, order=1)
+  >>> model.tables[1]
+  array([[0. , 1. ], [0.5, 0.5]])
+  >>> np.exp(-model.nats(np.array([1, 1, 0])))
+  array([0.6, 0.5, 0.5])
+  """
+
+  tables: tuple[np.ndarray, ...]
+
+  @classmethod
+  def fit(
+    cls, tokens: np.ndarray, size: int, *, order: int, epsilon: float = 0.0
+  ) -> Self:
+    """Counts a sequence.
+
+    Args:
+      tokens: integer ids [N].
+      size: V.
+      order: k, less than N.
+      epsilon: added to every count. Without it what was not seen is
+        impossible, and a context that was not seen has the uniform row.
+    """
+    tables = []
+    for length in range(order + 1):
+      places = _contexts(tokens, size, length)[length:]
+      counts = np.bincount(
+        places * size + tokens[length:], minlength=size ** (length + 1)
+      )
+      shares = counts.reshape(-1, size) + epsilon
+      totals = shares.sum(axis=1, keepdims=True)
+      uniform = np.full_like(shares, 1 / size)
+      tables.append(np.divide(shares, totals, out=uniform, where=totals > 0))
+    return cls(tuple(tables))
+
+  def nats(self, tokens: np.ndarray, order: int | None = None) -> np.ndarray:
+    """-log P of every symbol given those before it, float64 [N].
+
+    Their sum is that of the whole sequence, its first symbols included.
+
+    Args:
+      tokens: integer ids [N].
+      order: how many symbols before it are read at most; k by default.
+    """
+    longest = len(self.tables) - 1 if order is None else order
+    shares = np.empty(len(tokens))
+    for length, table in enumerate(self.tables[: longest + 1]):
+      last = len(tokens) if length == longest else length + 1
+      part = slice(length, last)
+      rows = _contexts(tokens[:last], table.shape[1], length)
+      shares[part] = table[rows[length:], tokens[part]]
+    return -_log(shares)
+
+
+def _contexts(tokens: np.ndarray, size: int, length: int) -> np.ndarray:
+  """The `length` ids before each place as a number; right from there on."""
+  found = np.zeros(len(tokens), np.int64)
+  for back in range(length, 0, -1):
+    found = found * size + np.roll(tokens, back)
+  return found
+
+
+@dataclasses.dataclass(frozen=True)
+class HiddenMarkov:
+  """A known hidden Markov model; everything is kept as logarithms.
+
+      pi_1(h) = P(h),    pi_{t+1}(h') = sum_h pi_t(h) P(x_t | h) P(h' | h)
+      rho_T(h) = 1,    rho_{t-1}(h) = sum_h' P(h' | h) P(x_t | h') rho_t(h')
+
+  pi_t knows what is before t, rho_t what is after it, and every place t gives
+
+      P(x) = sum_h pi_t(h) P(x_t | h) rho_t(h)
+
+  No prediction of the next symbol is better than that of pi, the filter: its
+  nats are the floor under any other model of such a source.
+
+  Attributes:
+    initial: [K], of the first state.
+    transition: [K, K], of the next state by the present one.
+    emission: [K, V], of the symbol by the state.
+
+  >>> coins = HiddenMarkov(
+  ...   np.array([0.5, 0.5]),
+  ...   np.array([[0.9, 0.1], [0.1, 0.9]]),
+  ...   np.array([[0.8, 0.2], [0.2, 0.8]]),
+  ... )
+  >>> np.exp(-coins.nats(np.array([0, 0]))).round(3)
+  array([0.5  , 0.644])
+  """
+
+  initial: np.ndarray
+  transition: np.ndarray
+  emission: np.ndarray
+
+  def sample(
+    self, length: int, random: np.random.Generator
+  ) -> tuple[np.ndarray, np.ndarray]:
+    """States and the symbols that they show, int64 [length] each."""
+    states = markov_chain(
+      self.transition, length, random=random, initial=self.initial
+    )
+    return states, _draw(self.emission[states], random.random(length))
+
+  def forward(self, symbols: np.ndarray) -> np.ndarray:
+    """log pi, float64 [T + 1, K]; the last row is after all symbols."""
+    seen, moves = self._seen(symbols), _log(self.transition)
+    found = np.empty((len(seen) + 1, len(moves)))
+    found[0] = _log(self.initial)
+    for step, here in enumerate(seen):
+      found[step + 1] = _sum((found[step] + here)[:, None] + moves, axis=0)
+    return found
+
+  def backward(self, symbols: np.ndarray) -> np.ndarray:
+    """log rho, float64 [T, K]."""
+    seen, moves = self._seen(symbols), _log(self.transition)
+    found = np.zeros_like(seen)
+    for step in range(len(seen) - 1, 0, -1):
+      found[step - 1] = _sum(moves + seen[step] + found[step], axis=1)
+    return found
+
+  def log_probability(self, symbols: np.ndarray) -> float:
+    """log P(x_1, ..., x_T), in nats."""
+    return float(_sum(self.forward(symbols)[-1], axis=0))
+
+  def nats(self, symbols: np.ndarray) -> np.ndarray:
+    """-log P(x_t | x_1, ..., x_{t-1}) of every symbol, float64 [T].
+
+    Infinite from a symbol on that could not come.
+    """
+    # The mass of pi_t is the probability of all before t.
+    logs = _sum(self.forward(symbols), axis=1)
+    possible = np.isfinite(logs)
+    logs[~possible] = 0.0
+    return np.where(possible[1:], -np.diff(logs), np.inf)
+
+  def state_posterior(self, symbols: np.ndarray) -> np.ndarray:
+    """P(h_t | all symbols), float64 [T, K]."""
+    logs = self.forward(symbols)[:-1] + self._seen(symbols)
+    logs += self.backward(symbols)
+    return np.exp(logs - _sum(logs, axis=1)[:, None])
+
+  def fill_in(self, symbols: np.ndarray) -> np.ndarray:
+    """P(x_t | all symbols but x_t), float64 [T, V], for every place."""
+    around = self.forward(symbols)[:-1] + self.backward(symbols)
+    logs = _sum(around[:, :, None] + _log(self.emission), axis=1)
+    return np.exp(logs - _sum(logs, axis=1)[:, None])
+
+  def most_likely_states(self, symbols: np.ndarray) -> tuple[np.ndarray, float]:
+    """The likeliest states int64 [T], and their log P with the symbols."""
+    return most_likely(self.initial, self.transition, self._seen(symbols))
+
+  def entropy_by_window(self, longest: int) -> np.ndarray:
+    """The best nats a symbol given the last k only, k = 0 to `longest`.
+
+        H(x_{k+1} | x_1, ..., x_k)  of the stationary source, by enumeration
+
+    No model that reads windows of k does better. The values fall, as k grows,
+    towards the entropy rate, which is the filter's.
+
+    Returns:
+      float64 [longest + 1].
+
+    >>> cycle = np.roll(np.eye(3), 1, axis=1)
+    >>> rows = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+    >>> seen = HiddenMarkov(np.full(3, 1 / 3), cycle, rows)  # 0 0 1 0 0 1
+    >>> bool(np.allclose(seen.entropy_by_window(2)[2], 0))
+    True
+    """
+    entropies, before = [], 0.0
+    # pi after every sequence of k symbols, [V^k, K].
+    prefixes = stationary(self.transition)[None]
+    for _ in range(longest + 1):
+      shown = prefixes[:, None, :] * self.emission.T
+      prefixes = shown.reshape(-1, len(self.initial)) @ self.transition
+      shares = prefixes.sum(axis=1)
+      joint = float(-(shares * np.log(np.where(shares > 0, shares, 1))).sum())
+      entropies.append(joint - before)
+      before = joint
+    return np.array(entropies)
+
+  def _seen(self, symbols: np.ndarray) -> np.ndarray:
+    """log P(x_t | h), [T, K]."""
+    return _log(self.emission).T[symbols]
+
+
+def _log(values: np.ndarray) -> np.ndarray:
+  with np.errstate(divide="ignore"):
+    return np.log(values)
+
+
+def _sum(logs: np.ndarray, axis: int) -> np.ndarray:
+  """log sum exp; -inf where all is."""
+  highest = logs.max(axis=axis, keepdims=True)
+  highest = np.where(np.isfinite(highest), highest, 0.0)
+  return np.squeeze(highest, axis) + _log(np.exp(logs - highest).sum(axis=axis))

@@ -20,7 +20,10 @@ def main() -> int:
   from experiments import cli, runtime
 
   def hand_over(request: cli.Request) -> None:
-    runtime.prepare(distributed=request.distributed)
+    runtime.prepare(
+      distributed=request.distributed,
+      portable=request.config.get("portable", False),
+    )
     experiments.run(
       request.config,
       request.workdir,

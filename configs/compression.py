@@ -15,10 +15,15 @@ Before all that, words that are frequent in the file get codes of one or two
 bytes that it does not use: fewer steps, and fewer bytes (`--config.words=0`
 leaves words as they are).
 
-Whoever decodes must predict the same numbers to the last bit. So a file is
-decoded on the kind of machine and with the versions that made it, and refused
-elsewhere, with both named; `--config.force=True` tries all the same, and the
-checksums decide. Before `compress` reports success it has decoded the file.
+Whoever decodes must predict the same numbers to the last bit. A file is decoded
+by the releases of JAX and the other packages that made it, on any x86-64
+processor, with any number of threads; it is refused elsewhere, with both named.
+`--config.force=True` tries all the same, and the checksums decide. Before
+`compress` reports success it has decoded the file. `--config.portable=False`,
+in both directions, leaves the arithmetic to XLA and its libraries, also on a
+GPU: the first 100,000 bytes of enwik8 became 26,730 bytes in 109 seconds, and
+26,721 in 184 portably, on two busy cores. Such a file is decoded on the same
+model of processor, with as many threads.
 
 A `-` as input or output is the standard one. A job that was stopped goes on
 with the next block when the same command is given again.
@@ -60,6 +65,8 @@ def get_config(arg: str = "") -> config_dict.ConfigDict:
       "output": "",
       # Write over an output that exists.
       "overwrite": False,
+      # Files that decode on other processors; both directions need the same.
+      "portable": True,
       # A run folder or portable file whose network to begin with.
       "restore": "",
       # Seconds between two saved states.

@@ -51,10 +51,12 @@ def keep_freed_memory() -> bool:
 JOIN_SECONDS = 300.0
 
 
-def prepare(*, distributed: bool = False) -> None:
+def prepare(*, distributed: bool = False, portable: bool = False) -> None:
   """Readies JAX, before its first computation.
 
   Args:
+    portable: compile programs whose numbers are the same on all processors of
+      a family, see `seqmodels.compression.container`.
     distributed: join the other processes; JAX_COORDINATOR_ADDRESS,
       JAX_NUM_PROCESSES and JAX_PROCESS_ID tell where they are, what is not
       set is found out from the cluster (Slurm, Open MPI, Kubernetes, Cloud
@@ -69,6 +71,8 @@ def prepare(*, distributed: bool = False) -> None:
   keep_compilations()
   keep_freed_memory()
   use_own_dtypes()
+  if portable:
+    limit_instructions()
   if distributed:
     join()
   require_device()
@@ -92,6 +96,13 @@ def use_own_dtypes() -> None:
         flush=True,
       )
       jax.config.update(name, ours)
+
+
+def limit_instructions() -> None:
+  """Has XLA compile for AVX, unless another limit is set; before JAX starts."""
+  flags = os.environ.get("XLA_FLAGS", "")
+  if platform.machine() == "x86_64" and "xla_cpu_max_isa" not in flags:
+    os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_max_isa=AVX"
 
 
 def require_device() -> None:

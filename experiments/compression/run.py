@@ -239,7 +239,7 @@ def run(
       file that is damaged or was made elsewhere.
   """
   del data_dir
-  container.require_repeatable()
+  container.require_repeatable(portable=config.portable)
   area, done = workdir / _UNFINISHED, workdir / _FINISHED
   begun = area.exists() or done.exists()
   require_place(config, begun=begun)
@@ -290,7 +290,7 @@ def compress(
     size=len(data),
     sha256=sha256,
     settings=settings,
-    fingerprint=container.current(),
+    fingerprint=container.current(portable=config.portable),
     weights=weights,
     preset=config.preset,
   )
@@ -334,6 +334,12 @@ def decompress(
       f"{header.blocks:,} blocks and is shorter than these can be: it is "
       "damaged, or was not copied whole"
     )
+  portable = container.is_portable(header.fingerprint)
+  if portable != config.portable:
+    raise errors.UserError(
+      f"{config.input} was compressed with config.portable={portable}; give "
+      f"--config.portable={portable} here, too"
+    )
   if not config.force:
     container.require_same(header.fingerprint)
   trained, weights = _trained(config.restore)
@@ -369,7 +375,9 @@ def _job(
   )
   return job_lib.Job(
     header,
-    model.build(header.settings, header.held, trained=trained),
+    model.build(
+      header.settings, header.held, trained=trained, portable=config.portable
+    ),
     area / direction,
     area / f"{output}.part",
     signals,
@@ -398,7 +406,9 @@ def _require_same_input(
     "size": header.size,
     "sha256": header.sha256,
     "weights": header.weights,
-    "machine": container.current(),
+    "machine": container.current(
+      portable=container.is_portable(header.fingerprint)
+    ),
   }
   if not path.is_file():
     files.write_json(path, ours)

@@ -43,6 +43,14 @@ ONE_HOT_LIMIT = 512
 TURNED_LIMIT = 2**29
 
 
+# Whether products are sums in a fixed order, written out, and not left to
+# libraries, whose order depends on the processor and the number of threads.
+# Part of the key of JAX's caches; used as in `with in_order(True):`.
+in_order = jax.make_user_context(default_value=False)
+# Terms added at a time: AVX has as many registers.
+_TERMS = 16
+
+
 def dot(a: jax.Array, b: jax.Array, dtype: Dtype = None) -> jax.Array:
   """a b with operands in `dtype`, accumulated in float32 or wider.
 
@@ -142,9 +150,42 @@ def _contract(
   accumulator = jnp.promote_types(jnp.result_type(a, b), jnp.float32)
   if dtype is not None:
     a, b = a.astype(dtype), b.astype(dtype)
+  if in_order.value:
+    return _added_up(a, b, axes_a, axes_b, accumulator)
   return jax.lax.dot_general(
     a, b, ((axes_a, axes_b), ((), ())), preferred_element_type=accumulator
   )
+
+
+def _added_up(
+  a: jax.Array,
+  b: jax.Array,
+  axes_a: tuple[int, ...],
+  axes_b: tuple[int, ...],
+  accumulator: Dtype,
+) -> jax.Array:
+  """The product as one addition after another along the contracted axes."""
+
+  def terms(x: jax.Array, axes: tuple[int, ...]) -> jax.Array:
+    rest = [axis for axis in range(x.ndim) if axis not in axes]
+    count = math.prod(x.shape[axis] for axis in axes)
+    return x.transpose(*axes, *rest).reshape(count, -1).astype(accumulator)
+
+  def add(
+    total: jax.Array, rows: Sequence[jax.Array]
+  ) -> tuple[jax.Array, None]:
+    return total + rows[0][:, None] * rows[1][None], None
+
+  left, right = terms(a, axes_a), terms(b, axes_b)
+  # The longer axis last, along which registers lie.
+  swap = left.shape[1] > right.shape[1]
+  if swap:
+    left, right = right, left
+  zeros = jnp.zeros((left.shape[1], right.shape[1]), accumulator)
+  total, _ = jax.lax.scan(add, zeros, (left, right), unroll=_TERMS)
+  shape = [n for i, n in enumerate(a.shape) if i not in axes_a]
+  shape += [n for i, n in enumerate(b.shape) if i not in axes_b]
+  return (total.T if swap else total).reshape(shape)
 
 
 def _apart(product: jax.Array) -> jax.Array:

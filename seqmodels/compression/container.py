@@ -1,8 +1,27 @@
 """The container of a compressed file, and the fingerprint of its model.
 
-Whoever decodes repeats every rounding of whoever coded. Another processor,
-release or number of threads may round otherwise, and then all that follows is
-lost, so a file says where it was made and is refused elsewhere.
+Whoever decodes repeats every rounding of whoever coded, or all that follows is
+lost. So a file says by what its numbers were predicted, and is refused by what
+would predict others.
+
+A portable file is predicted on a CPU, by operations that IEEE 754 rounds one by
+one: products are sums in a fixed order (`ops.in_order`), and no library and no
+approximation of the processor's takes part (`model.create`), so that the number
+of threads does not matter. What is left to the compiler, which additions share
+a register and whether a multiplication is fused with one, depends on the
+instructions that it may use. With
+
+    XLA_FLAGS=--xla_cpu_max_isa=AVX
+
+in the environment before JAX starts (`main.py` sees to it) these are the same
+on every x86-64 processor, none of them fused, and the file is decoded on any of
+them by the same releases of the packages below. That is what the design
+promises; tried are 1, 2, 5 and 7 threads and code for SSE4.2, which predicts the
+same bits, on a processor with AVX2.
+
+Without the flag a file is decoded on processors with the features of the one it
+was made on; and one that is not portable on the same model, with as many
+threads.
 
 The file is a header with what decoding needs, then blocks with checks:
 
@@ -31,6 +50,7 @@ import json
 import os
 import pathlib
 import platform
+import re
 import struct
 import zlib
 from collections.abc import Mapping
@@ -42,38 +62,61 @@ from seqmodels import errors
 from seqmodels.compression import settings as settings_lib
 
 # Raised whenever the same settings come to predict other numbers.
-MODEL = "3"
+MODEL = "4"
+CPUINFO = pathlib.Path("/proc/cpuinfo")
 _REPEATABLE = "--xla_gpu_deterministic_ops=true"
-_PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "constriction")
+_LIMIT = re.compile(r"--xla_cpu_max_isa=(\S*)")
+_PACKAGES = ("jax", "jaxlib", "flax", "optax", "constriction")
+# Switches of JAX that change numbers, and how they are set unless somebody has
+# changed them: headers name the others.
+_SWITCHES: Mapping[str, Any] = {
+  "jax_default_matmul_precision": None,
+  "jax_default_prng_impl": "threefry2x32",
+  "jax_disable_jit": False,
+  "jax_disable_most_optimizations": False,
+  "jax_enable_x64": False,
+  "jax_random_seed_offset": 0,
+  "jax_softmax_custom_jvp": False,
+  "jax_threefry_partitionable": True,
+}
 
 
-def current() -> dict[str, str]:
-  """The fingerprint of this process."""
-  device = jax.devices()[0]
-  return {
+def current(*, portable: bool = True) -> dict[str, str]:
+  """The fingerprint of this process, for portable files or others."""
+  flags = os.environ.get("XLA_FLAGS", "")
+  limit = _LIMIT.findall(flags)
+  facts = {
     "model": MODEL,
-    "platform": device.platform,
-    "device": device.device_kind,
-    "processor": _processor(),
-    "threads": str(len(os.sched_getaffinity(0))),
-    "precision": str(jax.config.values["jax_default_matmul_precision"]),
-    "x64": str(jax.config.values["jax_enable_x64"]),
-    "xla_flags": " ".join(os.environ.get("XLA_FLAGS", "").split()),
-    "random": jax.config.values["jax_default_prng_impl"],
-    # Said only where it is so: files older than the line say nothing.
-    **({"compiler": "unoptimized"} if _unoptimized() else {}),
-    **{name: importlib.metadata.version(name) for name in _PACKAGES},
+    "arithmetic": "portable" if portable else "native",
+    "platform": jax.default_backend(),
+    "processor": limit[-1] if portable and limit else _features(portable),
+    "xla_flags": " ".join(_LIMIT.sub("", flags).split()),
   }
+  if not portable:
+    facts["device"] = jax.devices()[0].device_kind
+    facts["threads"] = str(len(os.sched_getaffinity(0)))
+  for name, usual in _SWITCHES.items():
+    if jax.config.values[name] != usual:
+      facts[name] = str(jax.config.values[name])
+  return facts | {name: importlib.metadata.version(name) for name in _PACKAGES}
 
 
-def require_repeatable() -> None:
-  """Refuses a device that adds in whatever order its threads come.
+def require_repeatable(*, portable: bool = True) -> None:
+  """Refuses a device whose numbers are not those of the next time.
 
   Raises:
-    UserError: a GPU without the flag that makes it repeat itself.
+    UserError: a GPU without the flag that makes it repeat itself, or an
+      accelerator for a portable file.
   """
+  backend = jax.default_backend()
+  if portable and backend != "cpu":
+    raise errors.UserError(
+      f"portable files are made and read on a CPU, and this is a {backend}; "
+      "set JAX_PLATFORMS=cpu in the environment, or choose "
+      "--config.portable=False"
+    )
   flags = os.environ.get("XLA_FLAGS", "")
-  if jax.default_backend() == "gpu" and _REPEATABLE not in flags:
+  if backend == "gpu" and _REPEATABLE not in flags:
     raise errors.UserError(
       "a GPU predicts the same numbers twice only with "
       f"XLA_FLAGS={_REPEATABLE} in the environment; set it, or choose "
@@ -82,12 +125,12 @@ def require_repeatable() -> None:
 
 
 def require_same(theirs: Mapping[str, str]) -> None:
-  """Refuses a file that was made elsewhere.
+  """Refuses a file that was predicted by something else.
 
   Raises:
     UserError: names what differs, on both sides.
   """
-  ours = current()
+  ours = current(portable=is_portable(theirs))
   names = [*ours, *(name for name in theirs if name not in ours)]
   different = [
     f"{name} {theirs.get(name, '')!r} (here {ours.get(name, '')!r})"
@@ -96,27 +139,30 @@ def require_same(theirs: Mapping[str, str]) -> None:
   ]
   if different:
     raise errors.UserError(
-      "this file can only be decoded where it was made, and it was made with "
-      f"{', '.join(different)}; use such a machine, or try here with "
+      "this file can only be decoded by what predicts the same numbers, and it "
+      f"was made with {', '.join(different)}; use the same, or try here with "
       "--config.force=True, which finds out by the checksums"
     )
 
 
-def _unoptimized() -> bool:
-  return bool(jax.config.values["jax_disable_most_optimizations"])
+def is_portable(fingerprint: Mapping[str, str]) -> bool:
+  """True of files that other processors decode, too."""
+  return fingerprint.get("arithmetic") == "portable"
 
 
-def _processor() -> str:
-  """Kind and instruction set of the processor that XLA compiles for."""
+def _features(portable: bool) -> str:
+  """A hash of what XLA compiles for, and of the model where that may matter."""
   try:
-    text = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    text = CPUINFO.read_text(encoding="utf-8")
   except OSError:
-    return f"{platform.machine()} {platform.processor()}"
+    text = f"flags: {platform.processor()}"
   lines = (line.partition(":") for line in text.splitlines())
   facts = {key.strip(): value.strip() for key, _, value in lines}
   flags = sorted(facts.get("flags", facts.get("Features", "")).split())
-  digest = hashlib.sha256(" ".join(flags).encode()).hexdigest()[:8]
-  return f"{facts.get('model name', platform.machine())} {digest}"
+  named = [platform.machine(), *flags]
+  if not portable:
+    named.append(facts.get("model name", ""))
+  return hashlib.sha256(" ".join(named).encode()).hexdigest()[:8]
 
 
 MAGIC = b"\x93SEQ\r\n\x1a\n"

@@ -129,7 +129,7 @@ def mix(
   inputs = jnp.concatenate([log_odds, bias], axis=-1)
   parts = [jnp.sum(inputs * weights.node[None], axis=-1)]
   for table, situation in zip(weights.situations, situations, strict=True):
-    parts.append(jnp.einsum("bni,bi->bn", inputs, table[situation]))
+    parts.append(jnp.sum(inputs * table[situation][:, None], axis=-1))
   bound = byte_tree.BOUND
   stacked = jnp.clip(jnp.stack(parts, axis=-1), -bound, bound)
   mixed = jnp.sum(stacked * weights.last[None], axis=-1)
@@ -165,7 +165,7 @@ def learn(
   for number, (table, situation) in enumerate(
     zip(weights.situations, situations, strict=True), start=1
   ):
-    change = jnp.einsum("bki,bk->bi", inputs, errors[..., number])
+    change = jnp.sum(inputs * errors[..., number, None], axis=1)
     tables.append(table.at[situation].add(change))
   whole = byte_tree.on_path(mixed.log_odds, symbols)
   error = 0.5 * step * (outcomes - jax.nn.sigmoid(whole))

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import optax
 
 from seqmodels import errors
+from seqmodels.cells import ops
 from seqmodels.compression import byte_tree, mixer, network, range_coder
 from seqmodels.compression import experts as experts_lib
 from seqmodels.compression import settings as settings_lib
@@ -70,14 +71,45 @@ class Model(NamedTuple):
   step: Callable[[State, jax.Array], tuple[State, jax.Array]]
 
 
+# Options of XLA's compiler for CPUs under which every operation is rounded as
+# IEEE 754 has it: no reciprocals that makers of processors approximate each in
+# their way, and no library that picks its own order of summation.
+_PORTABLE: dict[str, Any] = {
+  "xla_cpu_enable_platform_dependent_math": False,
+  "xla_cpu_experimental_ynn_fusion_type": "",
+}
+
+
 def create(
-  experts: Sequence[experts_lib.Expert], *, rate: float = 0.004
+  experts: Sequence[experts_lib.Expert],
+  *,
+  rate: float = 0.004,
+  portable: bool = True,
 ) -> Model:
-  """A model of at least one expert; `rate` is the mixer's."""
+  """A model.
+
+  Args:
+    experts: at least one.
+    rate: of the mixer.
+    portable: whether its numbers are the same on other CPUs of the family and
+      with any number of threads, see `container`; it then runs on a CPU alone.
+  """
+
+  def jit(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+    if not portable:
+      return jax.jit(function, **options)
+
+    @functools.wraps(function)
+    def ordered(*arguments: Any) -> Any:
+      with ops.in_order(True):
+        return function(*arguments)
+
+    return jax.jit(ordered, compiler_options=_PORTABLE, **options)
+
   names = tuple(name for one in experts for name in one.inputs)
   situations = tuple(count for one in experts for count in one.situations)
 
-  @jax.jit
+  @jit
   def init() -> Shared:
     return Shared(
       tuple(one.init() for one in experts),
@@ -114,7 +146,7 @@ def create(
     return State(shared, streams, newest, pending), frequencies
 
   # Given up, as a step's state is: the tables are too large to copy a block.
-  @functools.partial(jax.jit, donate_argnums=0)
+  @functools.partial(jit, donate_argnums=0)
   def begin(shared: Shared, offsets: jax.Array) -> tuple[State, jax.Array]:
     streams = tuple(
       one.begin(known, offsets)
@@ -122,7 +154,7 @@ def create(
     )
     return predict(shared, streams, jnp.zeros(len(offsets), jnp.int32))
 
-  @functools.partial(jax.jit, donate_argnums=0)
+  @functools.partial(jit, donate_argnums=0)
   def step(state: State, symbols: jax.Array) -> tuple[State, jax.Array]:
     shared, streams, _, pending = state
     memos, mixed, where, place, reading, final = pending
@@ -186,6 +218,7 @@ def build(
   size: int,
   *,
   trained: tuple[predictor_lib.Predictor, Any] | None = None,
+  portable: bool = True,
 ) -> Model:
   """The model of a file.
 
@@ -194,24 +227,28 @@ def build(
     size: bytes of the file, which set the pace of the learning rate.
     trained: a network over the 256 bytes and its weights, to begin with in
       place of the one that the settings describe.
+    portable: as of `create`.
 
   Raises:
     UserError: settings that leave no expert.
   """
   if trained is None:
-    return _untrained(settings, size)
-  return _of(settings, size, *trained)
+    return _untrained(settings, size, portable)
+  return _of(settings, size, portable, *trained)
 
 
 # Coding, verifying and decoding a file compile its model once.
 @functools.lru_cache(maxsize=4)
-def _untrained(settings: settings_lib.Settings, size: int) -> Model:
-  return _of(settings, size, byte_network(settings), None)
+def _untrained(
+  settings: settings_lib.Settings, size: int, portable: bool
+) -> Model:
+  return _of(settings, size, portable, byte_network(settings), None)
 
 
 def _of(
   settings: settings_lib.Settings,
   size: int,
+  portable: bool,
   predictor: predictor_lib.Predictor | None,
   params: Any,
 ) -> Model:
@@ -250,7 +287,7 @@ def _of(
       "without a network (layers), contexts and matches nothing is left to "
       "predict with; choose at least one"
     )
-  return create(experts, rate=settings.mixing_rate)
+  return create(experts, rate=settings.mixing_rate, portable=portable)
 
 
 def byte_network(
@@ -283,5 +320,39 @@ def optimizer(
   )
   return optax.chain(
     optax.clip_by_global_norm(_CLIP),
-    optax.adam(rate, b1=0.0, b2=0.999, eps=1e-6),
+    _by_squares(decay=0.999, epsilon=1e-6),
+    optax.scale_by_learning_rate(rate),
   )
+
+
+class _Squares(NamedTuple):
+  """Running means of squared gradients, from 0, and the weight they have."""
+
+  means: Tree
+  weight: jax.Array
+
+
+def _by_squares(
+  *, decay: float, epsilon: float
+) -> optax.GradientTransformation:
+  """Adam's scaling without momentum.
+
+  The weight, 1 - decay^t, is kept up from step to step: a power would come from
+  the C library, which has another one for every processor.
+  """
+
+  def init(params: Tree) -> _Squares:
+    return _Squares(jax.tree.map(jnp.zeros_like, params), jnp.float32(0))
+
+  def update(updates: Tree, state: Tree, params: Tree = None) -> Any:
+    del params
+    means = jax.tree.map(
+      lambda mean, g: decay * mean + (1 - decay) * g * g, state.means, updates
+    )
+    weight = decay * state.weight + (1 - decay)
+    scaled = jax.tree.map(
+      lambda g, mean: g / (jnp.sqrt(mean / weight) + epsilon), updates, means
+    )
+    return scaled, _Squares(means, weight)
+
+  return optax.GradientTransformation(init, update)

@@ -102,3 +102,29 @@ def test_derivatives_have_the_dtypes_of_their_arguments():
   y, pullback = jax.vjp(ops.matmul, x, kernel)
   assert y.dtype == jnp.float32
   assert [d.dtype for d in pullback(y)] == [jnp.bfloat16, jnp.float32]
+
+
+@pytest.mark.parametrize("dtype", [None, jnp.bfloat16])
+@pytest.mark.parametrize("shape", [(2, 37), (9, 37), (2, 3, 37)])
+def test_a_product_in_order_is_the_product(shape, dtype):
+  random = np.random.default_rng(0)
+  x = random.normal(size=shape).astype(np.float32)
+  kernel = random.normal(size=(37, 5)).astype(np.float32)
+
+  def product(x, kernel):
+    return ops.matmul(x, kernel, dtype)
+
+  want = gradients(product, x, kernel)
+  with ops.in_order(True):
+    have = gradients(product, x, kernel)
+    assert "dot_general" not in str(jax.make_jaxpr(product)(x, kernel))
+  for a, b in zip(jax.tree.leaves(have), jax.tree.leaves(want), strict=True):
+    np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_a_product_in_order_adds_one_term_after_another():
+  # In any other order the small ones would count together.
+  terms = np.array([1.0, *[2.0**-24] * 40], np.float32)
+  with ops.in_order(True):
+    total = ops.dot(terms[None], np.ones((41, 2), np.float32))
+  assert total.tolist() == [[1.0, 1.0]]

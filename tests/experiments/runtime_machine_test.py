@@ -179,3 +179,21 @@ def test_accelerators_get_bfloat16_but_old_ones(
     device.compute_capability = capability
   monkeypatch.setattr(jax, "local_devices", lambda: [device])
   assert runtime.fast_dtype() == dtype
+
+
+@pytest.mark.parametrize(
+  ("machine", "before", "after"),
+  [
+    ("x86_64", "", "--xla_cpu_max_isa=AVX"),
+    ("x86_64", "--xla_a=1", "--xla_a=1 --xla_cpu_max_isa=AVX"),
+    ("x86_64", "--xla_cpu_max_isa=SSE4_2", "--xla_cpu_max_isa=SSE4_2"),
+    ("aarch64", "", ""),
+  ],
+)
+def test_instructions_are_limited_unless_they_are(
+  monkeypatch, machine, before, after
+):
+  monkeypatch.setattr(runtime.platform, "machine", lambda: machine)
+  monkeypatch.setenv("XLA_FLAGS", before)
+  runtime.limit_instructions()
+  assert os.environ["XLA_FLAGS"].strip() == after

@@ -176,7 +176,7 @@ def test_a_job_is_not_gone_on_with_elsewhere(config, tmp_path, monkeypatch):
   monkeypatch.undo()
   here = run_lib.container.current()
   monkeypatch.setattr(
-    run_lib.container, "current", lambda: {**here, "threads": "64"}
+    run_lib.container, "current", lambda **_: {**here, "jaxlib": "0.0.1"}
   )
   with pytest.raises(errors.UserError, match="the machine, or a release"):
     run_lib.run(config, workdir, tmp_path)

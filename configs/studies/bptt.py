@@ -3,7 +3,6 @@
 from typing import Any
 
 SETTINGS: dict[str, Any] = {
-  "cells": ("elman", "gru", "lstm"),  # whose derivatives are checked
   "draws": 100_000,  # of randomised truncation
   # Gradients by distance: steps, units, spectral radii of the figure and more
   # of the table.
@@ -30,7 +29,6 @@ SETTINGS: dict[str, Any] = {
 }
 
 SMOKE: dict[str, Any] = {
-  "cells": ("gru",),
   "draws": 500,
   "distance": 20,
   "features": 8,

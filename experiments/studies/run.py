@@ -96,7 +96,7 @@ def run(
   module = importlib.import_module(STUDIES[config.study])
   with distributed.Interruption() as signals:
     template = pathlib.Path(__file__).parent / config.study / "page.md"
-    page = page_lib.Page(template, workdir)
+    page = page_lib.Page(template, workdir, config.settings)
     lesson = page_lib.Lesson(workdir, TITLES[config.study])
     study = Study(config, workdir, data_dir, page, lesson, signals)
     rows: list[results.Row] = module.run(study)

@@ -1,23 +1,22 @@
 """Tasks that only a memory solves: recall, copying and adding over a given lag.
 
-    recall    c, one of K symbols alike; L fillers; c again: a language model of
-              `exact.recall`, in which all places are predicted
+    recall    c, one of K symbols alike; L fillers; c again: a language, in
+              which all places are predicted
     copying   S symbols, one of K alike each; blanks; from step `lag` on a
               signal, and the symbol read `lag` steps before is to be said
     adding    numbers from [0, 1), two of them marked, one in each half of the
               sequence; their sum is to be said at the last step
 
 (the last two by Hochreiter and Schmidhuber, 1997, in the form of Arjovsky et
-al., 2016). Who remembers nothing pays ln K nats more for a sequence of the
+al., 2016). A model without memory pays ln K nats more for a sequence of the
 first, ln K for each symbol of the second, and answers 1 in the third with a
 squared error of 1/6 on average; one of the two numbers leaves 1/12.
 
-Minibatches are pure in (seed, step), like those of `streams`.
+Minibatches are pure in (seed, step), like those of a text.
 """
 
 import dataclasses
 import math
-from typing import NamedTuple
 
 import numpy as np
 
@@ -27,7 +26,7 @@ from seqmodels.data.text import batching as batching_lib
 
 
 @dataclasses.dataclass(frozen=True)
-class CopyTask:
+class CopyTask(batching.Stream[batching_lib.Segment]):
   """Symbols to be said again `lag` steps after each was read.
 
   Inputs are ids: K kinds of symbol, then the blank, then the signal. The answer
@@ -53,12 +52,6 @@ class CopyTask:
   seed: int = 0
 
   def __post_init__(self) -> None:
-    _check_batch(self.batch)
-    if self.symbols < 1 or self.kinds < 2:
-      raise errors.UserError(
-        f"copying {self.symbols} symbols of {self.kinds} kinds; it takes at "
-        "least 1 symbol and 2 kinds"
-      )
     if self.lag < self.symbols:
       raise errors.UserError(
         f"the lag is {self.lag} and there are {self.symbols} symbols to copy; "
@@ -81,23 +74,16 @@ class CopyTask:
     """Nats a scored symbol without any memory."""
     return math.log(self.kinds)
 
-  def segment(self, step: int) -> batching_lib.Segment:
-    """The minibatch of one step; arrays [T, B]."""
-    return batching_lib.Segment(*(array[0] for array in self.segments(step, 1)))
-
   def segments(self, start: int, count: int) -> batching_lib.Segment:
     """Minibatches `start` to `start + count`, stacked; arrays [count, T, B]."""
-    _check_span(start, count)
     shape = (self.symbols, self.batch)
     drawn = np.stack(
       [
         batching.generator(self.seed, step).integers(self.kinds, size=shape)
-        for step in range(start, start + count)
+        for step in batching.steps(start, count)
       ]
-    ).astype(np.int32)
-    inputs = np.full(
-      (count, self.length, self.batch), self.kinds, dtype=np.int32
     )
+    inputs = np.full((count, self.length, self.batch), self.kinds, np.int32)
     targets, mask = np.zeros_like(inputs), np.zeros(inputs.shape, bool)
     inputs[:, : self.symbols] = drawn
     inputs[:, self.lag :] = self.kinds + 1
@@ -107,7 +93,7 @@ class CopyTask:
 
 
 @dataclasses.dataclass(frozen=True)
-class RecallTask:
+class RecallTask(batching.Stream[batching_lib.Segment]):
   """Words c, L fillers, c; each from the null vector and a fresh carry.
 
   Inputs are ids: K kinds of c, then the filler. T = L + 2.
@@ -128,19 +114,6 @@ class RecallTask:
   kinds: int = 8
   seed: int = 0
 
-  def __post_init__(self) -> None:
-    _check_batch(self.batch)
-    if self.fillers < 1 or self.kinds < 2:
-      raise errors.UserError(
-        f"recall of {self.kinds} kinds over {self.fillers} fillers; it takes "
-        "at least 2 kinds and 1 filler"
-      )
-
-  @property
-  def vocabulary_size(self) -> int:
-    """Kinds and the filler."""
-    return self.kinds + 1
-
   @property
   def length(self) -> int:
     """T."""
@@ -151,17 +124,10 @@ class RecallTask:
     """Nats a sequence with memory; without, it is at least twice that."""
     return math.log(self.kinds)
 
-  def segment(self, step: int) -> batching_lib.Segment:
-    """The minibatch of one step; arrays [T, B]."""
-    return batching_lib.Segment(*(array[0] for array in self.segments(step, 1)))
-
   def segments(self, start: int, count: int) -> batching_lib.Segment:
     """Minibatches `start` to `start + count`, stacked; arrays [count, T, B]."""
-    _check_span(start, count)
-    targets = np.full(
-      (count, self.length, self.batch), self.kinds, dtype=np.int32
-    )
-    for place, step in enumerate(range(start, start + count)):
+    targets = np.full((count, self.length, self.batch), self.kinds, np.int32)
+    for place, step in enumerate(batching.steps(start, count)):
       random = batching.generator(self.seed, step)
       drawn = random.integers(self.kinds, size=self.batch)
       targets[place, 0] = targets[place, -1] = drawn
@@ -171,25 +137,12 @@ class RecallTask:
     return batching_lib.Segment(inputs, targets, mask, _first_only(mask))
 
 
-class Sums(NamedTuple):
-  """A minibatch of the adding task, time-major.
-
-  Attributes:
-    inputs: float32 [..., T, B, 2], a number and its mark.
-    targets: float32 [..., T, B], the sum at the last step, 0 before it.
-    mask: bool [..., T, B], True at the last step.
-    reset: bool [..., T, B], True at the first.
-  """
-
-  inputs: np.ndarray
-  targets: np.ndarray
-  mask: np.ndarray
-  reset: np.ndarray
-
-
 @dataclasses.dataclass(frozen=True)
-class AddingTask:
+class AddingTask(batching.Stream[batching_lib.Segment]):
   """The sum of two marked numbers, to be said at the end.
+
+  Inputs are float32 [..., T, B, 2], a number and its mark; targets are float32,
+  the sum at the last step and 0 before it.
 
   >>> task = AddingTask(length=6, batch=1, seed=0)
   >>> segment = task.segment(0)
@@ -211,26 +164,21 @@ class AddingTask:
   half = 1 / 12
 
   def __post_init__(self) -> None:
-    _check_batch(self.batch)
     if self.length < 2:
       raise errors.UserError(
         f"the adding task over {self.length} steps; two numbers take at least 2"
       )
 
-  def segment(self, step: int) -> Sums:
-    """The minibatch of one step; arrays [T, B, ...]."""
-    return Sums(*(array[0] for array in self.segments(step, 1)))
-
-  def segments(self, start: int, count: int) -> Sums:
+  def segments(self, start: int, count: int) -> batching_lib.Segment:
     """Minibatches `start` to `start + count`, stacked: [count, T, B, ...]."""
-    _check_span(start, count)
-    drawn = [self._draw(step) for step in range(start, start + count)]
-    inputs = np.stack(drawn)
+    inputs = np.stack(
+      [self._draw(step) for step in batching.steps(start, count)]
+    )
     mask = np.zeros(inputs.shape[:3], bool)
     mask[:, -1] = True
     sums = np.prod(inputs, axis=-1).sum(axis=1, keepdims=True)
     targets = np.where(mask, sums, np.float32(0))
-    return Sums(inputs, targets, mask, _first_only(mask))
+    return batching_lib.Segment(inputs, targets, mask, _first_only(mask))
 
   def _draw(self, step: int) -> np.ndarray:
     random = batching.generator(self.seed, step)
@@ -248,16 +196,3 @@ def _first_only(mask: np.ndarray) -> np.ndarray:
   reset = np.zeros_like(mask)
   reset[:, 0] = True
   return reset
-
-
-def _check_batch(batch: int) -> None:
-  if batch < 1:
-    raise errors.UserError(f"batch is {batch}; it must be at least 1")
-
-
-def _check_span(start: int, count: int) -> None:
-  if start < 0 or count < 1:
-    raise errors.UserError(
-      f"segments({start}, {count}): start must be at least 0 and count at "
-      "least 1"
-    )

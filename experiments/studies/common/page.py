@@ -86,7 +86,8 @@ class Page:
 
   The template holds the prose as it is read; `{{ name }}` is a place. A line
   `![caption](figures/name.png)` shows a figure with its caption below. Every
-  place needs its value and every value its place, and so do figures.
+  place needs its value and every value its place, and so do figures. Settings
+  are at hand as `{{ settings.name }}`, used or not.
 
   >>> import tempfile
   >>> folder = pathlib.Path(tempfile.mkdtemp())
@@ -118,10 +119,19 @@ class Page:
   ValueError: page.md: 'gru' is undefined
   """
 
-  def __init__(self, template: pathlib.Path, workdir: pathlib.Path):
-    """A page to be written into the run folder `workdir`."""
+  def __init__(
+    self, template: pathlib.Path, workdir: pathlib.Path, settings: Any = None
+  ):
+    """A page to be written into the run folder `workdir`.
+
+    Args:
+      template: the file.
+      workdir: the run folder.
+      settings: of the study.
+    """
     self._template = template
     self._workdir = workdir
+    self._settings = settings
     self._values: dict[str, Any] = {}
     self._drawn: set[str] = set()
 
@@ -166,7 +176,9 @@ class Page:
     }
     self._agree("has no place for", self._names() - places)
     try:
-      text = _TEMPLATES.from_string(source).render(self._values)
+      text = _TEMPLATES.from_string(source).render(
+        self._values, settings=self._settings
+      )
     except jinja2.UndefinedError as error:
       raise ValueError(f"{self._template.name}: {error}") from error
     shown = {name for _, name in _FIGURE.findall(text)}

@@ -105,18 +105,16 @@ class Network(NamedTuple):
 
 
 class Course(NamedTuple):
-  """How S networks trained side by side fared.
+  """Training of S networks side by side.
 
   Attributes:
     nats: a scored position, by dispatch: [S, D].
     scored: positions of a dispatch, [S].
-    largest: norm of a gradient on the way, before any clipping, [S].
     params: weights at the end, one a network.
   """
 
   nats: np.ndarray
   scored: np.ndarray
-  largest: np.ndarray
   params: list[Any]
 
 
@@ -126,63 +124,57 @@ def middles(dispatches: int) -> np.ndarray:
 
 
 def train_side_by_side(
-  state: step.TrainState,
+  model: predictors.Predictor,
+  optimizer: optax.GradientTransformation,
   begun: Sequence[Any],
-  train_steps: step.TrainSteps,
   segments: Callable[[int, int], Sequence[Any]],
   *,
   steps: int,
+  batch: int,
   check: Callable[[], None],
+  losses: loss.Losses = loss.of_symbols,
 ) -> Course:
   """Trains several networks as one compiled program.
 
   Args:
-    state: fresh, for the optimiser's zeros, the carry and the key.
+    model: of all.
+    optimizer: the rule.
     begun: weights of each.
-    train_steps: of `loop.make_joint_train_steps`.
     segments: (step, count) -> what each network reads, leaves [K, T, B, ...].
     steps: how many, in whole dispatches.
+    batch: B.
     check: called before each dispatch; may raise to stop.
+    losses: what is minimised.
   """
-  together = _stacked(state, begun)
-  nats, scored, largest = [], [], []
+
+  def build(params: Any) -> step.TrainState:
+    return step.TrainState(
+      step=jnp.int32(0),
+      params=params,
+      opt_state=optimizer.init(params),
+      carry=model.initial_carry(batch),
+      key=jax.random.key(0),
+    )
+
+  # Stacked on the host: on the device every leaf would be a program.
+  stacked = jax.tree.map(lambda *x: np.stack(x), *map(jax.device_get, begun))
+  state = jax.jit(jax.vmap(build))(stacked)
+  train_steps = step.make_train_steps(
+    model, optimizer, losses=losses, side_by_side=True
+  )
+  nats, scored = [], np.zeros(len(begun), int)
   for start in range(0, steps, DISPATCH):
     check()
-    drawn = jax.tree.map(lambda *x: np.stack(x), *segments(start, DISPATCH))
-    together, metrics = train_steps(together, drawn)
-    scored.append(np.sum(metrics.scored, axis=1))
-    nats.append(np.sum(metrics.nats, axis=1) / scored[-1])
-    largest.append(np.max(metrics.gradient_norm, axis=1))
-  host = jax.device_get(together.params)
-  return Course(
-    np.array(nats).T,
-    scored[-1],
-    np.max(largest, axis=0),
-    [
-      jax.tree.map(lambda leaf, place=place: leaf[place], host)
-      for place in range(len(begun))
-    ],
-  )
-
-
-def _stacked(state: step.TrainState, params: Sequence[Any]) -> step.TrainState:
-  """States along a new leading axis, alike but for their weights.
-
-  On the host: to stack every leaf apart on the device is a program each.
-  """
-  count = len(params)
-  key = np.asarray(jax.random.key_data(state.key))
-
-  def repeated(leaf: Any) -> Any:
-    return np.stack([np.asarray(leaf)] * count)
-
-  return step.TrainState(
-    step=repeated(state.step),
-    params=jax.tree.map(lambda *x: np.stack(x), *map(jax.device_get, params)),
-    opt_state=jax.tree.map(repeated, state.opt_state),
-    carry=jax.tree.map(repeated, state.carry),
-    key=jax.random.wrap_key_data(repeated(key), impl="threefry2x32"),
-  )
+    read = jax.tree.map(lambda *x: np.stack(x), *segments(start, DISPATCH))
+    state, metrics = train_steps(state, read)
+    scored = np.sum(metrics.scored, axis=1)
+    nats.append(np.sum(metrics.nats, axis=1) / scored)
+  host = jax.device_get(state.params)
+  params = [
+    jax.tree.map(lambda leaf, place=place: leaf[place], host)
+    for place in range(len(begun))
+  ]
+  return Course(np.array(nats).T, scored, params)
 
 
 # Steps of one dispatch, between which a signal can stop a study.

@@ -1,7 +1,9 @@
-"""Exercises: the study's page from beginning to end."""
+"""Exercises: what a recurrent network can hold, and what it learns to hold."""
 
 import contextlib
+import functools
 import inspect
+import itertools
 import math
 import pathlib
 from collections.abc import Mapping
@@ -14,25 +16,400 @@ import numpy as np
 from experiments.studies import run as run_lib
 from experiments.studies.common import figures, memory_tasks, training
 from experiments.studies.exercises import exact, memory
-from seqmodels import errors, losses, trees
-from seqmodels.cells import gru, lstm, scan
+from seqmodels import errors, trees
+from seqmodels.cells import elman, gru, lstm, scan
 from seqmodels.data.text import batching
-from seqmodels.data.text import tokens as tokens_lib
 from seqmodels.io import results
-from seqmodels.models import api as predictors
 from seqmodels.models import language_model
-from seqmodels.training import loop, optimizers
+from seqmodels.plotting import style
+from seqmodels.training import optimizers
 from seqmodels.training import step as step_lib
+
+# Settings that count something.
+_SIZES = (
+  *("symbols", "word_length", "order", "recall_symbols", "fillers", "longest"),
+  *("features", "batch", "recall_steps", "recall_fillers", "memory_steps"),
+  *("lags", "adding_lengths", "remedy_lag", "remedy_runs", "by_heart"),
+  *("unseen", "heart_features", "heart_length", "heart_steps", "hand_length"),
+)
+
+
+def run(study: run_lib.Study) -> list[results.Row]:
+  """Computes the page, part by part."""
+  settings = study.config.settings
+  training.check_sizes(settings, _SIZES)
+  training.check_names(settings, "cells", memory.CELLS)
+  training.check_names(settings, "changed", memory.CHANGES, empty=True)
+  training.check_names(settings, "remedies", memory.recipes(settings.rate))
+  # A file that cannot be read shows now, not after the training.
+  others = read(study)
+  rows: list[results.Row] = []
+  for part in (
+    represented,
+    beyond_ngrams,
+    memory.recall,
+    output_width,
+    by_length,
+    at_a_window,
+    gates_by_hand,
+    memory.copying,
+    memory.remedies,
+    memory.adding,
+  ):
+    rows += part(study) or []
+    study.signals.check()
+  return rows + texts(study, others)
+
+
+_GAINS = (2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0)
+
+
+def represented(study: run_lib.Study) -> list[results.Row]:
+  """Any language of finitely many words, and any finite memory."""
+  page, settings, random = study.page, study.config.settings, study.random
+  symbols, length = settings.symbols, settings.word_length
+  kinds, fillers = settings.recall_symbols, settings.fillers
+  strings = list(itertools.product(range(symbols), repeat=length))
+  shares = random.dirichlet(np.ones(len(strings)))
+  tree = exact.of_words(
+    dict(zip(strings, shares.tolist(), strict=True)), symbols
+  )
+  chain = exact.markov(
+    {
+      context: random.dirichlet(np.ones(symbols))
+      for size in range(settings.order + 1)
+      for context in itertools.product(range(symbols), repeat=size)
+    }
+  )
+  recalled = exact.recall(kinds, fillers)
+  chain_ids = random.integers(symbols, size=(40, 50))
+  recall_ids = np.array(list(recalled)).T
+  cases = {
+    f"all {len(strings)} strings of {length} symbols, {symbols} kinds, drawn "
+    "probabilities": (
+      tree,
+      exact.network(tree),
+      np.array([(*word, symbols) for word in strings]).T,
+    ),
+    f"a chain of order {settings.order}, {symbols} kinds": (
+      chain,
+      exact.network(chain),
+      chain_ids,
+    ),
+    f"c, {fillers} fillers, c again; {kinds} kinds of c": (
+      exact.of_words(recalled, kinds + 1),
+      exact.recall_network(kinds, fillers),
+      recall_ids,
+    ),
+  }
+  page.table(
+    "represented",
+    ("source", "units", "symbols scored", "largest error of log P"),
+    [
+      [
+        name,
+        network.units,
+        f"{ids.size:,}",
+        float(np.abs(network.log_shares(ids) - source.log_shares(ids)).max()),
+      ]
+      for name, (source, network, ids) in cases.items()
+    ],
+  )
+  want = chain.log_shares(chain_ids)
+  gaps = []
+  for gain in _GAINS:
+    steep = exact.saturated(exact.network(chain), gain)
+    gaps.append(float(np.abs(steep.log_shares(chain_ids) - want).max()))
+  page["gains"] = {
+    "least": f"{_GAINS[0]:g}",
+    "most": f"{_GAINS[-1]:g}",
+    "far": f"{gaps[0]:.2g}",
+    "near": f"{gaps[-1]:.1g}",
+  }
+  # Through the middle of the range, where neither end bends it.
+  middle, gains = len(_GAINS) // 2, np.array(_GAINS)
+  figures.curves(
+    page.figure("saturation"),
+    "tanh is exact only in the limit",
+    {
+      "error": (gains, gaps),
+      "as exp(-2 gain)": (
+        gains,
+        gaps[middle] * np.exp(-2 * (gains - gains[middle])),
+      ),
+    },
+    x="gain",
+    y="largest |error of log P|",
+    log_y=True,
+    marks=True,
+  )
+  network = exact.recall_network(kinds, fillers)
+  nats = float(-network.log_shares(recall_ids).sum(axis=0).mean())
+  name = f"exact network, K = {kinds}, L = {fillers}"
+  return [_enumerated(name, nats, len(recall_ids))]
+
+
+def _enumerated(name: str, nats: float, tokens: int) -> results.Row:
+  """The perplexity of words of so many symbols."""
+  return results.row(
+    name,
+    split="language",
+    evaluation="enumerated",
+    metric="perplexity",
+    value=math.exp(nats / tokens),
+    count=tokens,
+    seconds=0.0,
+  )
+
+
+def beyond_ngrams(study: run_lib.Study) -> list[results.Row]:
+  """The bound that no model of n symbols can beat."""
+  page, settings = study.page, study.config.settings
+  symbols, fillers = settings.recall_symbols, settings.fillers
+  tokens = fillers + 2
+  nats = functools.partial(exact.recall_nats, symbols)
+  models = {
+    f"best {n}-gram": nats(fillers, order=n)
+    for n in sorted({1, 2, 3, fillers, fillers + 1, fillers + 2})
+  }
+  models[f"network of {symbols + 1} units"] = nats(fillers)
+  head = (f"K = {symbols}, L = {fillers}", "nats a word", "perplexity a symbol")
+  body = [[name, x, math.exp(x / tokens)] for name, x in models.items()]
+  page.table("ngrams", head, body)
+  page["forgetful"] = {"order": fillers + 1, "enough": fillers + 2}
+  source = exact.even_runs()
+  rate = exact.entropy_rate(source)
+  rates = exact.best_ngram_rates(source, longest=settings.longest)
+  page.table(
+    "even_runs",
+    ("even runs", "nats a symbol", "more than the network"),
+    [
+      [f"best {n}-gram", float(rates[n - 1]), float(rates[n - 1] - rate)]
+      for n in (1, 2, 4, 8, settings.longest)
+      if n <= settings.longest
+    ]
+    + [[f"network of {exact.network(source).units} units", rate, 0.0]],
+  )
+  with style.panels(page.figure("orders"), "", height=3.6, columns=2) as (
+    left,
+    right,
+  ):
+    places = range(1, fillers + 4)
+    several = zip(sorted({2, 5, fillers}), style.COLOURS, strict=False)
+    for some, colour in several:
+      excess = [nats(some, order=n) - nats(some) for n in places]
+      label = f"L = {some}"
+      left.plot(places, excess, "o-", ms=4, color=colour, label=label)
+    line = {"color": style.GREY, "ls": "--", "lw": 1.2}
+    left.axhline(math.log(symbols), label=f"ln {symbols}", **line)
+    left.set_ylabel("nats a word beyond the network")
+    left.legend(frameon=False, fontsize=9)
+    left.set_title("c, L fillers, c again", fontsize=10)
+    places = range(1, len(rates) + 1)
+    right.plot(places, rates - rate, "o-", ms=4, color=style.COLOURS[0])
+    right.set_yscale("log")
+    right.set_ylabel("nats a symbol beyond the network")
+    right.set_title("1s in even runs", fontsize=10)
+  name = f"best {fillers + 1}-gram, K = {symbols}, L = {fillers}"
+  return [_enumerated(name, nats(fillers, order=fillers + 1), tokens)]
+
+
+def output_width(study: run_lib.Study) -> None:
+  """V numbers out, one a symbol."""
+  features, body = study.config.settings.features, []
+  for tokenizer in ("characters", "words"):
+    symbols = study.tokens(tokenizer).vocabulary.size
+    network = training.Network("elman", features, symbols, symbols)
+    params, *readout = jax.eval_shape(network.init, jax.random.key(0))
+    weights = map(trees.count_parameters, (readout, params))
+    counts = [f"{count:,}" for count in (symbols, *weights)]
+    body.append([tokenizer, *counts, math.log(symbols)])
+  output = f"weights of the output layer, h = {features}"
+  head = ("symbols are", "V", output, "of the recurrent layer", "ln V")
+  study.page.table("outputs", head, body)
+
+
+_INPUTS, _ROWS = 8, 8
+
+
+def by_length(study: run_lib.Study) -> None:
+  """The norm of a weight's gradient by the length of the sequence."""
+  page, settings, random = study.page, study.config.settings, study.random
+  steps, features = settings.gradient_length, settings.features
+  normal = random.normal(size=(features, features))
+  rotation = np.linalg.qr(normal)[0]
+  scale = features**-0.5
+  networks = {
+    "tanh, N(0, 0.01^2)": (0.01 * normal, "tanh"),
+    "tanh, a rotation Q": (rotation, "tanh"),
+    "tanh, 2 Q": (2 * rotation, "tanh"),
+    "ReLU, N(0, 2/h)": (2**0.5 * scale * normal, "relu"),
+    "ReLU, N(0, 4/h)": (2 * scale * normal, "relu"),
+  }
+  kernel = random.normal(size=(_INPUTS, features)) / (4 * _INPUTS**0.5)
+  xs = random.normal(size=(_ROWS, steps, 1, _INPUTS))
+  vector = random.normal(size=features) * scale
+  norms, body, half = {}, [], steps // 2
+  for name, (recurrent, activation) in networks.items():
+    with jax.enable_x64(True):
+      found = norms[name] = np.asarray(
+        _norms(activation, *map(jnp.asarray, (recurrent, kernel, xs, vector)))
+      )
+    growth = float((found[-1] / found[half]) ** (1 / (steps - 1 - half)))
+    # At T = 1 the state before is 0, and so is the gradient.
+    body.append(
+      [name, *(float(found[t]) for t in (1, half, steps - 1)), growth]
+    )
+    study.signals.check()
+  page.table(
+    "by_length",
+    (
+      "|dL/dW_h| for",
+      "T = 2",
+      f"T = {half}",
+      f"T = {steps}",
+      "growth a step, the last half",
+    ),
+    body,
+  )
+  page["noise_rows"] = _ROWS
+  figures.curves(
+    page.figure("gradient_by_length"),
+    "The gradient of a long sequence",
+    {
+      name: (np.arange(2, steps + 1), found[1:])
+      for name, found in norms.items()
+    },
+    x="length $T$",
+    y=r"$|dL/dW_h|$",
+    log_y=True,
+  )
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _norms(
+  activation: Any,
+  recurrent: jax.Array,
+  kernel: jax.Array,
+  xs: jax.Array,
+  vector: jax.Array,
+) -> jax.Array:
+  """|d(v . h_T)/dW_h| for T = 1, 2, ..., geometric mean over rows: [T]."""
+  features = len(recurrent)
+  carry = elman.initial_carry((1,), features, recurrent.dtype)
+  step = functools.partial(elman.step, activation=activation)
+
+  def read(recurrent: jax.Array, row: jax.Array) -> jax.Array:
+    params = elman.ElmanParams(kernel, recurrent, jnp.zeros(features))
+    return scan.unroll(step, params, carry, row)[1][:, 0] @ vector
+
+  slopes = jax.vmap(jax.jacrev(read), in_axes=(None, 0))(recurrent, xs)
+  # [B, T, H, H]
+  norms = jnp.linalg.norm(slopes.reshape(*xs.shape[:2], -1), axis=2)
+  return jnp.exp(jnp.mean(jnp.log(norms), axis=0))
+
+
+_WINDOW, _WINDOWS = 8, 3  # of the reach across the edges of windows
+
+
+def at_a_window(study: run_lib.Study) -> None:
+  """No output depends on what lies before its window."""
+  page, steps = study.page, _WINDOW * _WINDOWS
+  tokens = study.tokens("characters")
+  symbols = len(tokens.vocabulary)
+  network = training.Network(
+    "gru", study.config.settings.features, symbols, symbols
+  )
+  params = jax.jit(network.init)(jax.random.key(study.config.seed))
+  predictor = network.predictor()
+  ids = np.asarray(tokens.splits["train"][:steps], np.int32)
+  hot = np.eye(symbols, dtype=np.float32)[ids][:, None]
+
+  def outputs(hot: jax.Array, reset: jax.Array) -> jax.Array:
+    carry = predictor.initial_carry(1)
+    logits = predictor.apply(params, carry, hot, reset)[1]
+    # One number an output: a fixed mixture of its logits.
+    return logits[:, 0] @ jnp.linspace(-1.0, 1.0, symbols)
+
+  slopes = jax.jit(jax.jacrev(outputs))  # [T, T, 1, V]
+  place = np.arange(steps)
+  reset = (place % _WINDOW == 0)[:, None]
+  cut, whole = (
+    np.linalg.norm(np.asarray(slopes(hot, fresh))[:, :, 0], axis=-1)
+    for fresh in (reset, np.zeros_like(reset))
+  )
+  outside = place[:, None] // _WINDOW != place[None] // _WINDOW
+  page["window"] = {
+    "count": _WINDOWS,
+    "length": _WINDOW,
+    "cut": f"{cut[outside].max():g}",
+    "carried": f"{np.tril(whole * outside).max():.2g}",
+    "later": f"{np.triu(whole, 1).max():g}",
+  }
+  with style.figure(page.figure("window"), height=3.6) as drawing:
+    pairs = drawing.subplots(1, 2, sharey=True)
+    with np.errstate(divide="ignore"):
+      images = [np.ma.masked_invalid(np.log10(x)) for x in (cut, whole)]
+    limits = {
+      "vmin": min(image.min() for image in images),
+      "vmax": max(image.max() for image in images),
+    }
+    titles = "state cleared at each window", "state carried across"
+    for pair, image, title in zip(pairs, images, titles, strict=True):
+      shown = pair.imshow(image, cmap="viridis", **limits)
+      pair.set_title(title, fontsize=10)
+      pair.set_xlabel("input s")
+    pairs[0].set_ylabel("output t")
+    drawing.colorbar(shown, ax=list(pairs), label="log10 |dO_t / dx_s|")
+
+
+def gates_by_hand(study: run_lib.Study) -> None:
+  """Gates set by hand keep and add without loss."""
+  length, rows = study.config.settings.hand_length, 16
+  task = memory_tasks.AddingTask(
+    length=length, batch=rows, seed=study.config.seed
+  )
+  body: list[list[Any]] = []
+  with jax.enable_x64(True):
+    latched, summed = (
+      jax.jit(lambda *given, step=step: scan.unroll(step, *given)[0])
+      for step in (gru.step, lstm.step)
+    )
+    inputs = jnp.asarray(task.segment(0).inputs, jnp.float64)
+    one = inputs.at[length // 2 :, :, 1].set(0)  # the first mark alone
+    sums, first = (np.prod(x, axis=-1).sum(axis=0) for x in (inputs, one))
+    for gain in (1e-1, 1e-2, 1e-3):
+      short = gru.initial_carry((rows,), 1, jnp.float64)
+      held = latched(exact.latch(gain), short, one)
+      long = lstm.initial_carry((rows,), 1, jnp.float64)
+      added = summed(exact.adder(gain), long, inputs)
+      body.append(
+        [
+          f"{gain:g}",
+          float(np.abs(held.h[:, 0] / gain - first).max()),
+          float(np.abs(added.h[:, 0] / gain - sums).max()),
+        ]
+      )
+  study.page.table(
+    "gates",
+    (
+      f"a, over {length} steps",
+      "GRU keeps one number: largest error",
+      "LSTM adds two: largest error",
+    ),
+    body,
+  )
+
 
 _EVALUATIONS = 16  # points of the curves
 
 
 class _Learner(NamedTuple):
-  """A network and the course of its training.
+  """A network in training.
 
   Attributes:
     steps: where it was scored, [N].
-    known: perplexity of the text that it learns, [N].
+    known: perplexity of the text that it learns, since the point before, [N].
     unknown: perplexity of the text it does not see, [N].
     best: weights where the latter was lowest.
     last: weights at the end.
@@ -52,7 +429,7 @@ def texts(study: run_lib.Study, others: Mapping[str, str]) -> list[results.Row]:
     study: its page is written on.
     others: those texts, by their names.
   """
-  settings = study.config.settings
+  page, settings = study.page, study.config.settings
   tokens = study.tokens("characters")
   symbols = tokens.vocabulary.size
   network = language_model.as_predictor(
@@ -60,145 +437,63 @@ def texts(study: run_lib.Study, others: Mapping[str, str]) -> list[results.Row]:
       symbols, (settings.heart_features,), cell="gru"
     )
   )
-  train = tokens.splits["train"]
-  unseen = np.asarray(tokens.splits["valid"][: settings.unseen])
-  known = train[: settings.by_heart]
   optimizer = optimizers.build(
     "adam", learning_rate=settings.heart_rate, clip_norm=1.0
   )
   train_steps = step_lib.make_train_steps(network, optimizer)
-  little, much = (
-    _learned(
-      study,
-      network,
-      train_steps,
-      step_lib.create(
-        network, optimizer, batch=settings.batch, seed=study.config.seed
-      ),
-      ids,
-      unseen,
-    )
-    for ids in (known, train)
-  )
-  rows = _by_heart(study, little, symbols, len(known), len(unseen))
-  names = {
-    f"the first {len(known):,} characters, stopped in time": little.best,
-    f"the first {len(known):,} characters, by heart": little.last,
-    f"all {len(train):,} characters": much.last,
-  }
-  return rows + elsewhere(study, network, names, tokens, unseen, others)
-
-
-def _learned(
-  study: run_lib.Study,
-  network: predictors.Predictor,
-  train_steps: step_lib.TrainSteps,
-  begun: step_lib.TrainState,
-  ids: tokens_lib.Ids,
-  unseen: np.ndarray,
-) -> _Learner:
-  """Trains on a text read in order, scoring it and another on the way."""
-  settings = study.config.settings
-  text = batching.SequentialStream(
-    ids, batch=settings.batch, length=settings.heart_length, training=True
-  )
-  found, nats, best = _Learner([], [], [], None, None), [], {}
-
-  def report_of(metrics: loop.Report) -> None:
-    nats.append((metrics.nats, metrics.scored))
-
-  def evaluate(params: Any, step: int) -> float:
-    total = training.held_out(network, params, unseen)
-    # What was read since the last time, each segment before it was learned.
-    sums = np.sum(nats, axis=0)
-    nats.clear()
-    found.steps.append(step)
-    found.known.append(float(np.exp(sums[0] / sums[1])))
-    found.unknown.append(total.perplexity)
-    return total.nats_per_symbol
-
-  def improved(params: Any, step: int) -> None:
-    del step
-    # Copied: the buffers are given to the next step.
-    best["params"] = jax.tree.map(np.array, params)
-
-  def interrupted() -> bool:
-    study.signals.check()
-    return False
-
+  unseen = np.asarray(tokens.splits["valid"][: settings.unseen])
   every = max(1, settings.heart_steps // _EVALUATIONS)
-  outcome = loop.fit(
-    begun,
-    loop.Stopping(),
-    train_steps,
-    loop.Plan(settings.heart_steps, every, every, settings.heart_steps),
-    loop.Callbacks(
-      lambda start, count: text.segments(start, count),
-      report_of,
-      evaluate,
-      improved,
-      lambda state, memory: None,
-      interrupted,
-    ),
-  )
-  return found._replace(
-    best=best["params"], last=jax.device_get(outcome.state.params)
-  )
 
+  def learned(ids: Any) -> _Learner:
+    text = batching.SequentialStream(
+      ids, batch=settings.batch, length=settings.heart_length, training=True
+    )
+    state = step_lib.create(
+      network, optimizer, batch=settings.batch, seed=study.config.seed
+    )
+    found, best = _Learner([], [], [], None, None), None
+    for start in range(0, settings.heart_steps, every):
+      study.signals.check()
+      count = min(every, settings.heart_steps - start)
+      state, metrics = train_steps(state, text.segments(start, count))
+      metrics = jax.device_get(metrics)
+      nats = np.sum(metrics.nats, dtype=np.float64) / np.sum(metrics.scored)
+      score = training.held_out(network, state.params, unseen)
+      if score.perplexity < min(found.unknown, default=math.inf):
+        # Copied: the buffers are given to the next step.
+        best = jax.tree.map(np.array, state.params)
+      found.steps.append(start + count)
+      found.known.append(float(np.exp(nats)))
+      found.unknown.append(score.perplexity)
+    return found._replace(best=best, last=jax.device_get(state.params))
 
-def _by_heart(
-  study: run_lib.Study,
-  little: _Learner,
-  symbols: int,
-  known: int,
-  unseen: int,
-) -> list[results.Row]:
-  """The section, and rows of the end."""
-  page, settings = study.lesson, study.config.settings
+  train = tokens.splits["train"]
+  known = train[: settings.by_heart]
+  little, much = learned(known), learned(train)
   # Of one reading; what a row lacks at its end is masked.
-  segments = -(-known // settings.batch // settings.heart_length)
-  times = settings.heart_steps // max(1, segments)
-  page.section(
-    "Learning by heart",
-    f"""
-    What if a network is trained for too long on too little? A GRU of
-    {settings.heart_features} units from the library reads the first {known:,}
-    characters of the corpus again and again, {times:,} times, in
-    {settings.batch} rows whose state is carried on. Beside it stands the
-    perplexity of {unseen:,} characters that it never learns from.
-    """,
-  )
+  segments = -(-len(known) // settings.batch // settings.heart_length)
   low = int(np.argmin(little.unknown))
   shown = sorted({0, low, len(little.steps) // 2, len(little.steps) - 1})
   page.table(
+    "by_heart",
     ("steps", "perplexity of the text it learns", "of the unseen text"),
     [
       [f"{little.steps[i]:,}", little.known[i], little.unknown[i]]
       for i in shown
     ],
   )
-  above = little.unknown[-1] > symbols
-  page.say(
-    f"""
-    The unseen text is foretold best after {little.steps[low]:,} steps, at
-    {little.unknown[low]:.1f}; by the end it has risen to
-    {little.unknown[-1]:.1f} while the text itself is down to
-    {little.known[-1]:.2f}, where 1 is certainty. {
-      f"That is above {symbols}, the perplexity of knowing nothing: who is "
-      "sure and wrong does worse than who has no opinion."
-      if above
-      else f"Knowing nothing would have {symbols}."
-    } A training loss alone cannot tell learning from learning by heart. One
-    stops at the lowest point of the other curve, or gives the network more
-    text.
-    """
-  )
+  page["heart"] = {
+    "characters": f"{len(known):,}",
+    "times": f"{settings.heart_steps // max(1, segments):,}",
+    "unseen": f"{len(unseen):,}",
+    "best_step": f"{little.steps[low]:,}",
+    "best": f"{little.unknown[low]:.1f}",
+    "last": f"{little.unknown[-1]:.1f}",
+    "known": f"{little.known[-1]:.2f}",
+    "nothing": symbols,
+  }
   figures.curves(
-    page.figure(
-      "by_heart",
-      "Perplexity of the text that is learned, since the mark before, and of "
-      "an unseen one, by step.",
-    ),
+    page.figure("by_heart"),
     "Learning by heart",
     {
       "the text it learns": (little.steps, little.known),
@@ -210,9 +505,10 @@ def _by_heart(
     marks=True,
     references={"knowing nothing": float(symbols)},
   )
-  return [
+  name = f"GRU, {len(known):,} characters by heart, "
+  rows = [
     results.row(
-      f"GRU, {known:,} characters by heart, {settings.heart_steps:,} steps",
+      f"{name}{settings.heart_steps:,} steps",
       split=split,
       evaluation=evaluation,
       metric="perplexity",
@@ -221,10 +517,16 @@ def _by_heart(
       seconds=0.0,
     )
     for split, evaluation, value, count in (
-      ("train", "before each step", little.known[-1], known),
-      ("valid", "static", little.unknown[-1], unseen),
+      ("train", "before each step", little.known[-1], len(known)),
+      ("valid", "static", little.unknown[-1], len(unseen)),
     )
   ]
+  trained = {
+    f"the first {len(known):,} characters, stopped in time": little.best,
+    f"the first {len(known):,} characters, by heart": little.last,
+    f"all {len(train):,} characters": much.last,
+  }
+  return rows + elsewhere(study, network, trained, tokens, unseen, others)
 
 
 def read(study: run_lib.Study) -> dict[str, str]:
@@ -259,15 +561,14 @@ def _beginning(study: run_lib.Study, **where: Any) -> str:
     downloads=False,
     **where,
   )
-  ids = np.asarray(tokens.splits["train"])
-  return "".join(map(str, tokens.vocabulary.decode(ids)))
+  return training.decode(tokens, np.asarray(tokens.splits["train"]))
 
 
 def elsewhere(
   study: run_lib.Study,
-  network: predictors.Predictor,
+  network: Any,
   trained: Mapping[str, Any],
-  tokens: tokens_lib.Tokens,
+  tokens: Any,
   unseen: np.ndarray,
   others: Mapping[str, str],
 ) -> list[results.Row]:
@@ -281,33 +582,22 @@ def elsewhere(
     unseen: ids of more of that text.
     others: texts by other hands, by their names.
   """
-  page, settings = study.lesson, study.config.settings
-  known: dict[str, tuple[np.ndarray, float]] = {
+  page, vocabulary = study.page, tokens.vocabulary
+  known = {
     "the same text, unseen": (unseen, 0.0),
     "the same, read backwards": (unseen[::-1], 0.0),
   }
   for name, text in others.items():
-    kept = [c for c in text if c in tokens.vocabulary]
-    if kept:
-      ids = tokens.vocabulary.encode(kept)
-      known[name] = (ids, 1 - len(kept) / len(text))
+    if kept := [c for c in text if c in vocabulary]:
+      known[name] = vocabulary.encode(kept), 1 - len(kept) / len(text)
   scores = {
     name: [
       training.held_out(network, params, ids) for params in trained.values()
     ]
     for name, (ids, _) in known.items()
   }
-  page.section(
-    "Other texts, other hands",
-    f"""
-    A model of one text is a model of its author and of his subject. The same
-    network, after {settings.heart_steps:,} steps on little text or on much,
-    scores up to {settings.unseen:,} characters from elsewhere. Symbols are
-    those of the first text: what another one has besides cannot be said by the
-    network at all, and is left out.
-    """,
-  )
   page.table(
+    "elsewhere",
     (
       "text",
       "characters",
@@ -325,20 +615,12 @@ def elsewhere(
     ],
   )
   most = [ones[-1].perplexity for ones in scores.values()]
-  by_heart = [ones[-2].perplexity for ones in scores.values()]
-  page.say(
-    f"""
-    The network that has read most foretells {
-      "its own text best"
-      if most[0] == min(most)
-      else "another text better than its own"
-    }: {most[0]:.2f} there, {min(most[2:]):.2f} to {max(most[2:]):.2f} with
-    others. Read backwards, the text has the same letters as often, and costs
-    {most[1]:.1f}: the difference is what was learned of their order. The
-    network that knows its own text by heart pays {min(by_heart):.1f} or more
-    for any other, where knowing nothing costs {tokens.vocabulary.size}.
-    """
-  )
+  page["most"] = {
+    "own": f"{most[0]:.2f}",
+    "backwards": f"{most[1]:.1f}",
+    "others": f"{min(most[2:]):.2f} to {max(most[2:]):.2f}",
+    "by_heart": f"{min(ones[-2].perplexity for ones in scores.values()):.1f}",
+  }
   return [
     results.row(
       f"GRU, all training text, on: {name}",
@@ -351,166 +633,3 @@ def elsewhere(
     )
     for place, (name, ones) in enumerate(scores.items())
   ]
-
-
-_READ = 100  # symbols
-
-
-def run(study: run_lib.Study) -> list[results.Row]:
-  """Writes the page, part by part."""
-  # A file that cannot be read shows now, not after the training.
-  others = read(study)
-  study.lesson.say(
-    """
-    Questions about recurrent networks that textbooks leave to the reader,
-    answered by construction, by a bound, or by an experiment. What can such a
-    network represent that counting cannot? How wide must its output be, and
-    how far back does it look? What becomes of the gradient of a long sequence?
-    Over which lag can the common cells learn to remember, and what helps? And
-    what happens to a network that is trained too long on one text?
-    """
-  )
-  rows: list[results.Row] = []
-  for part in (
-    exact.represented,
-    exact.beyond_ngrams,
-    memory.recall,
-    output_width,
-    memory.by_length,
-    memory.at_a_window,
-    gates_by_hand,
-    memory.copying,
-    memory.compared,
-    memory.adding,
-  ):
-    rows += part(study) or []
-    study.signals.check()
-  return rows + texts(study, others)
-
-
-def output_width(study: run_lib.Study) -> None:
-  """V numbers out, one a symbol."""
-  page, settings = study.lesson, study.config.settings
-  page.section(
-    "How wide is the output?",
-    """
-    A model of the next symbol says a probability for each one that could come,
-    so its output layer has as many units as the vocabulary has symbols, V,
-    whatever the width of the state. (The input, read as one-hot vectors, is as
-    wide.) Before training all of them are about alike, and the loss is about
-    ln V.
-    """,
-  )
-  body = []
-  for tokenizer in ("characters", "words"):
-    tokens = study.tokens(tokenizer)
-    symbols = len(tokens.vocabulary)
-    network = training.Network("elman", settings.features, symbols, symbols)
-    ids = np.asarray(tokens.splits["train"][: _READ + 1], np.int32)[:, None]
-    logits, nats = jax.jit(_first, static_argnums=0)(
-      network, jax.random.key(study.config.seed), ids
-    )
-    params, *readout = jax.eval_shape(network.init, jax.random.key(0))
-    body.append(
-      [
-        tokenizer,
-        f"{symbols:,}",
-        " x ".join(map(str, logits.shape)),
-        f"{trees.count_parameters(readout):,}",
-        f"{trees.count_parameters(params):,}",
-        float(nats) / (len(ids) - 1),
-        math.log(symbols),
-      ]
-    )
-  page.table(
-    (
-      "symbols are",
-      "V",
-      "outputs, steps x rows x V",
-      f"weights of the output layer, h = {settings.features}",
-      "of the recurrent layer",
-      "loss at the start",
-      "ln V",
-    ),
-    body,
-  )
-  page.say(
-    """
-    For words nearly all weights are in the two ends of the network, which is
-    one reason why models of words embed their input and models of characters
-    need not.
-    """
-  )
-
-
-def _first(
-  network: training.Network, key: jax.Array, ids: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-  """Logits before any training, and nats in all, of ids [T + 1, 1]."""
-  # The textbook's small weights: the logits begin near 0.
-  params = jax.tree.map(lambda leaf: 0.01 * leaf, network.init(key))
-  carry = network.initial_carry(1)
-  _, hs = network.cell.sequence(params[0], carry, ids[:-1])
-  logits = network.read(params, hs)
-  scored = jnp.ones(ids[1:].shape, bool)
-  return logits, losses.nats(logits, ids[1:], scored)[0]
-
-
-def gates_by_hand(study: run_lib.Study) -> None:
-  """Gates set by hand keep and add without loss."""
-  page, length, rows = study.lesson, study.config.settings.hand_length, 16
-  task = memory_tasks.AddingTask(
-    length=length, batch=rows, seed=study.config.seed
-  )
-  segment = task.segment(0)
-  gains = (1e-1, 1e-2, 1e-3)
-  worst: list[list[float | str]] = []
-  with jax.enable_x64(True):
-    latched, summed = (
-      jax.jit(lambda *given, step=step: scan.unroll(step, *given)[0])
-      for step in (gru.step, lstm.step)
-    )
-    inputs = jnp.asarray(segment.inputs, jnp.float64)
-    sums = np.asarray((inputs[..., 0] * inputs[..., 1]).sum(axis=0))
-    one = inputs.at[length // 2 :, :, 1].set(0)  # the first mark alone
-    first = np.asarray((one[..., 0] * one[..., 1]).sum(axis=0))
-    for gain in gains:
-      short = gru.initial_carry((rows,), 1, jnp.float64)
-      held = latched(exact.latch(gain), short, one)
-      long = lstm.initial_carry((rows,), 1, jnp.float64)
-      added = summed(exact.adder(gain), long, inputs)
-      worst.append(
-        [
-          f"{gain:g}",
-          float(np.abs(held.h[:, 0] / gain - first).max()),
-          float(np.abs(added.h[:, 0] / gain - sums).max()),
-        ]
-      )
-  page.section(
-    "Gates that hold",
-    """
-    Before any training: what are gates able to do? In the adding task a network
-    reads pairs of a number and a mark, and is to say the sum of the two marked
-    numbers at the end. A GRU of one unit with r = 0 and z = 0 at the mark, z =
-    1 elsewhere, depends on that one input alone and keeps it unchanged for
-    ever. An LSTM of one unit with f = 1 and its input gate equal to the mark
-    adds the marked numbers up in its cell. Saturated gates are 0 or 1 to the
-    last bit, so the number of steps does not matter; the tanh inside is passed
-    by small numbers, tanh(a v) / a.
-    """,
-  )
-  page.table(
-    (
-      f"a, over {length} steps",
-      "GRU keeps one number: largest error",
-      "LSTM adds two: largest error",
-    ),
-    worst,
-  )
-  page.say(
-    """
-    The error is that of tanh, about a^2/3 of the number cubed, and can be made
-    as small as one likes. So both can represent the task over any lag with one
-    unit. Whether they can be taught it is another question.
-    """
-  )

@@ -45,8 +45,9 @@ def test_what_is_recalled_was_the_first():
   assert not segments.reset[:, 1:].any()
   words = exact.recall(3, 5)
   assert {tuple(word) for word in segments.targets[0].T.tolist()} == set(words)
-  assert task.optimum == pytest.approx(exact.entropy(words))
-  assert task.vocabulary_size == 4
+  assert task.optimum == pytest.approx(
+    exact.entropy(np.array(list(words.values())))
+  )
 
 
 def test_the_numbers_to_add_are_marked_one_in_each_half():
@@ -97,12 +98,7 @@ def test_a_minibatch_is_pure_in_seed_and_step(make):
   ("make", "message"),
   [
     (lambda: memory_tasks.CopyTask(lag=2, batch=1, symbols=3), "lag is 2"),
-    (lambda: memory_tasks.CopyTask(lag=2, batch=0), "batch is 0"),
-    (lambda: memory_tasks.CopyTask(lag=2, batch=1, kinds=1), "of 1 kinds"),
-    (lambda: memory_tasks.CopyTask(lag=2, batch=1, symbols=0), "copying 0"),
     (lambda: memory_tasks.AddingTask(length=1, batch=1), "over 1 steps"),
-    (lambda: memory_tasks.AddingTask(length=3, batch=-1), "batch is -1"),
-    (lambda: memory_tasks.RecallTask(fillers=0, batch=1), "over 0 fillers"),
     (
       lambda: memory_tasks.CopyTask(lag=2, batch=1).segments(-1, 1),
       "start must be at least 0",

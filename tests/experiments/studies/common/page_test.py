@@ -48,6 +48,13 @@ def test_a_value_without_a_place_is_an_error(tmp_path):
     shown.text()
 
 
+def test_settings_are_at_hand_and_need_no_place(tmp_path):
+  (tmp_path / "page.md").write_text("{{ settings.steps }} steps")
+  settings = {"steps": 5, "rate": 0.1}
+  shown = page_lib.Page(tmp_path / "page.md", tmp_path, settings)
+  assert shown.text() == "5 steps"
+
+
 def test_a_section_may_be_left_out(tmp_path):
   text = "A\n{% if loss is defined %}\n{{ loss }} nats\n{% endif %}\nB\n"
   shown = page(tmp_path, text)

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from experiments.studies.exercises import exact as exact_lib
-from seqmodels import errors
 from seqmodels.cells import cell as cells
 from seqmodels.cells import elman, scan
 from seqmodels.evaluation import static
@@ -123,24 +122,6 @@ def test_tanh_is_exact_only_in_the_limit():
   assert gaps[-1] < 1e-14
 
 
-@pytest.mark.parametrize("length", [1, 3])
-def test_the_register_holds_the_last_symbols(length):
-  params = exact_lib.shift_register(4, length)
-  ids = np.random.default_rng(4).integers(4, size=(12, 2))
-  h = np.zeros((2, 4 * length))
-  carry = elman.ElmanCarry(jnp.asarray(h))
-  step = cells.get("elman_relu").step
-  _, hs = scan.unroll(step, params, carry, jnp.asarray(ids))
-  for place in range(12):
-    blocks = np.asarray(hs[place]).reshape(2, length, 4)
-    h = np.eye(4)[ids[place]] @ params.kernel + h @ params.recurrent_kernel
-    np.testing.assert_array_equal(blocks.reshape(2, -1), h)  # linear as well
-    for back in range(length):
-      known = place >= back
-      want = np.eye(4)[ids[place - back]] if known else np.zeros((2, 4))
-      np.testing.assert_array_equal(blocks[:, back], want)
-
-
 def test_evaluation_takes_it_as_any_other_model():
   words = random_words(2, 3, seed=5)
   model = exact_lib.as_predictor(
@@ -171,37 +152,3 @@ def test_a_reset_begins_a_word_anew():
     model.init(None), model.initial_carry(1), inputs, inputs < 0
   )
   assert logits.argmax(-1).ravel().tolist() == [0, 1, 0, 1, 1]
-
-
-@pytest.mark.parametrize(
-  ("make", "message"),
-  [
-    (lambda: exact_lib.of_words({(0,): 0.4}, 1), "sum to 0.4"),
-    (lambda: exact_lib.of_words({}, 1), "of 0 words"),
-    (lambda: exact_lib.of_words({(0, 5): 1.0}, 3), "the id 5"),
-    (lambda: exact_lib.markov({(): [0.5, 0.5], (0,): [1, 0]}), r"\(1,\)"),
-    (lambda: exact_lib.markov({(0,): [1.0]}), "empty context"),
-    (lambda: exact_lib.shift_register(3, 0), "register of 0 places"),
-    (
-      lambda: exact_lib.check(
-        exact_lib.Automaton(np.array([[0, -1]]), np.array([[0.5, 0.5]]))
-      ),
-      "leads nowhere",
-    ),
-    (
-      lambda: exact_lib.network(
-        exact_lib.Automaton(np.array([[0]]), np.array([[0.7]]))
-      ),
-      "after state 0 sum to 0.7",
-    ),
-    (
-      lambda: exact_lib.saturated(
-        exact_lib.network(exact_lib.of_words({(0,): 1.0}, 1)), 0.0
-      ),
-      "gain is 0.0",
-    ),
-  ],
-)
-def test_what_is_no_source_is_refused(make, message):
-  with pytest.raises(errors.UserError, match=message):
-    make()

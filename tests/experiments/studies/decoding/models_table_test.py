@@ -5,8 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.studies.decoding import study
-from seqmodels import errors
+from experiments.studies.decoding import models
 
 ROWS = {
   (): [0.5, 0.3, 0.2],
@@ -25,7 +24,7 @@ def probability(string):
 
 
 def logits_of(inputs, reset=None):
-  predictor, params = study.as_predictor(ROWS)
+  predictor, params = models.table(ROWS)
   inputs = jnp.asarray(inputs, jnp.int32)
   reset = jnp.zeros(inputs.shape, bool) if reset is None else reset
   carry = predictor.initial_carry(inputs.shape[1])
@@ -52,15 +51,16 @@ def test_a_reset_begins_anew_and_the_null_vector_says_nothing():
     np.testing.assert_allclose(shares[step], row, rtol=1e-5)
 
 
-@pytest.mark.parametrize(
-  ("rows", "message"),
-  [
-    ({(0,): [1.0]}, r"no row for \(\)"),
-    ({(): [0.5, 0.5], (0,): [1.0]}, r"row of \(0,\) has 1 probabilities"),
-    ({(): [0.5, 0.4]}, "sums to 0.9"),
-    ({(): [1.5, -0.5]}, "its least is -0.5"),
-  ],
-)
-def test_bad_tables_are_named(rows, message):
-  with pytest.raises(errors.UserError, match=message):
-    study.as_predictor(rows)
+def test_the_last_two_symbols_decide():
+  """Strings of a second-order model have the product of its conditionals."""
+  logits = np.random.default_rng(0).normal(size=(4, 4, 3))
+  predictor, params = models.second_order(logits)
+  strings = np.array(list(itertools.product(range(3), repeat=4)))
+  inputs = np.concatenate([np.full((81, 1), -1), strings[:, :-1]], axis=1).T
+  _, found = predictor.apply(
+    params, predictor.initial_carry(81), jnp.asarray(inputs), inputs < -1
+  )
+  for step in range(4):
+    before = inputs[step - 1] + 1 if step else np.zeros(81, int)
+    want = logits[before, inputs[step] + 1]
+    np.testing.assert_allclose(found[step], want, rtol=1e-6)

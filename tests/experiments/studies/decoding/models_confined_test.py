@@ -6,16 +6,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.studies.decoding import study
-from seqmodels import errors
-from seqmodels.models import api as predictors
-from seqmodels.models import language_model
+from experiments.studies.decoding import models
+from seqmodels.models import api, language_model
 from seqmodels.sampling import beam, text
 
 # Symbols by their letters; the last two are between words.
 LETTERS = "abc -"
 WORDS = ("a", "ab", "bca", "ab")
-BIGRAM = predictors.Predictor(
+BIGRAM = api.Predictor(
   apply=lambda params, carry, inputs, reset: (carry, params[inputs]),
   initial_carry=lambda batch: (),
   init=lambda key: jax.random.normal(key, (6, 5)),
@@ -29,7 +27,7 @@ def ids(letters):
 
 
 def spelling(model=BIGRAM, params=PARAMS):
-  return study.confined(model, params, map(ids, WORDS), ids(" -"))
+  return models.confined(model, params, map(ids, WORDS), ids(" -"))
 
 
 def is_legal(letters):
@@ -130,19 +128,3 @@ def test_a_network_keeps_its_state_and_a_beam_finds_the_best_words():
     carry, logits = apply(params, carry, column, column < -1)
     rows.append(np.asarray(logits)[0, 0])
   np.testing.assert_allclose(rows, whole, atol=1e-5)
-
-
-@pytest.mark.parametrize(
-  ("words", "separators", "message"),
-  [
-    ([], [4], "a lexicon of 0 words and 1 separators was given"),
-    ([[0]], [], "a lexicon of 1 words and 0 separators was given"),
-    ([[0], []], [4], "a word of the lexicon is empty"),
-    ([[0, 5]], [4], r"the word \[0, 5\] holds the id 5; the model knows 0 to"),
-    ([[0]], [4, -1], "the separators hold the id -1; the model"),
-    ([[0, 4, 1]], [4], r"the word \[0, 4, 1\] holds the separator 4"),
-  ],
-)
-def test_a_bad_lexicon_is_named(words, separators, message):
-  with pytest.raises(errors.UserError, match=message):
-    study.confined(BIGRAM, PARAMS, words, separators)

@@ -96,13 +96,6 @@ class Network(NamedTuple):
       apply, self.initial_carry, self.init, self.outputs
     )
 
-  def apply(
-    self, params: Any, carry: Any, inputs: jax.Array
-  ) -> tuple[Any, jax.Array]:
-    """As a model of one number a step: from [T, B, D], the numbers [T, B]."""
-    carry, hs = self.cell.sequence(params[0], carry, inputs)
-    return carry, self.read(params, hs)[..., 0]
-
 
 class Course(NamedTuple):
   """Training of S networks side by side.

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import types
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -398,7 +399,7 @@ def squared(
     carry, outputs = model.apply(params, carry, inputs, segment.reset)
     return carry, outputs[..., 0]
 
-  numbers = model._replace(apply=apply)
+  numbers = types.SimpleNamespace(apply=apply)
   return training.of_values(numbers, params, carry, segment, key)
 
 

@@ -195,7 +195,7 @@ RULES: dict[str, Rule] = {
   "bias": between(0, 10),
   "width": whole(1),
   "points_per_character": whole(1),
-  "sample.temperature": number(least=0),
+  "sample.temperature": between(0, 1e37),  # float32 ends soon after
   "sample.top_k": whole(0),
   "sample.nucleus": share(),
   "sample.beam": whole(0),

@@ -4,13 +4,17 @@
         --config.restore=runs/penn_char --workdir=runs/penn_char_rms
 
 `--config.restore` takes a run folder or a portable file (`configs/export.py`),
-whose data must be at hand; a text that lies elsewhere than in the run's own
-command is named with `--config.data.path`. Reloads the best weights, searches
-the rule's settings on the validation split, scores validation and test
-statically and the test dynamically. The run's folder is only read. Without
-`search` the settings given are used:
+whose data must be at hand. Reloads the best weights, searches the rule's
+settings on the validation split, scores validation and test statically and the
+test dynamically. The run's folder is only read. Without `search` the settings
+given are used; `--config.dynamic.rule=` leaves out the dynamic part:
 
     --config.dynamic.search=False --config.dynamic.learning_rate=0.003
+
+`--config.data.path=FILE_OR_FOLDER` says where the run's text lies now, or names
+any other one, which is cut into splits as the run's own and read in the run's
+vocabulary; symbols that it lacks are named, and `<unk>` where it has one.
+`--config.data.source=ptb` takes other published data.
 
 Variants: `sgd` (the default; the paper's rule, momentum carried), `rms` (decay
 towards the trained weights), `smoke`.
@@ -40,8 +44,8 @@ def get_config(arg: str = "") -> config_dict.ConfigDict:
       "restore": "",
       # Empty takes the trained run's own.
       "dtype": "",
-      # Of source "text", where it is now; empty takes the trained run's own.
-      "data": {"path": ""},
+      # Empty takes the trained run's own; a path alone is of source "text".
+      "data": {"source": "", "path": "", "files": "", "partition": ""},
       "evaluation": shared.evaluation,
       "dynamic": shared.dynamic,
     }

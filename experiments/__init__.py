@@ -8,7 +8,9 @@ lock, results.json as the last file, the printed table.
 
 import contextlib
 import importlib
+import os
 import pathlib
+import shutil
 import sys
 import types
 from collections.abc import Iterator
@@ -23,7 +25,8 @@ from seqmodels import errors
 from seqmodels.io import distributed, files, progress, run_folder
 from seqmodels.io import results as reports
 
-# Settings that say where a run's arrays lie and nothing of its results.
+# Settings that say where a run's arrays lie and nothing of its results. An
+# experiment that knows its data by their SHA-256 has more of them.
 PLACEMENT = ("training.model_shards",)
 
 MODULES = {
@@ -91,10 +94,12 @@ def run(
     UserError: bad settings, or a folder that belongs to another run.
   """
   checks.validate(config)
+  config = _absolute(config)
   workdir, data_dir = pathlib.Path(workdir), pathlib.Path(data_dir)
   # Several seeds of any experiment are an experiment of their own.
   several = config.get("seeds", 1) > 1
-  experiment = module("seeds" if several else config.experiment)
+  single = module(config.experiment)
+  experiment = module("seeds") if several else single
   if jax.process_count() > 1 and not getattr(experiment, "DISTRIBUTED", False):
     what = "several seeds are" if several else f"{config.experiment} is"
     raise errors.UserError(
@@ -109,7 +114,7 @@ def run(
       config=settings,
       command=command,
       source=pathlib.Path(__file__).resolve().parent.parent,
-      free=PLACEMENT,
+      free=(*PLACEMENT, *getattr(single, "PLACEMENT", ())),
       # A command line is all that its process was started for.
       age=progress.process_age() if command else 0.0,
     ) as record,
@@ -129,12 +134,13 @@ def run(
       raise files.damaged(workdir / run_folder.RESULTS, "a row is no result")
     elif record.primary:
       if hasattr(experiment, "require_finished"):
-        experiment.require_finished(config)
+        experiment.require_finished(config, workdir, data_dir)
       print(f"already finished: {workdir}", file=sys.stderr)
   if record.primary:
     # Where the result itself goes to standard output, the table must not.
     piped = config.get("output") == "-"
-    table = reports.console_table(results["rows"])
+    width = shutil.get_terminal_size((0, 0)).columns  # 0: no terminal
+    table = reports.console_table(results["rows"], width or None)
     print(table, file=sys.stderr if piped else sys.stdout)
   return results
 
@@ -157,6 +163,15 @@ def _with_dtype(
   settled = config_dict.ConfigDict(config.to_dict())
   settled.dtype = distributed.from_first(choose)
   return settled
+
+
+def _absolute(config: config_dict.ConfigDict) -> config_dict.ConfigDict:
+  """The settings with the path of the data as any folder understands it."""
+  config = config.copy_and_resolve_references()
+  data = config.get("data", {})
+  if data.get("path"):
+    data.path = os.path.abspath(os.path.expanduser(data.path))
+  return config
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ import ast
 import difflib
 import errno
 import importlib.util
+import inspect
 import io
 import os
 import pathlib
@@ -142,7 +143,7 @@ def _sentenced(action: Callable[[], Any]) -> int:
     raise
   except (RuntimeError, ValueError) as error:
     # jaxlib reports an exhausted device or host, or a lost peer, this way.
-    if "RESOURCE_EXHAUSTED" in str(error):
+    if errors.out_of_memory(error):
       return _fail(f"error: {_MEMORY}", 3)
     if _LOST.search(str(error)) and jax.distributed.is_initialized():
       return _fail(f"error: {_PEER}", 3)
@@ -247,10 +248,14 @@ def parse(
     )
     stray = flag_values(rest)[1:]
   except flags.UnrecognizedFlagError as error:
-    known = ("config", "workdir", "data_dir", "distributed")
-    raise errors.UserError(
-      f"unknown flag --{error.flagname}{errors.closest(error.flagname, known)}"
-    ) from None
+    name = error.flagname
+    settings = [key for key, _ in checks.flatten(config)]
+    hint = errors.closest(
+      name, ("config", "workdir", "data_dir", "distributed")
+    )
+    if name in {key.rpartition(".")[2] for key in settings}:
+      hint = _key_hint(name, [f"--config.{key}" for key in settings])
+    raise errors.UserError(f"unknown flag --{name}{hint}") from None
   except (flags.Error, ValueError, TypeError) as error:
     raise errors.UserError(_flag_sentence(error, config)) from None
   if stray:
@@ -279,7 +284,9 @@ def load(page: str) -> Page:
   Raises:
     UserError: no such file, or it makes no ConfigDict.
   """
-  name, _, variant = page.partition(":")
+  # A folder may have a colon in its name.
+  parts = re.fullmatch(r"(.*\.py)(?::(.*))?", page, re.DOTALL)
+  name, variant = parts.groups(default="") if parts else (page, "")
   path = find(name)
   spec = importlib.util.spec_from_file_location("config_page", path)
   if spec is None or spec.loader is None:
@@ -294,7 +301,17 @@ def load(page: str) -> Page:
     ) from None
   if not callable(getattr(module, "get_config", None)):
     raise errors.UserError(f"config file {name!r} has no get_config(arg)")
-  config = module.get_config(variant)
+  try:
+    inspect.signature(module.get_config).bind(variant)
+    arguments = [variant]
+  except TypeError:
+    arguments = []
+  if variant and not arguments:
+    raise errors.UserError(
+      f"get_config of {name!r} takes no variant and --config has {variant!r}; "
+      "leave it out"
+    )
+  config = module.get_config(*arguments)
   if not isinstance(config, config_dict.ConfigDict):
     raise errors.UserError(
       f"get_config of {name!r} returned a {type(config).__name__}; "
@@ -370,9 +387,11 @@ def _lists_of_texts(
 
   def written(text: str) -> str:
     try:
-      ast.literal_eval(text)
+      ast.literal_eval(text.strip())
     except (ValueError, SyntaxError):
-      return repr(tuple(text.split(","))) if text else text
+      inside = re.sub(r"^[(\[](.*)[)\]]$", r"\1", text.strip())
+      names = inside.split(",") if inside else ()
+      return repr(tuple(name.strip() for name in names))
     return text
 
   found, waiting = [], False

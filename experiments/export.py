@@ -61,12 +61,15 @@ def run(
   ]
 
 
-def require_finished(config: config_dict.ConfigDict) -> None:
+def require_finished(
+  config: config_dict.ConfigDict, workdir: pathlib.Path, data_dir: pathlib.Path
+) -> None:
   """Refuses to call a run finished whose file is not there any more.
 
   Raises:
     UserError: says what to do.
   """
+  del workdir, data_dir
   if not _output(config).is_file():
     raise errors.UserError(
       f"this run is finished and its output {config.output!r} is no longer "

@@ -16,7 +16,7 @@ import jax
 from ml_collections import config_dict
 
 import experiments
-from experiments import train
+from experiments import restore, train
 from experiments.language_model import task
 from seqmodels import errors, trees
 from seqmodels.io import checkpoints, distributed, progress, run_folder
@@ -45,11 +45,7 @@ def run(
     Rows of means and of standard deviations over the seeds; a row on which all
     seeds agree stays as it is.
   """
-  members = []
-  for seed in range(config.seed, config.seed + config.seeds):
-    alone = config_dict.ConfigDict(config.to_dict())
-    alone.update(seed=seed, seeds=1)
-    members.append((alone, workdir / f"seed-{seed}"))
+  members = _members(config, workdir)
   if config.experiment == "language_modelling":
     train_together(members, data_dir)
   results = []
@@ -76,6 +72,28 @@ def run(
   )
   results_lib.write(workdir, page)
   return rows
+
+
+def require_finished(
+  config: config_dict.ConfigDict, workdir: pathlib.Path, data_dir: pathlib.Path
+) -> None:
+  """As of the experiment itself, for each seed."""
+  single = experiments.module(config.experiment)
+  if hasattr(single, "require_finished"):
+    for alone, folder in _members(config, workdir):
+      single.require_finished(alone, folder, data_dir)
+
+
+def _members(
+  config: config_dict.ConfigDict, workdir: pathlib.Path
+) -> list[tuple[config_dict.ConfigDict, pathlib.Path]]:
+  """The settings and the folder of each seed."""
+  members = []
+  for seed in range(config.seed, config.seed + config.seeds):
+    alone = config_dict.ConfigDict(config.to_dict())
+    alone.update(seed=seed, seeds=1)
+    members.append((alone, workdir / f"seed-{seed}"))
+  return members
 
 
 def spread(
@@ -153,7 +171,8 @@ def train_together(
     return
   with contextlib.ExitStack() as stack:
     signals = stack.enter_context(distributed.Interruption())
-    tokens = task.load_tokens(config, data_dir)
+    symbols = restore.restored_vocabulary(config, members[0][1])
+    tokens = task.load_tokens(config, data_dir, symbols)
     network = task.build_predictor(config, tokens.vocabulary.size)
     setups = [
       train.prepare(c, folder, task.task(c, tokens, network))
@@ -178,6 +197,7 @@ def train_together(
           setup.workdir,
           config=setup.config.to_dict(),
           source=pathlib.Path(__file__).resolve().parent.parent,
+          free=(*experiments.PLACEMENT, *task.PLACEMENT),
         )
       )
       task.settle_data(setup.workdir, tokens)

@@ -11,6 +11,7 @@ from ml_collections import config_dict
 from configs import checks
 from seqmodels import errors, portable, pretrained, trained
 from seqmodels.data.text import vocabulary
+from seqmodels.io import distributed, files
 from seqmodels.models import api
 
 
@@ -25,6 +26,17 @@ def require_same_files(
   require_files_of(portable.read_data(folder), folder, provenance)
 
 
+def settle_files(folder: pathlib.Path, provenance: Mapping[str, Any]) -> None:
+  """Writes the list of a run's files into its folder, or checks it.
+
+  Raises:
+    UserError: the run was begun on other files.
+  """
+  require_same_files(folder, provenance)
+  if not (folder / portable.DATA).is_file():
+    files.write_json(folder / portable.DATA, provenance)
+
+
 def require_files_of(
   trained: Mapping[str, Any] | None,
   place: pathlib.Path,
@@ -37,22 +49,27 @@ def require_files_of(
     place: of the model.
     provenance: of the data at hand; compared by size and SHA-256.
   """
-  if trained is None:
-    return
-  before, now = trained["files"], provenance["files"]
-  if [(x["bytes"], x["sha256"]) for x in before] != [
-    (x["bytes"], x["sha256"]) for x in now
-  ]:
+  if trained is not None and not same_files(trained, provenance):
     raise errors.UserError(
       f"the data are not those of the run in {place}: it was trained on "
-      f"{_listed(before)}, and these are {_listed(now)}; give it the same data"
+      f"{_listed(trained)}, and these are {_listed(provenance)}; give it the "
+      "same data"
     )
 
 
-def _listed(files: list[dict[str, Any]]) -> str:
+def same_files(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+  """True where two provenances list equal files, whatever their names."""
+  first, second = (
+    [(file["bytes"], file["sha256"]) for file in provenance["files"]]
+    for provenance in (one, other)
+  )
+  return first == second
+
+
+def _listed(provenance: Mapping[str, Any]) -> str:
   return ", ".join(
     f"{file['name']} ({file['bytes']:,} bytes, SHA-256 {file['sha256'][:12]})"
-    for file in files
+    for file in provenance["files"]
   )
 
 
@@ -165,6 +182,27 @@ def restore_weights(
     require_same_model(config, source, NETWORK)
     _require_same_partition(config, source)
   return weights
+
+
+def restored_vocabulary(
+  config: config_dict.ConfigDict, workdir: pathlib.Path
+) -> vocabulary.Vocabulary | None:
+  """The symbols of the run that `config.restore` names; None without one.
+
+  A run that has begun has them in its own folder. Where there are several
+  processes, the first reads for all.
+  """
+  if not config.restore:
+    return None
+
+  def read() -> str:
+    own = workdir / trained.VOCABULARY
+    if own.is_file():
+      return vocabulary.Vocabulary.load(own).to_json()
+    with continuing(config):
+      return opened(config.restore, "language_model").symbols.to_json()
+
+  return vocabulary.Vocabulary.from_json(distributed.from_first(read))
 
 
 def require_same_symbols(

@@ -160,8 +160,11 @@ def join(*, patience: float = JOIN_SECONDS) -> None:
       process_id=index,
       initialization_timeout=int(patience) + 60,
     )
-  except (ValueError, RuntimeError) as error:
+  except Exception as error:
+    # Whatever a cluster's own interface raises.
     reason = " ".join(str(error).split())
+    if isinstance(error, KeyError):
+      reason = f"{error.args[0]} is not set, as others of its launcher are"
     raise errors.UserError(
       "--distributed could not join the other processes; set "
       "JAX_COORDINATOR_ADDRESS=host:port, JAX_NUM_PROCESSES and "

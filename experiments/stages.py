@@ -14,7 +14,7 @@ import jax
 import numpy as np
 from ml_collections import config_dict
 
-from seqmodels import units
+from seqmodels import errors, units
 from seqmodels.data.text import tokens as tokens_lib
 from seqmodels.data.text import vocabulary
 from seqmodels.evaluation import metrics
@@ -29,6 +29,18 @@ SELECTED = {
   "description_length": "of the shortest description length",
   "last": "of the last step",
 }
+
+
+# What needs less memory, by the first word of a stage.
+LESS = {
+  "static": "a smaller config.evaluation.segment or config.evaluation.streams",
+  "dynamic": "a smaller config.dynamic.segment",
+  "search": "a smaller config.dynamic.search_together",
+  "compressors": "config.baselines.compressors=False",
+}
+
+# How the note of data begins that the model was not trained on.
+OTHER = "another text than it was trained on: "
 
 
 class Context(NamedTuple):
@@ -83,7 +95,8 @@ def phase(
     if which.items() <= recorded.items():
       known = recorded
   if name not in known["phases"]:
-    with progress.spending("evaluation"):
+    less = LESS.get(name.partition(" ")[0], "a smaller config.model.features")
+    with progress.spending("evaluation"), errors.memory_of(name, less):
       known["phases"][name] = compute()
     files.write_sealed(path, known)
   return known["phases"][name]
@@ -184,10 +197,10 @@ def selected(config: config_dict.ConfigDict) -> str:
 
 
 def data_note(context: Context) -> str:
-  """A note for every row over part of a data set; empty over the whole."""
+  """A note for every row over other data, or part of them; empty elsewhere."""
   note = context.tokens.provenance["note"]
   limit = context.config.data.limit
-  parts = [note] if note.startswith("prefix") else []
+  parts = [note] if note.startswith(("prefix", OTHER)) else []
   if limit:
     parts.append(f"first {limit:,} symbols of each split")
   return f" ({', '.join(parts)})" if parts else ""

@@ -1,8 +1,9 @@
 """Errors that end a run with one sentence instead of a traceback."""
 
+import contextlib
 import difflib
 import signal
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 # Messages quote what files and settings say, and these may say anything.
 LONGEST = 2000
@@ -47,6 +48,35 @@ class Interrupted(Exception):
   def __init__(self, signum: int):
     super().__init__(f"interrupted by {signal.Signals(signum).name}")
     self.signum = signum
+
+
+def out_of_memory(error: BaseException) -> bool:
+  """True for the errors of Python and of JAX that say so."""
+  return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
+
+
+@contextlib.contextmanager
+def memory_of(activity: str, less: str) -> Iterator[None]:
+  """Names an activity in the error of a memory that it exhausts.
+
+  >>> with memory_of("training", "a smaller config.training.batch"):
+  ...   raise MemoryError()
+  Traceback (most recent call last):
+  seqmodels.errors.RunError: out of memory during training; a smaller \
+config.training.batch needs less
+
+  Args:
+    activity: what is done in the block.
+    less: what needs less memory.
+  """
+  try:
+    yield
+  except (MemoryError, RuntimeError, ValueError) as error:
+    if not out_of_memory(error):
+      raise
+    raise RunError(
+      f"out of memory during {activity}; {less} needs less"
+    ) from error
 
 
 def _one_line(text: str) -> str:

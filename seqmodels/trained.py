@@ -768,7 +768,9 @@ def read(path: str | os.PathLike[str], kind: str = "") -> Source:
     UserError: there is none, it is damaged, or of another kind.
   """
   place = pathlib.Path(os.path.expanduser(path))
-  is_file = place.is_file() or place.suffix == portable.SUFFIX
+  is_file = not place.is_dir() and (
+    place.is_file() or place.suffix == portable.SUFFIX
+  )
   return (_of_file if is_file else _of_folder)(place, kind)
 
 

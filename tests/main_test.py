@@ -297,6 +297,19 @@ def test_a_device_that_is_not_there_is_one_sentence(platform):
   assert b"Traceback" not in done.stderr
 
 
+def test_half_of_a_launchers_variables_is_one_sentence():
+  done = code(
+    "from experiments import cli, runtime; import sys;"
+    "sys.exit(cli.guarded(runtime.join))",
+    OMPI_MCA_orte_hnp_uri="1531576320.0;tcp://10.96.0.1:34911",
+  )
+  [line] = done.stderr.decode().splitlines()
+  assert done.returncode == 2
+  assert line.startswith("error: --distributed could not join the other")
+  assert "OMPI_COMM_WORLD_" in line
+  assert line.endswith("is not set, as others of its launcher are")
+
+
 def test_runs_keep_their_own_dtypes():
   done = code(
     "from experiments import runtime; runtime.prepare();"

@@ -140,11 +140,11 @@ def test_every_declared_package_is_imported(project):
   assert declared - tools <= modules
 
 
-def test_the_extras_are_the_four_promised(project):
+def test_the_extras_are_the_five_promised(project):
   extras = project["optional-dependencies"]
-  assert set(extras) == {"test", "bench", "gpu", "tpu"}
+  assert set(extras) == {"test", "bench", "gpu", "tpu", "k8s"}
   core = parsed(project["dependencies"])["jax"].specifier
-  for extra, wanted in (("gpu", "cuda13"), ("tpu", "tpu")):
+  for extra, wanted in (("gpu", "cuda13"), ("tpu", "tpu"), ("k8s", "k8s")):
     jax = parsed(extras[extra])["jax"]
     assert jax.extras == {wanted}
     assert jax.specifier == core

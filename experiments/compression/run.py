@@ -259,8 +259,11 @@ def run(
   return rows
 
 
-def require_finished(config: config_dict.ConfigDict) -> None:
+def require_finished(
+  config: config_dict.ConfigDict, workdir: pathlib.Path, data_dir: pathlib.Path
+) -> None:
   """Raises UserError if the output of a finished run is no longer there."""
+  del workdir, data_dir
   output = config.output
   if output == _STANDARD or not pathlib.Path(output).exists():
     raise errors.UserError(

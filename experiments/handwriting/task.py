@@ -10,7 +10,7 @@ from ml_collections import config_dict
 
 from experiments import restore as restore_lib
 from experiments import stages, train
-from seqmodels import errors, portable, trained
+from seqmodels import errors, trained
 from seqmodels.data.handwriting import batching, strokes
 from seqmodels.data.handwriting import datasets as handwritings
 from seqmodels.evaluation import handwriting as evaluation
@@ -90,11 +90,9 @@ def settle_data(workdir: pathlib.Path, data: handwritings.Handwriting) -> None:
     data,
     workdir,
   )
-  restore_lib.require_same_files(workdir, data.provenance)
+  restore_lib.settle_files(workdir, data.provenance)
   if not (workdir / PEN).is_file():
     files.write_json(workdir / PEN, pen_of(data).record)
-  if not (workdir / portable.DATA).is_file():
-    files.write_json(workdir / portable.DATA, data.provenance)
 
 
 def require_same(

@@ -126,7 +126,7 @@ def static_phase(
       callback=stages.watch(
         context,
         f"static evaluation, {split}",
-        settings.streams * settings.segment,
+        settings.streams * pieces.stream.length,
       ),
     )
     return _record(scores, count)
@@ -152,7 +152,7 @@ def cell_facts(context: stages.Context) -> dict[str, str]:
   if "constant_cells" in found:
     facts["constant cells"] = f"{found['constant_cells']:.1f}% on {split}"
   if "largest_cell" in found:
-    facts["largest cell state"] = f"{found['largest_cell']:,.1f}"
+    facts["largest cell state"] = results.figure(found["largest_cell"])
   for name, fact in facts.items():
     print(f"{name}: {fact}", file=sys.stderr)
   return facts
@@ -218,7 +218,13 @@ def rows_of(
     note += found.get("lost", "")
   name = "; ".join(
     filter(
-      None, [stages.describe(context), note, stages.unknown(context, split)]
+      None,
+      [
+        stages.describe(context),
+        note,
+        worse_than_uniform(context, found),
+        stages.unknown(context, split),
+      ],
     )
   )
   value = stages.score(unit.metric, found["nats"], found["count"])
@@ -245,6 +251,16 @@ def rows_of(
     row("error_rate", errors_percent, f"{evaluation}_error_rate"),
     *word_rows(context, split, evaluation, found, name),
   ]
+
+
+def worse_than_uniform(
+  context: stages.Context, found: Mapping[str, Any]
+) -> str:
+  """Says so of a score that needs no network; empty for others."""
+  symbols = context.tokens.vocabulary.size
+  if found["nats"] <= found["count"] * math.log(symbols):
+    return ""
+  return f"WORSE than uniform guesses among {symbols:,} symbols"
 
 
 class Varied(NamedTuple):
@@ -321,8 +337,8 @@ def search_settings(context: stages.Context) -> dict[str, Any]:
   if not found["helps"]:
     print(
       f"warning: none of the {len(rows) - 1} settings searched is better than "
-      f"static evaluation: {static['bits_per_symbol']:.4f} bits a symbol "
-      f"static, {best['bits_per_symbol']:.4f} at best with "
+      f"static evaluation: {results.figure(static['bits_per_symbol'])} bits a "
+      f"symbol static, {results.figure(best['bits_per_symbol'])} at best with "
       f"{describe(found['best'])}; try other learning rates",
       file=sys.stderr,
       flush=True,

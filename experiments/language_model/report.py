@@ -34,9 +34,9 @@ def write(
     name,
     rows,
     introduction=(
-      f"Trained on {context.tokens.provenance['source']}; the weights of step "
-      f"{context.step:,}, {stages.selected(context.config)}, "
-      "are evaluated."
+      f"The weights of step {context.step:,}, "
+      f"{stages.selected(context.config)}, are evaluated on "
+      f"{context.tokens.provenance['source']}."
     ),
     facts={
       "parameters": f"{trees.count_parameters(context.params):,}",

@@ -4,11 +4,12 @@ import pathlib
 
 from ml_collections import config_dict
 
-from experiments import stages, train
+from experiments import restore, stages, train
 from experiments.language_model import evaluate as evaluate_lib
 from experiments.language_model import report
 from experiments.language_model import sample as sample_lib
 from experiments.language_model import task as task_lib
+from seqmodels import errors
 from seqmodels.io import distributed
 from seqmodels.io import results as reports
 
@@ -16,6 +17,9 @@ Row = reports.Row
 
 # The networks are trained by all processes, and the rest is the first one's.
 DISTRIBUTED = True
+PLACEMENT = task_lib.PLACEMENT
+require_finished = task_lib.require_same_data
+LESS = "config.training.batch, config.training.segment or config.model.features"
 
 
 def run(
@@ -36,13 +40,15 @@ def run(
     UserError, RunError: see `seqmodels.errors`.
   """
   with distributed.Interruption() as signals:
-    tokens = task_lib.load_tokens(config, data_dir)
+    symbols = restore.restored_vocabulary(config, workdir)
+    tokens = task_lib.load_tokens(config, data_dir, symbols)
     network = task_lib.build_predictor(config, tokens.vocabulary.size)
     task = task_lib.task(config, tokens, network)
     # Settings that are refused here leave no trace in the run folder.
     setup = train.prepare(config, workdir, task)
     distributed.from_first(lambda: task_lib.settle_data(workdir, tokens))
-    result = train.train(setup, signals)
+    with errors.memory_of("training", f"a smaller {LESS}"):
+      result = train.train(setup, signals)
     context = stages.Context(
       config, workdir, tokens, network, result.params, result.step, signals
     )

@@ -1,6 +1,7 @@
 """Text sampled from a trained network."""
 
 import pathlib
+import sys
 import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -126,7 +127,16 @@ def sampled_text(
   Raises:
     UserError: the prime holds symbols that the vocabulary does not.
   """
-  ids = symbols.encode(tokenizer.prime(prime))
+  given = tokenizer.prime(prime)
+  ids = symbols.encode(given)
+  unknown = [symbol for symbol in dict.fromkeys(given) if symbol not in symbols]
+  if unknown:
+    print(
+      f"warning: the prime's {vocabulary.listing(unknown)} "
+      f"{'is' if len(unknown) == 1 else 'are'} {vocabulary.UNKNOWN!r} to the "
+      f"{symbols.size:,} symbols of this model",
+      file=sys.stderr,
+    )
   end = symbols.index[tokenizer.sentence_end] if sentences else None
   choose = _searched if decoding.beam else _drawn
   found = choose(predictor, params, ids, length, decoding, seed, end)
@@ -227,8 +237,8 @@ def run(
     )
     seconds = time.perf_counter() - start
     signals.check()
-  print(drawn)
   report.keep_sample(workdir, drawn)
+  print(results.printable(drawn))
   rows = [
     results.row(
       f"sample of {name}, {decoding.words}",

@@ -12,16 +12,18 @@ from typing import Any, NamedTuple
 from ml_collections import config_dict
 
 from experiments import restore, stages, train
-from seqmodels import errors, portable, trained
-from seqmodels.data.text import batching, vocabulary
+from seqmodels import errors, trained
+from seqmodels.data.text import batching, corpora, vocabulary
 from seqmodels.data.text import tokens as tokens_lib
 from seqmodels.evaluation import constant_cells, static
-from seqmodels.io import files
+from seqmodels.io import run_folder
 from seqmodels.models import api as predictors
 from seqmodels.models import from_settings
 from seqmodels.training import loss
 
 VOCABULARY = trained.VOCABULARY
+# From here on, training on whole lines is hardly meant.
+LONG_LINE = 20_000
 # About how many symbols of each stream an evaluation scores in one dispatch.
 CHUNK_SYMBOLS = 1 << 13
 
@@ -43,9 +45,17 @@ UNITS = {
 
 
 def load_tokens(
-  config: Mapping[str, Any] | config_dict.ConfigDict, data_dir: pathlib.Path
+  config: Mapping[str, Any] | config_dict.ConfigDict,
+  data_dir: pathlib.Path,
+  symbols: vocabulary.Vocabulary | None = None,
 ) -> tokens_lib.Tokens:
-  """The corpus that `config.data` names; its warnings are printed."""
+  """The corpus that `config.data` names; its warnings are printed.
+
+  Args:
+    config: of the run.
+    data_dir: where data sets are looked for.
+    symbols: the vocabulary of an earlier run; None builds one.
+  """
   data = config["data"]
   tokens = tokens_lib.load_tokens(
     source=data["source"],
@@ -57,10 +67,36 @@ def load_tokens(
     sentences=data["sentences"],
     min_frequency=data["min_frequency"],
     limit=data["limit"],
+    vocabulary=symbols,
   )
   for warning in tokens.warnings:
     print(f"warning: {warning}", file=sys.stderr)
   return tokens
+
+
+# Settings that say where the data lie; what they are, data.json says.
+PLACEMENT = ("data.path", "data.files")
+
+
+def require_same_data(
+  config: config_dict.ConfigDict, workdir: pathlib.Path, data_dir: pathlib.Path
+) -> None:
+  """Checks that a finished run, called with another path, was of these data.
+
+  Raises:
+    UserError: it was not, or there are none.
+  """
+  before = run_folder.read_config(workdir)["data"]
+  given = config.data
+  if any(
+    before.get(key, "") != given[key]
+    for key in (name.partition(".")[2] for name in PLACEMENT)
+  ):
+    source = given.source or before["source"] or "text"
+    corpus = corpora.load(
+      source, data_dir, path=given.path, pattern=given.files
+    )
+    restore.require_same_files(workdir, corpus.provenance)
 
 
 def settle_data(folder: pathlib.Path, tokens: tokens_lib.Tokens) -> None:
@@ -69,14 +105,13 @@ def settle_data(folder: pathlib.Path, tokens: tokens_lib.Tokens) -> None:
   Raises:
     UserError: the folder's run was begun on other symbols or other files.
   """
+  restore.require_same_files(folder, tokens.provenance)
   path = folder / VOCABULARY
   if path.is_file():
     vocabulary.Vocabulary.load(path).require_same(tokens.vocabulary)
   else:
     tokens.vocabulary.save(path)
-  restore.require_same_files(folder, tokens.provenance)
-  if not (folder / portable.DATA).is_file():
-    files.write_json(folder / portable.DATA, tokens.provenance)
+  restore.settle_files(folder, tokens.provenance)
 
 
 def split(tokens: tokens_lib.Tokens, name: str) -> tokens_lib.Ids:
@@ -109,13 +144,15 @@ def chunks(
     tokens: the corpus.
     split_name: which split.
     streams_count: B.
-    length: T.
+    length: T, at most; a split may have fewer symbols in a stream.
     symbols: only the first so many; 0 takes all.
     segments: K; 0 takes about `CHUNK_SYMBOLS` of each stream.
   """
   ids = split(tokens, split_name)
+  ids = ids[:symbols] if symbols else ids
+  length = min(length, -(-len(ids) // streams_count))
   stream = batching.SequentialStream(
-    ids[:symbols] if symbols else ids,
+    ids,
     batch=streams_count,
     length=length,
     sentence_end=tokens.sentence_end,
@@ -189,13 +226,21 @@ def _sentences(
       "config.training.sampling is 'sentences' but config.data.sentences is "
       "False; set it to True, so that evaluation starts each line afresh, too"
     )
-  return batching.Sentences(
+  stream = batching.Sentences(
     split(tokens, "train"),
     batch=config.training.batch,
     end=tokens.sentence_end,
     dispatch=config.training.steps_per_dispatch,
     seed=config.seed,
   )
+  if stream.longest > LONG_LINE:
+    print(
+      f"warning: a line of the training text has {stream.longest:,} symbols, "
+      "and lines are trained whole: such a step is slow, takes much memory and "
+      "cannot be interrupted",
+      file=sys.stderr,
+    )
+  return stream
 
 
 STREAMS: dict[
@@ -244,13 +289,15 @@ def task(
     return stages.score(unit.metric, nats, count)
 
   def validate(weights: Any, check: Callable[[], None]) -> train.Validation:
-    scores = static.score(
-      network,
-      weights,
-      validation,
-      streams=settings.validation_streams,
-      callback=lambda done, total: check(),
-    )
+    less = "a smaller config.evaluation.segment or .validation_streams"
+    with errors.memory_of("validation", less):
+      scores = static.score(
+        network,
+        weights,
+        validation,
+        streams=settings.validation_streams,
+        callback=lambda done, total: check(),
+      )
     totals = scores.totals()
     return train.Validation(
       totals.nats_per_symbol,

@@ -14,8 +14,10 @@ PAGE = "report.md"
 
 Row = dict[str, Any]
 
-# In a terminal; what is longer is wrapped.
-_WIDEST_NAME, _WIDEST_LINE = 44, 100
+# Characters of a printed table; what is longer is wrapped.
+_NARROWEST_NAME, _WIDEST_NAME, _WIDEST_LINE = 12, 44, 100
+# From here on nobody counts digits.
+_ABSURD = 1e12
 # From here on a name that several rows share is said once, above the table.
 _LONG_NAME = 30
 
@@ -117,8 +119,15 @@ def _is_row(entry: Any) -> bool:
   )
 
 
-def console_table(rows: Sequence[Mapping[str, Any]]) -> str:
+def console_table(
+  rows: Sequence[Mapping[str, Any]], width: int | None = None
+) -> str:
   """The rows as aligned columns for a terminal.
+
+  Args:
+    rows: the rows.
+    width: characters of a line; where that leaves little for the names, each
+      has lines of its own. None is for a file.
 
   >>> print(console_table([row("lstm", split="test", evaluation="static",
   ...   metric="perplexity", value=120.5, count=82430, seconds=3.0,
@@ -127,26 +136,34 @@ def console_table(rows: Sequence[Mapping[str, Any]]) -> str:
   lstm  test   static      perplexity  120.5  117    +3.500      82,430
   """
   recipes, rows = shortened(rows)
+  line = _WIDEST_LINE if width is None else width
   above = [
-    line
+    part
     for short, recipe in recipes.items()
-    for line in textwrap.wrap(
-      f"{short}: {recipe}", _WIDEST_LINE, subsequent_indent="  "
+    for part in textwrap.wrap(
+      f"{short}: {recipe}", line, subsequent_indent="  "
     )
   ]
   head, body = _cells(rows)
-  lines = [head]
-  for name, *rest in body:
-    first, *more = textwrap.wrap(name, _WIDEST_NAME) or [""]
-    lines.append([first, *rest])
-    lines += [[line] + [""] * len(rest) for line in more]
+  lines = [head, *body]
   widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-  below = [
-    "  ".join(
-      cell.ljust(width) for cell, width in zip(line, widths, strict=True)
-    ).rstrip()
-    for line in lines
-  ]
+  others = sum(column + 2 for column in widths[1:])
+  room = _WIDEST_NAME if width is None else width - others
+  apart = room < _NARROWEST_NAME
+  widths[0] = 2 if apart else min(room, widths[0])
+  below = []
+  for name, *cells in lines:
+    first, *more = textwrap.wrap(name, line if apart else room) or [""]
+    if apart:
+      below += [first, *more]
+      first, more = "", []
+    below.append(
+      "  ".join(
+        cell.ljust(column)
+        for cell, column in zip([first, *cells], widths, strict=True)
+      ).rstrip()
+    )
+    below += more
   return "\n".join([*above, *below])
 
 
@@ -232,14 +249,16 @@ def figure(value: float | None, *, sign: bool = False) -> str:
 
   >>> figure(1.4), figure(82.345), figure(1234567.8), figure(None)
   ('1.400', '82.34', '1,234,568', 'n/a')
-  >>> figure(-0.01, sign=True), figure(0.00012)
-  ('-0.010', '0.00012')
+  >>> figure(-0.01, sign=True), figure(0.00012), figure(1.5e40)
+  ('-0.010', '0.00012', '1.500e+40')
   """
   if value is None or not math.isfinite(value):
     return "n/a"
   size, plus = abs(value), "+" if sign else ""
   if 0 < size < 0.001:
     return f"{value:{plus}.2g}"
+  if size >= _ABSURD:
+    return f"{value:{plus}.3e}"
   decimals = 3 if size < 10 else 2 if size < 100 else 1 if size < 1000 else 0
   return f"{value:{plus},.{decimals}f}"
 
@@ -303,6 +322,12 @@ def verbatim(text: str) -> str:
   """A fenced block whose fence is longer than any in `text`."""
   longest = max(map(len, re.findall("`+", text)), default=0)
   fence = "`" * max(3, longest + 1)
-  # A model of bytes writes terminal escapes too.
-  shown = re.sub(r"[^\n\t\x20-\x7e\xa0-\U0010ffff]", "\ufffd", text)
-  return f"{fence}text\n{shown}\n{fence}"
+  return f"{fence}text\n{printable(text)}\n{fence}"
+
+
+def printable(text: str) -> str:
+  """A text whose control characters are replaced.
+
+  A model of bytes writes terminal escapes, too.
+  """
+  return re.sub(r"[^\n\t\x20-\x7e\xa0-\U0010ffff]", "\ufffd", text)

@@ -319,12 +319,18 @@ def _session(
 
 @contextlib.contextmanager
 def _lock(workdir: pathlib.Path) -> Iterator[None]:
-  """Holds the folder for this process alone."""
+  """Holds the folder for this process alone.
+
+  A finished one that cannot be written is only read.
+  """
   try:
     workdir.mkdir(parents=True, exist_ok=True)
     # Opened for appending: a second process must not erase the holder's id.
     file = open(workdir / LOCK, "a+", encoding="utf-8")  # noqa: SIM115
   except OSError as error:
+    if finished(workdir):
+      yield
+      return
     raise errors.UserError(
       f"cannot write to the run folder {workdir}: "
       f"{(error.strerror or str(error)).lower()}; choose another --workdir"

@@ -25,6 +25,9 @@ import numpy as np
 from seqmodels import errors
 from seqmodels.models import api as predictors
 
+# Beyond them float32 has no room for logits / T, or for T times the noise.
+COLDEST, HOTTEST = 1e-30, 1e37
+
 
 @dataclasses.dataclass(frozen=True)
 class Sharpening:
@@ -55,13 +58,16 @@ def of(
 ) -> tuple[float, Sharpening | None]:
   """Temperature and sharpening as `sample` takes them.
 
-  A temperature alone is traced there, so that each compiles nothing anew.
+  A temperature alone is traced there, so that each compiles nothing anew. One
+  below `COLDEST` is 0.
 
-  >>> of(0.5), of(0.0, top_k=3)
-  ((0.5, None), (0.0, None))
+  >>> of(0.5), of(0.0, top_k=3), of(1e-50, top_k=3)
+  ((0.5, None), (0.0, None), (0.0, None))
   >>> of(0.5, top_k=3)
   (1.0, Sharpening(temperature=0.5, top_k=3, nucleus=1.0))
   """
+  if 0 <= temperature < COLDEST:
+    temperature = 0.0
   # The likeliest symbol is the same whatever is ruled out beside it.
   if not temperature or (not top_k and nucleus == 1):
     return temperature, None
@@ -72,14 +78,15 @@ def power(logits: jax.Array, alpha: float) -> jax.Array:
   """Logits of P^alpha.
 
   Raises:
-    UserError: alpha is not a finite number above 0.
+    UserError: alpha is none of 1 / `HOTTEST` to 1 / `COLDEST`.
 
   >>> power(jnp.array([1.0, 0.0]), 2.0)
   Array([2., 0.], dtype=float32)
   """
-  if not 0 < alpha < float("inf"):
+  if not 1 / HOTTEST <= alpha <= 1 / COLDEST:
     raise errors.UserError(
-      f"the power of a distribution is {alpha}; give a number above 0"
+      f"the power of a distribution is {alpha}; give a number from "
+      f"{1 / HOTTEST:g} to {1 / COLDEST:g}"
     )
   return alpha * logits
 
@@ -88,14 +95,15 @@ def temperature(logits: jax.Array, value: float) -> jax.Array:
   """Logits of P^(1/value): below 1 sharper, above 1 flatter.
 
   Raises:
-    UserError: the temperature is not a finite number above 0.
+    UserError: the temperature is none of `COLDEST` to `HOTTEST`.
 
   >>> temperature(jnp.array([2.0, 0.0]), 0.5)
   Array([4., 0.], dtype=float32)
   """
-  if not 0 < value < float("inf"):
+  if not COLDEST <= value <= HOTTEST:
     raise errors.UserError(
-      f"the temperature is {value}; give a number above 0, or draw greedily"
+      f"the temperature is {value}; give a number from {COLDEST:g} to "
+      f"{HOTTEST:g}, or draw greedily"
     )
   return logits / value
 
@@ -283,8 +291,8 @@ def sample(
     int32 `[length, batch]`, without the prime.
 
   Raises:
-    errors.UserError: length or batch below 1, a negative temperature, or a
-      prime outside the vocabulary.
+    errors.UserError: length or batch below 1, a temperature out of range, or
+      a prime outside the vocabulary.
 
   >>> cycle = predictors.Predictor(
   ...   apply=lambda params, carry, inputs, reset: (
@@ -298,9 +306,10 @@ def sample(
   for name, value in (("length", length), ("batch", batch)):
     if value < 1:
       raise errors.UserError(f"{name} of a sample is {value}; give at least 1")
-  if not 0 <= temperature < float("inf"):
+  if not 0 <= temperature <= HOTTEST:
     raise errors.UserError(
-      f"the sampling temperature is {temperature}; give a number from 0 up"
+      f"the sampling temperature is {temperature}; give a number from 0 to "
+      f"{HOTTEST:g}"
     )
   check_ids(predictor, "the prime", prime)
   heat = jax.device_put(np.float32(0.0 if greedy else temperature))

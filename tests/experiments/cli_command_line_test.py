@@ -47,6 +47,9 @@ def refusal(*arguments):
     ("2x1x8,3x1x8", ("2x1x8", "3x1x8")),
     ("2x1x8", ("2x1x8",)),
     ("('a,b', 'c')", ("a,b", "c")),
+    ("layer, words", ("layer", "words")),
+    ("[layer,words]", ("layer", "words")),
+    ("", ()),
   ],
 )
 def test_texts_in_a_list_need_no_quotes(here, given, expected):
@@ -140,7 +143,7 @@ def test_the_command_is_kept_as_it_was_typed(here):
   [
     ("--config.model.feature=3", "'model.feature' (did you mean 'model.feat"),
     ("--config.features=3", "'features' (did you mean 'model.features'?)"),
-    ("--config.data.zzz=3", "'data.zzz' (known in 'data': data.limit, "),
+    ("--config.data.zzz=3", "'data.zzz' (known in 'data': data.files, "),
     ("--config.zzzzzz=3", "'zzzzzz' (known: "),
     ("--noconfig.model.peephole", "'model.peephole' (did you mean "),
   ],
@@ -162,6 +165,9 @@ def test_an_unknown_key_is_answered_with_the_closest(here, argument, words):
     (["--config.training.batch=0"], "batch is 0; it must be a whole number,"),
     (["--config.model=3"], "config.model is a group of keys; set one of"),
     (["--config.seed"], "missing value for flag --config.seed"),
+    (["--seed=1"], "unknown flag --seed (did you mean '--config.seed'?)"),
+    (["--batch=1"], "--batch (did you mean '--config.training.batch'?)"),
+    (["--flagfile=none"], "unable to open flagfile"),
     (["--workdri=x"], "unknown flag --workdri (did you mean 'workdir'?)"),
     (["--config="], "--config has no value"),
     (["--config"], "--config has no value"),
@@ -204,6 +210,40 @@ def test_a_misspelt_page_is_answered_with_the_closest(here, monkeypatch):
 def test_a_page_that_makes_no_config_is_refused(here, name, text, words):
   (here / name).write_text(text)
   assert words in refusal(f"--config={name}")
+
+
+@pytest.mark.parametrize(
+  "name",
+  [
+    "a:b/page.py",
+    "my page.py",
+    "-x.py",
+    "p[1]*.py",
+    "a.py.py",
+    "\u00e9t\u00e9.py",
+  ],
+)
+def test_a_page_may_have_any_name(here, name):
+  (here / name).parent.mkdir(exist_ok=True)
+  (here / name).write_text(PAGE)
+  for given, folder in ((name, ""), (f"{name}:smoke", "-smoke")):
+    request = parse(f"--config={given}", "--config.seed=5")
+    assert request.config.seed == 5
+    assert request.workdir.name == pathlib.Path(name).stem + folder
+
+
+@pytest.mark.parametrize("signature", ["", "arg", "arg=None", "*args", "**kw"])
+def test_a_page_may_take_no_variant(here, signature):
+  page = PAGE.replace('arg=""', signature).replace("common.parse(arg", "(print")
+  (here / "page.py").write_text(page)
+  assert parse("--config=page.py").config.seed == 0
+  if signature in ("", "**kw"):
+    words = refusal("--config=page.py:smoke")
+    assert words.startswith(
+      "get_config of 'page.py' takes no variant and --con"
+    )
+  else:
+    parse("--config=page.py:smoke")
 
 
 def test_an_exception_inside_a_page_is_not_hidden(here):

@@ -70,6 +70,28 @@ def test_anything_else_keeps_its_traceback(error):
     cli.guarded(action)
 
 
+@pytest.mark.parametrize(
+  "error", [MemoryError(), RuntimeError("RESOURCE_EXHAUSTED: 9G")]
+)
+def test_memory_that_runs_out_is_told_with_what_was_done(capsys, error):
+  def action():
+    with (
+      errors.memory_of("training", "a smaller batch"),
+      errors.memory_of("validation", "a smaller segment"),
+    ):
+      raise error
+
+  assert cli.guarded(action) == 3
+  assert capsys.readouterr().err == (
+    "error: out of memory during validation; a smaller segment needs less\n"
+  )
+  with (
+    pytest.raises(ValueError, match="a bug"),
+    errors.memory_of("training", "nothing"),
+  ):
+    raise ValueError("a bug")
+
+
 def test_sigterm_ends_a_run_that_takes_no_heed(capsys):
   def action():
     os.kill(os.getpid(), signal.SIGTERM)

@@ -8,6 +8,7 @@ import pytest
 
 from experiments import multi_seed, restore
 from seqmodels import errors
+from seqmodels.data.text import corpora
 from seqmodels.evaluation import static
 from seqmodels.io import checkpoints
 from seqmodels.training import loss
@@ -151,3 +152,25 @@ def test_rows_that_agree_stay_and_settings_that_differ_are_left_out():
   assert found[1]["value"] == 5.0
   assert found[2]["value"] == pytest.approx(2**0.5)
   assert found[2]["reference"] is None
+
+
+def test_a_finished_run_of_other_data_is_not_taken_for_this_one(
+  small, tmp_path, corpus_file
+):
+  before = small(seeds=2)
+  other = tmp_path / "other.txt"
+  other.write_text("another text")
+  data = corpora.load_files(corpus_file).provenance
+  for seed in (0, 1):
+    (tmp_path / "all" / f"seed-{seed}").mkdir(parents=True)
+    folder = tmp_path / "all" / f"seed-{seed}"
+    (folder / "config.json").write_text(before.to_json())
+    (folder / "data.json").write_text(json.dumps(data))
+  multi_seed.require_finished(before, tmp_path / "all", tmp_path)
+  moved = corpus_file.rename(tmp_path / "moved.txt")
+  now = small(seeds=2, data__path=str(moved))
+  multi_seed.require_finished(now, tmp_path / "all", tmp_path)
+  with pytest.raises(errors.UserError, match="seed-0: it was trained on corp"):
+    multi_seed.require_finished(
+      small(seeds=2, data__path=str(other)), tmp_path / "all", tmp_path
+    )

@@ -158,3 +158,28 @@ def test_the_page_is_written_whole(tmp_path):
   assert path == tmp_path / "report.md"
   assert path.read_text() == "# t\n"
   assert [entry.name for entry in tmp_path.iterdir()] == ["report.md"]
+
+
+def test_a_table_heeds_the_width_of_its_terminal():
+  name = "1x512 lstm, adam, 16 streams of 50; a note that takes some room"
+  rows = [row(name=name), row(name="gzip", split="valid", value=2.0)]
+  for width in (400, 100, 72):
+    table = results.console_table(rows, width)
+    assert max(map(len, table.splitlines())) <= width
+    words = " ".join(line.split("  ")[0] for line in table.splitlines()[1:])
+    assert words == f"{name} gzip", width
+  assert len(results.console_table(rows, 400).splitlines()) == 3
+  narrow = results.console_table(rows, 60).splitlines()
+  assert max(map(len, narrow)) <= 60
+  assert narrow[0] == "name"
+  assert " ".join(narrow[2:4]) == name
+  assert narrow[4].split() == (
+    ["test", "static", "bits_per_character", "1.360", "442,423"]
+  )
+
+
+def test_absurd_figures_are_written_with_an_exponent():
+  table = results.console_table([row(value=1e40), row(value=-3.5e12)])
+  assert "1.000e+40" in table
+  assert "-3.500e+12" in table
+  assert results.figure(1e9) == "1,000,000,000"

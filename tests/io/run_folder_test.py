@@ -321,3 +321,19 @@ def test_a_huge_diff_is_cut_and_says_so(tmp_path):
   diff = run_folder.facts(tmp_path)["diff"]
   assert len(diff) < 210_000
   assert diff.endswith(" more characters]\n")
+
+
+def test_a_finished_run_on_read_only_storage_is_read(tmp_path):
+  with run_folder.start(tmp_path, config=CONFIG) as record:
+    record.finish({"rows": []})
+  # As root, nothing is read-only.
+  (tmp_path / run_folder.LOCK).unlink()
+  (tmp_path / run_folder.LOCK).mkdir()
+  with run_folder.start(tmp_path, config=CONFIG) as record:
+    assert record.results == {"rows": []}
+  (tmp_path / run_folder.RESULTS).unlink()
+  with (
+    pytest.raises(errors.UserError, match="cannot write to the run folder"),
+    run_folder.start(tmp_path, config=CONFIG),
+  ):
+    pass

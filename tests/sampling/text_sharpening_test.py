@@ -161,6 +161,8 @@ def test_a_sharpening_that_changes_nothing_draws_the_same():
   [
     ({"temperature": 0.0}, "the temperature is 0.0"),
     ({"temperature": float("nan")}, "the temperature is nan"),
+    ({"temperature": 1e-50}, "the temperature is 1e-50"),
+    ({"temperature": 1e38}, "the temperature is 1e\\+38"),
     ({"top_k": -1}, "top_k is -1"),
     ({"nucleus": 0.0}, "nucleus is 0.0"),
     ({"nucleus": 1.1}, "nucleus is 1.1"),

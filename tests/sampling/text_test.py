@@ -148,6 +148,14 @@ def test_temperature_zero_is_greedy_whatever_the_key():
   np.testing.assert_array_equal(frozen, draw(2, greedy=True, temperature=3.0))
 
 
+def test_the_hottest_temperature_still_draws_all_symbols_alike():
+  drawn = text.sample(
+    ELMAN, PARAMS, jax.random.key(0), length=300, temperature=text.HOTTEST
+  )
+  counts = np.bincount(drawn[:, 0], minlength=VOCABULARY)
+  assert counts.min() > 0.5 * counts.mean()
+
+
 def test_another_temperature_prime_and_seed_compile_nothing_new():
   def draw(seed, prime, temperature):
     text.sample(
@@ -180,6 +188,7 @@ def test_nothing_crosses_to_the_device_unasked():
     ({"length": 3, "batch": 0}, "batch of a sample is 0"),
     ({"length": 3, "temperature": -0.1}, "temperature is -0.1"),
     ({"length": 3, "temperature": float("nan")}, "temperature is nan"),
+    ({"length": 3, "temperature": 1e39}, r"temperature is 1e\+39"),
     ({"length": 3, "prime": [0, 5]}, "holds the id 5; the model knows 0 to 4"),
     ({"length": 3, "prime": [-1]}, "holds the id -1"),
   ],

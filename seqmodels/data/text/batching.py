@@ -293,6 +293,11 @@ class Sentences(batching.Stream[Segment]):
   def _lengths(self) -> np.ndarray:
     return np.diff(self._edges)
 
+  @property
+  def longest(self) -> int:
+    """Symbols of the longest sentence."""
+    return int(self._lengths.max())
+
   @functools.cached_property
   def batches(self) -> batching.LikeLength:
     """Which sentences a step takes."""

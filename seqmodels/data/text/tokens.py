@@ -329,7 +329,7 @@ def load_tokens(
   odd = _odd_line_ends(corpus, splitter.name)
   if odd:
     name = corpus.provenance["files"][0]["name"]
-    warnings.append(f"{name} has {odd}; a line ends at '\\n' alone")
+    warnings.append(f"{name} has line ends other than '\\n': {odd}")
   if vocabulary is None:
     vocabulary = _vocabulary(splitter.name, splits, whole, min_frequency)
   else:
@@ -345,9 +345,9 @@ def load_tokens(
     sentence_end = vocabulary.index.get(splitter.sentence_end)
     if sentence_end is None:
       raise errors.UserError(
-        "sentence mode needs line ends and the vocabulary has none"
-        + (f"; convert the {odd}, or" if odd else ";")
-        + " set sentences to False"
+        "sentence mode needs line ends and the vocabulary has none; "
+        + (f"convert those of the text ({odd}), or " if odd else "")
+        + "set sentences to False"
       )
   ids = {name: _ids(part, vocabulary) for name, part in splits.items()}
   return Tokens(
@@ -388,8 +388,7 @@ def _odd_line_ends(corpus: corpora.RawCorpus, tokenizer: str) -> str:
   if tokenizer == "words":
     # Words end at white space, which a carriage return is.
     del found[vocabulary_lib.WINDOWS]
-  ends = [f"{count:,} line ends {name}" for name, count in found.items()]
-  return " and ".join(ends)
+  return ", ".join(f"{count:,} {name}" for name, count in found.items())
 
 
 def _missing(

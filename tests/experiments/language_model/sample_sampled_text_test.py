@@ -51,6 +51,33 @@ def written(seed=0, length=30, sentences=False, prime="ab", **decoding):
   )
 
 
+def test_a_temperature_that_float32_lacks_is_greedy():
+  greedy = written(temperature=0.0)
+  for decoding in ({}, {"top_k": 3}, {"nucleus": 0.9}):
+    assert written(temperature=1e-50, **decoding) == greedy
+
+
+def test_unknown_words_of_a_prime_are_named(capsys):
+  words = vocabulary.Vocabulary(("<unk>", "the", "cat", "<eos>"))
+  drawn, _ = sample.sampled_text(
+    BIGRAM,
+    BIGRAM.init(None),
+    words,
+    vocabulary.named("words"),
+    prime="the parrot saw the cat",
+    length=1,
+    decoding=sample.Decoding(),
+    seed=0,
+  )
+  assert drawn.startswith("the <unk> <unk> the cat")
+  assert capsys.readouterr().err == (
+    "warning: the prime's 'parrot', 'saw' are '<unk>' to the 4 symbols of this "
+    "model\n"
+  )
+  written()
+  assert capsys.readouterr().err == ""
+
+
 @pytest.mark.parametrize("temperature", [0.0, 0.7, 1.0])
 @pytest.mark.parametrize("sentences", [False, True])
 def test_plain_drawing_is_what_it_was(temperature, sentences):
@@ -150,17 +177,9 @@ def test_a_beam_beside_a_way_to_draw_is_refused_at_once(name, value, tmp_path):
   )
 
 
-@pytest.mark.parametrize(
-  ("settings", "words", "count"),
-  [
-    ({}, "temperature 1", 8),
-    ({"top_k": 2, "nucleus": 0.5}, "temperature 1, top-k 2, nucleus 0.5", 8),
-    ({"beam": 3, "length_penalty": 0.0}, "beam of 3, length penalty 0", 1),
-  ],
-)
-def test_a_row_says_how_it_was_chosen(
-  settings, words, count, monkeypatch, tmp_path
-):
+@pytest.fixture
+def old(monkeypatch):
+  """The run folder `old` of the bigram."""
   data = types.SimpleNamespace(tokenizer="characters", sentences=True)
   trained = types.SimpleNamespace(
     predictor=BIGRAM,
@@ -170,6 +189,17 @@ def test_a_row_says_how_it_was_chosen(
     step=7,
   )
   monkeypatch.setattr(restore, "reload", lambda *_, **__: trained)
+
+
+@pytest.mark.parametrize(
+  ("settings", "words", "count"),
+  [
+    ({}, "temperature 1", 8),
+    ({"top_k": 2, "nucleus": 0.5}, "temperature 1, top-k 2, nucleus 0.5", 8),
+    ({"beam": 3, "length_penalty": 0.0}, "beam of 3, length penalty 0", 1),
+  ],
+)
+def test_a_row_says_how_it_was_chosen(old, settings, words, count, tmp_path):
   config = page.get_config()
   config.restore = "old"
   config.sample.update(length=8, prime="ab", **settings)
@@ -178,6 +208,17 @@ def test_a_row_says_how_it_was_chosen(
   assert row["count"] == count
   text_of_page = (tmp_path / "report.md").read_text()
   assert f"{words.capitalize()}, seed 0, weights of step 7" in text_of_page
+
+
+def test_a_terminal_is_sent_no_escapes(old, tmp_path, monkeypatch, capsys):
+  drawn = "\x1b[31mred\x07\n\tna\u00efve \u4e00"
+  monkeypatch.setattr(sample, "sampled_text", lambda *_, **__: (drawn, 9))
+  config = page.get_config()
+  config.restore = "old"
+  sample.run(config, tmp_path, tmp_path)
+  shown = drawn.replace("\x1b", "\ufffd").replace("\x07", "\ufffd")
+  assert capsys.readouterr().out == f"{shown}\n"
+  assert (tmp_path / "samples" / "sample.txt").read_text() == drawn
 
 
 def test_the_settings_page_names_every_way_to_choose():

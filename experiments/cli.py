@@ -231,7 +231,7 @@ def parse(
   Raises:
     UserError: anything about the arguments that cannot be meant.
   """
-  name, rest = _split(argv)
+  name, rest = _split(_with_flagfiles(argv, flag_values))
   page = load(name)
   config = page.config
   if _HELP.intersection(rest):
@@ -337,6 +337,21 @@ def find(name: str) -> pathlib.Path:
   )
 
 
+def _with_flagfiles(
+  argv: Sequence[str], flag_values: flags.FlagValues
+) -> list[str]:
+  """The arguments with those of a `--flagfile` in its place."""
+  try:
+    return list(flag_values.read_flags_from_files(list(argv)))
+  except flags.Error as error:
+    sentence = _flag_sentence(error, config_dict.ConfigDict())
+    raise errors.UserError(sentence) from None
+  except ValueError as error:
+    raise errors.UserError(f"the file of --flagfile is no text: {error}") from (
+      None
+    )
+
+
 def _split(argv: Sequence[str]) -> tuple[str, list[str]]:
   """Takes the last `--config` out of `argv`, in both of its spellings."""
   page, rest = DEFAULT_CONFIG, []
@@ -438,6 +453,13 @@ def _folder(name: str) -> pathlib.Path:
     raise errors.UserError(
       f"{name!r} has a zero byte, which no folder's name may have"
     )
+  try:
+    name.encode("utf-8")
+  except UnicodeEncodeError:
+    raise errors.UserError(
+      f"the name {name!r} is not UTF-8; rename it, or set the locale to one of "
+      "UTF-8, such as LC_ALL=C.UTF-8"
+    ) from None
   # Other than pathlib's, this leaves the name of an unknown user as it is.
   return pathlib.Path(os.path.expanduser(name))
 

@@ -20,8 +20,9 @@ import os
 import pathlib
 import re
 import shutil
+import tempfile
 import warnings
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -224,8 +225,8 @@ def _save_arrays(folder: pathlib.Path, arrays: dict[str, np.ndarray]) -> None:
   context.array_options.saving.use_compression = False
   save = ocp.save if jax.process_count() == 1 else _save_alone
   try:
-    with context:
-      save(folder, _nest(stored))
+    with context, _plainly_named(folder) as path:
+      save(path, _nest(stored))
   except ValueError as error:
     code = re.search(r"os_error_code='(\d+)'", str(error))
     if not code:
@@ -257,12 +258,29 @@ def _load_arrays(
   context = _context()
   context.pytree_options.loading.partial_load = True
   try:
-    with context:
-      loaded = ocp.load(folder, _nest(stored))
+    with context, _plainly_named(folder) as path:
+      loaded = ocp.load(path, _nest(stored))
     return {name: _at(loaded, name) for name in stored}
   except Exception as error:  # orbax and tensorstore raise any of a dozen
     # Their messages repeat the whole request, thousands of characters.
     raise CorruptError(f"orbax cannot read it ({error!s:.200})") from error
+
+
+@contextlib.contextmanager
+def _plainly_named(folder: pathlib.Path) -> Iterator[pathlib.Path]:
+  """A folder by a path that orbax takes for nothing else.
+
+  It reads brackets and backslashes as patterns of names, and `gs:/` as an
+  address. Such a path is replaced by one through a link.
+  """
+  path = folder.absolute()
+  if not re.search(r"[\[\\]|:/", str(path)):
+    yield path
+    return
+  with tempfile.TemporaryDirectory() as place:
+    link = pathlib.Path(place) / "link"
+    link.symlink_to(path.parent)
+    yield link / path.name
 
 
 def _context() -> Any:

@@ -165,6 +165,7 @@ def test_an_unknown_key_is_answered_with_the_closest(here, argument, words):
     (["--config.training.batch=0"], "batch is 0; it must be a whole number,"),
     (["--config.model=3"], "config.model is a group of keys; set one of"),
     (["--config.seed"], "missing value for flag --config.seed"),
+    (["--workdir=caf\udce9"], r"'caf\udce9' is not UTF-8; rename it"),
     (["--seed=1"], "unknown flag --seed (did you mean '--config.seed'?)"),
     (["--batch=1"], "--batch (did you mean '--config.training.batch'?)"),
     (["--flagfile=none"], "unable to open flagfile"),
@@ -181,6 +182,29 @@ def test_what_cannot_be_meant_gets_one_sentence(here, arguments, words):
   assert words in sentence
   assert "\n" not in sentence
   assert "Traceback" not in sentence
+
+
+def test_a_file_of_flags_is_read_like_the_command_line(here):
+  (here / "flags").write_text(
+    "--config=page.py\n--config.seed=3\n--workdir=w\n"
+  )
+  request = parse("--flagfile=flags", "--config.seed=4")
+  assert request.config.seed == 4
+  assert request.workdir == pathlib.Path("w")
+  assert request.command == "python main.py --flagfile=flags --config.seed=4"
+
+
+@pytest.mark.parametrize(
+  ("content", "words"),
+  [
+    (b"--config.sede=3", "unknown config key 'sede' (did you mean 'seed' or"),
+    (b"--nonsense=3", "unknown flag --nonsense"),
+    (b"\xff", "the file of --flagfile is no text: "),
+  ],
+)
+def test_a_bad_file_of_flags_gets_one_sentence(here, content, words):
+  (here / "flags").write_bytes(content)
+  assert refusal("--config=page.py", "--flagfile=flags").startswith(words)
 
 
 def test_a_missing_page_is_answered_with_where_it_was_looked_for(here):

@@ -114,6 +114,16 @@ def test_state_comes_back_bit_for_bit(tmp_path):
   assert bits((after, loss)) == bits((expected_after, expected_loss))
 
 
+@pytest.mark.parametrize("name", ["run [1]", r"back\slash", "gs:", "50% #?*"])
+def test_a_run_folder_may_have_any_name(tmp_path, name):
+  state = create()
+  folder = tmp_path / name / "checkpoints"
+  with checkpoints.Checkpoints(folder) as saved:
+    saved.save(7, state, {})
+  assert names(folder / "latest") == ["7"]
+  assert bits(restore(folder).tree) == bits(state)
+
+
 def test_every_kind_of_leaf_comes_back_as_it_was(tmp_path):
   rng = np.random.default_rng(0)
   tree = {

@@ -13,7 +13,7 @@ import pathlib
 import shutil
 import sys
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
@@ -122,7 +122,8 @@ def run(
   ):
     results = record.results
     if results is None:
-      rows = experiment.run(config, workdir, data_dir)
+      with errors.memory_of(config.experiment, _smaller(settings)):
+        rows = experiment.run(config, workdir, data_dir)
       results = {
         "experiment": config.experiment,
         "config": record.config,
@@ -172,6 +173,24 @@ def _absolute(config: config_dict.ConfigDict) -> config_dict.ConfigDict:
   if data.get("path"):
     data.path = os.path.abspath(os.path.expanduser(data.path))
   return config
+
+
+# Settings that memory grows with, where an experiment has them.
+_SIZES = (
+  *("training.batch", "training.segment", "training.points", "model.features"),
+  *("model.layers", "model.streams", "model.context_bits", "sample.length"),
+)
+
+
+def _smaller(settings: Mapping[str, Any]) -> str:
+  """What of an experiment's settings needs less memory when it is smaller.
+
+  >>> _smaller({"training": {"batch": 1}, "model": {"features": (8,)}})
+  'a smaller config.training.batch or config.model.features'
+  """
+  known = dict(checks.flatten(settings))
+  names = [f"config.{name}" for name in _SIZES if name in known]
+  return f"a smaller {' or '.join(names) or 'input'}"
 
 
 @contextlib.contextmanager

@@ -43,10 +43,7 @@ _MENDABLE = {
 }  # fmt: skip
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
-_MEMORY = (
-  "out of memory; a smaller config.training.batch, config.training.segment "
-  "or config.model.features needs less"
-)
+_MEMORY = "out of memory; a smaller network or input needs less"
 
 
 _PEER = (

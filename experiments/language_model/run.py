@@ -19,7 +19,6 @@ Row = reports.Row
 DISTRIBUTED = True
 PLACEMENT = task_lib.PLACEMENT
 require_finished = task_lib.require_same_data
-LESS = "config.training.batch, config.training.segment or config.model.features"
 
 
 def run(
@@ -47,7 +46,11 @@ def run(
     # Settings that are refused here leave no trace in the run folder.
     setup = train.prepare(config, workdir, task)
     distributed.from_first(lambda: task_lib.settle_data(workdir, tokens))
-    with errors.memory_of("training", f"a smaller {LESS}"):
+    # Of whole lines, a segment has no length of its own.
+    whole = config.training.sampling == "sentences"
+    less = "shorter lines or" if whole else "a smaller config.training.segment,"
+    less += " config.training.batch or config.model.features"
+    with errors.memory_of("training", less):
       result = train.train(setup, signals)
     context = stages.Context(
       config, workdir, tokens, network, result.params, result.step, signals

@@ -6,8 +6,9 @@ import math
 import pytest
 
 from configs import text as text_page
-from experiments import stages
+from experiments import stages, train
 from experiments.language_model import evaluate
+from seqmodels import errors
 from seqmodels.data.text import tokens as tokens_lib
 from seqmodels.data.text import vocabulary
 
@@ -81,3 +82,25 @@ def test_a_score_that_needs_no_network_says_so(nats, worse):
       *(["WORSE than uniform guesses among 5 symbols"] if worse else []),
       "40.0% of this split is <unk>",
     ]
+
+
+@pytest.mark.parametrize(
+  ("sampling", "less"),
+  [
+    ("sequential", "a smaller config.training.segment, config.training.batch"),
+    ("sentences", "shorter lines or config.training.batch"),
+  ],
+)
+def test_memory_that_training_exhausts_is_told_so(
+  small, run, monkeypatch, sampling, less
+):
+  def exhausted(*_):
+    raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes")
+
+  monkeypatch.setattr(train, "train", exhausted)
+  config = small(
+    data__sentences=sampling == "sentences", training__sampling=sampling
+  )
+  with pytest.raises(errors.RunError) as caught:
+    run(config)
+  assert str(caught.value).startswith(f"out of memory during training; {less} ")

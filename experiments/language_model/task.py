@@ -16,7 +16,7 @@ from seqmodels import errors, trained
 from seqmodels.data.text import batching, corpora, vocabulary
 from seqmodels.data.text import tokens as tokens_lib
 from seqmodels.evaluation import constant_cells, static
-from seqmodels.io import run_folder
+from seqmodels.io import distributed, run_folder
 from seqmodels.models import api as predictors
 from seqmodels.models import from_settings
 from seqmodels.training import loss
@@ -69,7 +69,7 @@ def load_tokens(
     limit=data["limit"],
     vocabulary=symbols,
   )
-  for warning in tokens.warnings:
+  for warning in tokens.warnings if distributed.is_first() else ():
     print(f"warning: {warning}", file=sys.stderr)
   return tokens
 

@@ -197,6 +197,8 @@ def test_dynamic_evaluation_takes_a_file_and_its_data(both, trained, tmp_path):
   reported = [runs.read(tmp_path / name) for name in ("run", "file")]
   reported[0].config["data"]["path"] = "corpus.txt"
   assert reported[0].config == reported[1].config
+  # What the run's own path leads to has to be what it was trained on.
+  config.restore, config.data.path = str(trained[0] / "run"), ""
   corpus = trained[0] / "corpus.txt"
   before = corpus.read_text()
   try:

@@ -69,7 +69,8 @@ def get_config(arg: str = "") -> config_dict.ConfigDict:
       "study": chosen[0],
       "seed": 0,
       "seeds": 1,
-      "data": {"source": "embedded", "path": "", "limit": 0},
+      # `files` chooses those of a folder, such as "*.txt".
+      "data": {"source": "embedded", "path": "", "files": "", "limit": 0},
       "settings": study.SETTINGS,
     }
   )

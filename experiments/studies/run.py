@@ -2,6 +2,7 @@
 
 import importlib
 import pathlib
+import sys
 from typing import NamedTuple
 
 import numpy as np
@@ -67,6 +68,8 @@ class Study(NamedTuple):
   def tokens(self, tokenizer: str, **changes: object) -> tokens.Tokens:
     """The corpus that `config.data` names, as ids of that tokenizer.
 
+    What there is to know of it is printed.
+
     Args:
       tokenizer: "characters" or "words".
       **changes: other arguments of `tokens.load_tokens`.
@@ -78,9 +81,13 @@ class Study(NamedTuple):
       "partition": "mikolov" if data.source == "ptb" else "standard",
       "data_dir": self.data_dir,
       "path": data.path,
+      "pattern": data.files,
       "limit": data.limit,
     }
-    return tokens.load_tokens(**{**settings, **changes})  # type: ignore[arg-type]
+    found = tokens.load_tokens(**{**settings, **changes})  # type: ignore[arg-type]
+    for warning in found.warnings:
+      print(f"warning: {warning}", file=sys.stderr)
+    return found
 
 
 def run(

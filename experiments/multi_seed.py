@@ -1,7 +1,7 @@
 """One recipe under several seeds: the mean of every result, and its spread.
 
 Each seed has a run folder of its own, `seed-N`, like that of a run alone. Small
-networks are trained side by side first (`seqmodels.training.loop`), which
+networks are trained side by side first (`train.train_loop`), which
 rounds a little differently.
 """
 
@@ -10,7 +10,6 @@ import pathlib
 import statistics
 import sys
 from collections.abc import Collection, Sequence
-from typing import Any
 
 import jax
 from ml_collections import config_dict
@@ -19,10 +18,8 @@ import experiments
 from experiments import restore, train
 from experiments.language_model import task
 from seqmodels import errors, trees
-from seqmodels.io import checkpoints, distributed, progress, run_folder
-from seqmodels.io import metrics as metrics_lib
+from seqmodels.io import checkpoints, distributed, run_folder
 from seqmodels.io import results as results_lib
-from seqmodels.training import loop
 
 # Weights of all seeds up to which they are trained side by side. Two CPU cores
 # have nothing left to gain from four networks of 64 units and lose a sixth with
@@ -181,16 +178,16 @@ def train_together(
     weights = trees.count_parameters(setups[0].weights)
     if weights * len(members) > (SMALL_ON_CPU if on_cpu else SMALL):
       return
-    joined: list[loop.Member] = []
     areas = [
-      stack.enter_context(checkpoints.Checkpoints(folder / "checkpoints"))
-      for _, folder in members
+      stack.enter_context(checkpoints.Checkpoints(setup.checkpoints))
+      for setup in setups
     ]
     common = set.intersection(*(set(saved.latest_steps) for saved in areas))
     if not common and any(saved.latest_steps for saved in areas):
       return  # each continues alone, from its own newest step
     for saved in areas:
       saved.rewind(max(common, default=-1))
+    runs, states = [], []
     for setup, saved in zip(setups, areas, strict=True):
       stack.enter_context(
         run_folder.start(
@@ -200,56 +197,20 @@ def train_together(
           free=(*experiments.PLACEMENT, *task.PLACEMENT),
         )
       )
-      task.settle_data(setup.workdir, tokens)
-      state, memory, running = train.starting_point(setup, saved)
-      first = int(state.step)
-      metrics = stack.enter_context(
-        metrics_lib.MetricWriter(
-          setup.workdir, step=train.recorded(state, memory)
-        )
+      setup.task.settle(setup.workdir)
+      start = train.starting_point(setup, saved)
+      title = f"seed {setup.config.seed}"
+      runs.append(
+        train.Run(setup, start, saved, signals, stack, title=title, wait=True)
       )
-      bar = stack.enter_context(
-        progress.Progress(
-          setup.task.plan.total, f"seed {setup.config.seed}", done=first
-        )
-      )
-      callbacks = train.make_callbacks(
-        setup, running, saved, metrics, bar, signals
-      )
-      joined.append(
-        loop.Member(
-          state,
-          memory,
-          train.accounted(_one_at_a_time(callbacks, saved), metrics.reached),
-        )
-      )
-    if len({int(member.state.step) for member in joined}) > 1:
+      states.append(start.state)
+    if len({int(state.step) for state in states}) > 1:
       return  # A newest state was corrupt: each continues alone.
-    with progress.spending("steps"):
-      loop.fit_together(
-        joined,
-        setups[0].train_steps(side_by_side=True),
-        setups[0].task.plan,
-      )
-    for saved in areas:
-      saved.wait()
+    train.train_loop(
+      runs,
+      train.join(states),
+      setups[0].train_steps(side_by_side=True),
+      setups[0].task.plan,
+      signals,
+    )
     signals.check()
-
-
-def _one_at_a_time(
-  callbacks: loop.Callbacks, saved: checkpoints.Checkpoints
-) -> loop.Callbacks:
-  """Callbacks whose saves are on disk when they return.
-
-  Several folders written in the background at once get in each other's way.
-  """
-
-  def checkpoint(state: Any, memory: Any) -> None:
-    callbacks.checkpoint(state, memory)
-    saved.wait()
-
-  def improved(params: Any, at: int) -> None:
-    callbacks.improved(params, at)
-    saved.wait()
-
-  return callbacks._replace(checkpoint=checkpoint, improved=improved)

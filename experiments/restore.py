@@ -77,18 +77,25 @@ class LoadedRun(NamedTuple):
   """An earlier run, read back from its folder or from a portable file."""
 
   config: config_dict.ConfigDict
-  vocabulary: vocabulary.Vocabulary
-  predictor: api.Predictor
+  symbols: Any  # the vocabulary of a text, the pen of a handwriting network
+  model: api.SequenceModel
   params: Any
   step: int
   source: trained.Source
 
 
-def reload(restore: str, *, dtype: str = "", shipped: str = "") -> LoadedRun:
+def reload(
+  restore: str,
+  kind: str = "language_model",
+  *,
+  dtype: str = "",
+  shipped: str = "",
+) -> LoadedRun:
   """The network of an earlier run.
 
   Args:
     restore: the `--workdir` of the run, or a portable file.
+    kind: a key of `trained.KINDS`.
     dtype: overrides the run's own compute dtype.
     shipped: a name of `pretrained`, used where `restore` is empty and it is
       there.
@@ -97,11 +104,11 @@ def reload(restore: str, *, dtype: str = "", shipped: str = "") -> LoadedRun:
     UserError: no such run or checkpoint, or one of another kind.
     RunError: the checkpoints are corrupt.
   """
-  source = opened(restore, "language_model", shipped)
+  source = opened(restore, kind, shipped)
   config = settings(source, dtype)
   model = trained.build(source, dtype=dtype)
   return LoadedRun(
-    config, model.vocabulary, model.predictor, model.params, model.step, source
+    config, model.symbols, model.model, model.params, model.step, source
   )
 
 

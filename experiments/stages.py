@@ -14,12 +14,19 @@ import jax
 import numpy as np
 from ml_collections import config_dict
 
+from experiments import train
 from seqmodels import errors, units
 from seqmodels.data.text import tokens as tokens_lib
 from seqmodels.data.text import vocabulary
 from seqmodels.evaluation import metrics
-from seqmodels.io import checkpoint_integrity, distributed, files, progress
-from seqmodels.models import api as predictors
+from seqmodels.io import (
+  checkpoint_integrity,
+  distributed,
+  files,
+  progress,
+  results,
+)
+from seqmodels.models.api import SequenceModel
 
 PHASES = "evaluations.json"
 
@@ -44,15 +51,44 @@ OTHER = "another text than it was trained on: "
 
 
 class Context(NamedTuple):
-  """A trained language model in its run folder."""
+  """A trained model in its run folder, with its data."""
 
   config: config_dict.ConfigDict
   workdir: pathlib.Path
-  tokens: tokens_lib.Tokens
-  predictor: predictors.Predictor
+  data: Any  # tokens of a text, or handwriting
+  model: SequenceModel
   params: Any
   step: int  # of the parameters
   signals: distributed.Interruption
+
+
+def train_and_evaluate(
+  config: config_dict.ConfigDict,
+  workdir: pathlib.Path,
+  task: train.Task,
+  evaluate: Callable[[Context, train.TrainResult], list[results.Row]],
+  signals: distributed.Interruption,
+) -> list[results.Row]:
+  """Trains a task and gives what came of it to `evaluate`.
+
+  All processes train; the rest is the first one's.
+
+  Args:
+    config: the settings.
+    workdir: the run folder.
+    task: model and data.
+    evaluate: makes the result rows, and whatever else belongs to the run.
+    signals: those that stop it, with the state saved.
+  """
+  # Settings that are refused here leave no trace in the run folder.
+  setup = train.prepare(config, workdir, task)
+  distributed.from_first(lambda: task.settle(workdir))
+  with errors.memory_of("training", task.smaller):
+    result = train.train(setup, signals)
+  context = Context(
+    config, workdir, task.data, task.model, result.params, result.step, signals
+  )
+  return distributed.from_first(lambda: evaluate(context, result))
 
 
 class RunState(Protocol):
@@ -118,7 +154,7 @@ def describe(context: Context) -> str:
   lines = ", each line from the null vector" if config.data.sentences else ""
   parts = [
     model_name(config),
-    f"{context.tokens.vocabulary.size:,} symbols",
+    f"{context.data.vocabulary.size:,} symbols",
     *noise_names(config),
     f"{config.training.optimizer}, {minibatch(config)}{lines}",
     f"{config.dtype} products",
@@ -198,7 +234,7 @@ def selected(config: config_dict.ConfigDict) -> str:
 
 def data_note(context: Context) -> str:
   """A note for every row over other data, or part of them; empty elsewhere."""
-  note = context.tokens.provenance["note"]
+  note = context.data.provenance["note"]
   limit = context.config.data.limit
   parts = [note] if note.startswith(("prefix", OTHER)) else []
   if limit:
@@ -211,10 +247,10 @@ def unknown(context: Context, split: str) -> str:
 
   A model that knows only half of the words predicts that `<unk>` well.
   """
-  count = context.tokens.unknown_per_split[split]
+  count = context.data.unknown_per_split[split]
   if not count:
     return ""
-  share = 100 * count / len(context.tokens.splits[split])
+  share = 100 * count / len(context.data.splits[split])
   digits = f"{share:.1f}" if share >= 0.1 else f"{share:.1g}"
   return f"{digits}% of this split is {vocabulary.UNKNOWN}"
 

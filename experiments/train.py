@@ -1,18 +1,20 @@
-"""Trains a task: prepares its parts, runs the loop, logs, evaluates and saves.
+"""Trains a task: the parts of a training, and its one loop.
 
-The loop runs ahead: while the device works on one dispatch the host reads the
-one before it and builds the next. The account of time (`seqmodels.io.progress`)
-counts what the host does meanwhile as time of the steps, and as data only what
-the device had to wait for.
+`train` prepares a run and gives it to `train_loop`, which dispatches, logs,
+evaluates, saves and stops; several seeds side by side run through the same
+loop. A `Task` is what a kind of model brings: model, data and validation.
 """
 
+import contextlib
 import math
 import pathlib
 import sys
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.sharding import Mesh
@@ -21,15 +23,10 @@ from ml_collections import config_dict
 from seqmodels import errors, trained, trees
 from seqmodels.io import checkpoints, distributed, progress, results
 from seqmodels.io import metrics as metrics_lib
+from seqmodels.losses import Metrics
+from seqmodels.models.api import SequenceModel
 from seqmodels.regularization import weight_noise
-from seqmodels.training import (
-  loop,
-  loss,
-  optimizers,
-  regularizers,
-  sharding,
-  step,
-)
+from seqmodels.training import loop, optimizers, regularizers, sharding, step
 
 
 class Stream(Protocol):
@@ -154,39 +151,42 @@ class Validation(NamedTuple):
 
 
 class Task(NamedTuple):
-  """A model, its loss and its data.
+  """A model and its data.
 
   Attributes:
-    model: with `init(key)` and `initial_carry(batch)`.
-    losses: the loss that every step minimises.
+    model: the model, whose loss every step minimises.
+    data: all of the data, for the stages that follow training.
     stream: the training data.
     plan: of the steps over it.
     positions: scored in one pass over the training data.
-    metric: of the training loss, as logged.
-    score: the metric's value of (nats, positions).
+    figures: the metrics to log, by name, the one to show first.
     unit: of the logged speed, such as "tokens".
     kind: of the model, a key of `trained.KINDS`.
     symbols: what weights must have been trained on: a vocabulary or a pen.
+    settle: writes into a run folder what it is trained on, or checks that it is
+      what an earlier start was trained on.
     restored: the weights that `config.restore` names, given their shapes.
     validate: `(weights, check) -> Validation`; `check` is called now and then.
     facts: of the data and of a step, to log at the start.
     name: of the model, to log at the start.
+    smaller: what to make smaller where memory runs out.
   """
 
-  model: Any
-  losses: loss.Losses
+  model: SequenceModel
+  data: Any
   stream: Stream
   plan: loop.Plan
   positions: int
-  metric: str
-  score: Callable[[float, int], float]
+  figures: Callable[[Metrics], dict[str, float]]
   unit: str
   kind: str
   symbols: trained.Symbols
+  settle: Callable[[pathlib.Path], None]
   restored: Callable[[Any], Any]
   validate: Callable[[Any, Callable[[], None]], Validation]
   facts: tuple[str, str]
   name: str
+  smaller: str
 
   @property
   def identity(self) -> dict[str, str]:
@@ -216,21 +216,22 @@ class Setup(NamedTuple):
     )
 
   def train_steps(self, *, side_by_side: bool = False) -> step.TrainSteps:
-    """The compiled step of this run, or of several seeds side by side.
-
-    The one place where a step is built, so that all minimise the task's loss.
-    """
+    """The compiled step of this run, or of several seeds side by side."""
     return step.make_train_steps(
       self.task.model,
       self.optimizer,
       reduction=self.config.training.reduction,
       regularizer=sharding.gathering(self.regularizer, self.mesh),
-      losses=self.task.losses,
       shardings=None
       if side_by_side
       else (self.shardings, sharding.everywhere(self.mesh)),
       side_by_side=side_by_side,
     )
+
+  @property
+  def checkpoints(self) -> pathlib.Path:
+    """The folder of its checkpoints."""
+    return self.workdir / "checkpoints"
 
   @property
   def shapes(self) -> step.TrainState:
@@ -268,75 +269,6 @@ def prepare(
   )
 
 
-def fit(
-  start: step.TrainState,
-  memory: loop.Stopping,
-  train_steps: step.TrainSteps,
-  plan: loop.Plan,
-  callbacks: loop.Callbacks,
-  *,
-  reached: Mapping[str, int],
-) -> loop.Outcome:
-  """As `loop.fit`, with an account of its time.
-
-  Args:
-    start, memory, train_steps, plan, callbacks: as of `loop.fit`.
-    reached: the steps that a killed start had come to, as
-      `MetricWriter.reached`: time up to them is lost.
-  """
-  newest: step.StepMetrics | None = None
-
-  def dispatch(
-    now: step.TrainState, segments: Any
-  ) -> tuple[step.TrainState, step.StepMetrics]:
-    nonlocal newest
-    now, newest = train_steps(now, segments)
-    return now, newest
-
-  def busy() -> bool:
-    """Whether the device is still at work on the newest dispatch."""
-    # Arrays have had this question for long, but JAX's manual names it nowhere.
-    ready = getattr(newest.nats, "is_ready", None) if newest else None
-    return ready is not None and not ready()
-
-  again = int(start.step) < reached.get("train", 0)
-  with progress.spending("lost" if again else "steps"):
-    return loop.fit(
-      start, memory, dispatch, plan, accounted(callbacks, reached, busy)
-    )
-
-
-def accounted(
-  callbacks: loop.Callbacks,
-  reached: Mapping[str, int],
-  busy: Callable[[], bool] | None = None,
-) -> loop.Callbacks:
-  """Callbacks that account for their time; saving and restoring do already.
-
-  Args:
-    callbacks: of a loop.
-    reached: as of `fit`.
-    busy: whether the device is at work.
-  """
-
-  def segments(first: int, count: int) -> Any:
-    with progress.spending("data", hidden=busy):
-      return callbacks.segments(first, count)
-
-  def report(done: loop.Report) -> None:
-    callbacks.report(done)
-    # The dispatch that is waited for next begins where this one ended.
-    again = done.step < reached.get("train", 0)
-    progress.turn_to("lost" if again else "steps")
-
-  def evaluate(params: Any, at: int) -> float | None:
-    again = at <= reached.get("valid", -1)
-    with progress.spending("lost" if again else "evaluation"):
-      return callbacks.evaluate(params, at)
-
-  return callbacks._replace(segments=segments, report=report, evaluate=evaluate)
-
-
 class TrainResult(NamedTuple):
   """What training leaves to the stages after it."""
 
@@ -356,74 +288,318 @@ SELECT: dict[str, Callable[[int, float, float], float]] = {
 
 def train(setup: Setup, signals: distributed.Interruption) -> TrainResult:
   """Trains from the newest checkpoint, a named run, or from scratch."""
-  task, plan = setup.task, setup.task.plan
-  folder = setup.workdir / "checkpoints"
-  with checkpoints.Checkpoints(folder) as saved:
-    start, memory, running = starting_point(setup, saved)
-    first = int(start.step)
-    _announce(setup, first)
+  with contextlib.ExitStack() as stack:
+    saved = stack.enter_context(checkpoints.Checkpoints(setup.checkpoints))
+    start = starting_point(setup, saved)
+    _announce(setup, int(start.state.step))
     if distributed.several():
       distributed.meet()
       sharding.connect(setup.mesh)
-    train_steps = setup.train_steps()
-    bar = progress.Progress(plan.total, "train", done=first, symbols=task.unit)
-    with (
-      metrics_lib.MetricWriter(
-        setup.workdir, step=recorded(start, memory)
-      ) as metrics,
-      bar,
-    ):
-      outcome = fit(
-        start,
-        memory,
-        train_steps,
-        plan,
-        make_callbacks(setup, running, saved, metrics, bar, signals),
-        reached=metrics.reached,
-      )
+    run = Run(setup, start, saved, signals, stack)
+    state, finished = train_loop(
+      [run], start.state, setup.train_steps(), setup.task.plan, signals
+    )
     saved.wait()
-    if outcome.interrupted:
+    if not finished:
       signals.check()
     best = saved.restore_best(setup.weights)
-  last = outcome.state.evaluated
-  has_posterior = isinstance(last, weight_noise.Posterior)
-  posterior = sharding.whole(last) if has_posterior else None
-  best_step = outcome.stopping.best_step
+  has_posterior = isinstance(state.evaluated, weight_noise.Posterior)
+  posterior = sharding.whole(state.evaluated) if has_posterior else None
+  best_step = run.stopping.best_step
   if best_step < 0:  # nothing was evaluated, or finite
-    weights = sharding.whole(setup.regularizer.weights(last))
-    return TrainResult(weights, int(outcome.state.step), posterior)
+    weights = sharding.whole(setup.regularizer.weights(state.evaluated))
+    return TrainResult(weights, int(state.step), posterior)
   if best is None or best.step != best_step:
     raise errors.RunError(
       f"the best parameters, of step {best_step:,}, are missing or corrupt in "
-      f"{folder / 'best'}; restore that folder from a copy or train in a new "
-      "--workdir"
+      f"{setup.checkpoints / 'best'}; restore that folder from a copy or train "
+      "in a new --workdir"
     )
   return TrainResult(sharding.whole(best.tree), best.step, posterior)
 
 
-def recorded(now: step.TrainState, memory: loop.Stopping) -> int:
-  """The step up to which metrics belong to the run; -1 before there are any."""
-  return int(now.step) or memory.evaluated_step
+def train_loop(
+  runs: Sequence["Run"],
+  state: step.TrainState,
+  train_steps: step.TrainSteps,
+  plan: loop.Plan,
+  signals: distributed.Interruption,
+) -> tuple[step.TrainState, bool]:
+  """Trains until the plan's end, early stopping or a signal.
+
+  Every boundary is a function of the step number alone, so that a run which was
+  killed and resumed makes the same dispatches as one that was not, and the same
+  bits come out. The loop runs ahead: while the device works on one dispatch the
+  host reads the one before it and builds the batches of the next. Their time is
+  charged to the steps, and to "data" only where the device waited for it.
+
+  Args:
+    runs: one, or several seeds that are trained side by side; each logs,
+      evaluates and saves as if it were alone.
+    state: where to start from; donated. Of several runs, their states along a
+      new leading axis (`join`).
+    train_steps: of `Setup.train_steps`.
+    plan: when to do what; its patience must be 0 for several runs.
+    signals: asked once a dispatch whether to stop.
+
+  Returns:
+    The last state, saved; and False if a signal ended it.
+
+  Raises:
+    RunError: a loss or gradient is not finite; nothing is saved then.
+  """
+  now = saved = int(np.ravel(state.step)[0])
+  in_flight: tuple[int, step.StepReport] | None = None
+  since = time.perf_counter()
+
+  def busy() -> bool:
+    """Whether the device is still at work on the newest dispatch."""
+    # Arrays have had this question for long, but JAX's manual names it nowhere.
+    nats: Any = in_flight[1].metrics.nats if in_flight else None
+    return hasattr(nats, "is_ready") and not nats.is_ready()
+
+  def read() -> None:
+    """Logs the dispatch in flight, once the device is done with it."""
+    nonlocal in_flight, since
+    if in_flight is None:
+      return
+    (end, report), in_flight = in_flight, None
+    reports = split(jax.device_get(report), len(runs))
+    for own in reports:
+      loop.check_finite(own, end)
+    # Above zero, or a coarse clock would make rates infinite.
+    seconds = max(time.perf_counter() - since, 1e-9)
+    since += seconds
+    for run, own in zip(runs, reports, strict=True):
+      run.log(end, own, seconds)
+    # The dispatch that is waited for next begins where this one ended.
+    progress.turn_to(activity("steps", "train", end + 1))
+
+  def save() -> None:
+    nonlocal saved
+    for run, own in zip(runs, split(state, len(runs)), strict=True):
+      run.save(own)
+    saved = now
+
+  def activity(name: str, split: str, at: int) -> str:
+    """`name`, or "lost" for what an earlier start had done before a kill."""
+    again = any(at <= run.reached.get(split, -1) for run in runs)
+    return "lost" if again else name
+
+  with progress.spending(activity("steps", "train", now + 1)):
+    while True:
+      if plan.evaluates(now) and any(not run.evaluated(now) for run in runs):
+        read()
+        with progress.spending(activity("evaluation", "valid", now)):
+          for run, own in zip(runs, split(state, len(runs)), strict=True):
+            if not run.evaluated(now) and not run.evaluate(own, now):
+              break  # A signal: it and the rest are evaluated on resumption.
+        save()
+        since = time.perf_counter()
+      finished = now >= plan.total or all(
+        run.stopping.exhausted(plan.patience) for run in runs
+      )
+      if finished or signals.requested:
+        read()
+        if saved != now:
+          save()
+        return state, finished
+      end = plan.next_boundary(now)
+      with progress.spending("data", hidden=busy):
+        batches = join([run.batches(now, end - now) for run in runs])
+      state, report = train_steps(state, batches)
+      read()  # The one before; the device works on this one meanwhile.
+      in_flight, now = (end, report), end
+      if now - saved >= plan.checkpoint and not plan.evaluates(now):
+        read()
+        save()
 
 
-class RunningLoss:
-  """Training nats since the last evaluation; saved with each checkpoint."""
-
-  def __init__(self, nats: float = 0.0, count: int = 0):
-    self.nats, self.count = nats, count
-
-  def add(self, nats: float, count: int) -> None:
-    """Counts one more dispatch."""
-    self.nats, self.count = self.nats + nats, self.count + count
-
-  def clear(self) -> None:
-    """Starts again from nothing."""
-    self.nats, self.count = 0.0, 0
+def join(trees: Sequence[Any]) -> Any:
+  """Trees along a new leading axis, or a single one as it is."""
+  if len(trees) == 1:
+    return trees[0]
+  return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
 
 
-def starting_point(
-  setup: Setup, saved: checkpoints.Checkpoints
-) -> tuple[step.TrainState, loop.Stopping, RunningLoss]:
+def split(tree: Any, count: int) -> list[Any]:
+  """The trees that `join` made one of."""
+  if count == 1:
+    return [tree]
+  return [jax.tree.map(lambda leaf, n=n: leaf[n], tree) for n in range(count)]
+
+
+class Start(NamedTuple):
+  """Where a training begins or resumes.
+
+  Attributes:
+    state: of the training, donated to its first step.
+    stopping: the memory of early stopping.
+    running: training metrics since the last evaluation.
+  """
+
+  state: step.TrainState
+  stopping: loop.Stopping = loop.Stopping()
+  running: Metrics = Metrics()
+
+
+class Run:
+  """A training in progress: its data, its logs and its checkpoints.
+
+  Attributes:
+    stopping: the memory of early stopping.
+    reached: the last step that an earlier start logged, by split: what was done
+      up to there and not saved is done again.
+  """
+
+  def __init__(
+    self,
+    setup: Setup,
+    start: Start,
+    saved: checkpoints.Checkpoints,
+    signals: distributed.Interruption,
+    stack: contextlib.ExitStack,
+    *,
+    title: str = "train",
+    wait: bool = False,
+  ):
+    """Opens the log and the progress line of a run.
+
+    Args:
+      setup: its parts.
+      start: where it begins.
+      saved: its checkpoints.
+      signals: those that may stop an evaluation.
+      stack: closes what is opened.
+      title: of the progress line.
+      wait: saves are on disk when they return: several folders written in the
+        background at once get in each other's way.
+    """
+    self.stopping = start.stopping
+    self._running = start.running
+    self._setup, self._saved, self._signals = setup, saved, signals
+    self._wait = wait
+    first = int(start.state.step)
+    # Metrics beyond this step belong to what is done again; -1 before any.
+    belongs = first or start.stopping.evaluated_step
+    self._log = stack.enter_context(
+      metrics_lib.MetricWriter(setup.workdir, step=belongs)
+    )
+    self._bar = stack.enter_context(
+      progress.Progress(
+        setup.task.plan.total, title, done=first, symbols=setup.task.unit
+      )
+    )
+    self._rates = learning_rates(setup.config, setup.task.plan.total)
+
+  @property
+  def reached(self) -> Mapping[str, int]:
+    """As the class's attribute."""
+    return self._log.reached
+
+  def batches(self, start: int, count: int) -> Any:
+    """The batches of `count` steps from `start` on, on their devices."""
+    return sharding.place_segments(
+      self._setup.mesh, self._setup.task.stream.segments(start, count)
+    )
+
+  def log(self, at: int, report: step.StepReport, seconds: float) -> None:
+    """Writes and shows the metrics of the dispatch that ended at step `at`."""
+    task = self._setup.task
+    metrics = report.metrics.total()
+    self._running = self._running.merge(metrics)
+    figures = task.figures(metrics)
+    speed = f"{task.unit}_per_second"
+    self._log.write(
+      at,
+      "train",
+      {
+        **figures,
+        "gradient_norm": float(report.gradient_norm[-1]),
+        "learning_rate": self._rates[at - 1],
+        speed: metrics.count / seconds,
+      },
+      unit=_units((*figures, speed)),
+    )
+    shown = dict(list(figures.items())[:1])
+    self._bar.update(at, shown, symbols=metrics.count, seconds=seconds)
+
+  def evaluated(self, at: int) -> bool:
+    """Whether the evaluation of step `at` is done."""
+    return self.stopping.evaluated_step == at
+
+  def evaluate(self, state: step.TrainState, at: int) -> bool:
+    """Scores the weights on the validation split, and keeps them if best.
+
+    Returns:
+      False if a signal cut it short.
+    """
+    setup, signals = self._setup, self._signals
+    trained_weights = setup.regularizer.weights(state.evaluated)
+    weights = sharding.whole(trained_weights)
+    try:
+      validation = Validation(
+        *distributed.from_first(
+          lambda: setup.task.validate(weights, signals.check)
+        )
+      )
+    except errors.Interrupted as error:
+      signals.receive(error.signum)
+      return False
+    length = self._description_length(state.evaluated, at)
+    self._running = Metrics()
+    figures = validation.figures
+    self._log.write(at, "valid", figures, unit=_units(figures))
+    words = ", ".join(f"{name} {value:.4f}" for name, value in figures.items())
+    self._bar.say(f"step {at:,}: valid {words}, {validation.note}")
+    select = SELECT[setup.config.training.select]
+    self.stopping = self.stopping.update(
+      select(at, validation.loss, length), step=at
+    )
+    if self.stopping.best_step == at:
+      self._saved.save_best(at, trained_weights, setup.task.identity)
+      if self._wait:
+        self._saved.wait()
+    return True
+
+  def _description_length(self, params: Any, at: int) -> float:
+    """The description length of the training data; infinite without one.
+
+    The error is that of the noisy passes since the last evaluation, as nats of
+    one whole pass.
+    """
+    setup = self._setup
+    if setup.regularizer.complexity is None or not self._running.count:
+      return math.inf
+    complexity = float(jax.jit(setup.regularizer.complexity)(params))
+    error = self._running.nats_per_symbol * setup.task.positions
+    length = error + setup.config.regularization.complexity * complexity
+    lengths = {
+      "error_nats": error,
+      "complexity_nats": complexity,
+      "description_length": length,
+    }
+    self._log.write(at, "train", lengths, unit=dict.fromkeys(lengths, "nats"))
+    self._bar.say(
+      f"step {at:,}: description length {length:,.0f} nats "
+      f"({error:,.0f} error, {complexity:,.0f} complexity)"
+    )
+    return length
+
+  def save(self, state: step.TrainState) -> None:
+    """Saves all that resuming needs."""
+    now = Start(state, self.stopping, self._running)
+    save(self._saved, now, self._setup.task)
+    if self._wait:
+      self._saved.wait()
+
+
+def _units(names: Iterable[str]) -> dict[str, str]:
+  """Units of metrics; a metric that a loss adds may have none."""
+  return {name: results.METRICS.get(name, "1") for name in names}
+
+
+def starting_point(setup: Setup, saved: checkpoints.Checkpoints) -> Start:
   """Own checkpoint first, then the run named by `restore`, then scratch."""
   shardings = setup.shardings
   own = saved.restore_latest(
@@ -437,13 +613,13 @@ def starting_point(
       own.meta, task.kind, task.symbols, setup.workdir
     )
     saved.discard_after(own.step)
-    running = RunningLoss(*own.meta.get("tally", ()))
     # JSON has no infinity: None is "nothing evaluated yet".
     stopping: dict[str, Any] = {
       name: math.inf if value is None else value
       for name, value in own.meta["stopping"].items()
     }
-    return own.tree, loop.Stopping(**stopping), running
+    running = Metrics(*own.meta.get("tally", ()))
+    return Start(own.tree, loop.Stopping(**stopping), running)
   fresh = setup.fresh(shardings)
   if setup.config.restore:
     wrap = jax.jit(setup.regularizer.wrap, out_shardings=shardings.params)
@@ -453,10 +629,10 @@ def starting_point(
   saved.discard_after(-1)  # nothing was restored, so nothing was best
   # Saved before any work, so that a folder which cannot be written or read
   # again shows now and not after hours.
-  memory, running = loop.Stopping(), RunningLoss()
-  _save(saved, fresh, memory, running, task)
+  start = Start(fresh)
+  save(saved, start, task)
   saved.wait()
-  return fresh, memory, running
+  return start
 
 
 def _restored(setup: Setup) -> Any:
@@ -471,110 +647,18 @@ def _restored(setup: Setup) -> Any:
   return distributed.share(weights, setup.weights)
 
 
-def _save(
-  saved: checkpoints.Checkpoints,
-  now: step.TrainState,
-  memory: loop.Stopping,
-  running: RunningLoss,
-  task: Task,
-) -> None:
+def save(saved: checkpoints.Checkpoints, now: Start, task: Task) -> None:
+  """Saves a training so that `starting_point` finds it."""
   stopping = {
     name: None if value == math.inf else value
-    for name, value in memory._asdict().items()
+    for name, value in now.stopping._asdict().items()
   }
-  tally = [running.nats, running.count]
-  meta = {"stopping": stopping, "tally": tally, **task.identity}
-  saved.save(int(now.step), now, meta)
-
-
-def make_callbacks(
-  setup: Setup,
-  running: RunningLoss,
-  saved: checkpoints.Checkpoints,
-  metrics: metrics_lib.MetricWriter,
-  bar: progress.Progress,
-  signals: distributed.Interruption,
-) -> loop.Callbacks:
-  """What the loop calls: data in, metrics and checkpoints out."""
-  task, regularizer = setup.task, setup.regularizer
-  rates = learning_rates(setup.config, task.plan.total)
-
-  def log_train(done: loop.Report) -> None:
-    running.add(done.nats, done.scored)
-    value = task.score(done.nats, done.scored)
-    speed = f"{task.unit}_per_second"
-    metrics.write(
-      done.step,
-      "train",
-      {
-        task.metric: value,
-        "gradient_norm": done.gradient_norm,
-        "learning_rate": rates[done.step - 1],
-        speed: done.scored / done.seconds,
-      },
-      unit={name: results.METRICS[name] for name in (task.metric, speed)},
-    )
-    bar.update(
-      done.step,
-      {task.metric: value},
-      symbols=done.scored,
-      seconds=done.seconds,
-    )
-
-  def log_description_length(params: Any, at: int) -> float:
-    """The description length of the training data; infinite without one.
-
-    The error is that of the noisy passes since the last evaluation, as nats of
-    one whole pass.
-    """
-    if regularizer.complexity is None or not running.count:
-      return math.inf
-    complexity = float(jax.jit(regularizer.complexity)(params))
-    error = running.nats / running.count * task.positions
-    length = error + setup.config.regularization.complexity * complexity
-    lengths = {
-      "error_nats": error,
-      "complexity_nats": complexity,
-      "description_length": length,
-    }
-    metrics.write(at, "train", lengths, unit=dict.fromkeys(lengths, "nats"))
-    bar.say(
-      f"step {at:,}: description length {length:,.0f} nats "
-      f"({error:,.0f} error, {complexity:,.0f} complexity)"
-    )
-    return length
-
-  def evaluate(params: Any, at: int) -> float | None:
-    weights = sharding.whole(regularizer.weights(params))
-    try:
-      validation = Validation(
-        *distributed.from_first(lambda: task.validate(weights, signals.check))
-      )
-    except errors.Interrupted as error:
-      signals.receive(error.signum)
-      return None
-    length = log_description_length(params, at)
-    running.clear()
-    figures = validation.figures
-    unit = {name: results.METRICS[name] for name in figures}
-    metrics.write(at, "valid", figures, unit=unit)
-    words = ", ".join(f"{name} {value:.4f}" for name, value in figures.items())
-    bar.say(f"step {at:,}: valid {words}, {validation.note}")
-    select = SELECT[setup.config.training.select]
-    return select(at, validation.loss, length)
-
-  return loop.Callbacks(
-    segments=lambda start, count: sharding.place_segments(
-      setup.mesh, task.stream.segments(start, count)
-    ),
-    report=log_train,
-    evaluate=evaluate,
-    improved=lambda params, at: saved.save_best(
-      at, regularizer.weights(params), task.identity
-    ),
-    checkpoint=lambda now, memory: _save(saved, now, memory, running, task),
-    interrupted=lambda: signals.requested,
-  )
+  meta = {
+    "stopping": stopping,
+    "tally": [now.running.nats, now.running.count],
+    **task.identity,
+  }
+  saved.save(int(now.state.step), now.state, meta)
 
 
 def _announce(setup: Setup, first: int) -> None:

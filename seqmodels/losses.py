@@ -1,12 +1,180 @@
-"""Losses as masked sums of nats with their counts; never a mean of means."""
+"""Losses, and the metrics that they return: sums with counts, never means.
 
-from typing import NamedTuple
+A loss is a function of a model's outputs and of the segment that they are of:
+
+    (outputs, segment) -> (loss [B], Metrics)
+
+What is minimised, by stream, and what is reported. They are two things: label
+smoothing, say, changes the first and not the second. Training, static and
+dynamic evaluation all take a model's own loss (`models.api.SequenceModel`), so
+a sum that a loss adds to its metrics shows in all of them.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from seqmodels import mixture_density as mixtures
+from seqmodels import units
 from seqmodels.cells import ops
+
+
+class Metrics(NamedTuple):
+  """Sums over scored positions, divided by their count once, at the end.
+
+  On a device they are arrays of one shape, such as `[K]` of K segments; after
+  `total` they are numbers of Python.
+
+  Attributes:
+    nats: the cross-entropy.
+    count: scored positions: symbols of a text, points of a line.
+    errors: positions where the likeliest outcome was not the true one.
+    sums: further sums by name.
+    seconds: wall time of an evaluation, its compilation included.
+
+  >>> half = Metrics(nats=10 * math.log(2.0), count=5, errors=1)
+  >>> whole = half.merge(half)
+  >>> whole.count, whole.bits_per_symbol, whole.error_rate
+  (10, 2.0, 0.2)
+  >>> round(whole.perplexity, 12)
+  4.0
+  """
+
+  nats: Any = 0.0
+  count: Any = 0
+  errors: Any = 0
+  sums: Mapping[str, Any] = {}
+  seconds: Any = 0.0
+
+  def merge(self, other: "Metrics") -> "Metrics":
+    """The metrics of both parts together."""
+    sums = {
+      name: self.sums.get(name, 0.0) + other.sums.get(name, 0.0)
+      for name in (*self.sums, *other.sums)
+    }
+    return type(self)(
+      self.nats + other.nats,
+      self.count + other.count,
+      self.errors + other.errors,
+      sums,
+      self.seconds + other.seconds,
+    )
+
+  def total(self) -> "Metrics":
+    """The sums over all axes, taken in float64 on the host.
+
+    >>> Metrics(np.float32([1.5, 2.5]), np.int32([2, 3]), np.zeros(2)).total()
+    Metrics(nats=4.0, count=5, errors=0, sums={}, seconds=0.0)
+    """
+    host = jax.device_get(self)
+    return type(self)(
+      float(np.sum(host.nats, dtype=np.float64)),
+      int(np.sum(host.count, dtype=np.int64)),
+      int(np.sum(host.errors, dtype=np.int64)),
+      {
+        name: float(np.sum(values, dtype=np.float64))
+        for name, values in host.sums.items()
+      },
+      float(np.sum(host.seconds)),
+    )
+
+  def mean(self, name: str) -> float:
+    """The mean of one of `sums` over the positions; `nan` without any."""
+    return self.sums[name] / self.count if self.count else math.nan
+
+  @property
+  def nats_per_symbol(self) -> float:
+    """Mean nats a position; `nan` when nothing was scored."""
+    return self.nats / self.count if self.count else math.nan
+
+  @property
+  def bits_per_symbol(self) -> float:
+    """Mean bits a symbol: bits per character or per byte where they are."""
+    return units.bits_per_symbol(self.nats, self.count)
+
+  @property
+  def perplexity(self) -> float:
+    """exp of the mean nats a symbol."""
+    return units.perplexity(self.nats, self.count)
+
+  @property
+  def error_rate(self) -> float:
+    """Share of wrong first guesses, 0 to 1."""
+    return self.errors / self.count if self.count else math.nan
+
+  @property
+  def finite(self) -> bool:
+    """Whether the nats are a number: an evaluation that learns can diverge."""
+    return math.isfinite(self.nats)
+
+
+def of_symbols(logits: jax.Array, segment: Any) -> tuple[jax.Array, Metrics]:
+  """The cross-entropy of every stream of symbols.
+
+  Args:
+    logits: `[T, B, V]`.
+    segment: with `targets` and `mask`, both `[T, B]`.
+
+  Returns:
+    Nats of each stream, float32 `[B]`, and the metrics of all, scalars.
+  """
+  nats, wrong = cross_entropy(logits, segment.targets, segment.mask)
+  return _by_stream(nats, wrong, segment.mask)
+
+
+def of_points(
+  outputs: jax.Array,
+  segment: Any,
+  *,
+  output_clip: float | None = None,
+  finest: tuple[float, float] | None = None,
+) -> tuple[jax.Array, Metrics]:
+  """The mixture density's loss of every line, or of a segment of it.
+
+  Args:
+    outputs: `[T, B, 6M + 1]`.
+    segment: with `targets` `[T, B, 3]` and `mask` `[T, B]`.
+    output_clip: bound on each derivative of the nats with respect to an output.
+    finest: see `mixture_density_nll`.
+
+  Returns:
+    Nats of each line, float32 `[B]`, and the metrics of all, whose sums are
+    `lines` with a scored point, `squared`, `squared_likeliest` and, where
+    `finest` is given, `coarse`, as in `PointScores`.
+  """
+  scores = mixture_density_nll(
+    outputs,
+    segment.targets,
+    segment.mask,
+    output_clip=output_clip,
+    finest=finest,
+  )
+  nats, metrics = _by_stream(scores.nats, scores.wrong, segment.mask)
+  sums = {
+    "squared": scores.squared,
+    "squared_likeliest": scores.squared_likeliest,
+    **({} if finest is None else {"coarse": scores.coarse}),
+  }
+  # Lines first: sums of like size round less than one over all points.
+  added = {name: jnp.sum(jnp.sum(x, axis=0)) for name, x in sums.items()}
+  added["lines"] = jnp.sum(jnp.any(segment.mask, axis=0), dtype=jnp.int32)
+  return nats, metrics._replace(sums=added)
+
+
+def _by_stream(
+  nats: jax.Array, wrong: jax.Array, mask: jax.Array
+) -> tuple[jax.Array, Metrics]:
+  """The costs of positions [T, B], by stream and together."""
+  by_stream = jnp.sum(nats, axis=0)
+  return by_stream, Metrics(
+    jnp.sum(by_stream),
+    jnp.sum(mask, dtype=jnp.int32),
+    jnp.sum(wrong, dtype=jnp.int32),
+  )
 
 
 def nats(
@@ -75,8 +243,8 @@ def cross_entropy(
   return jnp.where(mask, losses, 0.0), wrong
 
 
-class Scores(NamedTuple):
-  """What each position costs, [T, B], exactly 0 where it is not scored."""
+class PointScores(NamedTuple):
+  """Costs of each position, [T, B], exactly 0 where it is not scored."""
 
   nats: jax.Array
   wrong: jax.Array  # whether the pen's lifting was guessed wrongly
@@ -92,14 +260,14 @@ def mixture_density_nll(
   *,
   output_clip: float | None = None,
   finest: tuple[float, float] | None = None,
-) -> Scores:
+) -> PointScores:
   """Scores a network's outputs; equation (26) of Graves (2013) and Table 3.
 
   The paper does not say what point its squared error is of. The mean of the
   mixture is the best one by that measure, the mean of the likeliest component
   another reading; the sum is over x and y, in standardised units. The paper's
   figures are probably halves of the latter, see
-  `evaluation.handwriting.Totals.half_sse`.
+  `evaluation.handwriting.PointMetrics.half_sse`.
 
   Readings come in whole units, and a density may be as sharp as it likes where
   they repeat. What a score owes to that, `coarse` leaves out.
@@ -133,7 +301,7 @@ def mixture_density_nll(
   if finest is not None:
     blunt = mixtures.blunted(mixture, finest)
     coarse = jnp.where(mask, mixtures.nats(blunt, targets), 0.0)
-  return Scores(
+  return PointScores(
     nats=nats,
     wrong=mask & (lifted != (mixture.lift_logit > 0.0)),
     squared=squared(mixture.mean()),

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 import jax
 import numpy as np
 
-from seqmodels import errors, portable, pretrained, trees
+from seqmodels import errors, losses, portable, pretrained, trees
 from seqmodels.data.handwriting import batching as pen_batching
 from seqmodels.data.handwriting import strokes as pens
 from seqmodels.data.handwriting import synthetic
@@ -19,7 +19,7 @@ from seqmodels.data.text import batching
 from seqmodels.data.text import vocabulary as vocabularies
 from seqmodels.evaluation import dynamic as dynamic_lib
 from seqmodels.evaluation import handwriting as pen_evaluation
-from seqmodels.evaluation import metrics, static
+from seqmodels.evaluation import static
 from seqmodels.io import checkpoint_integrity, files
 from seqmodels.models import api, from_settings
 from seqmodels.plotting import handwriting
@@ -94,7 +94,7 @@ def texts_of(
 
 
 def write(
-  network: api.PenNetwork,
+  network: api.SequenceModel,
   params: Any,
   pen: pens.Pen,
   lines: Sequence[str],
@@ -214,7 +214,7 @@ def lines_of(pen: pens.Pen, text: str, width: int) -> list[str]:
 
 
 def page(
-  network: api.PenNetwork,
+  network: api.SequenceModel,
   params: Any,
   pen: pens.Pen,
   text: str,
@@ -381,11 +381,13 @@ def _equal(first: Tree, second: Tree) -> bool:
   )
 
 
-@dataclasses.dataclass(frozen=True)
-class TextTotals(metrics.Totals):
+class TextMetrics(losses.Metrics):
   """The score of a text."""
 
-  unknown: int = 0  # symbols that the vocabulary lacks, scored as `<unk>`
+  @property
+  def unknown(self) -> int:
+    """Symbols that the vocabulary lacks, scored as `<unk>`."""
+    return int(self.sums["unknown"])
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -410,7 +412,7 @@ class TextModel(Loaded):
   """
 
   @property
-  def predictor(self) -> api.Predictor:
+  def predictor(self) -> api.SequenceModel:
     """The network, by the library's own name for it."""
     return self.model
 
@@ -437,7 +439,7 @@ class TextModel(Loaded):
     *,
     dynamic: Mapping[str, float] | None = None,
     segment: int = 20,
-  ) -> TextTotals:
+  ) -> TextMetrics:
     """Scores a text, every symbol once, from an empty carry.
 
     Args:
@@ -449,7 +451,7 @@ class TextModel(Loaded):
         score does not depend on it.
 
     Returns:
-      Totals: `nats`, `count`, `bits_per_symbol` (bits per character, or byte),
+      Metrics: `nats`, `count`, `bits_per_symbol` (bits per character, or byte),
       `perplexity`; `unknown`, the symbols that the vocabulary lacks. Each
       such symbol costs what `<unk>` does, so that scores with many of them
       are lower than those of the text itself.
@@ -466,9 +468,9 @@ class TextModel(Loaded):
     symbols = self.tokenizer.split(np.frombuffer(data, np.uint8))
     ids = self.vocabulary.encode(symbols)
     found = self._scored(ids, dynamic, segment)
-    return TextTotals(
-      **dataclasses.asdict(found), unknown=len(self._unknown(symbols))
-    )
+    unknown = len(self._unknown(symbols))
+    sums = {**found.sums, "unknown": unknown}
+    return TextMetrics(*found._replace(sums=sums))
 
   def _unknown(self, symbols: Sequence[Any]) -> list[Any]:
     if self.vocabulary.unk is None:  # encoding them has failed
@@ -480,7 +482,7 @@ class TextModel(Loaded):
     ids: np.ndarray,
     dynamic: Mapping[str, float] | None = None,
     segment: int = 20,
-  ) -> metrics.Totals:
+  ) -> losses.Metrics:
     stream = batching.SequentialStream(
       ids, batch=1, length=segment, sentence_end=self.sentence_end
     )
@@ -558,7 +560,7 @@ class HandwritingModel(Loaded):
   """A trained handwriting network: of prediction, or of synthesis."""
 
   @property
-  def network(self) -> api.PenNetwork:
+  def network(self) -> api.SequenceModel:
     """The network, by the library's own name for it."""
     return self.model
 
@@ -614,7 +616,9 @@ class HandwritingModel(Loaded):
       before=f"{says} " if says else "",
     )
 
-  def score(self, strokes: np.ndarray, text: str) -> pen_evaluation.Totals:
+  def score(
+    self, strokes: np.ndarray, text: str
+  ) -> pen_evaluation.PointMetrics:
     """Scores a line of handwriting.
 
     Args:
@@ -623,14 +627,15 @@ class HandwritingModel(Loaded):
       text: what it says; not looked at by a network of prediction.
 
     Returns:
-      Totals: `nats`, `points`, `nats_per_sequence`, `nats_per_point`, `sse`.
+      Metrics: `nats`, `count` of points, `nats_per_sequence`,
+      `nats_per_point`, `sse`.
 
     Raises:
       UserError: strokes of another shape, or a text that the alphabet cannot
         spell.
     """
     lines = pens.PenLines.of([self._standardised(strokes, 1)], ["line"], [text])
-    alphabet = self.pen.alphabet if self.network.symbols else None
+    alphabet = self.pen.alphabet if self.network.window else None
     found = pen_batching.evaluation(lines, alphabet, 1)
     return pen_evaluation.evaluate(
       self.network, self.params, (segment for _, segment in found)
@@ -654,7 +659,7 @@ class HandwritingModel(Loaded):
     """Nats and points of a fixed line: what a shipped file must keep."""
     line = synthetic.synthetic(lines=1, seed=0)
     found = self.score(line.line(0), line.texts[0])
-    return {"nats": found.nats, "count": found.points}
+    return {"nats": found.nats, "count": found.count}
 
 
 Symbols = vocabularies.Vocabulary | pens.Pen

@@ -25,6 +25,7 @@ ALLOWED: dict[str, set[str]] = {
   "models": {
     "seqmodels.layers",
     "seqmodels.cells",
+    "seqmodels.losses",
     "seqmodels.mixture_density",
     "seqmodels.regularization",
     "flax",

@@ -20,9 +20,8 @@ import pytest
 import experiments
 from configs import common
 from experiments import cli
-from seqmodels import errors
+from seqmodels import errors, losses
 from seqmodels.io import checkpoints, distributed, run_folder
-from seqmodels.training import loss
 from tests import fault_injection
 
 PROJECT = pathlib.Path(__file__).resolve().parents[1]
@@ -263,15 +262,15 @@ def test_a_folder_that_cannot_be_entered_is_one_sentence(
 def test_a_gradient_that_is_not_finite_is_never_saved(
   moved, runs, refused, monkeypatch
 ):
-  real = loss.of_symbols
+  real = losses.cross_entropy
 
   def poisoned(*arguments):
-    nats, outcome = real(*arguments)
+    nats, wrong = real(*arguments)
     # Nothing is added to the loss, and something undefined to its gradient.
-    return nats + jnp.sqrt(0.0 * nats), outcome
+    return nats + jnp.sqrt(0.0 * nats), wrong
 
   with monkeypatch.context() as patch:
-    patch.setattr(loss, "of_symbols", poisoned)
+    patch.setattr(losses, "cross_entropy", poisoned)
     sentence, code = refused(moved)
   assert code == 3
   assert "at step 9 the gradient's norm is nan; the last good" in sentence

@@ -20,7 +20,7 @@ from seqmodels.evaluation import dynamic
 from seqmodels.models import handwriting, language_model
 from seqmodels.sampling import handwriting as pen_sampling
 from seqmodels.sampling import text as text_sampling
-from seqmodels.training import loss, optimizers, step
+from seqmodels.training import optimizers, step
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 K, T, B, U, V = 2, 3, 2, 4, 5
@@ -104,8 +104,7 @@ def test_a_training_step_lowers_for_every_platform(name, dtype):
   ink = name in ("prediction", "synthesis")
   optimizer = optimizers.build("adam", learning_rate=0.1, clip_norm=1.0)
   start = jax.eval_shape(lambda: step.create(model, optimizer, batch=B, seed=0))
-  losses = loss.of_points if ink else loss.of_symbols
-  steps = step.make_train_steps(model, optimizer, losses=losses)
+  steps = step.make_train_steps(model, optimizer)
   module = lowered(steps, start, (pen if ink else segments)(K))
   require_operands(module, dtype)
 

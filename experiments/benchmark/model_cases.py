@@ -17,7 +17,7 @@ from ml_collections import config_dict
 from configs import compression as compression_page
 from experiments.benchmark import case, peers_jax, peers_torch
 from experiments.compression import report as compression_report
-from seqmodels import errors
+from seqmodels import errors, losses
 from seqmodels.cells import ops
 from seqmodels.compression import codec, container
 from seqmodels.compression import model as model_lib
@@ -28,7 +28,7 @@ from seqmodels.evaluation import dynamic as dynamic_lib
 from seqmodels.evaluation import static
 from seqmodels.models import api, handwriting, language_model
 from seqmodels.sampling import text as text_sampling
-from seqmodels.training import loss, optimizers, step
+from seqmodels.training import optimizers, step
 
 
 class Work(NamedTuple):
@@ -100,7 +100,7 @@ def random_text(sizes: Sizes, *, seed: int) -> static.Chunk:
 
 def our_language_model(
   sizes: Sizes, *, peepholes: bool, dtype: ops.Dtype = None
-) -> api.Predictor:
+) -> api.SequenceModel:
   """Our language model with one layer, over one-hot or embedded symbols."""
   return language_model.as_predictor(
     language_model.LanguageModel(
@@ -124,7 +124,6 @@ class Model(NamedTuple):
   segments: Any  # [K, T, B], of one run
   build: Callable[..., Any]  # ours, (peepholes=..., dtype=...) -> network
   flax: Callable[..., Any]  # of Flax's parts, (ours, dtype=...) -> network
-  losses: loss.Losses  # of a segment
 
 
 def character_training(
@@ -168,7 +167,6 @@ def text_to_train(sizes: Sizes, shared: case.Settings, label: str) -> Model:
     segments=random_text(sizes, seed=shared.seed),
     build=functools.partial(our_language_model, sizes),
     flax=peers_jax.flax_language_model,
-    losses=loss.of_symbols,
   )
 
 
@@ -180,7 +178,7 @@ def handwriting_to_train(
   Ours has no limits on derivatives, for Flax has none.
   """
 
-  def build(*, peepholes: bool, dtype: ops.Dtype) -> api.PenNetwork:
+  def build(*, peepholes: bool, dtype: ops.Dtype) -> api.SequenceModel:
     return handwriting.network(
       handwriting.Handwriting(
         features=(sizes.units,) * sizes.layers,
@@ -201,7 +199,6 @@ def handwriting_to_train(
     segments=random_handwriting(sizes.points, sizes.batch, seed=shared.seed),
     build=build,
     flax=peers_jax.flax_handwriting,
-    losses=loss.of_points,
   )
 
 
@@ -246,7 +243,7 @@ def training(
       peer = learn(model.flax(plain, dtype=dtype))
       entries.append(peer.entry(case.PEERS["flax"], precision))
     # PyTorch's loop trains language models alone.
-    if "torch" in shared.peers and model.losses is loss.of_symbols:
+    if "torch" in shared.peers and plain.loss is losses.of_symbols:
       mixed = precision != "float32"
       run = peers_torch.learner(
         ours.params,
@@ -291,13 +288,13 @@ def _train(
   batch = model.segments.inputs.shape[2]
   state = step.create(network, optimizer, batch=batch, seed=seed)
   params = jax.tree.map(np.array, state.params)
-  steps: Any = step.make_train_steps(network, optimizer, losses=model.losses)
+  steps: Any = step.make_train_steps(network, optimizer)
   program = case.Program(lambda: steps.lower(state, model.segments))
 
   def run() -> np.ndarray:
     nonlocal state
-    state, metrics = program(state, model.segments)
-    return np.asarray(metrics.nats)
+    state, report = program(state, model.segments)
+    return np.asarray(report.metrics.nats)
 
   return Work(run, program.temporary, params)
 
@@ -359,7 +356,7 @@ def tiny_dynamic(shared: case.Settings) -> Sequence[case.Entry]:
 
 def _evaluate(
   segments: static.Chunk,
-  network: api.Predictor,
+  network: api.SequenceModel,
   *,
   rate: float,
   momentum: float,
@@ -419,7 +416,9 @@ def samplers(shared: case.Settings, sizes: Sizes) -> list[case.Entry]:
     entry = case.Entry(library, precision, sampler.run, answer=answer)
     entries.append(entry._replace(kind=kind, note=note))
 
-  def fresh(dtype: ops.Dtype, *, peepholes: bool) -> tuple[api.Predictor, Any]:
+  def fresh(
+    dtype: ops.Dtype, *, peepholes: bool
+  ) -> tuple[api.SequenceModel, Any]:
     network = our_language_model(sizes, peepholes=peepholes, dtype=dtype)
     return network, jax.jit(network.init)(jax.random.key(shared.seed))
 
@@ -443,7 +442,7 @@ def samplers(shared: case.Settings, sizes: Sizes) -> list[case.Entry]:
 
 
 def our_sampler(
-  network: api.Predictor, params: Any, task: case.SamplingTask
+  network: api.SequenceModel, params: Any, task: case.SamplingTask
 ) -> case.Sampler:
   """The library's own sampler, as experiments call it."""
   key = jax.random.key(task.seed)

@@ -214,8 +214,8 @@ def cudnn_weights(params: lstm.LSTMParams) -> jax.Array:
 
 
 def flax_language_model(
-  ours: api.Predictor, *, dtype: ops.Dtype = None
-) -> api.Predictor:
+  ours: api.SequenceModel, *, dtype: ops.Dtype = None
+) -> api.SequenceModel:
   """A language model of `flax.linen.RNN`, `nn.Dense` and a table.
 
   Ours has LSTM layers, a linear head, and perhaps an embedding.
@@ -233,14 +233,14 @@ def flax_language_model(
       xs = params["table"][inputs]
     return _flax_stack(params, carry, xs, dtype)
 
-  return api.Predictor(
+  return api.SequenceModel(
     apply=apply, vocabulary_size=symbols, **_flax_fresh(ours)
   )
 
 
 def flax_handwriting(
-  ours: api.PenNetwork, *, dtype: ops.Dtype = None
-) -> api.PenNetwork:
+  ours: api.SequenceModel, *, dtype: ops.Dtype = None
+) -> api.SequenceModel:
   """The network of handwriting prediction, of `flax.linen.RNN` with skips.
 
   Ours has no limits on derivatives.
@@ -256,7 +256,7 @@ def flax_handwriting(
     del text, reset
     return _flax_stack(cast(params, dtype), carry, inputs, dtype)
 
-  return api.PenNetwork(
+  return api.SequenceModel(
     apply=apply, components=ours.components, **_flax_fresh(ours)
   )
 

@@ -393,7 +393,7 @@ def _trained(restore: str) -> tuple[Any, str]:
   if not restore:
     return None, ""
   run = restore_lib.reload(restore)
-  network = network_lib.over_bytes(run.predictor, run.vocabulary.symbols)
+  network = network_lib.over_bytes(run.model, run.symbols.symbols)
   digest = hashlib.sha256()
   for leaf in jax.tree.leaves(run.params):
     digest.update(np.asarray(leaf).tobytes())

@@ -1,6 +1,5 @@
 """Evaluation of handwriting networks: scores, samples, figures, report."""
 
-import dataclasses
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -25,7 +24,7 @@ from seqmodels.sampling import handwriting as sampling
 PAPERS = ((400, 400, 400), (900,))
 
 
-def describe(context: task.Context) -> str:
+def describe(context: stages.Context) -> str:
   """The network and its training in a few words."""
   config, training = context.config, context.config.training
   parts = [
@@ -44,7 +43,7 @@ def describe(context: task.Context) -> str:
   return ", ".join(parts)
 
 
-def rows(context: task.Context) -> list[results.Row]:
+def rows(context: stages.Context) -> list[results.Row]:
   """Nats a line and squared errors a point, of both splits."""
   found = []
   train = context.config.evaluation.train_lines
@@ -68,7 +67,7 @@ def published(config: config_dict.ConfigDict, split: str) -> Mapping[str, Any]:
   return (config.get("reference") if papers else None) or {}
 
 
-def _rows(context: task.Context, split: str, lines: int) -> list[results.Row]:
+def _rows(context: stages.Context, split: str, lines: int) -> list[results.Row]:
   def compute() -> dict[str, Any]:
     total = len(context.data.splits[split].points)
     bar = progress.Progress(
@@ -86,15 +85,17 @@ def _rows(context: task.Context, split: str, lines: int) -> list[results.Row]:
       totals = task.evaluate(
         context.config,
         context.data,
-        context.network,
+        context.model,
         context.params,
         split,
         lines=lines,
         callback=tell,
       )
-    return dataclasses.asdict(totals)
+    return totals._asdict()
 
-  totals = evaluation.Totals(**stages.phase(context, f"score {split}", compute))
+  totals = evaluation.PointMetrics(
+    **stages.phase(context, f"score {split}", compute)
+  )
   name = describe(context)
   every = len(context.data.splits[split])
   if lines and lines < every:
@@ -117,48 +118,48 @@ def _rows(context: task.Context, split: str, lines: int) -> list[results.Row]:
       reference_source=reference["source"] if published is not None else None,
     )
 
-  wrong = 100.0 * totals.wrong / max(totals.points, 1)
+  wrong = 100.0 * totals.error_rate
   return [
     row(
       "",
       "nats_per_sequence",
       totals.nats_per_sequence,
-      totals.points,
+      totals.count,
       "nats_per_sequence",
     ),
-    row("", "nats_per_point", totals.nats_per_point, totals.points),
+    row("", "nats_per_point", totals.nats_per_point, totals.count),
     *(
       [
         row(
           "no deviation finer than half a unit of the data",
           "nats_per_sequence",
           totals.coarse_nats_per_sequence,
-          totals.points,
+          totals.count,
         )
       ]
       if context.data.finest
       else []
     ),
-    row("of the mixture's mean", "sse", totals.sse, totals.points),
+    row("of the mixture's mean", "sse", totals.sse, totals.count),
     row(
       "of the likeliest component's mean",
       "sse",
       totals.sse_likeliest,
-      totals.points,
+      totals.count,
     ),
     row(
       "half the squared error of the likeliest component's mean",
       "half_sse",
       totals.half_sse,
-      totals.points,
+      totals.count,
       "half_sse",
     ),
-    row("ends of strokes", "error_rate", wrong, totals.points),
+    row("ends of strokes", "error_rate", wrong, totals.count),
   ]
 
 
 def scribble(
-  context: task.Context,
+  context: stages.Context,
   biases: Sequence[float],
   points: Sequence[int] | np.ndarray,
 ) -> list[trained.Sample]:
@@ -172,7 +173,7 @@ def scribble(
   if not len(biases):
     return []
   found = sampling.write(
-    context.network,
+    context.model,
     context.params,
     jax.random.key(context.config.seed),
     rows=len(biases),
@@ -181,19 +182,21 @@ def scribble(
     most=np.asarray(points),
   )
   return [
-    trained.Sample("", bias, context.ink(found.line(row)), False, None)
+    trained.Sample(
+      "", bias, context.data.scaling.restore(found.line(row)), False, None
+    )
     for row, bias in enumerate(biases)
   ]
 
 
-def compared_lines(context: task.Context) -> strokes.PenLines:
+def compared_lines(context: stages.Context) -> strokes.PenLines:
   """Validation lines for the statistics, from all over the split."""
   lines = context.data.splits["valid"]
   return lines.spread(context.config.sample.statistics)
 
 
 def measured(
-  context: task.Context,
+  context: stages.Context,
 ) -> tuple[dict[str, Any], list[trained.Sample]]:
   """Stroke statistics of real validation lines and of lines written as long.
 
@@ -209,17 +212,19 @@ def measured(
   count = len(chosen)
   if not count:
     return {}, []
-  real = [context.ink(chosen.line(index)) for index in range(count)]
+  real = [
+    context.data.scaling.restore(chosen.line(index)) for index in range(count)
+  ]
   texts = list(chosen.texts)
   drawn: list[trained.Sample] = []
 
   def draw() -> list[trained.Sample]:
-    if context.network.window is None:
+    if context.model.window is None:
       return scribble(context, (0.0,) * count, chosen.lengths)
     return trained.write(
-      context.network,
+      context.model,
       context.params,
-      context.pen,
+      task.pen_of(context.data),
       texts,
       bias=0.0,
       seed=context.config.seed + 1,
@@ -228,7 +233,7 @@ def measured(
 
   def compute() -> dict[str, Any]:
     drawn.extend(draw())
-    known = texts if context.network.window is not None else None
+    known = texts if context.model.window is not None else None
     inks = [sample.ink for sample in drawn]
     kept = [place for place, ink in enumerate(inks) if len(ink)]
     written = handwriting.describe(
@@ -247,7 +252,7 @@ def measured(
     stopped = sum(sample.read_through for sample in drawn)
     return {
       "lines": count,
-      "stopped": stopped if context.network.window is not None else None,
+      "stopped": stopped if context.model.window is not None else None,
       "statistics": found,
     }
 
@@ -279,7 +284,7 @@ WORD = 200
 BESIDE_REAL = pathlib.Path("figures/beside_real.png")
 
 
-def write(context: task.Context, rows: Sequence[results.Row]) -> None:
+def write(context: stages.Context, rows: Sequence[results.Row]) -> None:
   """Draws what there is to draw, writes samples and report.md.
 
   Args:
@@ -321,7 +326,7 @@ def write(context: task.Context, rows: Sequence[results.Row]) -> None:
   results.write(context.workdir, text + _strokes(found))
 
 
-def _learning(context: task.Context, path: Any) -> None:
+def _learning(context: stages.Context, path: Any) -> None:
   metrics = context.workdir / metrics_lib.METRICS
   if metrics.is_file() and metrics.stat().st_size:
     curves.learning_curves(
@@ -332,20 +337,20 @@ def _learning(context: task.Context, path: Any) -> None:
     )
 
 
-def _example(context: task.Context) -> int:
+def _example(context: stages.Context) -> int:
   """A validation line of middling length."""
   lengths = context.data.splits["valid"].lengths
   return int(np.argsort(lengths, kind="stable")[len(lengths) // 2])
 
 
-def _predictions(context: task.Context, path: Any) -> None:
+def _predictions(context: stages.Context, path: Any) -> None:
   """What the network expects along one real line."""
   lines = context.data.splits["valid"]
   index = _example(context)
   line, text = lines.line(index), lines.texts[index]
-  ids = context.data.alphabet.encode(text) if context.network.symbols else None
-  trace = handwriting.trace(context.network, context.params, line, ids)
-  ink = context.ink(line)
+  ids = context.data.alphabet.encode(text) if context.model.window else None
+  trace = handwriting.trace(context.model, context.params, line, ids)
+  ink = context.data.scaling.restore(line)
   scale = context.data.scaling
   before = np.cumsum(ink[:, :2], axis=0) - ink[:, :2]
   name = f'"{text}" ({lines.names[index]})' if text else lines.names[index]
@@ -377,10 +382,10 @@ def _predictions(context: task.Context, path: Any) -> None:
     )
 
 
-def _samples(context: task.Context, path: Any) -> None:
+def _samples(context: stages.Context, path: Any) -> None:
   """Lines at the configured biases, as a figure and as SVG."""
   given = context.config.sample
-  if context.network.window is None:
+  if context.model.window is None:
     biases = [bias for bias in given.biases for _ in range(given.lines)]
     points = [given.points] * len(biases)
     drawn = scribble(context, biases, points)
@@ -394,9 +399,9 @@ def _samples(context: task.Context, path: Any) -> None:
     drawn = []
     if pairs:
       drawn = trained.write(
-        context.network,
+        context.model,
         context.params,
-        context.pen,
+        task.pen_of(context.data),
         [text for text, _ in pairs],
         bias=[bias for _, bias in pairs],
         seed=context.config.seed,
@@ -434,7 +439,7 @@ def _label(sample: trained.Sample) -> str:
 
 
 def _beside_real(
-  context: task.Context,
+  context: stages.Context,
   written: Sequence[trained.Sample],
 ) -> None:
   """Some validation lines, each above what the network made of it."""
@@ -442,7 +447,9 @@ def _beside_real(
   rows: list[tuple[str, np.ndarray]] = []
   for index, sample in enumerate(written[:4]):
     label = f": {sample.text}" if sample.text else ""
-    rows.append((f"real{label}", context.ink(lines.line(index))))
+    rows.append(
+      (f"real{label}", context.data.scaling.restore(lines.line(index)))
+    )
     if sample.drawable:
       rows.append((f"written{label}", sample.ink))
   handwriting_lib.plot_lines(context.workdir / BESIDE_REAL, "", rows)

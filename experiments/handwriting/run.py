@@ -1,10 +1,10 @@
-"""Trains a pen network, for prediction or synthesis, scores it and draws."""
+"""Trains a handwriting network, scores it and draws what it writes."""
 
 import pathlib
 
 from ml_collections import config_dict
 
-from experiments import train
+from experiments import stages, train
 from experiments.handwriting import evaluate as evaluate_lib
 from experiments.handwriting import task as task_lib
 from seqmodels.io import distributed, results
@@ -32,23 +32,22 @@ def run(
   """
   with distributed.Interruption() as signals:
     data = task_lib.load(config, data_dir, signals)
-    network = task_lib.build_network(config, data.alphabet.size)
-    task = task_lib.task(config, data, network)
+    model = task_lib.build_network(
+      config, data.alphabet.size, finest=data.finest
+    )
     if config.model.network == "synthesis":
       # What could not be written at the end is refused at the beginning.
       for text in config.sample.texts:
         data.alphabet.encode(text)
-    setup = train.prepare(config, workdir, task)
-    distributed.from_first(lambda: task_lib.settle_data(workdir, data))
-    result = train.train(setup, signals)
-    context = task_lib.Context(
-      config, workdir, data, network, result.params, result.step, signals
-    )
-    return distributed.from_first(lambda: evaluate(context))
+    task = task_lib.task(config, data, model)
+    return stages.train_and_evaluate(config, workdir, task, evaluate, signals)
 
 
-def evaluate(context: task_lib.Context) -> list[results.Row]:
+def evaluate(
+  context: stages.Context, result: train.TrainResult
+) -> list[results.Row]:
   """All rows of the results, the figures and the report."""
+  del result
   rows = evaluate_lib.rows(context)
   evaluate_lib.write(context, rows)
   return rows

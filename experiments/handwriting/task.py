@@ -3,44 +3,21 @@
 import pathlib
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 from ml_collections import config_dict
 
 from experiments import restore as restore_lib
 from experiments import stages, train
-from seqmodels import errors, trained
+from seqmodels import errors, losses, trained
 from seqmodels.data.handwriting import batching, strokes
 from seqmodels.data.handwriting import datasets as handwritings
 from seqmodels.evaluation import handwriting as evaluation
 from seqmodels.io import distributed, files, progress
 from seqmodels.models import api, from_settings
-from seqmodels.training import loss
 
 PEN = trained.PEN
 build_network = from_settings.handwriting_network
-
-
-class Context(NamedTuple):
-  """A trained network in its run folder."""
-
-  config: config_dict.ConfigDict
-  workdir: pathlib.Path
-  data: handwritings.Handwriting
-  network: api.PenNetwork
-  params: Any
-  step: int  # of the parameters
-  signals: distributed.Interruption
-
-  @property
-  def pen(self) -> strokes.Pen:
-    """Alphabet and scaling."""
-    return pen_of(self.data)
-
-  def ink(self, points: np.ndarray) -> np.ndarray:
-    """Standardised points in the data's own units."""
-    return self.data.scaling.restore(points)
 
 
 def pen_of(data: handwritings.Handwriting) -> strokes.Pen:
@@ -116,24 +93,6 @@ def _figures(scaling: strokes.Scaling) -> str:
   return " and ".join(f"{value:.3f}" for value in scaling.deviation)
 
 
-class LoadedRun(NamedTuple):
-  """An earlier run, read back from its folder or from a portable file."""
-
-  config: config_dict.ConfigDict
-  pen: strokes.Pen
-  network: api.PenNetwork
-  params: Any
-  step: int
-
-
-def reload(restore: str, *, dtype: str = "", shipped: str = "") -> LoadedRun:
-  """The network of an earlier run; arguments and errors as `restore.reload`."""
-  source = restore_lib.opened(restore, "handwriting", shipped)
-  config = restore_lib.settings(source, dtype)
-  model = trained.build(source, dtype=dtype)
-  return LoadedRun(config, model.pen, model.network, model.params, model.step)
-
-
 def restore_weights(
   config: config_dict.ConfigDict, target: Any, pen: strokes.Pen
 ) -> Any:
@@ -169,7 +128,7 @@ MULTIPLE, SHAPES = 16, 12
 def task(
   config: config_dict.ConfigDict,
   data: handwritings.Handwriting,
-  network: api.PenNetwork,
+  network: api.SequenceModel,
 ) -> train.Task:
   """A network that learns to move a pen.
 
@@ -184,19 +143,22 @@ def task(
   pen = pen_of(data)
   stream = _stream(config, data, network)
 
+  def figures(metrics: losses.Metrics) -> dict[str, float]:
+    lines = evaluation.PointMetrics(*metrics)
+    return {
+      "nats_per_point": lines.nats_per_point,
+      "sse": lines.sse,
+      "half_sse": lines.half_sse,
+    }
+
   def validate(weights: Any, check: Callable[[], None]) -> train.Validation:
     totals = evaluate(
       config, data, network, weights, "valid", callback=lambda done: check()
     )
     return train.Validation(
       totals.nats_per_point,
-      {
-        "nats_per_sequence": totals.nats_per_sequence,
-        "nats_per_point": totals.nats_per_point,
-        "sse": totals.sse,
-        "half_sse": totals.half_sse,
-      },
-      f"{totals.lines:,} lines of {totals.points:,} points",
+      {"nats_per_sequence": totals.nats_per_sequence, **figures(totals)},
+      f"{totals.lines:,} lines of {totals.count:,} points",
     )
 
   sizes = ", ".join(
@@ -205,15 +167,15 @@ def task(
   )
   return train.Task(
     model=network,
-    losses=loss.of_points,
+    data=data,
     stream=stream,
     plan=train.make_plan(config, stream),
     positions=len(data.splits["train"].points),
-    metric="nats_per_point",
-    score=lambda nats, count: nats / max(count, 1),
+    figures=figures,
     unit="points",
     kind="handwriting",
     symbols=pen,
+    settle=lambda workdir: settle_data(workdir, data),
     restored=lambda target: restore_weights(config, target, pen),
     validate=validate,
     facts=(
@@ -221,19 +183,21 @@ def task(
       stretches(config),
     ),
     name=stages.model_name(config),
+    smaller="a smaller config.training.points, config.training.batch or "
+    "config.model.features",
   )
 
 
 def _stream(
   config: config_dict.ConfigDict,
   data: handwritings.Handwriting,
-  network: api.PenNetwork,
+  network: api.SequenceModel,
 ) -> batching.PenBatches | batching.PenChunks:
   """The training lines, whole or a stretch at a time."""
   training = config.training
   shared: dict[str, Any] = {
     "batch": training.batch,
-    "alphabet": data.alphabet if network.symbols else None,
+    "alphabet": data.alphabet if network.window else None,
     "seed": config.seed,
   }
   lines = data.splits["train"]
@@ -251,13 +215,13 @@ def _stream(
 def evaluate(
   config: config_dict.ConfigDict,
   data: handwritings.Handwriting,
-  network: api.PenNetwork,
+  network: api.SequenceModel,
   weights: Any,
   split: str,
   *,
   lines: int = 0,
   callback: Callable[[int], None] | None = None,
-) -> evaluation.Totals:
+) -> evaluation.PointMetrics:
   """Totals of a split, or of `lines` lines of it, evenly spaced."""
   chosen = data.splits[split]
   if lines:
@@ -266,7 +230,6 @@ def evaluate(
     network,
     weights,
     _segments(config, data, network, chosen),
-    finest=data.finest,
     callback=callback,
   )
 
@@ -274,12 +237,12 @@ def evaluate(
 def _segments(
   config: config_dict.ConfigDict,
   data: handwritings.Handwriting,
-  network: api.PenNetwork,
+  network: api.SequenceModel,
   lines: strokes.PenLines,
 ) -> Iterator[batching.PenSegment]:
   minibatches = batching.evaluation(
     lines,
-    data.alphabet if network.symbols else None,
+    data.alphabet if network.window else None,
     config.evaluation.batch,
     MULTIPLE,
     shapes=SHAPES,

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 from ml_collections import config_dict
 
+from experiments import restore
 from experiments.handwriting import task
 from seqmodels import errors
 from seqmodels import trained as trained_lib
@@ -44,22 +45,24 @@ def run(
   """
   with distributed.Interruption() as signals:
     sampling.check_bias(config.bias)
-    trained = task.reload(config.restore, dtype=config.dtype, shipped=SHIPPED)
-    if trained.network.window is None:
+    trained = restore.reload(
+      config.restore, "handwriting", dtype=config.dtype, shipped=SHIPPED
+    )
+    if trained.model.window is None:
       raise errors.UserError(
         f"the network of {config.restore} predicts pen movements and knows no "
         "text; give a run of configs/handwriting_synthesis.py"
       )
-    trained_lib.lines_of(trained.pen, config.text, config.width)
-    alike = trained.pen.alphabet.alike(config.text)
+    trained_lib.lines_of(trained.symbols, config.text, config.width)
+    alike = trained.symbols.alphabet.alike(config.text)
     if alike:
       print(f"note: {_ALIKE.format(alike)}", file=sys.stderr, flush=True)
     prime, before = _prime(config, trained, data_dir, signals)
     start = time.perf_counter()
     page = trained_lib.page(
-      trained.network,
+      trained.model,
       trained.params,
-      trained.pen,
+      trained.symbols,
       config.text,
       bias=config.bias,
       seed=config.seed,
@@ -75,7 +78,7 @@ def run(
 
 def _prime(
   config: config_dict.ConfigDict,
-  trained: task.LoadedRun,
+  trained: restore.LoadedRun,
   data_dir: pathlib.Path,
   signals: distributed.Interruption,
 ) -> tuple[np.ndarray | None, str]:
@@ -84,7 +87,7 @@ def _prime(
     return None, ""
   data = task.load(trained.config, data_dir, signals)
   task.require_same(
-    trained.pen, data, pathlib.Path(os.path.expanduser(config.restore))
+    trained.symbols, data, pathlib.Path(os.path.expanduser(config.restore))
   )
   for lines in data.splits.values():
     if config.prime in lines.names:

@@ -46,7 +46,7 @@ def run(
       merged,
       workdir,
       tokens,
-      trained.predictor,
+      trained.model,
       sharding.whole(trained.params),
       trained.step,
       signals,
@@ -73,13 +73,13 @@ def _tokens(
   known = trained.source.data()
   if not (given.path or given.source):
     tokens = task.load_tokens(merged, data_dir)
-    trained.vocabulary.require_same(tokens.vocabulary)
+    trained.symbols.require_same(tokens.vocabulary)
     restore.require_files_of(known, trained.source.place, tokens.provenance)
     return tokens
   with merged.unlocked():
     for key, value in _other_data(merged.data, given).items():
       merged.data[key] = value
-  tokens = task.load_tokens(merged, data_dir, trained.vocabulary)
+  tokens = task.load_tokens(merged, data_dir, trained.symbols)
   if known is not None and restore.same_files(known, tokens.provenance):
     return tokens
   with merged.unlocked():

@@ -26,7 +26,7 @@ import numpy as np
 
 from experiments import published, stages
 from experiments.language_model import task
-from seqmodels import errors, trees, units
+from seqmodels import errors, losses, trees, units
 from seqmodels.data.text import tokens as tokens_lib
 from seqmodels.data.text import vocabulary
 from seqmodels.evaluation import (
@@ -54,8 +54,8 @@ def static_and_dynamic(
   """
   rows: list[results.Row] = []
   curves: dict[str, dict[str, Any]] = {}
-  splits = stages.evaluated_splits(context.tokens)
-  rows += training_rows(context, len(context.tokens.splits[splits[-1]]))
+  splits = stages.evaluated_splits(context.data)
+  rows += training_rows(context, len(context.data.splits[splits[-1]]))
   for split in splits:
     found = static_phase(context, split)
     rows += rows_of(context, split, "static", found)
@@ -85,7 +85,7 @@ def training_rows(context: stages.Context, most: int) -> list[results.Row]:
   many as `config.evaluation.train_symbols` allows (0: none), and no more than
   `most`.
   """
-  train = len(context.tokens.splits["train"])
+  train = len(context.data.splits["train"])
   # Runs older than this setting have none.
   limit = context.config.evaluation.get("train_symbols", 0)
   symbols = min(limit, most, train)
@@ -107,19 +107,19 @@ def static_phase(
     split: its name.
     symbols: only the first so many; 0 takes all.
   """
-  count = symbols or len(context.tokens.splits[split])
+  count = symbols or len(context.data.splits[split])
 
   def compute() -> dict[str, Any]:
     settings = context.config.evaluation
     pieces = task.chunks(
-      context.tokens,
+      context.data,
       split,
       streams_count=settings.streams,
       length=settings.segment,
       symbols=symbols,
     )
     scores = static.score(
-      context.predictor,
+      context.model,
       context.params,
       pieces,
       streams=settings.streams,
@@ -140,12 +140,12 @@ def static_phase(
 
 def cell_facts(context: stages.Context) -> dict[str, str]:
   """How many cells still work on the last split, in words by name."""
-  split = stages.evaluated_splits(context.tokens)[-1]
+  split = stages.evaluated_splits(context.data)[-1]
   found = stages.phase(
     context,
     f"cells {split}",
     lambda: constant_cells.measure(
-      context.predictor, context.params, task.watched(context.tokens, split)
+      context.model, context.params, task.watched(context.data, split)
     ),
   )
   facts = {}
@@ -165,7 +165,7 @@ def dynamic_phase(
 
   def compute() -> dict[str, Any]:
     segment = int(chosen["segment"])
-    pieces = task.chunks(context.tokens, split, streams_count=1, length=segment)
+    pieces = task.chunks(context.data, split, streams_count=1, length=segment)
     scores = score_dynamic(
       context,
       key,
@@ -173,7 +173,7 @@ def dynamic_phase(
       make_rule(context, chosen),
       segment=segment,
     )
-    return _record(scores, len(context.tokens.splits[split]))
+    return _record(scores, len(context.data.splits[split]))
 
   # Other settings are another phase.
   key = f"{split}: {describe(chosen)}"
@@ -188,17 +188,18 @@ def _record(scores: metrics.Scores, expected: int) -> dict[str, Any]:
       f"{found.count:,} symbols were scored where the split has {expected:,}; "
       "this is a fault of the program, please report it"
     )
+  nats, counts = scores.metrics.nats, scores.metrics.count
   edges = np.unique(
-    np.linspace(0, len(scores.nats), CURVE_POINTS, endpoint=False).astype(int)
+    np.linspace(0, len(counts), CURVE_POINTS, endpoint=False).astype(int)
   )
   return {
     "nats": found.nats,
     "count": found.count,
     "errors": found.errors,
-    "seconds": found.seconds,
+    "seconds": scores.seconds,
     "lost": stages.lost_note(scores),
-    "curve_nats": np.add.reduceat(scores.nats, edges, dtype=float).tolist(),
-    "curve_counts": np.add.reduceat(scores.counts, edges).tolist(),
+    "curve_nats": np.add.reduceat(nats, edges, dtype=float).tolist(),
+    "curve_counts": np.add.reduceat(counts, edges).tolist(),
   }
 
 
@@ -257,7 +258,7 @@ def worse_than_uniform(
   context: stages.Context, found: Mapping[str, Any]
 ) -> str:
   """Says so of a score that needs no network; empty for others."""
-  symbols = context.tokens.vocabulary.size
+  symbols = context.data.vocabulary.size
   if found["nats"] <= found["count"] * math.log(symbols):
     return ""
   return f"WORSE than uniform guesses among {symbols:,} symbols"
@@ -363,14 +364,14 @@ def _search_segment(context: stages.Context, segment: int) -> dict[str, Any]:
   """Every setting on the first validation symbols, cut into such segments."""
   given = context.config.dynamic
   pieces = task.chunks(
-    context.tokens,
+    context.data,
     "valid",
     streams_count=1,
     length=segment,
     symbols=given.search_symbols,
   )
   found = dynamic.search(
-    context.predictor,
+    context.model,
     context.params,
     pieces,
     given.rule,
@@ -476,15 +477,15 @@ def score_dynamic(
   """
 
   def steps(state: Tree, left: Sequence[Any]) -> Iterator[tuple[Tree, Any]]:
-    for after, part in dynamic.steps(context.predictor, state, left, rule):
-      sums = (part.nats, part.counts, part.errors)
+    for after, part in dynamic.steps(context.model, state, left, rule):
+      sums = part.metrics[:3]
       yield after, [array.tolist() for array in sums]
 
   done = _go_through(
     context,
     context.workdir / "checkpoints" / "dynamic" / _folder(name),
     name,
-    dynamic.initial_state(context.predictor, context.params, rule),
+    dynamic.initial_state(context.model, context.params, rule),
     pieces,
     steps,
     title=f"dynamic evaluation, {name}",
@@ -495,9 +496,11 @@ def score_dynamic(
     for parts in zip(*done.parts, strict=True)
   )
   return metrics.Scores(
-    np.array(nats, np.float32),
-    np.array(counts, np.int32),
-    np.array(wrong, np.int32),
+    losses.Metrics(
+      np.array(nats, np.float32),
+      np.array(counts, np.int32),
+      np.array(wrong, np.int32),
+    ),
     done.seconds,
   )
 
@@ -517,7 +520,7 @@ def gradient_statistics(context: stages.Context) -> Tree:
   streams, length = given.statistics_streams, context.config.training.segment
   size = streams * length
   pieces = task.chunks(
-    context.tokens,
+    context.data,
     "train",
     streams_count=streams,
     length=length,
@@ -532,7 +535,7 @@ def gradient_statistics(context: stages.Context) -> Tree:
 
   def steps(state: Tree, left: Sequence[Any]) -> Iterator[tuple[Tree, Any]]:
     for after in dynamic.statistics_steps(
-      context.predictor, context.params, state, left, streams=streams
+      context.model, context.params, state, left, streams=streams
     ):
       yield after, None
 
@@ -540,9 +543,7 @@ def gradient_statistics(context: stages.Context) -> Tree:
     context,
     context.workdir / "checkpoints" / "statistics" / _folder(name),
     name,
-    dynamic.initial_statistics(
-      context.predictor, context.params, streams=streams
-    ),
+    dynamic.initial_statistics(context.model, context.params, streams=streams),
     pieces,
     steps,
     title="gradient statistics",
@@ -654,7 +655,7 @@ def word_rows(
     Nothing for other data, or where only a part of the split was scored. The
     count of a row is of the symbols that were scored, as in the rows beside it.
   """
-  config, tokens = context.config, context.tokens
+  config, tokens = context.config, context.data
   whole = found["count"] == len(tokens.splits[split])
   if config.data.source != "ptb" or not whole:
     return []
@@ -721,7 +722,7 @@ NGRAM_SYMBOLS = 20_000_000
 def baseline_rows(context: stages.Context) -> list[results.Row]:
   """Baselines as configured, on the split that the results are about."""
   given = context.config.baselines
-  split = stages.evaluated_splits(context.tokens)[-1]
+  split = stages.evaluated_splits(context.data)[-1]
   found: list[results.Row] = []
   if given.ngram_order:
     found += ngram_rows(context, split)
@@ -732,7 +733,7 @@ def baseline_rows(context: stages.Context) -> list[results.Row]:
 
 def ngram_rows(context: stages.Context, split: str) -> list[results.Row]:
   """Interpolated modified Kneser-Ney over the network's own symbols."""
-  tokens, order = context.tokens, context.config.baselines.ngram_order
+  tokens, order = context.data, context.config.baselines.ngram_order
   # The last symbols before the split, where all of them would not fit into a
   # laptop's memory.
   train = tokens.splits["train"][-NGRAM_SYMBOLS:]
@@ -774,7 +775,7 @@ def ngram_rows(context: stages.Context, split: str) -> list[results.Row]:
 
 def compressor_rows(context: stages.Context, split: str) -> list[results.Row]:
   """gzip, bzip2 and xz of a split, alone and after the training text."""
-  tokens = context.tokens
+  tokens = context.data
   unit = task.UNITS[context.config.data.tokenizer]
   if unit.metric == "perplexity":
     return []  # bits of text say nothing of a perplexity over words
@@ -848,11 +849,11 @@ def _posterior_study(
   settings = context.config.evaluation
   streams = settings.validation_streams
   pieces = task.chunks(
-    context.tokens,
+    context.data,
     "valid",
     streams_count=streams,
     length=settings.segment,
-    symbols=min(SYMBOLS, len(context.tokens.splits["valid"])),
+    symbols=min(SYMBOLS, len(context.data.splits["valid"])),
   )
   signals = jax.tree.map(
     weight_noise.signal_to_noise,
@@ -873,14 +874,14 @@ def _posterior_study(
       posterior.mean,
       signals,
     )
-    totals = static.evaluate(context.predictor, kept, pieces, streams=streams)
+    totals = static.evaluate(context.model, kept, pieces, streams=streams)
     scores.append(stages.score(unit.metric, totals.nats, totals.count))
   counts, edges = np.histogram(
     np.log10(np.maximum(flat, 1e-4)), bins=BINS, range=(-4.0, 3.0)
   )
   return {
     "weights": trees.count_parameters(posterior.mean),
-    "symbols": min(SYMBOLS, len(context.tokens.splits["valid"])),
+    "symbols": min(SYMBOLS, len(context.data.splits["valid"])),
     "complexity_nats": float(weight_noise.complexity(posterior)),
     "shares": list(SHARES),
     "scores": scores,

@@ -36,12 +36,12 @@ def write(
     introduction=(
       f"The weights of step {context.step:,}, "
       f"{stages.selected(context.config)}, are evaluated on "
-      f"{context.tokens.provenance['source']}."
+      f"{context.data.provenance['source']}."
     ),
     facts={
       "parameters": f"{trees.count_parameters(context.params):,}",
-      "symbols": f"{context.tokens.vocabulary.size:,}",
-      "data": context.tokens.provenance["note"],
+      "symbols": f"{context.data.vocabulary.size:,}",
+      "data": context.data.provenance["note"],
       **unknown_facts(context),
       **evaluate.cell_facts(context),
     },
@@ -55,7 +55,7 @@ def unknown_facts(context: stages.Context) -> dict[str, str]:
   """The share of unknown symbols in each split that has some."""
   return {
     f"unknown symbols, {split}": said
-    for split in context.tokens.splits
+    for split in context.data.splits
     if (said := stages.unknown(context, split))
   }
 
@@ -104,7 +104,7 @@ def draw(
     path("dynamic_search", "Settings of dynamic evaluation, on validation.")
   if (folder / f"{evaluate.FIGURE}.png").is_file():
     path(evaluate.FIGURE, "What adaptive weight noise found of each weight.")
-  last = stages.evaluated_splits(context.tokens)[-1]
+  last = stages.evaluated_splits(context.data)[-1]
   curves_lib.comparison(
     [row for row in rows if row["split"] == last],
     path("comparison", f"The rows of the {last} split beside each other."),

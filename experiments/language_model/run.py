@@ -9,11 +9,7 @@ from experiments.language_model import evaluate as evaluate_lib
 from experiments.language_model import report
 from experiments.language_model import sample as sample_lib
 from experiments.language_model import task as task_lib
-from seqmodels import errors
-from seqmodels.io import distributed
-from seqmodels.io import results as reports
-
-Row = reports.Row
+from seqmodels.io import distributed, results
 
 # The networks are trained by all processes, and the rest is the first one's.
 DISTRIBUTED = True
@@ -23,7 +19,7 @@ require_finished = task_lib.require_same_data
 
 def run(
   config: config_dict.ConfigDict, workdir: pathlib.Path, data_dir: pathlib.Path
-) -> list[Row]:
+) -> list[results.Row]:
   """Trains to the end (or resumes), then evaluates, samples and reports.
 
   Args:
@@ -41,24 +37,14 @@ def run(
   with distributed.Interruption() as signals:
     symbols = restore.restored_vocabulary(config, workdir)
     tokens = task_lib.load_tokens(config, data_dir, symbols)
-    network = task_lib.build_predictor(config, tokens.vocabulary.size)
-    task = task_lib.task(config, tokens, network)
-    # Settings that are refused here leave no trace in the run folder.
-    setup = train.prepare(config, workdir, task)
-    distributed.from_first(lambda: task_lib.settle_data(workdir, tokens))
-    # Of whole lines, a segment has no length of its own.
-    whole = config.training.sampling == "sentences"
-    less = "shorter lines or" if whole else "a smaller config.training.segment,"
-    less += " config.training.batch or config.model.features"
-    with errors.memory_of("training", less):
-      result = train.train(setup, signals)
-    context = stages.Context(
-      config, workdir, tokens, network, result.params, result.step, signals
-    )
-    return distributed.from_first(lambda: evaluate(context, result))
+    model = task_lib.build_predictor(config, tokens.vocabulary.size)
+    task = task_lib.task(config, tokens, model)
+    return stages.train_and_evaluate(config, workdir, task, evaluate, signals)
 
 
-def evaluate(context: stages.Context, result: train.TrainResult) -> list[Row]:
+def evaluate(
+  context: stages.Context, result: train.TrainResult
+) -> list[results.Row]:
   """All rows of the results, the figures and the report."""
   if result.posterior is not None:
     evaluate_lib.posterior_study(context, result.posterior)

@@ -81,9 +81,9 @@ def sample_phase(context: stages.Context) -> str:
 
   def compute() -> dict[str, Any]:
     found, _ = sampled_text(
-      context.predictor,
+      context.model,
       context.params,
-      context.tokens.vocabulary,
+      context.data.vocabulary,
       vocabulary.named(context.config.data.tokenizer),
       prime=given.prime,
       length=given.length,
@@ -97,7 +97,7 @@ def sample_phase(context: stages.Context) -> str:
 
 
 def sampled_text(
-  predictor: predictors.Predictor,
+  predictor: predictors.SequenceModel,
   params: Any,
   symbols: vocabulary.Vocabulary,
   tokenizer: vocabulary.Tokenizer,
@@ -145,7 +145,7 @@ def sampled_text(
 
 
 def _drawn(
-  predictor: predictors.Predictor,
+  predictor: predictors.SequenceModel,
   params: Any,
   prime: np.ndarray,
   length: int,
@@ -170,7 +170,7 @@ def _drawn(
 
 
 def _searched(
-  predictor: predictors.Predictor,
+  predictor: predictors.SequenceModel,
   params: Any,
   prime: np.ndarray,
   length: int,
@@ -225,9 +225,9 @@ def run(
     )
     start = time.perf_counter()
     drawn, count = sampled_text(
-      trained.predictor,
+      trained.model,
       trained.params,
-      trained.vocabulary,
+      trained.symbols,
       vocabulary.named(trained.config.data.tokenizer),
       prime=given.prime,
       length=given.length,

@@ -12,14 +12,13 @@ from typing import Any, NamedTuple
 from ml_collections import config_dict
 
 from experiments import restore, stages, train
-from seqmodels import errors, trained
+from seqmodels import errors, losses, trained
 from seqmodels.data.text import batching, corpora, vocabulary
 from seqmodels.data.text import tokens as tokens_lib
 from seqmodels.evaluation import constant_cells, static
 from seqmodels.io import distributed, run_folder
 from seqmodels.models import api as predictors
 from seqmodels.models import from_settings
-from seqmodels.training import loss
 
 VOCABULARY = trained.VOCABULARY
 # From here on, training on whole lines is hardly meant.
@@ -261,7 +260,7 @@ IDLE = {
 def task(
   config: config_dict.ConfigDict,
   tokens: tokens_lib.Tokens,
-  network: predictors.Predictor,
+  network: predictors.SequenceModel,
 ) -> train.Task:
   """A network that learns to predict a corpus.
 
@@ -285,8 +284,12 @@ def task(
   )
   observed = watched(tokens, "valid")
 
-  def score(nats: float, count: int) -> float:
-    return stages.score(unit.metric, nats, count)
+  def figures(metrics: losses.Metrics) -> dict[str, float]:
+    return {
+      unit.metric: stages.score(unit.metric, metrics.nats, metrics.count),
+      "error_rate": 100.0 * metrics.error_rate,
+      **{name: metrics.mean(name) for name in metrics.sums},
+    }
 
   def validate(weights: Any, check: Callable[[], None]) -> train.Validation:
     less = "a smaller config.evaluation.segment or .validation_streams"
@@ -302,8 +305,7 @@ def task(
     return train.Validation(
       totals.nats_per_symbol,
       {
-        unit.metric: score(totals.nats, totals.count),
-        "error_rate": 100.0 * totals.error_rate,
+        **figures(totals),
         **constant_cells.measure(network, weights, observed),
       },
       f"{totals.count:,} symbols in {settings.validation_streams} streams"
@@ -315,15 +317,15 @@ def task(
   )
   return train.Task(
     model=network,
-    losses=loss.of_symbols,
+    data=tokens,
     stream=stream,
     plan=train.make_plan(config, stream),
     positions=len(tokens.splits["train"]),
-    metric=unit.metric,
-    score=score,
+    figures=figures,
     unit="tokens",
     kind="language_model",
     symbols=symbols,
+    settle=lambda workdir: settle_data(workdir, tokens),
     restored=lambda target: restore.restore_weights(config, target, symbols),
     validate=validate,
     facts=(
@@ -332,4 +334,11 @@ def task(
       stages.minibatch(config),
     ),
     name=stages.model_name(config),
+    smaller=(
+      # Of whole lines, a segment has no length of its own.
+      "shorter lines or"
+      if config.training.sampling == "sentences"
+      else "a smaller config.training.segment,"
+    )
+    + " config.training.batch or config.model.features",
   )

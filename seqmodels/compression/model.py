@@ -217,7 +217,7 @@ def build(
   settings: settings_lib.Settings,
   size: int,
   *,
-  trained: tuple[predictor_lib.Predictor, Any] | None = None,
+  trained: tuple[predictor_lib.SequenceModel, Any] | None = None,
   portable: bool = True,
 ) -> Model:
   """The model of a file.
@@ -249,7 +249,7 @@ def _of(
   settings: settings_lib.Settings,
   size: int,
   portable: bool,
-  predictor: predictor_lib.Predictor | None,
+  predictor: predictor_lib.SequenceModel | None,
   params: Any,
 ) -> Model:
   experts: list[experts_lib.Expert] = []
@@ -292,7 +292,7 @@ def _of(
 
 def byte_network(
   settings: settings_lib.Settings,
-) -> predictor_lib.Predictor | None:
+) -> predictor_lib.SequenceModel | None:
   """The network that the settings describe, over the 256 bytes, if any."""
   if not settings.layers:
     return None

@@ -23,8 +23,8 @@ _REST = 1e-4
 
 
 def over_bytes(
-  predictor: predictor_lib.Predictor, symbols: Sequence[Any]
-) -> predictor_lib.Predictor:
+  predictor: predictor_lib.SequenceModel, symbols: Sequence[Any]
+) -> predictor_lib.SequenceModel:
   """The same network and weights, its inputs and outputs being bytes.
 
   Args:
@@ -64,7 +64,7 @@ def over_bytes(
       jax.nn.log_softmax(logits, axis=-1) + share
     )
 
-  return predictor._replace(apply=apply, vocabulary_size=256, noisy=None)
+  return predictor._replace(apply=apply, vocabulary_size=256)
 
 
 Tree = Any
@@ -102,7 +102,7 @@ class Streams(NamedTuple):
 
 
 def create(
-  predictor: predictor_lib.Predictor,
+  predictor: predictor_lib.SequenceModel,
   optimizer: optax.GradientTransformation | None,
   *,
   segment: int,

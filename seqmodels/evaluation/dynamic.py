@@ -24,10 +24,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from seqmodels import errors, losses
-from seqmodels.evaluation import metrics as totals_lib
+from seqmodels import errors
 from seqmodels.evaluation import static
-from seqmodels.models import api as predictor_lib
+from seqmodels.evaluation.metrics import Scores
+from seqmodels.losses import Metrics
+from seqmodels.models.api import SequenceModel
 
 Tree = Any
 # Recurrent carry, sum of squared gradients, segments that scored something.
@@ -243,7 +244,7 @@ class StatisticsState(NamedTuple):
 
 
 def measure_statistics(
-  predictor: predictor_lib.Predictor,
+  predictor: SequenceModel,
   params: Tree,
   segments: Any,
   *,
@@ -275,7 +276,7 @@ def measure_statistics(
   Example: for equal logits the gradient is the softmax, 1/4, less the share
   of each symbol among the targets, here always 1 for symbol 0.
 
-  >>> counter = predictor_lib.Predictor(
+  >>> counter = SequenceModel(
   ...   apply=lambda params, carry, inputs, reset: (
   ...     carry, jnp.broadcast_to(params, (*inputs.shape, 4))),
   ...   initial_carry=lambda batch: (),
@@ -296,7 +297,7 @@ def measure_statistics(
 
 @functools.partial(jax.jit, static_argnames=("predictor", "streams"))
 def initial_statistics(
-  predictor: predictor_lib.Predictor, params: Tree, *, streams: int
+  predictor: SequenceModel, params: Tree, *, streams: int
 ) -> StatisticsState:
   """The state before the first segment: nothing collected."""
   squares = jax.tree.map(
@@ -308,7 +309,7 @@ def initial_statistics(
 
 
 def statistics_steps(
-  predictor: predictor_lib.Predictor,
+  predictor: SequenceModel,
   params: Tree,
   state: StatisticsState,
   segments: Any,
@@ -351,7 +352,7 @@ def _root_mean(squares: Tree, count: jax.Array) -> Tree:
   jax.jit, static_argnames=("predictor",), donate_argnames=("state",)
 )
 def _add_squares(
-  predictor: predictor_lib.Predictor,
+  predictor: SequenceModel,
   params: Tree,
   state: StatisticsState,
   chunk: static.Chunk,
@@ -360,9 +361,8 @@ def _add_squares(
   def mean_nats(
     params: Tree, carry: Tree, piece: static.Chunk
   ) -> tuple[jax.Array, tuple[Tree, jax.Array]]:
-    carry, logits = predictor.apply(params, carry, piece.inputs, piece.reset)
-    total, count, _ = losses.nats(logits, piece.targets, piece.mask)
-    return total / jnp.maximum(count, 1), (carry, count)
+    loss, (carry, metrics) = predictor.score(params, carry, piece)
+    return jnp.sum(loss) / jnp.maximum(metrics.count, 1), (carry, metrics.count)
 
   def segment(
     state: StatisticsState, piece: static.Chunk
@@ -378,9 +378,6 @@ def _add_squares(
 
   state, _ = jax.lax.scan(segment, state, chunk)
   return state
-
-
-Sums = tuple[jax.Array, jax.Array, jax.Array]
 
 
 class State(NamedTuple):
@@ -400,7 +397,7 @@ class State(NamedTuple):
 
 
 def initial_state(
-  predictor: predictor_lib.Predictor,
+  predictor: SequenceModel,
   params: Tree,
   rule: Rule,
   *,
@@ -415,7 +412,7 @@ def initial_state(
 
 @functools.partial(jax.jit, static_argnames=("predictor", "streams"))
 def _beginnings(
-  predictor: predictor_lib.Predictor,
+  predictor: SequenceModel,
   rule: Rule,
   params: Tree,
   streams: int,
@@ -425,14 +422,14 @@ def _beginnings(
 
 
 def evaluate(
-  predictor: predictor_lib.Predictor,
+  predictor: SequenceModel,
   params: Tree,
   segments: Any,
   rule: Rule,
   *,
   streams: int = 1,
   callback: Callable[[int, int | None], None] | None = None,
-) -> totals_lib.Totals:
+) -> Metrics:
   """Totals of a split that the model learns from while it is scored.
 
   Each segment is scored with the weights that the segments before it left,
@@ -455,7 +452,7 @@ def evaluate(
 
   Example: a predictor of no context learns that the text is all zeros.
 
-  >>> counter = predictor_lib.Predictor(
+  >>> counter = SequenceModel(
   ...   apply=lambda params, carry, inputs, reset: (
   ...     carry, jnp.broadcast_to(params, (*inputs.shape, 4))),
   ...   initial_carry=lambda batch: (),
@@ -474,38 +471,38 @@ def evaluate(
 
 
 def score(
-  predictor: predictor_lib.Predictor,
+  predictor: SequenceModel,
   params: Tree,
   segments: Any,
   rule: Rule,
   *,
   streams: int = 1,
   callback: Callable[[int, int | None], None] | None = None,
-) -> tuple[totals_lib.Scores, State]:
+) -> tuple[Scores, State]:
   """Like `evaluate`: scores segment by segment, and the state at the end."""
   start = time.perf_counter()
   first = initial_state(predictor, params, rule, streams=streams)
   state = first
-  found: list[totals_lib.Scores] = []
+  found: list[Scores] = []
   done, total = 0, static.count(segments)
   for last, part in steps(predictor, first, segments, rule, streams=streams):
     state = last
     found.append(part)
-    done += len(part.nats)
+    done += len(part.metrics.count)
     if callback is not None:
       callback(done, total)
   seconds = time.perf_counter() - start
-  return totals_lib.Scores.concatenate(found, seconds=seconds), state
+  return Scores.concatenate(found, seconds=seconds), state
 
 
 def steps(
-  predictor: predictor_lib.Predictor,
+  predictor: SequenceModel,
   state: State,
   segments: Any,
   rule: Rule,
   *,
   streams: int = 1,
-) -> Iterator[tuple[State, totals_lib.Scores]]:
+) -> Iterator[tuple[State, Scores]]:
   """One dispatch a chunk: the state after it, and its scores.
 
   For those who keep the state between chunks: save what is yielded before
@@ -514,21 +511,20 @@ def steps(
   """
   for chunk in static.each(segments, streams=streams):
     start = time.perf_counter()
-    state, sums = advance(predictor, rule, state, chunk)
-    nats, counts, errors = jax.device_get(sums)
-    seconds = time.perf_counter() - start
-    yield state, totals_lib.Scores(nats, counts, errors, seconds)
+    state, metrics = advance(predictor, rule, state, chunk)
+    metrics = jax.device_get(metrics)
+    yield state, Scores(metrics, time.perf_counter() - start)
 
 
 @functools.partial(
   jax.jit, static_argnames=("predictor",), donate_argnames=("state",)
 )
 def advance(
-  predictor: predictor_lib.Predictor,
+  predictor: SequenceModel,
   rule: Rule,
   state: State,
   chunk: static.Chunk,
-) -> tuple[State, Sums]:
+) -> tuple[State, Metrics]:
   """One compiled scan over the K segments of a chunk, weights in its carry.
 
   Args:
@@ -538,26 +534,25 @@ def advance(
     chunk: `[K, T, B]`.
 
   Returns:
-    The state after the chunk, and nats, counts and errors, each `[K]`.
+    The state after the chunk, and metrics `[K]`.
   """
 
   def loss(
     params: Tree, carry: Tree, piece: static.Chunk
-  ) -> tuple[jax.Array, tuple[Tree, Sums]]:
-    carry, logits = predictor.apply(params, carry, piece.inputs, piece.reset)
-    sums = losses.nats(logits, piece.targets, piece.mask)
-    total, count, _ = sums
+  ) -> tuple[jax.Array, tuple[Tree, Metrics]]:
+    by_stream, (carry, metrics) = predictor.score(params, carry, piece)
+    total = jnp.sum(by_stream)
     if rule.reduction == "mean":
-      total = total / jnp.maximum(count, 1)
-    return total, (carry, sums)
+      total = total / jnp.maximum(metrics.count, 1)
+    return total, (carry, metrics)
 
-  def segment(state: State, piece: static.Chunk) -> tuple[State, Sums]:
+  def segment(state: State, piece: static.Chunk) -> tuple[State, Metrics]:
     # The carry enters as a constant, so no gradient reaches past this segment.
-    gradients, (carry, sums) = jax.grad(loss, has_aux=True)(
+    gradients, (carry, metrics) = jax.grad(loss, has_aux=True)(
       state.params, state.carry, piece
     )
     params, memory = rule.update(gradients, state.memory, state.params)
-    return State(params, memory, carry), sums
+    return State(params, memory, carry), metrics
 
   return jax.lax.scan(segment, state, chunk)
 
@@ -586,7 +581,7 @@ class Search(NamedTuple):
 
 
 def search(
-  predictor: predictor_lib.Predictor,
+  predictor: SequenceModel,
   params: Tree,
   validation: Any,
   rule: str,
@@ -627,7 +622,7 @@ def search(
 
   Example: which learning rate suits a text of zeros.
 
-  >>> counter = predictor_lib.Predictor(
+  >>> counter = SequenceModel(
   ...   apply=lambda params, carry, inputs, reset: (
   ...     carry, jnp.broadcast_to(params, (*inputs.shape, 4))),
   ...   initial_carry=lambda batch: (),
@@ -657,7 +652,7 @@ def search(
       f"a search over dynamic evaluation got {len(rules)} settings and "
       f"{segments} validation segments; it needs at least one of each"
     )
-  baseline = static.evaluate(predictor, params, split, streams=streams)
+  baseline = static.score(predictor, params, split, streams=streams)
   rows = [_row("static", {}, baseline)]
   width = min(together, len(rules))
   for start in range(0, len(rules), width):
@@ -671,18 +666,17 @@ def search(
         callback(before + done * size, len(rules) * segments)
 
     if width == 1:
-      found = [
-        evaluate(
-          predictor, params, split, group[0], streams=streams, callback=report
-        )
-      ]
+      alone, _ = score(
+        predictor, params, split, group[0], streams=streams, callback=report
+      )
+      found = [alone]
     else:
       # A short last group is filled up, so that it compiles nothing new.
       full = group + group[-1:] * (width - size)
       found = _side_by_side(predictor, params, split, full, streams, report)
-    for setting, totals in zip(settings[start:], found[:size], strict=False):
+    for setting, scores in zip(settings[start:], found[:size], strict=False):
       values = {**RULES[rule].defaults, **setting}
-      rows.append(_row(rule, values, totals))
+      rows.append(_row(rule, values, scores))
   return Search(rows)
 
 
@@ -738,9 +732,8 @@ def combinations(
   ]
 
 
-def _row(
-  rule: str, settings: Mapping[str, float], totals: totals_lib.Totals
-) -> Row:
+def _row(rule: str, settings: Mapping[str, float], scores: Scores) -> Row:
+  totals = scores.totals()
   return {
     "rule": rule,
     **settings,
@@ -754,14 +747,14 @@ def _row(
 
 
 def _side_by_side(
-  predictor: predictor_lib.Predictor,
+  predictor: SequenceModel,
   params: Tree,
   split: Sequence[static.Chunk],
   rules: Sequence[SGD | RMS],
   streams: int,
   callback: Callable[[int, int | None], None],
-) -> list[totals_lib.Totals]:
-  """Totals under each rule; all advance together, one dispatch a chunk."""
+) -> list[Scores]:
+  """Scores under each rule; all advance together, one dispatch a chunk."""
   start = time.perf_counter()
   stacked = _with_settings(
     rules[0],
@@ -769,20 +762,18 @@ def _side_by_side(
   )
   first = initial_state(predictor, params, rules[0], streams=streams)
   states = jax.tree.map(lambda leaf: jnp.stack([leaf] * len(rules)), first)
-  parts, done = [], 0
+  parts: list[Metrics] = []
+  done = 0
   for chunk in static.each(split, streams=streams):
-    states, sums = _advance_all(predictor, stacked, states, chunk)
-    parts.append(jax.device_get(sums))
+    states, metrics = _advance_all(predictor, stacked, states, chunk)
+    parts.append(jax.device_get(metrics))
     done += chunk.segments
     callback(done, None)
   seconds = (time.perf_counter() - start) / len(rules)
-  nats, counts, wrong = (
-    np.concatenate([part[field] for part in parts], axis=1)
-    for field in range(3)
-  )
+  joined = jax.tree.map(lambda *leaves: np.concatenate(leaves, axis=1), *parts)
   return [
-    totals_lib.Scores(*each, seconds).totals()
-    for each in zip(nats, counts, wrong, strict=True)
+    Scores(jax.tree.map(lambda leaf, n=n: leaf[n], joined), seconds)
+    for n in range(len(rules))
   ]
 
 
@@ -790,11 +781,11 @@ def _side_by_side(
   jax.jit, static_argnames=("predictor",), donate_argnames=("states",)
 )
 def _advance_all(
-  predictor: predictor_lib.Predictor,
+  predictor: SequenceModel,
   rules: SGD | RMS,
   states: State,
   chunk: static.Chunk,
-) -> tuple[State, Sums]:
+) -> tuple[State, Metrics]:
   """`dynamic.advance` over a leading axis of settings and states."""
   axes = _with_settings(jax.tree.map(lambda _: None, rules), lambda _: 0)
   advance_one = functools.partial(advance, predictor)

@@ -1,6 +1,5 @@
 """Scores of handwriting networks, and statistics of what they write."""
 
-import dataclasses
 import functools
 import math
 import time
@@ -8,7 +7,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from seqmodels import errors, losses
@@ -38,7 +36,7 @@ class Trace(NamedTuple):
 
 
 def trace(
-  network: api.PenNetwork,
+  network: api.SequenceModel,
   params: Any,
   line: np.ndarray,
   text: np.ndarray | None = None,
@@ -76,7 +74,7 @@ def trace(
 
 @functools.partial(jax.jit, static_argnames=("network",))
 def _follow(
-  network: api.PenNetwork,
+  network: api.SequenceModel,
   params: Any,
   inputs: jax.Array,
   text: jax.Array,
@@ -324,54 +322,41 @@ def _slant(steps: np.ndarray, drawn: np.ndarray) -> float:
 Tree = Any
 
 
-@dataclasses.dataclass(frozen=True)
-class Totals:
-  """Sums over lines. Python floats, hence float64.
+class PointMetrics(losses.Metrics):
+  """Metrics of lines, whose positions are points; see `losses.of_points`."""
 
-  Attributes:
-    nats: of all lines, equation (26) of Graves (2013).
-    lines: how many there are.
-    points: scored points of all of them.
-    squared: errors of the mixture's mean, x and y together, standardised units.
-    squared_likeliest: the same of the mean of the likeliest component.
-    wrong: points where the pen's lifting was guessed wrongly.
-    coarse_nats: of all lines, with no deviation below the finest asked for.
-    seconds: wall time, compilation included.
-  """
+  @property
+  def lines(self) -> int:
+    """Lines with a scored point."""
+    return int(self.sums.get("lines", 0))
 
-  nats: float = 0.0
-  lines: int = 0
-  points: int = 0
-  squared: float = 0.0
-  squared_likeliest: float = 0.0
-  wrong: int = 0
-  coarse_nats: float = 0.0
-  seconds: float = 0.0
+  def _per_line(self, nats: float) -> float:
+    return nats / self.lines if self.lines else math.nan
 
   @property
   def nats_per_sequence(self) -> float:
     """The log-loss of Tables 3 and 4: mean nats a line."""
-    return self.nats / self.lines if self.lines else math.nan
+    return self._per_line(self.nats)
 
   @property
   def coarse_nats_per_sequence(self) -> float:
-    """The same without deviations finer than the readings are."""
-    return self.coarse_nats / self.lines if self.lines else math.nan
+    """The same without stddevs finer than the readings are."""
+    return self._per_line(self.sums["coarse"])
 
   @property
   def nats_per_point(self) -> float:
     """Mean nats a point."""
-    return self.nats / self.points if self.points else math.nan
+    return self.nats_per_symbol
 
   @property
   def sse(self) -> float:
     """Mean squared error a point, of the mixture's mean."""
-    return self.squared / self.points if self.points else math.nan
+    return self.mean("squared")
 
   @property
   def sse_likeliest(self) -> float:
     """Mean squared error a point, of the likeliest component's mean."""
-    return self.squared_likeliest / self.points if self.points else math.nan
+    return self.mean("squared_likeliest")
 
   @property
   def half_sse(self) -> float:
@@ -391,79 +376,34 @@ class Totals:
 
 
 def evaluate(
-  network: api.PenNetwork,
+  network: api.SequenceModel,
   params: Tree,
   segments: Iterable[Any],
   *,
-  finest: tuple[float, float] | None = None,
   callback: Callable[[int], None] | None = None,
-) -> Totals:
-  """Totals of all lines.
+) -> PointMetrics:
+  """Metrics of all lines.
 
   Args:
     network: the model.
     params: its weights; only read.
-    segments: minibatches with `inputs` and `targets` [T, B, 3], `mask` [T, B]
-      and `text` [U, B]; rows without a scored point are no lines.
-    finest: of x and y, see `losses.mixture_density_nll`.
+    segments: minibatches with `inputs` and `targets` [T, B, 3], `mask` and
+      `reset` [T, B] and `text` [U, B]; rows without a scored point are no
+      lines.
     callback: called after each with the points scored so far; may raise.
   """
-  start = time.perf_counter()
-  sums = np.zeros(5)
-  lines = points = 0
+  start, metrics = time.perf_counter(), losses.Metrics()
   for segment in segments:
-    mask = np.asarray(segment.mask)
-    sums += np.asarray(
-      jax.device_get(
-        _scores(
-          network,
-          params,
-          segment.inputs,
-          segment.targets,
-          segment.mask,
-          segment.text,
-          finest,
-        )
-      ),
-      np.float64,
-    )
-    lines += int(np.sum(mask.any(axis=0)))
-    points += int(mask.sum())
+    metrics = metrics.merge(_score(network, params, segment).total())
     if callback is not None:
-      callback(points)
-  return Totals(
-    nats=float(sums[0]),
-    lines=lines,
-    points=points,
-    squared=float(sums[1]),
-    squared_likeliest=float(sums[2]),
-    wrong=round(float(sums[3])),
-    coarse_nats=float(sums[4]),
-    seconds=time.perf_counter() - start,
-  )
+      callback(metrics.count)
+  seconds = time.perf_counter() - start
+  return PointMetrics(*metrics._replace(seconds=seconds))
 
 
-@functools.partial(jax.jit, static_argnames=("network", "finest"))
-def _scores(
-  network: api.PenNetwork,
-  params: Tree,
-  inputs: jax.Array,
-  targets: jax.Array,
-  mask: jax.Array,
-  text: jax.Array,
-  finest: tuple[float, float] | None,
-) -> tuple[jax.Array, ...]:
-  carry = network.initial_carry(inputs.shape[1])
-  _, outputs = network.apply(params, carry, inputs, text)
-  scores = losses.mixture_density_nll(outputs, targets, mask, finest=finest)
-  # Lines first: sums of like size round less than one over all points.
-  return tuple(
-    jnp.sum(jnp.sum(values, axis=0, dtype=jnp.float32))
-    for values in (
-      scores.nats,
-      scores.squared,
-      scores.squared_likeliest,
-      scores.wrong,
-      scores.coarse,
-    )
-  )
+@functools.partial(jax.jit, static_argnames=("network",))
+def _score(
+  network: api.SequenceModel, params: Tree, segment: Any
+) -> losses.Metrics:
+  carry = network.initial_carry(segment.mask.shape[1])
+  return network.score(params, carry, segment)[1][1]

@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from seqmodels import errors
-from seqmodels import losses as losses_lib
-from seqmodels.evaluation import metrics as totals_lib
-from seqmodels.models import api as predictor_lib
+from seqmodels.evaluation.metrics import Scores
+from seqmodels.losses import Metrics
+from seqmodels.models.api import SequenceModel
 
 
 class Chunk(NamedTuple):
@@ -137,13 +137,13 @@ Tree = Any
 
 
 def evaluate(
-  predictor: predictor_lib.Predictor,
+  predictor: SequenceModel,
   params: Tree,
   segments: Any,
   *,
   streams: int = 1,
   callback: Callable[[int, int | None], None] | None = None,
-) -> totals_lib.Totals:
+) -> Metrics:
   """Totals of a whole split: every scored symbol once, nothing dropped.
 
   The carry runs through all segments, so with one stream the result does not
@@ -166,7 +166,7 @@ def evaluate(
   Example: a uniform predictor needs log2(4) bits a symbol.
 
   >>> import jax.numpy as jnp
-  >>> uniform = predictor_lib.Predictor(
+  >>> uniform = SequenceModel(
   ...   apply=lambda params, carry, inputs, reset: (
   ...     carry, jnp.zeros((*inputs.shape, 4))),
   ...   initial_carry=lambda batch: (), init=lambda key: (), vocabulary_size=4)
@@ -181,50 +181,45 @@ def evaluate(
 
 
 def score(
-  predictor: predictor_lib.Predictor,
+  predictor: SequenceModel,
   params: Tree,
   segments: Any,
   *,
   streams: int = 1,
   callback: Callable[[int, int | None], None] | None = None,
-) -> totals_lib.Scores:
+) -> Scores:
   """Like `evaluate`, by segments and by streams: what is behind the totals."""
   start = time.perf_counter()
   # Compiled, because building constants eagerly is a transfer to the device.
   carry = jax.jit(predictor.initial_carry, static_argnums=0)(streams)
-  found: list[totals_lib.Scores] = []
+  found: list[Scores] = []
   done, total = 0, count(segments)
   for chunk in each(segments, streams=streams):
-    carry, sums, by_stream = _scan(predictor, params, carry, chunk)
-    nats, counts, errors = jax.device_get(sums)
+    carry, metrics, by_stream = _scan(predictor, params, carry, chunk)
     streamwise = np.array(jax.device_get(by_stream), np.float64)
-    found.append(totals_lib.Scores(nats, counts, errors, by_stream=streamwise))
+    found.append(Scores(jax.device_get(metrics), by_stream=streamwise))
     done += chunk.segments
     if callback is not None:
       callback(done, total)
-  return totals_lib.Scores.concatenate(
-    found, seconds=time.perf_counter() - start
-  )
+  return Scores.concatenate(found, seconds=time.perf_counter() - start)
 
 
 @functools.partial(jax.jit, static_argnames=("predictor",))
 def _scan(
-  predictor: predictor_lib.Predictor,
+  predictor: SequenceModel,
   params: Tree,
   carry: Tree,
   chunk: Chunk,
-) -> tuple[Tree, tuple[jax.Array, ...], tuple[jax.Array, ...]]:
+) -> tuple[Tree, Metrics, tuple[jax.Array, ...]]:
   """One dispatch.
 
   Returns:
-    The carry; nats, counts and errors `[K]`; nats and counts `[B]`.
+    The carry; metrics `[K]`; loss and counts `[B]`.
   """
 
   def segment(carry: Tree, piece: Chunk) -> tuple[Tree, Any]:
-    carry, logits = predictor.apply(params, carry, piece.inputs, piece.reset)
-    losses, _ = losses_lib.cross_entropy(logits, piece.targets, piece.mask)
-    sums = losses_lib.nats(logits, piece.targets, piece.mask)
-    return carry, (sums, (jnp.sum(losses, axis=0), jnp.sum(piece.mask, axis=0)))
+    loss, (carry, metrics) = predictor.score(params, carry, piece)
+    return carry, (metrics, (loss, jnp.sum(piece.mask, axis=0)))
 
-  carry, (sums, by_stream) = jax.lax.scan(segment, carry, chunk)
-  return carry, sums, tuple(jnp.sum(part, axis=0) for part in by_stream)
+  carry, (metrics, by_stream) = jax.lax.scan(segment, carry, chunk)
+  return carry, metrics, tuple(jnp.sum(part, axis=0) for part in by_stream)

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from seqmodels import errors
+from seqmodels import errors, losses
 from seqmodels.cells import cell as cells
 from seqmodels.cells import window_lstm
 from seqmodels.cells import zoneout as zoning
@@ -81,28 +81,42 @@ class Noise(NamedTuple):
 Tree = Any
 
 
-class Predictor(NamedTuple):
-  """A next-symbol predictor as pure functions of its parameters.
+def symbols_and_resets(segment: Any) -> tuple[Any, ...]:
+  """What a language model reads of a segment."""
+  return segment.inputs, segment.reset
 
-  Losses, evaluation, sampling and training see a model only through this
-  handle, so any network (or a two-line toy in a test) can stand behind it.
+
+class SequenceModel(NamedTuple):
+  """A network as pure functions of its parameters, and its loss.
+
+  Training, evaluation and sampling see a model only through this handle, so any
+  network (or a two-line toy in a test) can stand behind it. It is used as a
+  static argument of compiled functions: build it once.
 
   Attributes:
-    apply: `(params, carry, inputs, reset) -> (carry, logits)`. `inputs` is
-      int32 `[T, B]`, a negative id being the null vector; `reset` is bool
-      `[T, B]` and clears a row's carry before that step; `logits` is float32
-      `[T, B, V]`, where `logits[t]` scores the symbol that follows
-      `inputs[t]`.
-    initial_carry: `batch -> carry`, the state before the first symbol.
+    apply: `(params, carry, *inputs) -> (carry, outputs)`. The inputs of a
+      language model are `inputs`, int32 `[T, B]`, a negative id being the null
+      vector, and `reset`, bool `[T, B]`, which clears a row's carry before that
+      step; its outputs are float32 logits `[T, B, V]`, where `logits[t]` scores
+      the symbol that follows `inputs[t]`. The inputs of a handwriting network
+      are `inputs`, float `[T, B, 3]`, which begin a line with the null vector,
+      `text`, int32 `[U, B]`, ids of what is being written, -1 past a row's end
+      (ignored without a window), and `reset`, or None; its outputs are float32
+      `[T, B, 6M + 1]` (see `seqmodels.mixture_density`).
+    initial_carry: `batch -> carry`, the state before the first position.
     init: `key -> params`.
-    vocabulary_size: V.
-    noisy: `apply` as training sees it, `(params, carry, inputs, reset, key)`,
-      with dropout and its kin; `None` where training and use are the same.
+    vocabulary_size: V, of the text that it predicts or writes; 0 without one.
+    loss: `(outputs, segment) -> (loss [B], Metrics)`, see `seqmodels.losses`.
+    reads: `segment -> inputs` of `apply`.
+    components: M, of a handwriting network.
+    noisy: `apply` also takes `key=KEY`, for what training drops.
+    window: `(params, carry) -> Window`, where the window stood in the step that
+      left `carry`; `None` for a network without one.
 
-  Example: a predictor that knows only the symbol before.
+  Example: a model that knows only the symbol before.
 
   >>> import jax.numpy as jnp
-  >>> bigram = Predictor(
+  >>> bigram = SequenceModel(
   ...   apply=lambda params, carry, inputs, reset: (carry, params[inputs]),
   ...   initial_carry=lambda batch: (),
   ...   init=lambda key: jnp.zeros((3, 3)),
@@ -113,62 +127,46 @@ class Predictor(NamedTuple):
   (5, 1, 3)
   """
 
-  apply: Callable[[Tree, Tree, jax.Array, jax.Array], tuple[Tree, jax.Array]]
-  initial_carry: Callable[[int], Tree]
-  init: Callable[[jax.Array], Tree]
-  vocabulary_size: int
-  noisy: Callable[..., tuple[Tree, jax.Array]] | None = None
-
-
-class PenNetwork(NamedTuple):
-  """A predictor of pen movements as pure functions of its parameters.
-
-  Attributes:
-    apply: `(params, carry, inputs, text, reset) -> (carry, outputs)`. `inputs`
-      is float `[T, B, 3]` and begins a line with the null vector; `text` is
-      int32 `[U, B]`, ids of what is being written, -1 past a row's end, and is
-      not looked at by a network without a window; `reset` is bool `[T, B]` and
-      clears a row's carry before that step, or None; `outputs` is float32
-      `[T, B, 6M + 1]`, of which `outputs[t]` scores the movement that follows
-      `inputs[t]` (see `seqmodels.mixture_density`).
-    initial_carry: `batch -> carry`, the state before a line.
-    init: `key -> params`.
-    components: M.
-    output_clip: bound on each derivative with respect to an output.
-    noisy: `apply` as training sees it, with a key at the end; `None` where
-      training and use are the same.
-    window: `(params, carry) -> Window`, where the window stood in the step that
-      left `carry`; `None` for a network without one.
-    symbols: V, of the alphabet; 0 without a window.
-  """
-
   apply: Callable[..., tuple[Tree, jax.Array]]
   initial_carry: Callable[[int], Tree]
   init: Callable[[jax.Array], Tree]
-  components: int
-  output_clip: float | None = None
-  noisy: Callable[..., tuple[Tree, jax.Array]] | None = None
+  vocabulary_size: int
+  loss: Callable[[jax.Array, Any], tuple[jax.Array, losses.Metrics]] = (
+    losses.of_symbols
+  )
+  reads: Callable[[Any], tuple[Any, ...]] = symbols_and_resets
+  components: int = 0
+  noisy: bool = False
   window: Callable[[Tree, Tree], window_lstm.Window] | None = None
-  symbols: int = 0
 
+  def score(
+    self,
+    params: Tree,
+    carry: Tree,
+    segment: Any,
+    key: jax.Array | None = None,
+  ) -> tuple[jax.Array, tuple[Tree, losses.Metrics]]:
+    """The loss of a segment of every stream.
 
-def train_apply(
-  model: Predictor | PenNetwork,
-  params: Tree,
-  carry: Tree,
-  *inputs: Any,
-  key: jax.Array,
-) -> tuple[Tree, jax.Array]:
-  """`model.apply` under the noise of training, which `key` decides."""
-  if model.noisy is None:
-    return model.apply(params, carry, *inputs)
-  return model.noisy(params, carry, *inputs, key)
+    Args:
+      params: the parameters.
+      carry: the state at the segment's left edge, a row a stream.
+      segment: arrays `[T, B, ...]`, as `reads` and `loss` want them.
+      key: of the noise of training; without it there is none.
+
+    Returns:
+      The loss of each stream `[B]`; the carry at the right edge, and metrics.
+    """
+    noise = {"key": key} if self.noisy and key is not None else {}
+    carry, outputs = self.apply(params, carry, *self.reads(segment), **noise)
+    loss, metrics = self.loss(outputs, segment)
+    return loss, (carry, metrics)
 
 
 def from_module(
   model: Any, example: Callable[[], Sequence[jax.Array]]
 ) -> dict[str, Any]:
-  """The functions that all handles have, of a Flax module.
+  """The functions of a `SequenceModel`, from a Flax module.
 
   Args:
     model: a module of `(carry, *inputs)` with `initial_carry` and `noise`.
@@ -178,11 +176,11 @@ def from_module(
   def init(key: jax.Array) -> Tree:
     return model.init(key, model.initial_carry(1), *example())["params"]
 
-  def apply(params: Tree, carry: Tree, *inputs: Any) -> Any:
-    return model.apply({"params": params}, carry, *inputs)
-
-  def noisy(params: Tree, carry: Tree, *inputs_and_key: Any) -> Any:
-    *inputs, key = inputs_and_key
+  def apply(
+    params: Tree, carry: Tree, *inputs: Any, key: jax.Array | None = None
+  ) -> Any:
+    if key is None:
+      return model.apply({"params": params}, carry, *inputs)
     weights_key, units_key = jax.random.split(key)
     params = dropout.drop_weights(params, weights_key, model.noise.drop_connect)
     return model.apply(
@@ -193,5 +191,5 @@ def from_module(
     "init": init,
     "initial_carry": model.initial_carry,
     "apply": apply,
-    "noisy": noisy if model.noise.any else None,
+    "noisy": model.noise.any,
   }

@@ -17,7 +17,7 @@ from seqmodels.models import language_model as language_models
 Settings = Mapping[str, Any]
 
 
-def language_model(settings: Settings, symbols: int) -> api.Predictor:
+def language_model(settings: Settings, symbols: int) -> api.SequenceModel:
   """The network that `settings["model"]` describes, over `symbols` symbols.
 
   >>> model = {"cell": "gru", "features": [4], "input_skips": True,
@@ -49,12 +49,18 @@ def language_model(settings: Settings, symbols: int) -> api.Predictor:
   )
 
 
-def handwriting_network(settings: Settings, symbols: int) -> api.PenNetwork:
+def handwriting_network(
+  settings: Settings,
+  symbols: int,
+  *,
+  finest: tuple[float, float] | None = None,
+) -> api.SequenceModel:
   """The network that `settings["model"]` describes, over an alphabet.
 
   Args:
     settings: of a handwriting run.
     symbols: size of the alphabet.
+    finest: as of `models.handwriting.network`.
 
   Raises:
     UserError: no such dtype, or noise that the network cannot have.
@@ -79,7 +85,8 @@ def handwriting_network(settings: Settings, symbols: int) -> api.PenNetwork:
       output_clip=model["output_clip"] or None,
       dtype=compute_dtype(settings["dtype"]),
       noise=dropped,
-    )
+    ),
+    finest=finest,
   )
 
 

@@ -4,6 +4,7 @@ Both are deep recurrent stacks with skips under a mixture density head; the one
 for synthesis has a soft window on the text between its layers.
 """
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from seqmodels import losses
 from seqmodels import mixture_density as mixtures
 from seqmodels.cells import window_lstm
 from seqmodels.layers import stack as stack_lib
@@ -109,16 +111,32 @@ class Handwriting(nn.Module):
     return window_lstm.Window(alpha, beta, lowest.kappa)
 
 
-def network(model: Handwriting) -> api.PenNetwork:
-  """The network as pure functions."""
+def points_and_text(segment: Any) -> tuple[Any, ...]:
+  """What a handwriting network reads of a segment."""
+  return segment.inputs, segment.text, segment.reset
+
+
+def network(
+  model: Handwriting, *, finest: tuple[float, float] | None = None
+) -> api.SequenceModel:
+  """The network as pure functions.
+
+  Args:
+    model: the module.
+    finest: least stddevs of the metric `coarse`, see
+      `losses.mixture_density_nll`; None for no such metric.
+  """
 
   def example() -> list[jax.Array]:
     return [jnp.zeros((1, 1, INPUTS)), jnp.zeros((1, 1), jnp.int32)]
 
-  return api.PenNetwork(
+  return api.SequenceModel(
     **api.from_module(model, example),
+    vocabulary_size=model.symbols,
+    loss=functools.partial(
+      losses.of_points, output_clip=model.output_clip, finest=finest
+    ),
+    reads=points_and_text,
     components=model.components,
-    output_clip=model.output_clip,
     window=model.window_of if model.symbols else None,
-    symbols=model.symbols,
   )

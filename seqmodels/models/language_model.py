@@ -134,7 +134,7 @@ class LanguageModel(nn.Module):
     )
 
 
-def as_predictor(model: LanguageModel) -> api.Predictor:
+def as_predictor(model: LanguageModel) -> api.SequenceModel:
   """The model as pure functions, the form that all layers above take.
 
   >>> language = as_predictor(LanguageModel(vocabulary_size=3, features=(2,)))
@@ -147,7 +147,7 @@ def as_predictor(model: LanguageModel) -> api.Predictor:
   (2, 1, 3)
   """
 
-  return api.Predictor(
+  return api.SequenceModel(
     **api.from_module(model, lambda: [jnp.zeros((1, 1), jnp.int32)]),
     vocabulary_size=model.vocabulary_size,
   )

@@ -100,7 +100,7 @@ class Written(NamedTuple):
 
 
 def write(
-  network: api.PenNetwork,
+  network: api.SequenceModel,
   params: Any,
   key: jax.Array,
   *,
@@ -192,7 +192,7 @@ class _State(NamedTuple):
 
 @functools.partial(jax.jit, static_argnames=("network",))
 def _begin(
-  network: api.PenNetwork,
+  network: api.SequenceModel,
   params: Any,
   text: jax.Array,
   forced: jax.Array,
@@ -211,7 +211,7 @@ def _begin(
 
 @functools.partial(jax.jit, static_argnames=("network",))
 def _draw(
-  network: api.PenNetwork,
+  network: api.SequenceModel,
   params: Any,
   key: jax.Array,
   text: jax.Array,

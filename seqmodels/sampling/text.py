@@ -203,7 +203,7 @@ def prime_ids(prime: Sequence[int]) -> jax.Array:
 
 
 def read(
-  predictor: predictors.Predictor, params: Tree, prime: jax.Array, rows: int
+  predictor: predictors.SequenceModel, params: Tree, prime: jax.Array, rows: int
 ) -> tuple[Tree, jax.Array]:
   """Reads a prime once, for many continuations.
 
@@ -229,7 +229,10 @@ def read(
 
 
 def feed(
-  predictor: predictors.Predictor, params: Tree, carry: Tree, symbols: jax.Array
+  predictor: predictors.SequenceModel,
+  params: Tree,
+  carry: Tree,
+  symbols: jax.Array,
 ) -> tuple[Tree, jax.Array]:
   """One step: symbols [B] in, the carry and logits [B, V] out."""
   inputs = symbols[None]
@@ -239,7 +242,7 @@ def feed(
 
 
 def check_ids(
-  predictor: predictors.Predictor, what: str, ids: Sequence[int]
+  predictor: predictors.SequenceModel, what: str, ids: Sequence[int]
 ) -> None:
   """Raises UserError for ids that the model lacks; `what` holds them."""
   outside = [i for i in ids if not 0 <= i < predictor.vocabulary_size]
@@ -251,7 +254,7 @@ def check_ids(
 
 
 def sample(
-  predictor: predictors.Predictor,
+  predictor: predictors.SequenceModel,
   params: Tree,
   key: jax.Array,
   *,
@@ -294,7 +297,7 @@ def sample(
     errors.UserError: length or batch below 1, a temperature out of range, or
       a prime outside the vocabulary.
 
-  >>> cycle = predictors.Predictor(
+  >>> cycle = predictors.SequenceModel(
   ...   apply=lambda params, carry, inputs, reset: (
   ...     carry, 9.0 * jax.nn.one_hot((inputs + 1) % 3, 3)),
   ...   initial_carry=lambda batch: (), init=lambda key: (), vocabulary_size=3)
@@ -332,7 +335,7 @@ def sample(
   jax.jit, static_argnames=("predictor", "length", "batch", "sharpening")
 )
 def _scan(
-  predictor: predictors.Predictor,
+  predictor: predictors.SequenceModel,
   params: Tree,
   key: jax.Array,
   read: jax.Array,

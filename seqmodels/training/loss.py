@@ -1,110 +1,52 @@
 """The loss of one training step as a function of the weights."""
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 
-from seqmodels import losses
-from seqmodels.models import api
+from seqmodels.losses import Metrics
+
+# The carry at the segment's right edge, and the metrics of the segment.
+Outcome = tuple[Any, Metrics]
 
 
-class Outcome(NamedTuple):
-  """The results of a segment's forward pass besides its loss."""
+class Trainable(Protocol):
+  """All that a training step wants of a model; a `SequenceModel` has it."""
 
-  carry: Any  # at the segment's right edge
-  nats: jax.Array  # summed over the scored positions
-  scored: jax.Array  # how many positions that was
-  errors: jax.Array  # scored positions where the likeliest symbol was wrong
+  @property
+  def init(self) -> Any:
+    """`key -> params`."""
 
+  @property
+  def initial_carry(self) -> Any:
+    """`batch -> carry`."""
 
-def of_symbols(
-  predictor: api.Predictor,
-  params: Any,
-  carry: Any,
-  segment: Any,
-  key: jax.Array,
-) -> tuple[jax.Array, Outcome]:
-  """Nats of every stream's segment [B] of symbols, summed over its positions.
-
-  Args:
-    predictor: the model.
-    params: its weights.
-    carry: the state at the segment's left edge, a row a stream.
-    segment: `inputs`, `targets`, `mask`, `reset`, each [T, B].
-    key: of the noise of training.
-  """
-  carry, logits = api.train_apply(
-    predictor, params, carry, segment.inputs, segment.reset, key=key
-  )
-  nats, wrong = losses.cross_entropy(logits, segment.targets, segment.mask)
-  return _by_stream(carry, nats, wrong, segment.mask)
-
-
-def of_points(
-  network: api.PenNetwork,
-  params: Any,
-  carry: Any,
-  segment: Any,
-  key: jax.Array,
-) -> tuple[jax.Array, Outcome]:
-  """Nats of every line [B], or of a segment of it, summed over its points.
-
-  Args:
-    network, params, carry, key: as of `of_symbols`.
-    segment: `inputs` and `targets` [T, B, 3], `mask` and `reset` [T, B], `text`
-      [U, B].
-  """
-  inputs = segment.inputs, segment.text, segment.reset
-  carry, outputs = api.train_apply(network, params, carry, *inputs, key=key)
-  scores = losses.mixture_density_nll(
-    outputs, segment.targets, segment.mask, output_clip=network.output_clip
-  )
-  return _by_stream(carry, scores.nats, scores.wrong, segment.mask)
-
-
-def _by_stream(
-  carry: Any, nats: jax.Array, wrong: jax.Array, mask: jax.Array
-) -> tuple[jax.Array, Outcome]:
-  """What positions [T, B] cost, by stream and together."""
-  by_stream = jnp.sum(nats, axis=0)
-  return by_stream, Outcome(
-    carry,
-    jnp.sum(by_stream),
-    jnp.sum(mask, dtype=jnp.int32),
-    jnp.sum(wrong, dtype=jnp.int32),
-  )
-
-
-# (model, params, carry, segment, key) -> nats of each stream [B], and the rest
-Losses = Callable[..., tuple[jax.Array, Outcome]]
+  @property
+  def score(self) -> Any:
+    """`(params, carry, segment, key=KEY) -> (loss [B], Outcome)`."""
 
 
 class Objective(NamedTuple):
   """The loss of one segment of every stream.
 
   Attributes:
-    predictor: the model, in whatever form `losses` takes.
+    model: the model, which brings its own loss.
     carry: the state at the segment's left edge, a row a stream.
     segment: arrays [T, B, ...] in any tree, with `mask` [T, B].
     key: of the noise of this step.
     reduction: `mean` over the scored positions, or their `sum` (the paper's).
-    losses: the loss of each stream.
   """
 
-  predictor: Any
+  model: Trainable
   carry: Any
   segment: Any
   key: jax.Array
   reduction: str = "mean"
-  losses: Losses = of_symbols
 
   def by_stream(self, params: Any) -> tuple[jax.Array, Outcome]:
-    """Nats of every stream's segment [B], summed over its positions."""
-    return self.losses(
-      self.predictor, params, self.carry, self.segment, self.key
-    )
+    """The loss of every stream's segment [B], summed over its positions."""
+    return self.model.score(params, self.carry, self.segment, key=self.key)
 
   def gradient(self, params: Any) -> tuple[Any, Outcome]:
     """The gradient of the number to minimise.
@@ -114,8 +56,8 @@ class Objective(NamedTuple):
     """
 
     def total(params: Any) -> tuple[jax.Array, Outcome]:
-      nats, outcome = self.by_stream(params)
-      return jnp.sum(nats), outcome
+      loss, outcome = self.by_stream(params)
+      return jnp.sum(loss), outcome
 
     gradient, outcome = jax.grad(total, has_aux=True)(params)
     if self.reduction == "sum":
@@ -129,7 +71,7 @@ class Objective(NamedTuple):
 
   @property
   def scale(self) -> jax.Array:
-    """The factor from nats to the number to minimise."""
+    """The factor from the summed loss to the number to minimise."""
     if self.reduction == "mean":
       return 1.0 / self.scored
     return jnp.float32(1.0)

@@ -1,7 +1,7 @@
 """Weight-noise regularizers: they change what is trained, and its gradient.
 
 Dropout and DropConnect are not here: they belong to the model's forward pass
-(`Predictor.noisy`).
+(`models.api.SequenceModel.apply` with a key).
 """
 
 import functools
@@ -103,14 +103,13 @@ def exact_squares(
   (total, squares), outcomes = jax.lax.scan(
     add, (zeros, zeros), objective.streams()
   )
+  carries, metrics = outcomes
   return (
     total,
     squares,
-    objectives.Outcome(
-      jax.tree.map(lambda leaf: leaf[:, 0], outcomes.carry),
-      jnp.sum(outcomes.nats),
-      jnp.sum(outcomes.scored),
-      jnp.sum(outcomes.errors),
+    (
+      jax.tree.map(lambda leaf: leaf[:, 0], carries),
+      jax.tree.map(jnp.sum, metrics),
     ),
   )
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from seqmodels import trees
+from seqmodels.losses import Metrics
 from seqmodels.training import loss as objectives
 from seqmodels.training import optimizers, regularizers
 
@@ -34,7 +35,7 @@ class TrainState(NamedTuple):
 
 
 def create(
-  predictor: Any,
+  model: objectives.Trainable,
   optimizer: optax.GradientTransformation,
   *,
   batch: int,
@@ -45,7 +46,7 @@ def create(
   """A fresh state; equal seeds give equal bits.
 
   Args:
-    predictor: the model: its `init` and `initial_carry` are asked.
+    model: its `init` and `initial_carry` are asked.
     optimizer: what will update it.
     batch: B, the number of parallel streams.
     seed: of the weights and of every later draw.
@@ -55,12 +56,12 @@ def create(
 
   def build(key: jax.Array) -> TrainState:
     init_key, key = jax.random.split(key)
-    params = wrap(predictor.init(init_key))
+    params = wrap(model.init(init_key))
     return TrainState(
       step=jnp.int32(0),
       params=params,
       opt_state=optimizer.init(params),
-      carry=predictor.initial_carry(batch),
+      carry=model.initial_carry(batch),
       key=key,
     )
 
@@ -69,51 +70,49 @@ def create(
   )
 
 
-class StepMetrics(NamedTuple):
-  """Metrics of one step; arrays [K] after a dispatch of K steps."""
+class StepReport(NamedTuple):
+  """What one step reports; arrays [K] after a dispatch of K steps."""
 
-  nats: jax.Array  # summed over the scored positions
-  scored: jax.Array  # how many positions that was
-  errors: jax.Array  # scored positions where the likeliest symbol was wrong
+  metrics: Metrics  # of the segment, under the weights before the update
   gradient_norm: jax.Array  # before any clipping
 
 
-TrainSteps = Callable[[TrainState, Any], tuple[TrainState, StepMetrics]]
+TrainSteps = Callable[[TrainState, Any], tuple[TrainState, StepReport]]
 
 
 def make_train_step(
-  predictor: Any,
+  model: objectives.Trainable,
   optimizer: optax.GradientTransformation,
   *,
   reduction: str = "mean",
   regularizer: regularizers.Regularizer | None = None,
-  losses: objectives.Losses = objectives.of_symbols,
 ) -> TrainSteps:
-  """`(state, segment) -> (state, metrics)`, pure and not yet compiled.
+  """`(state, segment) -> (state, report)`, pure and not yet compiled.
 
   The gradient stops at the segment's left edge; the carry crosses it. All
   noise of a step is a function of the state's key and step alone.
 
   Args:
-    predictor: the model, as `losses` takes it.
+    model: the model, which brings its own loss.
     optimizer: the update rule.
     reduction: see `loss.Objective`.
     regularizer: what `state.params` is and how its gradient is formed; plain
       weights by default.
-    losses: what is minimised; symbols' nats by default.
   """
   rule = regularizer or regularizers.plain()
 
   def train_step(
     state: TrainState, segment: Any
-  ) -> tuple[TrainState, StepMetrics]:
+  ) -> tuple[TrainState, StepReport]:
     noise_key, model_key = jax.random.split(
       jax.random.fold_in(state.key, state.step)
     )
     objective = objectives.Objective(
-      predictor, state.carry, segment, model_key, reduction, losses
+      model, state.carry, segment, model_key, reduction
     )
-    gradient, outcome = rule.gradient(objective, state.params, noise_key)
+    gradient, (carry, metrics) = rule.gradient(
+      objective, state.params, noise_key
+    )
     updates, opt_state = optimizer.update(
       gradient, state.opt_state, state.params
     )
@@ -121,24 +120,20 @@ def make_train_step(
       step=state.step + 1,
       params=optax.apply_updates(state.params, updates),
       opt_state=opt_state,
-      carry=outcome.carry,
+      carry=carry,
       key=state.key,
     )
-    norm = trees.global_norm(gradient)
-    return after, StepMetrics(
-      outcome.nats, outcome.scored, outcome.errors, norm
-    )
+    return after, StepReport(metrics, trees.global_norm(gradient))
 
   return train_step
 
 
 def make_train_steps(
-  predictor: Any,
+  model: objectives.Trainable,
   optimizer: optax.GradientTransformation,
   *,
   reduction: str = "mean",
   regularizer: regularizers.Regularizer | None = None,
-  losses: objectives.Losses = objectives.of_symbols,
   shardings: Any = None,
   side_by_side: bool = False,
 ) -> TrainSteps:
@@ -147,22 +142,18 @@ def make_train_steps(
   The caller's `state` is consumed; keep the one that comes back.
 
   Args:
-    predictor, optimizer, reduction, regularizer, losses: as `make_train_step`.
-    shardings: where the (state, metrics) that come out shall lie; where the
+    model, optimizer, reduction, regularizer: as `make_train_step`.
+    shardings: where the (state, report) that come out shall lie; where the
       state that went in does, as far as the compiler sees to it, by default.
     side_by_side: of several runs, states [S, ...] and segments [S, K, ...].
   """
   train_step = make_train_step(
-    predictor,
-    optimizer,
-    reduction=reduction,
-    regularizer=regularizer,
-    losses=losses,
+    model, optimizer, reduction=reduction, regularizer=regularizer
   )
 
   def train_steps(
     state: TrainState, segments: Any
-  ) -> tuple[TrainState, StepMetrics]:
+  ) -> tuple[TrainState, StepReport]:
     return jax.lax.scan(train_step, state, segments)
 
   return jax.jit(

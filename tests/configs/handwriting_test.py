@@ -128,7 +128,7 @@ def test_the_networks_are_the_papers(name, variant, count):
   shapes = jax.eval_shape(network.init, jax.random.key(0))
   assert trees.count_parameters(shapes) == count
   assert config.model.gradient_clip == 10.0
-  assert network.output_clip == 100.0
+  assert network.loss.keywords["output_clip"] == 100.0
 
 
 @pytest.mark.parametrize("name", PAGES)

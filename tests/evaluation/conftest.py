@@ -108,7 +108,7 @@ def cut(tokens, length, *, streams=1):
 # One object for all tests, because what is compiled belongs to it.
 @pytest.fixture(scope="session")
 def elman():
-  return predictor_lib.Predictor(
+  return predictor_lib.SequenceModel(
     apply=_apply,
     initial_carry=lambda batch: jnp.zeros((batch, HIDDEN)),
     init=_init,

@@ -41,7 +41,7 @@ def made_by_hand(cell_clip=0.0):
     carry, hs = cell.sequence(params, carry[0], inputs, reset=reset)
     return (carry,), hs
 
-  return predictors.Predictor(
+  return predictors.SequenceModel(
     apply=apply,
     initial_carry=lambda batch: (cell.initial_carry((batch,), 3),),
     init=lambda key: params,
@@ -114,7 +114,7 @@ def test_all_layers_of_a_language_model_are_watched(cell):
 
 
 def test_a_model_without_cells_has_none():
-  bigram = predictors.Predictor(
+  bigram = predictors.SequenceModel(
     apply=lambda params, carry, inputs, reset: (carry, params[inputs]),
     initial_carry=lambda batch: (),
     init=lambda key: None,

@@ -38,9 +38,9 @@ def _slow_rms(net, chunk, statistics, *, learning_rate, decay, epsilon):
 
 def _check(scores, state, found, net):
   nats, counts, wrong = zip(*found, strict=True)
-  np.testing.assert_allclose(scores.nats, nats, rtol=2e-5)
-  assert scores.counts.tolist() == list(counts)
-  assert scores.errors.tolist() == list(wrong)
+  np.testing.assert_allclose(scores.metrics.nats, nats, rtol=2e-5)
+  assert scores.metrics.count.tolist() == list(counts)
+  assert scores.metrics.errors.tolist() == list(wrong)
   for name, leaf in net.params.items():
     np.testing.assert_allclose(state.params[name], leaf, rtol=1e-4, atol=1e-5)
   np.testing.assert_allclose(state.carry, net.h, rtol=1e-4, atol=1e-5)
@@ -83,9 +83,9 @@ def test_learning_rate_zero_is_static_evaluation_to_the_last_bit(
   )
   scores, state = dynamic.score(elman, params, chunk, rule)
   expected = static.score(elman, params, chunk)
-  np.testing.assert_array_equal(scores.nats, expected.nats)
-  np.testing.assert_array_equal(scores.counts, expected.counts)
-  np.testing.assert_array_equal(scores.errors, expected.errors)
+  np.testing.assert_array_equal(scores.metrics.nats, expected.metrics.nats)
+  np.testing.assert_array_equal(scores.metrics.count, expected.metrics.count)
+  np.testing.assert_array_equal(scores.metrics.errors, expected.metrics.errors)
   assert scores.totals().count == len(tokens)
   jax.tree.map(np.testing.assert_array_equal, state.params, params)
 
@@ -97,8 +97,10 @@ def test_a_segment_is_scored_before_it_is_learnt_from(
   eager = dynamic.make_rule("sgd", params, {"learning_rate": 1.0})
   scores, _ = dynamic.score(elman, params, chunk, eager)
   expected = static.score(elman, params, chunk)
-  np.testing.assert_array_equal(scores.nats[0], expected.nats[0])
-  assert not np.any(scores.nats[1:] == expected.nats[1:])
+  np.testing.assert_array_equal(
+    scores.metrics.nats[0], expected.metrics.nats[0]
+  )
+  assert not np.any(scores.metrics.nats[1:] == expected.metrics.nats[1:])
 
 
 def test_what_follows_changes_no_score_before_it(
@@ -108,8 +110,8 @@ def test_what_follows_changes_no_score_before_it(
   other = np.concatenate([tokens[:60], (tokens[60:] + 1) % 5])
   one, _ = dynamic.score(elman, params, segments(tokens, 10), rule)
   two, _ = dynamic.score(elman, params, segments(other, 10), rule)
-  np.testing.assert_array_equal(one.nats[:6], two.nats[:6])
-  assert one.nats[6] != two.nats[6]
+  np.testing.assert_array_equal(one.metrics.nats[:6], two.metrics.nats[:6])
+  assert one.metrics.nats[6] != two.metrics.nats[6]
 
 
 def test_learning_pays_on_text_that_can_be_learnt(
@@ -123,7 +125,6 @@ def test_learning_pays_on_text_that_can_be_learnt(
   fixed = static.evaluate(elman, params, chunk)
   assert learnt.count == fixed.count == 1030
   assert learnt.bits_per_symbol < 0.8 * fixed.bits_per_symbol
-  assert learnt.seconds > 0
 
 
 def test_the_given_weights_are_untouched_and_still_usable(
@@ -152,18 +153,21 @@ def test_a_saved_state_continues_exactly(elman, params, segments, tokens, name):
   begin = dynamic.initial_state(elman, params, rule)
   saved, nats = None, []
   for state, scores in dynamic.steps(elman, begin, parts, rule):
-    nats.append(scores.nats)
+    nats.append(scores.metrics.nats)
     if saved is None:
       saved = jax.tree.map(np.array, state)  # as a checkpoint would
   restored = jax.tree.map(jnp.asarray, saved)
   resumed = [
-    scores.nats for _, scores in dynamic.steps(elman, restored, parts[1:], rule)
+    scores.metrics.nats
+    for _, scores in dynamic.steps(elman, restored, parts[1:], rule)
   ]
   np.testing.assert_array_equal(
     np.concatenate(resumed), np.concatenate(nats[1:])
   )
   straight, last = dynamic.score(elman, params, whole, rule)
-  np.testing.assert_allclose(straight.nats, np.concatenate(nats), rtol=1e-5)
+  np.testing.assert_allclose(
+    straight.metrics.nats, np.concatenate(nats), rtol=1e-5
+  )
   jax.tree.map(
     lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6),
     last,

@@ -3,29 +3,30 @@ import math
 import numpy as np
 import pytest
 
+from seqmodels import losses
 from seqmodels.evaluation import metrics
 
 
 def _scores(nats, counts, errors, seconds=0.0):
   return metrics.Scores(
-    np.float32(nats), np.int32(counts), np.int32(errors), seconds
+    losses.Metrics(np.float32(nats), np.int32(counts), np.int32(errors)),
+    seconds,
   )
 
 
 def test_merging_is_dividing_once_and_no_mean_of_means():
-  short = metrics.Totals(nats=1.0 * math.log(2), count=1, errors=1, seconds=2.0)
-  long = metrics.Totals(nats=18.0 * math.log(2), count=9, errors=0, seconds=1.0)
+  short = losses.Metrics(nats=1.0 * math.log(2), count=1, errors=1)
+  long = losses.Metrics(nats=18.0 * math.log(2), count=9, errors=0)
   both = short.merge(long)
   assert both.bits_per_symbol == pytest.approx(1.9)
   assert both.error_rate == 0.1
   assert both.perplexity == pytest.approx(2**1.9)
   assert both.nats_per_symbol == pytest.approx(1.9 * math.log(2))
-  assert both.seconds == 3.0
 
 
 def test_nothing_is_neutral_and_has_no_mean():
-  empty = metrics.Totals()
-  some = metrics.Totals(nats=1.5, count=3, errors=2, seconds=0.5)
+  empty = losses.Metrics()
+  some = losses.Metrics(nats=1.5, count=3, errors=2)
   assert empty.merge(some) == some == some.merge(empty)
   for mean in (
     empty.nats_per_symbol,
@@ -51,12 +52,12 @@ def test_concatenation_keeps_order_and_adds_time():
   joined = metrics.Scores.concatenate(
     [_scores([1, 2], [3, 4], [0, 1], 1.0), _scores([5], [6], [2], 2.0)]
   )
-  assert joined.nats.tolist() == [1, 2, 5]
-  assert joined.counts.tolist() == [3, 4, 6]
-  assert joined.errors.tolist() == [0, 1, 2]
+  assert joined.metrics.nats.tolist() == [1, 2, 5]
+  assert joined.metrics.count.tolist() == [3, 4, 6]
+  assert joined.metrics.errors.tolist() == [0, 1, 2]
   assert joined.seconds == 3.0
   assert metrics.Scores.concatenate([joined], seconds=9.0).seconds == 9.0
-  assert metrics.Scores.concatenate([]).totals() == metrics.Totals()
+  assert metrics.Scores.concatenate([]).totals() == losses.Metrics()
 
 
 def _by_stream(*bits, count=1_000):
@@ -91,6 +92,6 @@ def test_parts_of_streams_are_added_up():
 
 
 def test_divergence_is_seen():
-  assert metrics.Totals(nats=1.0, count=1).finite
-  assert not metrics.Totals(nats=math.nan, count=1).finite
-  assert not metrics.Totals(nats=math.inf, count=1).finite
+  assert losses.Metrics(nats=1.0, count=1).finite
+  assert not losses.Metrics(nats=math.nan, count=1).finite
+  assert not losses.Metrics(nats=math.inf, count=1).finite

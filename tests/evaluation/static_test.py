@@ -17,12 +17,12 @@ def test_every_segment_equals_a_float64_loop(
   chunk = segments(tokens, 10)
   scores = static.score(elman, params, chunk)
   nats, counts, wrong = zip(*_float64(numpy_elman, params, chunk), strict=True)
-  np.testing.assert_allclose(scores.nats, nats, rtol=1e-6)
-  assert scores.counts.tolist() == list(counts) == [10] * 10 + [3]
-  assert scores.errors.tolist() == list(wrong)
+  np.testing.assert_allclose(scores.metrics.nats, nats, rtol=1e-6)
+  assert scores.metrics.count.tolist() == list(counts) == [10] * 10 + [3]
+  assert scores.metrics.errors.tolist() == list(wrong)
   totals = static.evaluate(elman, params, chunk)
   assert totals.nats == scores.totals().nats
-  assert totals.seconds > 0
+  assert scores.seconds > 0
 
 
 @pytest.mark.parametrize("length", [1, 7, 10, 50, 103, 200])
@@ -47,9 +47,11 @@ def test_score_does_not_depend_on_the_chunks(
   )
   found = static.score(elman, params, parts)
   expected = static.score(elman, params, whole)
-  np.testing.assert_allclose(found.nats, expected.nats, rtol=1e-6)
-  np.testing.assert_array_equal(found.counts, expected.counts)
-  np.testing.assert_array_equal(found.errors, expected.errors)
+  np.testing.assert_allclose(
+    found.metrics.nats, expected.metrics.nats, rtol=1e-6
+  )
+  np.testing.assert_array_equal(found.metrics.count, expected.metrics.count)
+  np.testing.assert_array_equal(found.metrics.errors, expected.metrics.errors)
 
 
 def test_several_streams_count_every_symbol_and_lose_only_context(

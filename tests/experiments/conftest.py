@@ -11,6 +11,15 @@ import pytest
 import experiments
 from configs import text as text_page
 
+# A small model with its data, for tests of the loop.
+from tests.training.conftest import (  # noqa: F401
+  fresh,
+  network,
+  optimizer,
+  same_bits,
+  stream,
+)
+
 PROJECT = pathlib.Path(__file__).resolve().parents[2]
 
 

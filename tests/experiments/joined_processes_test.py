@@ -30,7 +30,7 @@ STEPS = 16
 # which call of this start a signal comes with, and to which process. But for
 # the steps of training the second one waits for the first.
 EVERY_PHASE = (
-  ("compiling", "seqmodels.training.loss", "of_symbols", 1, 1),
+  ("compiling", "seqmodels.losses", "cross_entropy", 1, 1),
   (
     "training",
     "seqmodels.data.text.batching:SequentialStream",

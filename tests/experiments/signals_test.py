@@ -12,17 +12,17 @@ import pytest
 import experiments
 from experiments import cli
 from experiments.language_model import evaluate, sample, task
+from seqmodels import losses
 from seqmodels.data.text import batching
 from seqmodels.evaluation import dynamic, static
 from seqmodels.io import checkpoints
-from seqmodels.training import loss
 from tests import fault_injection
 
 # In the order in which a run comes to them: what is called there, and which
 # call of this start the signal comes with.
 PHASES = {
   "reading the data": (task, "load_tokens", 1),
-  "compiling": (loss, "of_symbols", 1),
+  "compiling": (losses, "cross_entropy", 1),
   "training": (batching.SequentialStream, "segments", 2),
   "evaluating": (static, "score", 1),
   "saving": (checkpoints.Checkpoints, "save", 2),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from experiments import train
-from seqmodels import errors
+from seqmodels import errors, losses
 from seqmodels.io import checkpoints, distributed, progress
 from seqmodels.training import loop, step
 
@@ -54,30 +54,38 @@ def trained(monkeypatch):
 
     def steps(now, segments):
       del segments
-      metrics = step.StepMetrics(world.dispatch(seconds), ones, ones, ones)
-      return now._replace(step=now.step + 1), metrics
+      metrics = losses.Metrics(world.dispatch(seconds), ones, ones)
+      return now._replace(step=now.step + 1), step.StepReport(metrics, ones)
 
-    def evaluate(params, at):
-      del params, at
-      world.pass_by(EVALUATE)
-      return 1.0
+    class Run:
+      stopping = loop.Stopping()
+
+      def __init__(self):
+        self.reached = reached or {}
+
+      def batches(self, first, count):
+        world.pass_by(BUILD)
+
+      def log(self, at, report, seconds):
+        pass
+
+      def evaluated(self, at):
+        return self.stopping.evaluated_step == at
+
+      def evaluate(self, state, at):
+        world.pass_by(EVALUATE)
+        self.stopping = self.stopping.update(1.0, step=at)
+        return True
+
+      def save(self, state):
+        pass
+
+    class Signals:
+      requested = False
 
     account = progress.Account()
-    train.fit(
-      step.TrainState(np.int32(start), None, None, None, None),
-      loop.Stopping(),
-      steps,
-      plan,
-      loop.Callbacks(
-        segments=lambda first, count: world.pass_by(BUILD),
-        report=lambda done: None,
-        evaluate=evaluate,
-        improved=lambda params, at: None,
-        checkpoint=lambda now, memory: None,
-        interrupted=lambda: False,
-      ),
-      reached=reached or {},
-    )
+    state = step.TrainState(np.int32(start), None, (), None, None)
+    train.train_loop([Run()], state, steps, plan, Signals())
     return account.seconds()
 
   return go

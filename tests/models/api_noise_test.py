@@ -28,9 +28,7 @@ def make(**settings):
 
 def scores(network, params, key=None):
   carry = network.initial_carry(IDS.shape[1])
-  if key is None:
-    return network.apply(params, carry, IDS, CALM)[1]
-  return api.train_apply(network, params, carry, IDS, CALM, key=key)[1]
+  return network.apply(params, carry, IDS, CALM, key=key)[1]
 
 
 @pytest.mark.parametrize("shape", [{}, {"embedding": 4}, {"embedding": 5}])
@@ -47,7 +45,7 @@ def test_training_drops_and_evaluation_does_not(shape):
 def test_rate_zero_is_none():
   network = make(noise=api.Noise())
   params = network.init(jax.random.key(0))
-  assert network.noisy is None
+  assert not network.noisy
   one, other = (scores(network, params, key) for key in KEYS)
   np.testing.assert_array_equal(one, other)
   np.testing.assert_array_equal(one, scores(network, params))
@@ -106,9 +104,7 @@ def test_zoneout_is_drawn_for_every_layer_step_stream_and_unit():
   params = network.init(jax.random.key(0))
   # Whatever a layer does anew it cannot lose, so what it kept is seen.
   carry = jax.tree.map(lambda x: x + 7.0, network.initial_carry(3))
-  after, _ = api.train_apply(
-    network, params, carry, IDS[:1], CALM[:1], key=KEYS[0]
-  )
+  after, _ = network.apply(params, carry, IDS[:1], CALM[:1], key=KEYS[0])
   masks = [np.asarray(leaf == 7.0) for leaf in jax.tree.leaves(after)]
   assert len(masks) == 4
   for mask in masks:
@@ -119,12 +115,14 @@ def test_zoneout_is_drawn_for_every_layer_step_stream_and_unit():
 
 
 def test_only_training_draws_what_is_kept():
-  def refuse(*_):
-    raise AssertionError("noise outside of training")
+  def refusing(params, carry, *inputs, key=None):
+    if key is not None:
+      raise AssertionError("noise outside of training")
+    return network.apply(params, carry, *inputs)
 
   network = zoned()
   params = network.init(jax.random.key(0))
-  calm = network._replace(noisy=refuse)
+  calm = network._replace(apply=refusing)
   segments = (IDS[None], IDS[None] % 7, IDS[None] >= 0, CALM[None])
   rule = dynamic.make_rule("sgd", params, {"learning_rate": 0.1})
   static.evaluate(calm, params, segments, streams=3)

@@ -47,9 +47,7 @@ def params_of(kind):
 
 @functools.partial(jax.jit, static_argnums=0)
 def apply(network, params, carry, inputs, text, reset=None, key=None):
-  if key is None:
-    return network.apply(params, carry, inputs, text, reset)
-  return api.train_apply(network, params, carry, inputs, text, reset, key=key)
+  return network.apply(params, carry, inputs, text, reset, key=key)
 
 
 def outputs(network, params, text=TEXT, key=None):
@@ -83,7 +81,7 @@ def test_outputs_are_those_of_a_mixture(kind):
   assert found.shape == (STEPS, BATCH, mixtures.outputs(2))
   assert found.dtype == jnp.float32
   assert network.components == 2
-  assert network.output_clip == 100.0
+  assert network.loss.keywords["output_clip"] == 100.0
 
 
 @each
@@ -114,7 +112,7 @@ def test_a_reset_is_the_state_before_a_line(kind):
 def test_prediction_does_not_look_at_the_text():
   network, params = predicting(), params_of("prediction")
   assert network.window is None
-  assert network.symbols == 0
+  assert network.vocabulary_size == 0
   expected = outputs(network, params)
   for other in (TEXT[::-1], np.zeros((0, BATCH), np.int32)):
     np.testing.assert_array_equal(outputs(network, params, other), expected)
@@ -122,7 +120,7 @@ def test_prediction_does_not_look_at_the_text():
 
 def test_synthesis_looks_at_the_text_of_each_line():
   network, params = writing(), params_of("synthesis")
-  assert network.symbols == SYMBOLS
+  assert network.vocabulary_size == SYMBOLS
   other = TEXT.copy()
   other[0, 1] = 3
   changed = outputs(network, params) != outputs(network, params, other)
@@ -175,7 +173,6 @@ def test_every_rate_drops_as_its_key_says_and_in_training_alone(kind, rate):
 @each
 def test_without_noise_training_is_use(kind):
   network, params = NETWORKS[kind](), params_of(kind)
-  assert network.noisy is None
   np.testing.assert_array_equal(
     outputs(network, params, key=jax.random.key(0)), outputs(network, params)
   )

@@ -24,7 +24,7 @@ WORKED = {
 }
 
 VOCABULARY, LENGTH = 3, 4
-CHAIN = predictors.Predictor(  # of the two symbols before
+CHAIN = predictors.SequenceModel(  # of the two symbols before
   apply=lambda params, carry, inputs, reset: _chain(params, carry, inputs),
   initial_carry=lambda batch: jnp.full((batch,), VOCABULARY),
   init=lambda key: jax.random.normal(key, (4, 4, VOCABULARY)) * 2.0,

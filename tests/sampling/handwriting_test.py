@@ -175,7 +175,7 @@ def _walk(speed, carry, inputs, text, reset=None):
   return carry + speed * len(inputs), jnp.zeros((*inputs.shape[:2], 7))
 
 
-WALKER = api.PenNetwork(
+WALKER = api.SequenceModel(
   apply=_walk,
   initial_carry=jnp.zeros,
   init=lambda key: jnp.float32(1),

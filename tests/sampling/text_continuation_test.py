@@ -8,7 +8,7 @@ from seqmodels.models import api as predictors
 from seqmodels.sampling import text
 
 # The carry is the number of symbols read and their sum; logits show both.
-COUNTING = predictors.Predictor(
+COUNTING = predictors.SequenceModel(
   apply=lambda params, carry, inputs, reset: (
     (carry[0] + inputs.shape[0], carry[1] + jnp.sum(inputs, axis=0)),
     jnp.stack(

@@ -114,7 +114,7 @@ def test_a_sharpening_is_its_three_in_their_order():
 
 def _draws(count, **settings):
   """Independent draws of the first symbol."""
-  unigram = predictors.Predictor(
+  unigram = predictors.SequenceModel(
     apply=lambda params, carry, inputs, reset: (
       carry,
       jnp.broadcast_to(params[None, None], (*inputs.shape, 6)),

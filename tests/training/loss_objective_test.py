@@ -25,7 +25,7 @@ def make(limit, reduction, mask=MASK):
     del reset
     return carry, ops.clip_gradient(params[inputs], limit)
 
-  chain = predictors.Predictor(
+  chain = predictors.SequenceModel(
     apply=apply,
     initial_carry=lambda batch: jnp.zeros((batch, 1)),
     init=lambda key: jnp.array(TABLE),
@@ -51,22 +51,22 @@ def by_hand(limit, columns=slice(None)):
 @pytest.mark.parametrize("limit", [LIMIT, 10.0])
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 def test_what_is_limited_is_the_derivative_of_the_summed_nats(limit, reduction):
-  found, outcome = make(limit, reduction).gradient(jnp.array(TABLE))
+  found, (_, metrics) = make(limit, reduction).gradient(jnp.array(TABLE))
   scale = 1 / MASK.sum() if reduction == "mean" else 1.0
   np.testing.assert_allclose(found, scale * by_hand(limit), atol=1e-6)
-  assert int(outcome.scored) == MASK.sum()
+  assert int(metrics.count) == MASK.sum()
   assert not np.allclose(by_hand(LIMIT), by_hand(10.0), atol=0.1)
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 def test_values_are_sums_either_way(reduction):
-  nats, outcome = make(LIMIT, reduction).by_stream(jnp.array(TABLE))
+  nats, (_, metrics) = make(LIMIT, reduction).by_stream(jnp.array(TABLE))
   expected = -np.take_along_axis(
     np.asarray(jax.nn.log_softmax(TABLE))[INPUTS], TARGETS[..., None], axis=-1
   )
   expected = (expected[..., 0] * MASK).sum(axis=0)
   np.testing.assert_allclose(nats, expected, rtol=1e-5)
-  np.testing.assert_allclose(outcome.nats, expected.sum(), rtol=1e-5)
+  np.testing.assert_allclose(metrics.nats, expected.sum(), rtol=1e-5)
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
@@ -81,6 +81,6 @@ def test_squares_of_streams_see_the_same_limits(reduction):
 
 def test_nothing_scored_is_no_gradient():
   empty = make(LIMIT, "mean", np.zeros_like(MASK))
-  found, outcome = empty.gradient(jnp.array(TABLE))
+  found, (_, metrics) = empty.gradient(jnp.array(TABLE))
   assert not np.any(found)
-  assert float(outcome.nats) == int(outcome.scored) == 0
+  assert float(metrics.nats) == int(metrics.count) == 0

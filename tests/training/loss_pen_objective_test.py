@@ -69,7 +69,6 @@ def objective_of(segment, network, reduction):
     segment,
     jax.random.key(2),
     reduction,
-    loss.of_points,
   )
 
 
@@ -85,7 +84,8 @@ def squares(params, segment, kind):
 
 
 ALL = lines(0, 1, 2)
-CLIPPED = network_of(output_clip=0.02, gradient_clip=0.01)
+OUTPUT_CLIP = 0.02
+CLIPPED = network_of(output_clip=OUTPUT_CLIP, gradient_clip=0.01)
 
 
 @pytest.fixture(scope="module")
@@ -113,13 +113,13 @@ def close(one, other, **tolerance):
 
 
 def test_nats_are_those_of_each_line_without_its_padding(params, singles):
-  nats, outcome = jax.jit(
+  nats, (_, metrics) = jax.jit(
     lambda params: objective_of(ALL, network_of(), "sum").by_stream(params)
   )(params)
   np.testing.assert_allclose(nats, [one for one, _ in singles], rtol=1e-5)
-  np.testing.assert_allclose(outcome.nats, np.sum(nats), rtol=1e-6)
-  assert int(outcome.scored) == sum(LENGTHS)
-  assert 0 < int(outcome.errors) < sum(LENGTHS)
+  np.testing.assert_allclose(metrics.nats, np.sum(nats), rtol=1e-6)
+  assert int(metrics.count) == sum(LENGTHS)
+  assert 0 < int(metrics.errors) < sum(LENGTHS)
 
 
 def test_a_batch_has_the_gradient_of_its_lines_without_padding(params, singles):
@@ -145,8 +145,8 @@ def test_a_line_in_stretches_is_the_line_at_once(params, singles):
       ALL.text,
       ALL.reset[first : first + 5],
     )
-    found, outcome = by_stream(carry, stretch)
-    nats, carry = nats + found, outcome.carry
+    found, (carry, _) = by_stream(carry, stretch)
+    nats = nats + found
   np.testing.assert_allclose(nats, [one for one, _ in singles], rtol=1e-5)
 
 
@@ -182,7 +182,7 @@ def test_the_reduction_is_a_factor_whatever_is_clipped(params):
 
 def test_each_output_of_each_point_is_clipped_by_itself(params):
   """The bias of the head gets their sum, which is not clipped again."""
-  network, limit = network_of(), CLIPPED.output_clip
+  network, limit = network_of(), OUTPUT_CLIP
   _, outputs = jax.jit(network.apply)(
     params, network.initial_carry(3), ALL.inputs, ALL.text
   )
@@ -200,11 +200,12 @@ def test_steps_lower_the_loss():
   segment = jax.tree.map(
     lambda leaf: np.broadcast_to(leaf, (25, *leaf.shape)), ALL
   )
-  steps = step.make_train_steps(network, optimizer, losses=loss.of_points)
+  steps = step.make_train_steps(network, optimizer)
   make = functools.partial(step.create, network, optimizer)
   fresh = jax.jit(lambda: make(batch=3, seed=0))()
-  after, metrics = steps(fresh, segment)
+  after, report = steps(fresh, segment)
+  metrics = report.metrics
   assert int(after.step) == 25
-  assert metrics.scored.tolist() == [sum(LENGTHS)] * 25
+  assert metrics.count.tolist() == [sum(LENGTHS)] * 25
   assert metrics.nats[-1] < metrics.nats[0] - 5
-  assert np.all(np.isfinite(metrics.gradient_norm))
+  assert np.all(np.isfinite(report.gradient_norm))

@@ -55,8 +55,8 @@ for devices, shards in ((8, 2), (8, 1), (4, 1), (2, 1), (1, 1)):
   def go_on(start):
     first = int(start.step)
     placed = sharding.place_segments(mesh, stream.segments(first, 11))
-    after, metrics = train(start, placed)
-    return after, np.asarray(metrics.nats).tolist()
+    after, report = train(start, placed)
+    return after, np.asarray(report.metrics.nats).tolist()
   after, fresh[name] = go_on(create(shardings))
   sizes[name] = {
     "rows": sorted({

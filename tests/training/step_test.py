@@ -36,9 +36,9 @@ def test_a_dispatch_of_several_steps_is_so_many_updates(
   for index in range(5):
     expected = by_hand(network, optimizer, expected, stream.segment(index))
   steps = step.make_train_steps(network, optimizer)
-  found, metrics = steps(fresh(), stream.segments(0, 5))
+  found, report = steps(fresh(), stream.segments(0, 5))
   assert int(found.step) == 5
-  assert metrics.nats.shape == (5,)
+  assert report.metrics.nats.shape == (5,)
   for a, b in zip(
     jax.tree.leaves((found.params, found.carry)),
     jax.tree.leaves((expected.params, expected.carry)),
@@ -62,10 +62,10 @@ def test_metrics_are_totals_over_the_scored_symbols(
 ):
   steps = step.make_train_steps(network, optimizer)
   count = stream.segments_per_epoch
-  _, metrics = steps(fresh(), stream.segments(0, count))
-  assert int(metrics.scored.sum()) == 403
-  assert np.all(metrics.errors <= metrics.scored)
-  assert np.all(np.isfinite(metrics.gradient_norm))
+  _, report = steps(fresh(), stream.segments(0, count))
+  assert int(report.metrics.count.sum()) == 403
+  assert np.all(report.metrics.errors <= report.metrics.count)
+  assert np.all(np.isfinite(report.gradient_norm))
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
@@ -75,7 +75,7 @@ def test_the_reduction_scales_the_gradient_alone(
   still = optax.sgd(0.0)
   state = fresh()._replace(opt_state=still.init(fresh().params))
   segment = stream.segments(0, 1)
-  _, metrics = step.make_train_steps(network, still, reduction=reduction)(
+  _, report = step.make_train_steps(network, still, reduction=reduction)(
     state, segment
   )
   scale = 24 if reduction == "sum" else 1
@@ -83,9 +83,9 @@ def test_the_reduction_scales_the_gradient_alone(
     fresh()._replace(opt_state=still.init(fresh().params)), segment
   )
   np.testing.assert_allclose(
-    metrics.gradient_norm, scale * unit.gradient_norm, rtol=1e-5
+    report.gradient_norm, scale * unit.gradient_norm, rtol=1e-5
   )
-  np.testing.assert_allclose(metrics.nats, unit.nats, rtol=1e-6)
+  np.testing.assert_allclose(report.metrics.nats, unit.metrics.nats, rtol=1e-6)
 
 
 def test_the_carry_crosses_segments(network, optimizer, fresh, stream):

@@ -573,7 +573,8 @@ def fit_each(
   >>> to_linear(found).predict(np.array([2.0])).round(3)
   np.float64(2.0)
   """
-  train_step = step.make_train_step(model, optimizer, losses=training.of_values)
+  learner = training.Learner.of(model, training.of_values)
+  train_step = step.make_train_step(learner, optimizer)
   carry = model.initial_carry(parts[0].mask.shape[-1])
 
   def fit(key: jax.Array, minibatches: Minibatch) -> Any:

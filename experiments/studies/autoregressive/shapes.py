@@ -349,7 +349,8 @@ def _learned(task: Task, part: Examples, study: run_lib.Study) -> Any:
     steps=settings.toy_steps,
     clip_norm=1.0,
   )
-  train_step = step.make_train_step(task.model, rule, losses=of_examples)
+  learner = training.Learner.of(task.model, of_examples)
+  train_step = step.make_train_step(learner, rule)
 
   @jax.jit
   def fit(key: jax.Array, minibatches: series.Minibatch) -> Any:
@@ -366,13 +367,12 @@ def of_examples(
   params: Any,
   carry: Any,
   minibatch: series.Minibatch,
-  key: Any,
+  key: Any = None,
 ) -> tuple[jax.Array, loss.Outcome]:
-  """Nats of every example [B], as `training.loss` wants them."""
+  """The loss of every example [B], as `common.training.Learner` wants it."""
   del key
   logits: Any = model.apply({"params": params}, *minibatch.inputs)
   nats, wrong = losses.cross_entropy(logits, minibatch.targets, minibatch.mask)
   by_example = jnp.sum(nats, axis=0)
-  return by_example, loss.Outcome(
-    carry, jnp.sum(by_example), jnp.sum(minibatch.mask), jnp.sum(wrong)
-  )
+  sums = jnp.sum(by_example), jnp.sum(minibatch.mask), jnp.sum(wrong)
+  return by_example, (carry, losses.Metrics(*sums))

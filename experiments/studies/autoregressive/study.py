@@ -19,9 +19,8 @@ import optax
 from experiments.studies import run as run_lib
 from experiments.studies.autoregressive import series, shapes
 from experiments.studies.common import chains, figures, training
-from seqmodels import errors, units
+from seqmodels import errors, losses, units
 from seqmodels.data.text import batching
-from seqmodels.evaluation import metrics
 from seqmodels.io import results
 from seqmodels.models import language_model, ngram
 from seqmodels.plotting import style
@@ -876,7 +875,7 @@ def _hidden_chain(study: run_lib.Study) -> list[results.Row]:
 
 def _network_on_coins(
   study: run_lib.Study, train: np.ndarray, test: np.ndarray
-) -> metrics.Totals:
+) -> losses.Metrics:
   """The score of a small trained network."""
   seed = study.config.seed
   predictor = language_model.as_predictor(

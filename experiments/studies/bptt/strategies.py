@@ -14,9 +14,10 @@ import numpy as np
 from experiments.studies import run as run_lib
 from experiments.studies.bptt import truncation
 from experiments.studies.common import figures, memory_tasks, training
+from seqmodels import losses
 from seqmodels.cells import scan
 from seqmodels.data.text import batching
-from seqmodels.evaluation import metrics, static
+from seqmodels.evaluation import static
 from seqmodels.io import results
 from seqmodels.models import api
 from seqmodels.training import loss, optimizers
@@ -49,7 +50,7 @@ class Run(NamedTuple):
 Runs = Mapping[Strategy, Sequence[Run]]
 
 
-def predictor(network: training.Network, window: int = 0) -> api.Predictor:
+def predictor(network: training.Network, window: int = 0) -> api.SequenceModel:
   """The network with inputs (symbols, factors), each segment read afresh.
 
   Args:
@@ -149,7 +150,7 @@ def train(
 
 def scored(
   network: training.Network, runs: Runs, segments: Sequence[batching.Segment]
-) -> dict[Strategy, list[metrics.Totals]]:
+) -> dict[Strategy, list[losses.Metrics]]:
   """The score of every run on the segments of its seed, [K, T, B]."""
   plain = network.predictor()  # one for all: it is compiled once
   return {
@@ -164,12 +165,12 @@ def scored(
 
 
 def _rows(
-  scores: Mapping[Strategy, list[metrics.Totals]], split: str, task: str = ""
+  scores: Mapping[Strategy, list[losses.Metrics]], split: str, task: str = ""
 ) -> list[results.Row]:
   """The perplexity of all runs of a strategy: exp of their mean nats."""
   rows = []
   for strategy, runs in scores.items():
-    together = functools.reduce(metrics.Totals.merge, runs)
+    together = functools.reduce(losses.Metrics.merge, runs)
     rows.append(
       results.row(
         task + strategy.name,

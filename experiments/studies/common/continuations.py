@@ -84,7 +84,7 @@ def by_counts(
 
 
 def by_network(
-  predictor: predictor_lib.Predictor,
+  predictor: predictor_lib.SequenceModel,
   params: Tree,
   prefix: Sequence[int],
   continuations: Sequence[Sequence[int]],
@@ -100,7 +100,7 @@ def by_network(
   Raises:
     errors.UserError: an empty continuation, or an id outside the vocabulary.
 
-  >>> uniform = predictor_lib.Predictor(
+  >>> uniform = predictor_lib.SequenceModel(
   ...   apply=lambda params, carry, inputs, reset: (
   ...     carry, jnp.zeros((*inputs.shape, 4))),
   ...   initial_carry=lambda batch: (), init=lambda key: (), vocabulary_size=4)
@@ -133,7 +133,7 @@ def by_network(
 
 @functools.partial(jax.jit, static_argnames=("predictor",))
 def _losses(
-  predictor: predictor_lib.Predictor,
+  predictor: predictor_lib.SequenceModel,
   params: Tree,
   targets: jax.Array,
   mask: jax.Array,

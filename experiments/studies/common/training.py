@@ -17,8 +17,8 @@ from seqmodels.cells import cell as cells
 from seqmodels.cells import ops
 from seqmodels.data.text import batching, tokens
 from seqmodels.data.text import tokens as tokens_lib
-from seqmodels.evaluation import metrics as metrics_lib
 from seqmodels.evaluation import static
+from seqmodels.losses import Metrics
 from seqmodels.models import api as predictors
 from seqmodels.models import language_model
 from seqmodels.training import loss, optimizers, step
@@ -85,16 +85,37 @@ class Network(NamedTuple):
     _, kernel, bias = params
     return ops.matmul(hs, kernel) + bias[None, None]
 
-  def predictor(self) -> predictors.Predictor:
+  def predictor(self) -> predictors.SequenceModel:
     """As a model of symbols."""
 
     def apply(params: Any, carry: Any, inputs: Any, reset: Any) -> Any:
       carry, hs = self.cell.sequence(params[0], carry, inputs, reset=reset)
       return carry, self.read(params, hs)
 
-    return predictors.Predictor(
+    return predictors.SequenceModel(
       apply, self.initial_carry, self.init, self.outputs
     )
+
+
+# (model, params, carry, segment, key) -> (loss of each stream [B], outcome)
+Loss = Callable[..., tuple[jax.Array, loss.Outcome]]
+
+
+class Learner(NamedTuple):
+  """A model with another loss, as a training step takes it."""
+
+  init: Callable[[jax.Array], Any]
+  initial_carry: Callable[[int], Any]
+  score: Callable[..., tuple[jax.Array, loss.Outcome]]
+
+  @classmethod
+  def of(cls, model: Any, losses: Loss | None) -> Any:
+    """The model itself, or with `losses` in place of its own."""
+    if losses is None:
+      return model
+    score = functools.partial(losses, model)
+    carry = getattr(model, "initial_carry", lambda batch: ())
+    return cls(model.init, carry, score)
 
 
 class Course(NamedTuple):
@@ -117,7 +138,7 @@ def middles(dispatches: int) -> np.ndarray:
 
 
 def train_side_by_side(
-  model: predictors.Predictor,
+  model: predictors.SequenceModel,
   optimizer: optax.GradientTransformation,
   begun: Sequence[Any],
   segments: Callable[[int, int], Sequence[Any]],
@@ -125,7 +146,7 @@ def train_side_by_side(
   steps: int,
   batch: int,
   check: Callable[[], None],
-  losses: loss.Losses = loss.of_symbols,
+  losses: Loss | None = None,
 ) -> Course:
   """Trains several networks as one compiled program.
 
@@ -137,7 +158,7 @@ def train_side_by_side(
     steps: how many, in whole dispatches.
     batch: B.
     check: called before each dispatch; may raise to stop.
-    losses: what is minimised.
+    losses: minimised in place of the model's own.
   """
 
   def build(params: Any) -> step.TrainState:
@@ -153,14 +174,14 @@ def train_side_by_side(
   stacked = jax.tree.map(lambda *x: np.stack(x), *map(jax.device_get, begun))
   state = jax.jit(jax.vmap(build))(stacked)
   train_steps = step.make_train_steps(
-    model, optimizer, losses=losses, side_by_side=True
+    Learner.of(model, losses), optimizer, side_by_side=True
   )
   nats, scored = [], np.zeros(len(begun), int)
   for start in range(0, steps, DISPATCH):
     check()
     read = jax.tree.map(lambda *x: np.stack(x), *segments(start, DISPATCH))
-    state, metrics = train_steps(state, read)
-    scored = np.sum(metrics.scored, axis=1)
+    state, (metrics, _) = train_steps(state, read)
+    scored = np.sum(metrics.count, axis=1)
     nats.append(np.sum(metrics.nats, axis=1) / scored)
   host = jax.device_get(state.params)
   params = [
@@ -198,7 +219,7 @@ class Trained(NamedTuple):
 
 
 def train(
-  predictor: predictors.Predictor,
+  predictor: predictors.SequenceModel,
   text: Any,
   optimizer: optax.GradientTransformation,
   *,
@@ -229,7 +250,7 @@ def train(
   return descend(run, state, text, steps=steps, check=check)
 
 
-def fresh(predictor: predictors.Predictor, seed: int) -> Any:
+def fresh(predictor: predictors.SequenceModel, seed: int) -> Any:
   """The weights that `states.create` begins with; compiled once a model."""
   key, _ = jax.random.split(jax.random.key(seed, impl="threefry2x32"))
   return jax.jit(predictor.init)(key)
@@ -237,7 +258,7 @@ def fresh(predictor: predictors.Predictor, seed: int) -> Any:
 
 @functools.lru_cache(maxsize=16)
 def _program(
-  predictor: predictors.Predictor, optimizer: optax.GradientTransformation
+  predictor: predictors.SequenceModel, optimizer: optax.GradientTransformation
 ) -> step.TrainSteps:
   return step.make_train_steps(predictor, optimizer)
 
@@ -264,22 +285,19 @@ def descend(
   for start in range(0, steps, size):
     segments = jax.device_put(text.segments(start, size))
     begun = time.perf_counter()
-    state, metrics = run(state, segments)
-    found.append(jax.device_get(metrics))
+    state, report = run(state, segments)
+    found.append(jax.device_get(report))
     if start:
       seconds += time.perf_counter() - begun
-      symbols += int(found[-1].scored.sum())
+      symbols += int(found[-1].metrics.count.sum())
     check()
-  nats, scored, norms = (
-    np.concatenate([getattr(part, name) for part in found])
-    for name in ("nats", "scored", "gradient_norm")
-  )
-  mean = nats / np.maximum(scored, 1)
-  return Trained(state.params, mean, norms, symbols, seconds)
+  whole = jax.tree.map(lambda *leaves: np.concatenate(leaves), *found)
+  nats = whole.metrics.nats / np.maximum(whole.metrics.count, 1)
+  return Trained(state.params, nats, whole.gradient_norm, symbols, seconds)
 
 
 def drawn(
-  predictor: predictors.Predictor,
+  predictor: predictors.SequenceModel,
   random: np.random.Generator,
   deviation: float,
   *,
@@ -305,7 +323,7 @@ def drawn(
 
 def on_streams(
   study: Any,
-  predictor: predictors.Predictor,
+  predictor: predictors.SequenceModel,
   ids: tokens.Ids,
   *,
   params: Any = None,
@@ -358,13 +376,13 @@ def _adam(
 
 
 def held_out(
-  predictor: predictors.Predictor,
+  predictor: predictors.SequenceModel,
   params: Any,
   ids: tokens.Ids,
   *,
   rows: int = 8,
   length: int = 50,
-) -> metrics_lib.Totals:
+) -> Metrics:
   """The score of a text that was not trained on, in a few parallel streams."""
   rows = min(rows, len(ids))
   stream = batching.SequentialStream(ids, batch=rows, length=length)
@@ -387,7 +405,7 @@ def smooth(values: np.ndarray, share: float = 0.1) -> np.ndarray:
 
 
 def of_values(
-  model: Any, params: Any, carry: Any, segment: Any, key: Any
+  model: Any, params: Any, carry: Any, segment: Any, key: Any = None
 ) -> tuple[jax.Array, loss.Outcome]:
   """Half the squared errors of every segment [B] of numbers, each [T, B].
 
@@ -402,7 +420,7 @@ def of_values(
   missed = jnp.where(segment.mask, predictions - segment.targets, 0.0)
   nats = 0.5 * jnp.sum(missed**2, axis=0)
   scored = jnp.sum(segment.mask, dtype=jnp.int32)
-  return nats, loss.Outcome(carry, jnp.sum(nats), scored, jnp.int32(0))
+  return nats, (carry, Metrics(jnp.sum(nats), scored, jnp.int32(0)))
 
 
 # What a cell is called on a page, and in the library.
@@ -434,7 +452,7 @@ def model(
 
 def network(
   cell: str, symbols: int, features: tuple[int, ...], embedding: int = 0
-) -> predictors.Predictor:
+) -> predictors.SequenceModel:
   """The same as a predictor; one object for equal arguments.
 
   What is compiled for it is compiled once.
@@ -445,7 +463,7 @@ def network(
 @functools.lru_cache
 def _network(
   cell: str, symbols: int, features: tuple[int, ...], embedding: int
-) -> predictors.Predictor:
+) -> predictors.SequenceModel:
   return language_model.as_predictor(model(cell, symbols, features, embedding))
 
 

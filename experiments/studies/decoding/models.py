@@ -36,7 +36,7 @@ def walk(
 
 
 @functools.cache
-def automaton(symbols: int) -> api.Predictor:
+def automaton(symbols: int) -> api.SequenceModel:
   """A model whose parameters are logits and following nodes, both [N, V]."""
 
   def apply(params: Any, node: Any, inputs: Any, reset: Any) -> Any:
@@ -44,7 +44,7 @@ def automaton(symbols: int) -> api.Predictor:
     node, nodes = walk(following, node, inputs, reset)
     return node, logits[nodes]
 
-  return api.Predictor(
+  return api.SequenceModel(
     apply=apply,
     initial_carry=lambda batch: jnp.zeros(batch, jnp.int32),
     init=lambda key: (jnp.zeros((1, symbols)), jnp.zeros((1, symbols), int)),
@@ -54,7 +54,7 @@ def automaton(symbols: int) -> api.Predictor:
 
 def table(
   rows: Mapping[tuple[int, ...], Sequence[float]],
-) -> tuple[api.Predictor, Any]:
+) -> tuple[api.SequenceModel, Any]:
   """A model by its probabilities after each prefix, and its parameters.
 
   After a prefix that the table lacks all symbols are alike.
@@ -87,7 +87,7 @@ def table(
   return automaton(symbols), (logits, jnp.asarray(following))
 
 
-def second_order(logits: np.ndarray) -> tuple[api.Predictor, Any]:
+def second_order(logits: np.ndarray) -> tuple[api.SequenceModel, Any]:
   """A model that knows the last two symbols, and its parameters.
 
   Args:
@@ -120,11 +120,11 @@ _BETWEEN, _ASTRAY = 0, 1
 
 
 def confined(
-  predictor: api.Predictor,
+  predictor: api.SequenceModel,
   params: Any,
   words: Iterable[Sequence[int]],
   separators: Sequence[int],
-) -> tuple[api.Predictor, Confined]:
+) -> tuple[api.SequenceModel, Confined]:
   """The model, confined to a list of words, and its parameters.
 
   The words form a tree of prefixes. With u what was written since the last
@@ -143,7 +143,7 @@ def confined(
     separators: ids that are in no word; at least one.
 
   Example: of three symbols 2 is the separator, and the words are 0 1 and 1.
-  >>> coin = api.Predictor(
+  >>> coin = api.SequenceModel(
   ...   apply=lambda params, carry, inputs, reset: (
   ...     carry, jnp.zeros((*inputs.shape, 3))),
   ...   initial_carry=lambda batch: (), init=lambda key: (), vocabulary_size=3)
@@ -180,7 +180,7 @@ def confined(
   def with_tree(model: Any) -> Confined:
     return Confined(model, jax.device_put(following), jax.device_put(allowed))
 
-  wrapped = api.Predictor(
+  wrapped = api.SequenceModel(
     apply=apply,
     initial_carry=lambda batch: (
       predictor.initial_carry(batch),

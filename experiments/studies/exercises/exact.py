@@ -235,7 +235,7 @@ def saturated(exact: Network, gain: float) -> Network:
   )
 
 
-def as_predictor(exact: Network) -> api.Predictor:
+def as_predictor(exact: Network) -> api.SequenceModel:
   """The network as every layer above knows models; `init` gives its weights.
 
   >>> word = as_predictor(network(of_words({(0, 1): 1.0}, 2)))
@@ -254,7 +254,7 @@ def as_predictor(exact: Network) -> api.Predictor:
     del key
     return jax.tree.map(jnp.asarray, tuple(exact[:4]))  # all but the name
 
-  return api.Predictor(
+  return api.SequenceModel(
     _apply(exact.cell), initial_carry, init, exact.readout.shape[1]
   )
 

@@ -85,13 +85,13 @@ class Recipe(NamedTuple):
     rate: of the rule.
     rule: its name, "adam" or "sgd".
     clip_norm: bound on the norm of the gradient; 0 clips nothing.
-    losses: what is minimised; symbols' nats by default.
+    losses: minimised in place of symbols' nats.
   """
 
   rate: float
   rule: str = "adam"
   clip_norm: float = 1.0
-  losses: loss.Losses = loss.of_symbols
+  losses: training.Loss | None = None
 
 
 class Trained(NamedTuple):
@@ -391,7 +391,7 @@ def copying(study: run.Study) -> list[results.Row]:
 
 
 def squared(
-  model: api.Predictor, params: Any, carry: Any, segment: Any, key: Any
+  model: api.SequenceModel, params: Any, carry: Any, segment: Any, key: Any
 ) -> tuple[jax.Array, loss.Outcome]:
   """Half the squared error of every sequence [B], of a model of one number."""
 
@@ -475,16 +475,20 @@ def recipes(rate: float) -> dict[str, Recipe]:
   }
 
 
-def penalised(weight: float) -> loss.Losses:
+def penalised(weight: float) -> training.Loss:
   """Nats of symbols, and `weight` |W_h|^2 added to their mean."""
 
   def losses(
-    model: api.Predictor, params: Any, carry: Any, segment: Any, key: Any
+    model: api.SequenceModel,
+    params: Any,
+    carry: Any,
+    segment: Any,
+    key: Any = None,
   ) -> tuple[jax.Array, loss.Outcome]:
-    nats, outcome = loss.of_symbols(model, params, carry, segment, key)
+    nats, outcome = model.score(params, carry, segment, key)
     extra = weight * jnp.sum(params[0].recurrent_kernel ** 2)
     # The mean is over positions; the nats that are reported stay plain.
-    return nats + extra * outcome.scored / nats.shape[0], outcome
+    return nats + extra * outcome[1].count / nats.shape[0], outcome
 
   return losses
 

@@ -455,15 +455,13 @@ def texts(study: run_lib.Study, others: Mapping[str, str]) -> list[results.Row]:
     for start in range(0, settings.heart_steps, every):
       study.signals.check()
       count = min(every, settings.heart_steps - start)
-      state, metrics = train_steps(state, text.segments(start, count))
-      metrics = jax.device_get(metrics)
-      nats = np.sum(metrics.nats, dtype=np.float64) / np.sum(metrics.scored)
+      state, report = train_steps(state, text.segments(start, count))
       score = training.held_out(network, state.params, unseen)
       if score.perplexity < min(found.unknown, default=math.inf):
         # Copied: the buffers are given to the next step.
         best = jax.tree.map(np.array, state.params)
       found.steps.append(start + count)
-      found.known.append(float(np.exp(nats)))
+      found.known.append(report.metrics.total().perplexity)
       found.unknown.append(score.perplexity)
     return found._replace(best=best, last=jax.device_get(state.params))
 

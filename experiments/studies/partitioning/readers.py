@@ -43,7 +43,7 @@ RUN = 1_000
 class Course(NamedTuple):
   """What all trainings share."""
 
-  network: api.Predictor
+  network: api.SequenceModel
   optimizer: optimizers.Optimizer
   train_steps: step.TrainSteps
 
@@ -126,7 +126,7 @@ def _steps(
 
 
 def _streamed(
-  network: api.Predictor, params: Any, ids: np.ndarray, rows: int
+  network: api.SequenceModel, params: Any, ids: np.ndarray, rows: int
 ) -> float:
   """Bits a character of a text in so many rows, the state carried along."""
   whole = batching.SequentialStream(ids, batch=rows, length=64)
@@ -137,7 +137,7 @@ def _streamed(
 
 
 def _by_position(
-  network: api.Predictor, params: Any, ids: np.ndarray, positions: int
+  network: api.SequenceModel, params: Any, ids: np.ndarray, positions: int
 ) -> np.ndarray:
   """Bits of the n-th symbol after a cleared state, mean over many windows."""
   # Long runs of windows one symbol apart: every place sees nearly the same
@@ -162,7 +162,7 @@ def _by_position(
     ),
     streams=len(first),
   )
-  return scores.nats / scores.counts / units.LOG2
+  return scores.metrics.nats / scores.metrics.count / units.LOG2
 
 
 def padding(lengths: np.ndarray, batch: int) -> float:
@@ -177,7 +177,7 @@ def padding(lengths: np.ndarray, batch: int) -> float:
 
 
 def scores(
-  network: api.Predictor, params: Any, segment: Any
+  network: api.SequenceModel, params: Any, segment: Any
 ) -> tuple[float, float]:
   """Mean bits of the real positions, and of all as if all were real."""
 

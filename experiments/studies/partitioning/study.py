@@ -222,7 +222,7 @@ def compare(
 
 def sentences(
   study: run_lib.Study,
-  network: api.Predictor,
+  network: api.SequenceModel,
   params: Any,
   ids: np.ndarray,
   end: int | None,

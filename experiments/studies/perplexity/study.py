@@ -329,9 +329,9 @@ def restored(folder: str) -> Reader | None:
   return Reader(
     f"network {name} (step {trained.step:,})",
     vocabulary.named(trained.config.data.tokenizer),
-    trained.vocabulary,
+    trained.symbols,
     lambda prefix, several: continuations.by_network(
-      trained.predictor, trained.params, prefix, several
+      trained.model, trained.params, prefix, several
     ),
   )
 

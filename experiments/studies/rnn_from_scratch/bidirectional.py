@@ -30,7 +30,7 @@ from seqmodels import losses, units
 from seqmodels.cells import ops
 from seqmodels.data.text import batching
 from seqmodels.data.text import tokens as tokens_lib
-from seqmodels.evaluation import metrics, static
+from seqmodels.evaluation import static
 from seqmodels.io import results
 from seqmodels.layers import recurrent
 from seqmodels.layers import stack as stack_lib
@@ -108,7 +108,7 @@ class Reader(nn.Module):
 
 
 @functools.lru_cache
-def as_predictor(reader: Reader) -> api.Predictor:
+def as_predictor(reader: Reader) -> api.SequenceModel:
   """The reader where a causal model belongs, which it is not.
 
   It has no carry: each call is a text of its own. Equal readers give one
@@ -121,7 +121,7 @@ def as_predictor(reader: Reader) -> api.Predictor:
     del reset
     return carry, reader.apply({"params": params}, inputs)  # type: ignore[return-value]
 
-  return api.Predictor(
+  return api.SequenceModel(
     apply=apply,
     initial_carry=lambda batch: (),
     init=lambda key: reader.init(key, jnp.zeros((1, 1), jnp.int32))["params"],
@@ -129,7 +129,7 @@ def as_predictor(reader: Reader) -> api.Predictor:
   )
 
 
-def readers(symbols: int, h: int) -> dict[str, api.Predictor]:
+def readers(symbols: int, h: int) -> dict[str, api.SequenceModel]:
   """A GRU that reads forwards, and one that reads both ways."""
   return {
     "forwards": training.network("gru", symbols, (h,)),
@@ -167,7 +167,7 @@ CAUSAL = {
 _DRAWN = ("RNN", "LSTM, two layers", BIDIRECTIONAL)
 
 
-def tested_network(name: str) -> api.Predictor:
+def tested_network(name: str) -> api.SequenceModel:
   """A small network over few symbols, a name of `CAUSAL` or `BIDIRECTIONAL`."""
   if name == BIDIRECTIONAL:
     return as_predictor(Reader(_SYMBOLS, (_UNITS,), cell="elman"))
@@ -214,7 +214,7 @@ def causality(study: run_lib.Study) -> None:
 
 
 def derivatives(
-  predictor: api.Predictor, params: Any, ids: np.ndarray
+  predictor: api.SequenceModel, params: Any, ids: np.ndarray
 ) -> np.ndarray:
   """The largest |dO_t / dX_s| between two places of a text.
 
@@ -238,7 +238,7 @@ def derivatives(
 
 
 def total_probability(
-  predictor: api.Predictor, params: Any, *, length: int
+  predictor: api.SequenceModel, params: Any, *, length: int
 ) -> float:
   """The sum over all strings of a length of what the model gives them.
 
@@ -296,7 +296,7 @@ def windows_of(study: run_lib.Study, ids: tokens_lib.Ids) -> Any:
   )
 
 
-def fit(study: run_lib.Study, network: api.Predictor, text: Any) -> Any:
+def fit(study: run_lib.Study, network: api.SequenceModel, text: Any) -> Any:
   """Weights trained for `reader_steps` on windows, with blanks or without."""
   settings = study.config.settings
   return training.train(
@@ -310,8 +310,8 @@ def fit(study: run_lib.Study, network: api.Predictor, text: Any) -> Any:
 
 
 def score(
-  network: api.Predictor, params: Any, segments: batching.Segment
-) -> metrics.Totals:
+  network: api.SequenceModel, params: Any, segments: batching.Segment
+) -> losses.Metrics:
   """The scored places of segments [K, T, B]."""
   return static.evaluate(
     network, params, segments, streams=segments.inputs.shape[2]
@@ -429,7 +429,7 @@ def _blanked(study: run_lib.Study, ids: Any) -> Blanks:
 
 
 def _rows(
-  source: str, scores: Mapping[str, metrics.Totals]
+  source: str, scores: Mapping[str, losses.Metrics]
 ) -> list[results.Row]:
   return [
     results.row(
@@ -477,7 +477,7 @@ def blanks(
 
 def _filled(
   tokens: tokens_lib.Tokens,
-  networks: dict[str, api.Predictor],
+  networks: dict[str, api.SequenceModel],
   weights: dict[str, Any],
   segments: batching.Segment,
 ) -> str:
@@ -515,7 +515,7 @@ _SHOWN = (0, 1, 4)
 def by_reach(
   study: run_lib.Study,
   tokens: tokens_lib.Tokens,
-  networks: dict[str, api.Predictor],
+  networks: dict[str, api.SequenceModel],
   weights: dict[str, Any],
 ) -> None:
   """The guess improves with what may be read behind the blank."""
@@ -612,7 +612,7 @@ def _log_shares(
 
 
 def _forwards(
-  network: api.Predictor, params: Any, texts: np.ndarray, place: int
+  network: api.SequenceModel, params: Any, texts: np.ndarray, place: int
 ) -> np.ndarray:
   """The same of a network that reads forwards, [B, V]."""
   inputs = texts[: place + 1].astype(np.int32)

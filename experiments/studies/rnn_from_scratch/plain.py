@@ -84,7 +84,7 @@ def from_library(params: Mapping[str, Any]) -> tuple[Any, ...]:
 
 def as_predictor(
   symbols: int, features: int, init: Callable[[jax.Array], Any]
-) -> api.Predictor:
+) -> api.SequenceModel:
   """`plain_rnn` over one-hot vectors, for everything that takes a predictor.
 
   Its state can be cleared at the first step only, which is where shuffled
@@ -103,7 +103,7 @@ def as_predictor(
     outputs, state = plain_rnn(params, state, jax.nn.one_hot(inputs, symbols))
     return state, outputs
 
-  return api.Predictor(
+  return api.SequenceModel(
     apply=apply,
     initial_carry=lambda batch: jnp.zeros((batch, features)),
     init=init,

@@ -13,10 +13,9 @@ import numpy as np
 from experiments.studies import run as run_lib
 from experiments.studies.common import figures, training
 from experiments.studies.rnn_from_scratch import bidirectional, plain, textbook
-from seqmodels import trees, units
+from seqmodels import losses, trees, units
 from seqmodels.data.text import batching
 from seqmodels.data.text import tokens as tokens_lib
-from seqmodels.evaluation import metrics
 from seqmodels.io import results
 from seqmodels.models import api, language_model, ngram
 from seqmodels.plotting import style
@@ -96,7 +95,7 @@ class Learned(NamedTuple):
     nats: a letter, at the last step.
   """
 
-  network: api.Predictor
+  network: api.SequenceModel
   before: Any
   after: Any
   nats: float
@@ -158,7 +157,9 @@ def learn_word(seed: int) -> Learned:
   return Learned(network, before, trained.params, float(trained.nats[-1]))
 
 
-def outputs(network: api.Predictor, params: Any, ids: np.ndarray) -> np.ndarray:
+def outputs(
+  network: api.SequenceModel, params: Any, ids: np.ndarray
+) -> np.ndarray:
   """O_t after each letter that is read, [T, V] from ids [T]."""
   inputs = jnp.asarray(ids)[:, None]
   apply = jax.jit(network.apply)
@@ -319,7 +320,7 @@ class Writer(NamedTuple):
   """A trained network, for what comes after."""
 
   name: str
-  network: api.Predictor
+  network: api.SequenceModel
   params: Any
 
 
@@ -404,7 +405,7 @@ def characters(
 
 def fit(
   study: run_lib.Study, tokens: tokens_lib.Tokens, kind: Kind
-) -> tuple[api.Predictor, training.Trained, metrics.Totals]:
+) -> tuple[api.SequenceModel, training.Trained, losses.Metrics]:
   """A network of the comparison, its training and its held-out score."""
   settings = study.config.settings
   network = training.network(

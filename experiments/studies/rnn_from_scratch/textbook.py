@@ -13,10 +13,10 @@ import numpy as np
 
 from experiments.studies import run
 from experiments.studies.common import cleaning, training
-from seqmodels import errors
+from seqmodels import errors, losses
 from seqmodels.data.text import tokens as tokens_lib
 from seqmodels.data.text import vocabulary
-from seqmodels.evaluation import metrics, static
+from seqmodels.evaluation import static
 from seqmodels.io import results
 from seqmodels.training import optimizers
 
@@ -143,7 +143,7 @@ def read(tokens: tokens_lib.Tokens, settings: Any, seed: int) -> Texts:
 
 def train(
   study: run.Study, setting: Setting, texts: Texts, epochs: int
-) -> tuple[training.Trained, metrics.Totals]:
+) -> tuple[training.Trained, losses.Metrics]:
   """The training, and the score of the validation windows."""
   network = training.network(
     setting.cell, texts.symbols.size, (_UNITS,) * setting.layers

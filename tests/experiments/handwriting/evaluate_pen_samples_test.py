@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from experiments import cli
+from experiments import cli, stages
 from experiments.handwriting import evaluate, task
 from experiments.handwriting import write as write_lib
 from seqmodels import errors
@@ -25,7 +25,7 @@ def context_of(page, tmp_path):
     data = task.load(config, tmp_path, signals)
     network = task.build_network(config, data.alphabet.size)
     params = network.init(np.array([0, 1], np.uint32))
-    return task.Context(config, tmp_path, data, network, params, 0, signals)
+    return stages.Context(config, tmp_path, data, network, params, 0, signals)
 
 
 @pytest.fixture(scope="module")

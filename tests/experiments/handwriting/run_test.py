@@ -11,7 +11,7 @@ import pytest
 
 import experiments
 from configs import text as text_page
-from experiments import cli
+from experiments import cli, restore
 from experiments.handwriting import evaluate, task
 from seqmodels import errors, pretrained
 from seqmodels.data.handwriting import batching
@@ -165,6 +165,8 @@ def test_metrics_have_their_names_and_units(synthesis, metrics):
   found = {(e["split"], e["name"], e["unit"]) for e in entries}
   assert found == {
     ("train", "nats_per_point", "nats/point"),
+    ("train", "sse", "1"),
+    ("train", "half_sse", "1"),
     ("train", "gradient_norm", ""),
     ("train", "learning_rate", ""),
     ("valid", "nats_per_sequence", "nats/sequence"),
@@ -172,7 +174,9 @@ def test_metrics_have_their_names_and_units(synthesis, metrics):
     ("valid", "sse", "1"),
     ("valid", "half_sse", "1"),
   }
-  steps = [e["step"] for e in entries if e["name"] == "sse"]
+  steps = [
+    e["step"] for e in entries if (e["split"], e["name"]) == ("valid", "sse")
+  ]
   assert steps == list(range(2, 13, 2))
 
 
@@ -204,7 +208,9 @@ def test_killed_and_then_interrupted_a_run_goes_on_bit_for_bit(
   monkeypatch.undo()
   assert not (killed / "results.json").exists()
   experiments.run(writing_settings(), killed, folder)
-  first, second = (task.reload(str(p)) for p in (synthesis[0], killed))
+  first, second = (
+    restore.reload(str(p), "handwriting") for p in (synthesis[0], killed)
+  )
   assert first.step == second.step
   jax.tree.map(np.testing.assert_array_equal, first.params, second.params)
   assert metrics(killed) == metrics(synthesis[0])
@@ -267,17 +273,26 @@ def test_adaptive_noise_goes_on_from_a_trained_run(
   found = metrics(tmp_path / "run")
   named = {
     name: [e["value"] for e in found if e["name"] == name]
-    for name in ("error_nats", "complexity_nats", "description_length", "sse")
+    for name in (
+      *("error_nats", "complexity_nats", "description_length"),
+      "nats_per_sequence",
+    )
   }
   # Before the first step there is no error of training to describe.
-  assert 1 < len(named["description_length"]) == len(named["sse"]) - 1
+  assert (
+    1 < len(named["description_length"]) == len(named["nats_per_sequence"]) - 1
+  )
   np.testing.assert_allclose(
     np.add(named["error_nats"], named["complexity_nats"]),
     named["description_length"],
   )
   # The trained means are where it begins, and not a fresh network.
-  before = [e["value"] for e in metrics(prediction[0]) if e["name"] == "sse"]
-  first = named["sse"][0]
+  before = [
+    e["value"]
+    for e in metrics(prediction[0])
+    if e["name"] == "nats_per_sequence"
+  ]
+  first = named["nats_per_sequence"][0]
   assert abs(first - before[-1]) < abs(first - before[0])
 
 
@@ -343,17 +358,19 @@ def test_a_file_writes_as_its_run_does(synthesis, run, tmp_path, monkeypatch):
   assert "made by this package" in file.with_suffix(".md").read_text()
   monkeypatch.setattr(pretrained, "FOLDER", tmp_path)
   pages = []
-  for name, restore in (("run", synthesis[0]), ("file", file), ("shipped", "")):
+  for name, place in (("run", synthesis[0]), ("file", file), ("shipped", "")):
     config = settings(
-      "synthesis", "write,smoke", restore=str(restore), text="hi, you"
+      "synthesis", "write,smoke", restore=str(place), text="hi, you"
     )
     run(config, name)
     pages.append((tmp_path / name / "samples" / "page.svg").read_bytes())
   assert pages[0] == pages[1] == pages[2]
-  first, second = (task.reload(str(p)) for p in (synthesis[0], file))
+  first, second = (
+    restore.reload(str(p), "handwriting") for p in (synthesis[0], file)
+  )
   config = first.config.copy_and_resolve_references()
   config.restore = str(file)
-  found = task.restore_weights(config, first.params, first.pen)
+  found = task.restore_weights(config, first.params, first.symbols)
   for params in (second.params, found):
     jax.tree.map(np.testing.assert_array_equal, first.params, params)
 

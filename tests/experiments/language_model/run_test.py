@@ -121,11 +121,11 @@ def test_the_training_row_scores_the_start_of_the_training_split(
     metric="bits_per_character",
   )[0]
   trained = restore.reload(str(tmp_path / "run"))
-  ids = trained.vocabulary.encode(tiny_corpus[:37])
+  ids = trained.symbols.encode(tiny_corpus[:37])
   inputs = np.concatenate([[-1], ids[:-1]])[:, None].astype(np.int32)
-  _, logits = trained.predictor.apply(
+  _, logits = trained.model.apply(
     trained.params,
-    trained.predictor.initial_carry(1),
+    trained.model.initial_carry(1),
     inputs,
     np.arange(37)[:, None] == 0,
   )
@@ -265,9 +265,9 @@ def test_reloading_needs_the_run_folder_alone(small, run, tmp_path):
   (tmp_path / "run").rename(moved)
   trained = restore.reload(str(moved))
   ids = np.zeros((3, 1), np.int32)
-  carry = trained.predictor.initial_carry(1)
-  _, logits = trained.predictor.apply(trained.params, carry, ids, ids > 0)
-  assert logits.shape == (3, 1, trained.vocabulary.size)
+  carry = trained.model.initial_carry(1)
+  _, logits = trained.model.apply(trained.params, carry, ids, ids > 0)
+  assert logits.shape == (3, 1, trained.symbols.size)
 
 
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_checkpoint(

@@ -28,7 +28,7 @@ SHARES = np.array(
     [0.4, 0.3, 0.2, 0.1],
   ]
 )
-BIGRAM = predictors.Predictor(
+BIGRAM = predictors.SequenceModel(
   apply=lambda params, carry, inputs, reset: (carry, params[inputs]),
   initial_carry=lambda batch: (),
   init=lambda key: jnp.log(jnp.asarray(SHARES, jnp.float32)),

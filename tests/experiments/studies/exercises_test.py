@@ -122,10 +122,9 @@ def test_a_penalty_adds_its_derivative_and_tells_plain_nats():
   @jax.jit
   def both(params):
     found = []
-    for losses in (loss_lib.of_symbols, memory.penalised(0.5)):
-      one = loss_lib.Objective(
-        network.predictor(), carry, segment, None, losses=losses
-      )
+    for losses in (None, memory.penalised(0.5)):
+      model = training.Learner.of(network.predictor(), losses)
+      one = loss_lib.Objective(model, carry, segment, None)
       found.append(one.gradient(params))
     return found
 
@@ -135,14 +134,14 @@ def test_a_penalty_adds_its_derivative_and_tells_plain_nats():
     more[0].recurrent_kernel, plain[0].recurrent_kernel + kernel, atol=1e-6
   )
   np.testing.assert_allclose(more[0].kernel, plain[0].kernel, atol=1e-6)
-  assert second.nats == pytest.approx(float(first.nats), rel=1e-6)
+  assert second[1].nats == pytest.approx(float(first[1].nats), rel=1e-6)
 
 
 def test_the_error_of_a_number_counts_where_it_is_asked_for():
   network = training.Network("gru", 4, 2, 1)
   params = jax.jit(network.init)(jax.random.key(0))
   segment = memory_tasks.AddingTask(length=6, batch=3).segment(0)
-  halves, outcome = memory.squared(
+  halves, (_, metrics) = memory.squared(
     network.predictor(), params, network.initial_carry(3), segment, None
   )
   _, hs = network.cell.sequence(
@@ -151,7 +150,7 @@ def test_the_error_of_a_number_counts_where_it_is_asked_for():
   said = network.read(params, hs)[-1, :, 0]
   want = 0.5 * (said - segment.targets[-1]) ** 2
   np.testing.assert_allclose(halves, want, rtol=1e-5)
-  assert outcome.scored == 3
+  assert metrics.count == 3
 
 
 @pytest.mark.parametrize(

@@ -29,12 +29,14 @@ def test_the_loss_is_half_the_squared_errors_of_what_is_scored():
   params = series.of_linear(linear)
 
   def loss(params):
-    nats, outcome = training.of_values(
+    nats, (carried, metrics) = training.of_values(
       model, params, carry, segment, jax.random.key(0)
     )
-    return jnp.sum(nats), (nats, outcome)
+    return jnp.sum(nats), (nats, carried, metrics)
 
-  gradient, (nats, outcome) = jax.jit(jax.grad(loss, has_aux=True))(params)
+  gradient, (nats, carried, metrics) = jax.jit(jax.grad(loss, has_aux=True))(
+    params
+  )
   expected = [
     0.5
     * sum(
@@ -44,8 +46,8 @@ def test_the_loss_is_half_the_squared_errors_of_what_is_scored():
     for start in (0, 5)
   ]
   np.testing.assert_allclose(nats, [*expected, 0.0], rtol=1e-5)
-  assert int(outcome.scored) == 4
-  assert int(jnp.sum(outcome.carry)) == 0
+  assert int(metrics.count) == 4
+  assert int(jnp.sum(carried)) == 0
   assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(gradient))
 
 

@@ -90,7 +90,7 @@ def test_a_network_is_read_as_evaluation_reads_it(elman, params, numpy_elman):
 def _fixed(logits):
   """A network that says the same of every symbol."""
   row = jnp.array(logits, jnp.float32)
-  return api.Predictor(
+  return api.SequenceModel(
     apply=lambda params, carry, inputs, reset: (
       carry,
       jnp.broadcast_to(row, (*inputs.shape, len(logits))),

@@ -13,7 +13,7 @@ from seqmodels.sampling import beam, text
 # Symbols by their letters; the last two are between words.
 LETTERS = "abc -"
 WORDS = ("a", "ab", "bca", "ab")
-BIGRAM = api.Predictor(
+BIGRAM = api.SequenceModel(
   apply=lambda params, carry, inputs, reset: (carry, params[inputs]),
   initial_carry=lambda batch: (),
   init=lambda key: jax.random.normal(key, (6, 5)),

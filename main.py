@@ -31,7 +31,7 @@ def main() -> int:
       command=request.command,
     )
 
-  return cli.guarded(lambda: app.run(hand_over, flags_parser=cli.parse))
+  return cli.run_cli(lambda: app.run(hand_over, flags_parser=cli.parse))
 
 
 def leave(signum: int, _: object) -> None:

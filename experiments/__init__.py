@@ -162,7 +162,7 @@ def _with_dtype(
     return str(before.get("dtype") or runtime.fast_dtype())
 
   settled = config_dict.ConfigDict(config.to_dict())
-  settled.dtype = distributed.from_first(choose)
+  settled.dtype = distributed.on_primary(choose)
   return settled
 
 

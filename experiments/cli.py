@@ -62,7 +62,7 @@ class Stopped(KeyboardInterrupt):
     super().__init__(f"interrupted by {self.signum.name}")
 
 
-def guarded(action: Callable[[], Any]) -> int:
+def run_cli(action: Callable[[], Any]) -> int:
   """Runs `action`; what a user can cause becomes a sentence and an exit code.
 
   The signals of `distributed.STOPS` raise at once, unless the experiment has

@@ -209,7 +209,7 @@ def restored_vocabulary(
     with continuing(config):
       return opened(config.restore, "language_model").symbols.to_json()
 
-  return vocabulary.Vocabulary.from_json(distributed.from_first(read))
+  return vocabulary.Vocabulary.from_json(distributed.on_primary(read))
 
 
 def require_same_symbols(

@@ -147,7 +147,7 @@ def join(*, patience: float = JOIN_SECONDS) -> None:
       f"JAX_PROCESS_ID is {index}; with JAX_NUM_PROCESSES={count} it must be "
       f"below {count}"
     )
-  # Later readings of SIGTERM (`seqmodels.io.distributed.notified`) need it.
+  # `seqmodels.io.distributed.preemption_notice` needs it to read SIGTERM later.
   jax.config.update("jax_enable_preemption_service", True)
   # JAX ends a process that waits too long by SIGABRT, without a word to users.
   waiting = threading.Timer(patience, _give_up, (address, patience))

@@ -82,13 +82,13 @@ def train_and_evaluate(
   """
   # Settings that are refused here leave no trace in the run folder.
   setup = train.prepare(config, workdir, task)
-  distributed.from_first(lambda: task.settle(workdir))
+  distributed.on_primary(lambda: task.settle(workdir))
   with errors.memory_of("training", task.smaller):
     result = train.train(setup, signals)
   context = Context(
     config, workdir, task.data, task.model, result.params, result.step, signals
   )
-  return distributed.from_first(lambda: evaluate(context, result))
+  return distributed.on_primary(lambda: evaluate(context, result))
 
 
 class RunState(Protocol):

@@ -224,7 +224,7 @@ class Setup(NamedTuple):
       regularizer=sharding.gathering(self.regularizer, self.mesh),
       shardings=None
       if side_by_side
-      else (self.shardings, sharding.everywhere(self.mesh)),
+      else (self.shardings, sharding.replicated(self.mesh)),
       side_by_side=side_by_side,
     )
 
@@ -292,9 +292,9 @@ def train(setup: Setup, signals: distributed.Interruption) -> TrainResult:
     saved = stack.enter_context(checkpoints.Checkpoints(setup.checkpoints))
     start = starting_point(setup, saved)
     _announce(setup, int(start.state.step))
-    if distributed.several():
-      distributed.meet()
-      sharding.connect(setup.mesh)
+    if distributed.is_distributed():
+      distributed.barrier()
+      sharding.warm_up_collectives(setup.mesh)
     run = Run(setup, start, saved, signals, stack)
     state, finished = train_loop(
       [run], start.state, setup.train_steps(), setup.task.plan, signals
@@ -304,10 +304,10 @@ def train(setup: Setup, signals: distributed.Interruption) -> TrainResult:
       signals.check()
     best = saved.restore_best(setup.weights)
   has_posterior = isinstance(state.evaluated, weight_noise.Posterior)
-  posterior = sharding.whole(state.evaluated) if has_posterior else None
+  posterior = sharding.to_host(state.evaluated) if has_posterior else None
   best_step = run.stopping.best_step
   if best_step < 0:  # nothing was evaluated, or finite
-    weights = sharding.whole(setup.regularizer.weights(state.evaluated))
+    weights = sharding.to_host(setup.regularizer.weights(state.evaluated))
     return TrainResult(weights, int(state.step), posterior)
   if best is None or best.step != best_step:
     raise errors.RunError(
@@ -315,7 +315,7 @@ def train(setup: Setup, signals: distributed.Interruption) -> TrainResult:
       f"{setup.checkpoints / 'best'}; restore that folder from a copy or train "
       "in a new --workdir"
     )
-  return TrainResult(sharding.whole(best.tree), best.step, posterior)
+  return TrainResult(sharding.to_host(best.tree), best.step, posterior)
 
 
 def train_loop(
@@ -536,10 +536,10 @@ class Run:
     """
     setup, signals = self._setup, self._signals
     trained_weights = setup.regularizer.weights(state.evaluated)
-    weights = sharding.whole(trained_weights)
+    weights = sharding.to_host(trained_weights)
     try:
       validation = Validation(
-        *distributed.from_first(
+        *distributed.on_primary(
           lambda: setup.task.validate(weights, signals.check)
         )
       )
@@ -643,8 +643,8 @@ def _restored(setup: Setup) -> Any:
     nonlocal weights
     weights = jax.tree.map(np.asarray, setup.task.restored(setup.weights))
 
-  distributed.from_first(read)
-  return distributed.share(weights, setup.weights)
+  distributed.on_primary(read)
+  return distributed.broadcast(weights, setup.weights)
 
 
 def save(saved: checkpoints.Checkpoints, now: Start, task: Task) -> None:
@@ -663,7 +663,7 @@ def save(saved: checkpoints.Checkpoints, now: Start, task: Task) -> None:
 
 def _announce(setup: Setup, first: int) -> None:
   """Prints what begins, before the silence of the first compilation."""
-  if not distributed.is_first():
+  if not distributed.is_primary():
     return
   data, step_of = setup.task.facts
   parts = ", ".join(

@@ -534,7 +534,7 @@ class TextModel(Loaded):
       prime=ids.tolist(),
       length=length,
       temperature=temperature,
-      sharpening=sharpen,
+      logit_filters=sharpen,
       sentence_end=self.sentence_end,
     )
     found = np.concatenate([ids, drawn[:, 0]])

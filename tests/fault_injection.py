@@ -481,4 +481,4 @@ class Campaign:
 
 
 if __name__ == "__main__":
-  sys.exit(cli.guarded(lambda: sys.exit(main())))
+  sys.exit(cli.run_cli(lambda: sys.exit(main())))

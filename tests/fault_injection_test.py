@@ -130,7 +130,7 @@ def refused(capsys):
 
   def go(workdir):
     capsys.readouterr()
-    code = cli.guarded(lambda: go_on(workdir))
+    code = cli.run_cli(lambda: go_on(workdir))
     err = capsys.readouterr().err
     told = [line for line in err.splitlines() if line.startswith("error: ")]
     assert len(told) == 1, err

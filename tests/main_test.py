@@ -288,7 +288,7 @@ def code(source, **environment):
 def test_a_device_that_is_not_there_is_one_sentence(platform):
   done = code(
     "from experiments import cli, runtime; import sys;"
-    "sys.exit(cli.guarded(runtime.prepare))",
+    "sys.exit(cli.run_cli(runtime.prepare))",
     JAX_PLATFORMS=platform,
   )
   lines = done.stderr.decode().splitlines()
@@ -300,7 +300,7 @@ def test_a_device_that_is_not_there_is_one_sentence(platform):
 def test_half_of_a_launchers_variables_is_one_sentence():
   done = code(
     "from experiments import cli, runtime; import sys;"
-    "sys.exit(cli.guarded(runtime.join))",
+    "sys.exit(cli.run_cli(runtime.join))",
     OMPI_MCA_orte_hnp_uri="1531576320.0;tcp://10.96.0.1:34911",
   )
   [line] = done.stderr.decode().splitlines()
@@ -338,7 +338,7 @@ def test_without_a_home_folder_nothing_is_cached():
 
 def test_what_a_terminal_cannot_show_is_replaced():
   done = code(
-    "from experiments import cli; cli.guarded(lambda: print('na\\u00efve'))",
+    "from experiments import cli; cli.run_cli(lambda: print('na\\u00efve'))",
     PYTHONIOENCODING="ascii",
   )
   assert (done.returncode, done.stdout) == (0, b"na?ve\n")
@@ -347,7 +347,7 @@ def test_what_a_terminal_cannot_show_is_replaced():
 def test_closed_streams_are_empty_ones():
   program = (
     "from experiments import cli; import sys;"
-    "sys.exit(cli.guarded(lambda: (print(1), sys.stdin.read())))"
+    "sys.exit(cli.run_cli(lambda: (print(1), sys.stdin.read())))"
   )
   done = subprocess.run(
     ["sh", "-c", 'exec "$0" -c "$1" <&- >&- 2>&-', sys.executable, program],
@@ -392,7 +392,7 @@ def test_every_stop_signal_has_its_sentence_and_code(name):
   done = code(
     "from experiments import cli; import os, signal, sys;"
     f"stop = lambda: os.kill(os.getpid(), signal.{name});"
-    "sys.exit(cli.guarded(stop))",
+    "sys.exit(cli.run_cli(stop))",
   )
   assert done.returncode == 128 + getattr(signal, name)
   assert done.stderr.decode().startswith(f"interrupted by {name}; ")

@@ -140,7 +140,7 @@ def _blocks(
   spent, first, length = 0.0, 0, 0
   with (
     checkpoints.Checkpoints(job.area, keep=1) as saved,
-    files.refusals(job.output),
+    files.os_errors_as_user_errors(job.output),
   ):
     earlier = saved.restore_latest(target)
     if earlier is None:

@@ -85,7 +85,7 @@ def require_place(config: config_dict.ConfigDict, *, begun: bool) -> None:
         )
   if output.exists() and not config.overwrite and not begun:
     raise errors.UserError(_exists(config.output))
-  with files.refusals(output):
+  with files.os_errors_as_user_errors(output):
     tempfile.TemporaryFile(dir=os.path.realpath(output.parent)).close()
 
 

@@ -47,7 +47,7 @@ def run(
       workdir,
       tokens,
       trained.model,
-      sharding.whole(trained.params),
+      sharding.to_host(trained.params),
       trained.step,
       signals,
     )

@@ -163,7 +163,7 @@ def _drawn(
     prime=prime.tolist(),
     length=length,
     temperature=temperature,
-    sharpening=sharpen,
+    logit_filters=sharpen,
     sentence_end=sentence_end,
   )
   return np.asarray(drawn).reshape(-1)

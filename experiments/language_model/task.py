@@ -68,7 +68,7 @@ def load_tokens(
     limit=data["limit"],
     vocabulary=symbols,
   )
-  for warning in tokens.warnings if distributed.is_first() else ():
+  for warning in tokens.warnings if distributed.is_primary() else ():
     print(f"warning: {warning}", file=sys.stderr)
   return tokens
 

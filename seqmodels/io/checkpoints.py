@@ -64,7 +64,7 @@ def write_folder(
   if _holds(folder, record.fingerprint):
     return
   try:
-    with files.refusals(folder):
+    with files.os_errors_as_user_errors(folder):
       _commit(_stage(folder, arrays), folder, record)
   except BaseException:
     with contextlib.suppress(OSError):
@@ -428,7 +428,7 @@ def area_meta(area: pathlib.Path) -> tuple[int, dict[str, Any]]:
 
 def set_aside(area: pathlib.Path, corrupt: Collection[int]) -> None:
   """Renames corrupt checkpoints: they are no longer read or counted."""
-  with files.refusals(area):
+  with files.os_errors_as_user_errors(area):
     for step in corrupt:
       aside = area / f"{step}{CORRUPT}"
       remove_tree(aside)
@@ -437,7 +437,7 @@ def set_aside(area: pathlib.Path, corrupt: Collection[int]) -> None:
 
 def keep_only(area: pathlib.Path, steps: Collection[int]) -> None:
   """Deletes the checkpoints of all steps but these."""
-  with files.refusals(area):
+  with files.os_errors_as_user_errors(area):
     for step in steps_in(area):
       if step not in steps:
         remove_folder(area / str(step))
@@ -445,7 +445,7 @@ def keep_only(area: pathlib.Path, steps: Collection[int]) -> None:
 
 def clean_area(area: pathlib.Path) -> None:
   """Deletes what killed saves and deletions left."""
-  with files.refusals(area):
+  with files.os_errors_as_user_errors(area):
     for step in {name.partition(".")[0] for name in _names(area)}:
       if step.isdecimal():
         clean_folder(area / step)
@@ -643,7 +643,7 @@ class Checkpoints:
 
   def _delete_after(self, area: pathlib.Path, step: int) -> None:
     self.wait()
-    if distributed.is_first():
+    if distributed.is_primary():
       keep_only(area, [saved for saved in steps_in(area) if saved <= step])
 
   @progress.spending("saving")
@@ -654,10 +654,10 @@ class Checkpoints:
       raise ValueError(f"step is {step}; it must be at least 0")
     self._settle(_BACKLOG - 1)
     leaves = checkpoint_integrity.copies(tree)
-    if not distributed.is_first():
+    if not distributed.is_primary():
       return
     self._clean()
-    with files.refusals(area):
+    with files.os_errors_as_user_errors(area):
       area.mkdir(parents=True, exist_ok=True)
     meta, prng = json.loads(json.dumps(meta)), randomness()
 
@@ -719,7 +719,7 @@ class Checkpoints:
       arrays.update(newest.arrays)
       return newest.record.to_json()
 
-    text = distributed.from_first(read)
+    text = distributed.on_primary(read)
     if text is None:
       return None
     record = Record.from_json(text)
@@ -727,7 +727,7 @@ class Checkpoints:
       name: jax.ShapeDtypeStruct(*checkpoint_integrity.storage(leaf))
       for name, leaf in record.leaves.items()
     }
-    arrays = distributed.share(arrays, stored)
+    arrays = distributed.broadcast(arrays, stored)
     tree = checkpoint_integrity.rebuild(target, arrays, record.leaves)
     return Restored(record.step, tree, record.meta)
 

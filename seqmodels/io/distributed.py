@@ -33,26 +33,26 @@ _alone = False
 _polls = 0
 
 
-def is_first() -> bool:
+def is_primary() -> bool:
   """True in the process that writes files."""
   return jax.process_index() == 0
 
 
-def several() -> bool:
-  """True if other processes take part now: not inside `from_first`."""
+def is_distributed() -> bool:
+  """True if other processes take part now: not inside `on_primary`."""
   return jax.process_count() > 1 and not _alone
 
 
-def meet() -> None:
+def barrier() -> None:
   """Waits until all processes have called it."""
-  if several():
+  if is_distributed():
     from orbax.checkpoint import multihost
 
-    barrier = multihost.get_barrier_sync_fn()
-    barrier(key=f"seqmodels/{next(_meetings)}", timeout_ms=_TIMEOUT_MS)
+    wait = multihost.get_barrier_sync_fn()
+    wait(key=f"seqmodels/{next(_meetings)}", timeout_ms=_TIMEOUT_MS)
 
 
-def from_first(compute: Callable[[], T]) -> T:
+def on_primary(compute: Callable[[], T]) -> T:
   """Computes in the first process, and broadcasts the result to all.
 
   All processes call this and the others wait, however long it takes; nothing
@@ -65,15 +65,15 @@ def from_first(compute: Callable[[], T]) -> T:
     Interrupted: in all processes, if the first was.
     RunError: in the others, if the first failed.
 
-  >>> from_first(lambda: {"step": 3})
+  >>> on_primary(lambda: {"step": 3})
   {'step': 3}
   """
   global _alone, _polls
-  if not several():
+  if not is_distributed():
     return compute()
   answer: dict[str, Any] = {"failed": True}
   try:
-    if is_first():
+    if is_primary():
       _alone = True
       answer = {"value": compute()}
   except errors.Interrupted as error:
@@ -82,9 +82,9 @@ def from_first(compute: Callable[[], T]) -> T:
   finally:
     _alone = False
     # Also if it failed, or the others would wait for ever.
-    meet()
+    barrier()
     text = json.dumps({**answer, "polls": _polls}).encode()
-    answer = json.loads(_bytes_from_first(text))
+    answer = json.loads(_bytes_from_primary(text))
     _polls = answer["polls"]
   if "interrupted" in answer:
     raise errors.Interrupted(answer["interrupted"])
@@ -96,30 +96,32 @@ def from_first(compute: Callable[[], T]) -> T:
   return value
 
 
-def share(tree: Tree, like: Tree) -> Tree:
+def broadcast(tree: Tree, like: Tree) -> Tree:
   """Broadcasts the first process's arrays to all hosts, one after another.
 
   Args:
     tree: arrays; those of other processes are ignored.
     like: their shapes and dtypes, in all processes.
   """
-  if not several():
+  if not is_distributed():
     return tree
   leaves, structure = jax.tree.flatten(like)
-  mine = jax.tree.leaves(tree) if is_first() else leaves
+  mine = jax.tree.leaves(tree) if is_primary() else leaves
   arrays = [
-    _array_from_first(leaf if is_first() else np.zeros(leaf.shape, leaf.dtype))
+    _array_from_primary(
+      leaf if is_primary() else np.zeros(leaf.shape, leaf.dtype)
+    )
     for leaf in mine
   ]
   return jax.tree.unflatten(structure, arrays)
 
 
-def notified() -> bool:
+def preemption_notice() -> bool:
   """True once a preemption notice to any process has reached all of them.
 
   SIGTERM is that notice; JAX's coordination service passes it on and decides
   at which call all processes get True. So all must call equally often, except
-  inside `from_first`, where only the first does. False without --distributed.
+  inside `on_primary`, where only the first does. False without --distributed.
   """
   global _polls
   if not jax.distributed.is_initialized():
@@ -128,16 +130,16 @@ def notified() -> bool:
   return multihost_utils.reached_preemption_sync_point(_polls)
 
 
-def _bytes_from_first(data: bytes) -> bytes:
-  size = int(_array_from_first(np.array(len(data), np.int32)))
+def _bytes_from_primary(data: bytes) -> bytes:
+  size = int(_array_from_primary(np.array(len(data), np.int32)))
   room = max(_LEAST_BYTES, 1 << (size - 1).bit_length())
   padded = np.zeros(room, np.uint8)
-  if is_first():
+  if is_primary():
     padded[:size] = np.frombuffer(data, np.uint8)
-  return _array_from_first(padded)[:size].tobytes()
+  return _array_from_primary(padded)[:size].tobytes()
 
 
-def _array_from_first(array: Any) -> np.ndarray:
+def _array_from_primary(array: Any) -> np.ndarray:
   """Broadcasts as bytes, bit for bit, since JAX broadcasts sums with zeros."""
   flat = np.ascontiguousarray(array).reshape(-1)
   with jax.transfer_guard("allow"):
@@ -179,7 +181,7 @@ class Interruption:
   thread only: in other threads the flag is never set.
 
   With several processes the flag is set in all at the same reading, by
-  `notified`; Ctrl-C in one of them is passed on in the same way.
+  `preemption_notice`; Ctrl-C in one of them is passed on in the same way.
 
   >>> with Interruption() as interruption:
   ...   interruption.requested
@@ -199,7 +201,7 @@ class Interruption:
   @property
   def requested(self) -> bool:
     """True once a signal has come."""
-    if self.signum is None and notified():
+    if self.signum is None and preemption_notice():
       self.signum = signal.SIGTERM
     return self.signum is not None
 

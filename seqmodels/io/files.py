@@ -86,7 +86,7 @@ def writer(path: str | os.PathLike) -> Iterator[BinaryIO]:
   final = pathlib.Path(os.path.realpath(path))
   temporary = final.with_name(_TEMPORARY + secrets.token_hex(8))
   try:
-    with refusals(final):
+    with os_errors_as_user_errors(final):
       if final.is_dir():
         raise IsADirectoryError(errno.EISDIR, "is a folder", str(final))
       # Not tempfile: its files are private, a run folder is often shared.
@@ -110,14 +110,14 @@ def sweep(folder: str | os.PathLike) -> None:
 
 
 @contextlib.contextmanager
-def refusals(path: str | os.PathLike) -> Iterator[None]:
+def os_errors_as_user_errors(path: str | os.PathLike) -> Iterator[None]:
   """Turns an OSError on writing `path` into one sentence.
 
   Raises:
     errors.RunError: no room left.
     errors.UserError: any other reason.
 
-  >>> with refusals("runs/a"):
+  >>> with os_errors_as_user_errors("runs/a"):
   ...   raise OSError(errno.ENOSPC, "No space left on device")
   Traceback (most recent call last):
   seqmodels.errors.RunError: cannot write runs/a: no space left on device; \
@@ -149,7 +149,7 @@ def _concerns(path: str | os.PathLike, filename: str | bytes) -> bool:
 
 def make_folder_of(path: str | os.PathLike) -> None:
   """Makes the folder that `path` lies in; raises what `write_bytes` raises."""
-  with refusals(path):
+  with os_errors_as_user_errors(path):
     pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
 
 

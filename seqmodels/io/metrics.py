@@ -78,7 +78,7 @@ class MetricWriter:
     # written before the checkpoint.
     self._seen = {_key(entry) for entry in entries if entry["step"] == step}
     files.write_text(self._path, "".join(map(_line, entries)))
-    with files.refusals(self._path):
+    with files.os_errors_as_user_errors(self._path):
       # No buffer: a failed write must not come back when the file is closed.
       self._file = io.FileIO(self._path, "ab")
     if tensorboard:
@@ -118,7 +118,7 @@ class MetricWriter:
       if _key(entry) in self._seen:
         continue
       rest = _line(entry).encode()
-      with files.refusals(self._path):
+      with files.os_errors_as_user_errors(self._path):
         while rest:
           rest = rest[self._file.write(rest) :]
       if self._new_events is not None and math.isfinite(value):

@@ -182,19 +182,19 @@ def start(
         )
         return resumed, None
 
-      resumed, results = distributed.from_first(begin)
+      resumed, results = distributed.on_primary(begin)
       yield RunRecord(
         workdir=workdir,
         config=settings,
         results=results,
         resumed=resumed,
-        primary=distributed.is_first(),
+        primary=distributed.is_primary(),
         account=account,
       )
   except errors.Interrupted:
-    distributed.meet()
+    distributed.barrier()
     raise
-  distributed.meet()
+  distributed.barrier()
 
 
 def canonical(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -30,7 +30,7 @@ COLDEST, HOTTEST = 1e-30, 1e37
 
 
 @dataclasses.dataclass(frozen=True)
-class Sharpening:
+class LogitFilters:
   """Temperature, then top-k, then nucleus: the filter of `sample`.
 
   Attributes:
@@ -38,7 +38,7 @@ class Sharpening:
     top_k: symbols kept; 0 keeps all.
     nucleus: share of the probability kept, in (0, 1].
 
-  >>> sharpen = Sharpening(temperature=0.5, top_k=2)
+  >>> sharpen = LogitFilters(temperature=0.5, top_k=2)
   >>> jax.nn.softmax(sharpen(jnp.log(jnp.array([0.6, 0.3, 0.1])))).round(3)
   Array([0.8, 0.2, 0. ], dtype=float32)
   """
@@ -55,8 +55,8 @@ class Sharpening:
 
 def of(
   temperature: float, top_k: int = 0, nucleus: float = 1.0
-) -> tuple[float, Sharpening | None]:
-  """Temperature and sharpening as `sample` takes them.
+) -> tuple[float, LogitFilters | None]:
+  """Temperature and logit filters as `sample` takes them.
 
   A temperature alone is traced there, so that each compiles nothing anew. One
   below `COLDEST` is 0.
@@ -64,14 +64,14 @@ def of(
   >>> of(0.5), of(0.0, top_k=3), of(1e-50, top_k=3)
   ((0.5, None), (0.0, None), (0.0, None))
   >>> of(0.5, top_k=3)
-  (1.0, Sharpening(temperature=0.5, top_k=3, nucleus=1.0))
+  (1.0, LogitFilters(temperature=0.5, top_k=3, nucleus=1.0))
   """
   if 0 <= temperature < COLDEST:
     temperature = 0.0
   # The likeliest symbol is the same whatever is ruled out beside it.
   if not temperature or (not top_k and nucleus == 1):
     return temperature, None
-  return 1.0, Sharpening(temperature, top_k, nucleus)
+  return 1.0, LogitFilters(temperature, top_k, nucleus)
 
 
 def power(logits: jax.Array, alpha: float) -> jax.Array:
@@ -264,7 +264,7 @@ def sample(
   batch: int = 1,
   greedy: bool = False,
   sentence_end: int | None = None,
-  sharpening: Callable[[jax.Array], jax.Array] | None = None,
+  logit_filters: Callable[[jax.Array], jax.Array] | None = None,
 ) -> np.ndarray:
   """Continues a prime, symbol by symbol.
 
@@ -287,7 +287,7 @@ def sample(
       the temperature.
     sentence_end: for models of single sentences: after this symbol the carry
       is cleared and the null vector read, as the data stream does.
-    sharpening: logits to logits [batch, V], such as a `Sharpening`,
+    logit_filters: logits to logits [batch, V], such as a `LogitFilters`,
       before the temperature; each one (by equality) compiles once.
 
   Returns:
@@ -326,13 +326,13 @@ def sample(
     end,
     length,
     batch,
-    sharpening,
+    logit_filters,
   )
   return np.asarray(jax.device_get(drawn))
 
 
 @functools.partial(
-  jax.jit, static_argnames=("predictor", "length", "batch", "sharpening")
+  jax.jit, static_argnames=("predictor", "length", "batch", "logit_filters")
 )
 def _scan(
   predictor: predictors.SequenceModel,
@@ -343,7 +343,7 @@ def _scan(
   sentence_end: jax.Array,
   length: int,
   batch: int,
-  sharpening: Callable[[jax.Array], jax.Array] | None,
+  logit_filters: Callable[[jax.Array], jax.Array] | None,
 ) -> jax.Array:
   """Reads `read` `[P]`, then draws `[length, batch]`."""
 
@@ -364,8 +364,8 @@ def _scan(
     state: tuple[Tree, jax.Array], step: jax.Array
   ) -> tuple[tuple[Tree, jax.Array], jax.Array]:
     carry, logits = state
-    if sharpening is not None:
-      logits = sharpening(logits)
+    if logit_filters is not None:
+      logits = logit_filters(logits)
     # Folding the step in, not splitting the key into `length`, makes the
     # beginning of a sample independent of its length.
     noise = jax.random.gumbel(jax.random.fold_in(key, step), logits.shape)

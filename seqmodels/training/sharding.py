@@ -59,12 +59,12 @@ def device_mesh(
   return Mesh(np.array(devices).reshape(-1, model_shards), AXES)
 
 
-def everywhere(mesh: Mesh) -> NamedSharding:
+def replicated(mesh: Mesh) -> NamedSharding:
   """The whole on every device."""
   return NamedSharding(mesh, PartitionSpec())
 
 
-def shares(mesh: Mesh, tree: Tree) -> Tree:
+def param_shardings(mesh: Mesh, tree: Tree) -> Tree:
   """Shardings that divide the matrices of a tree along `model`.
 
   A matrix is divided by its last dimension, the gates of a recurrent layer or
@@ -76,14 +76,15 @@ def shares(mesh: Mesh, tree: Tree) -> Tree:
     tree: arrays or their shapes: weights, or what an optimiser keeps of them.
 
   >>> mesh = device_mesh(1, devices=jax.devices()[:1])
-  >>> found = shares(mesh, {"kernel": np.zeros((2, 4)), "bias": np.zeros(4)})
+  >>> params = {"kernel": np.zeros((2, 4)), "bias": np.zeros(4)}
+  >>> found = param_shardings(mesh, params)
   >>> tuple(found["kernel"].spec), tuple(found["bias"].spec)
   ((None, 'model'), ())
   """
 
   def one(leaf: Any) -> NamedSharding:
     if leaf.ndim < 2 or leaf.shape[-1] % mesh.shape["model"]:
-      return everywhere(mesh)
+      return replicated(mesh)
     last = (None,) * (leaf.ndim - 1) + ("model",)
     return NamedSharding(mesh, PartitionSpec(*last))
 
@@ -98,10 +99,10 @@ def state_shardings(mesh: Mesh, state: states.TrainState) -> Any:
     state: arrays or their shapes.
   """
   rows = NamedSharding(mesh, PartitionSpec(AXES))
-  shardings = jax.tree.map(lambda _: everywhere(mesh), state)
+  shardings = jax.tree.map(lambda _: replicated(mesh), state)
   return shardings._replace(
-    params=shares(mesh, state.params),
-    opt_state=shares(mesh, state.opt_state),
+    params=param_shardings(mesh, state.params),
+    opt_state=param_shardings(mesh, state.opt_state),
     carry=jax.tree.map(lambda _: rows, state.carry),
   )
 
@@ -122,7 +123,7 @@ def place_segments(mesh: Mesh, segments: Tree) -> Tree:
   )
 
 
-def whole(tree: Tree) -> Tree:
+def to_host(tree: Tree) -> Tree:
   """A tree of a mesh on this process's first device alone, all of it.
 
   Where other processes hold a part, they have to call, too.
@@ -140,7 +141,7 @@ def whole(tree: Tree) -> Tree:
   return jax.tree.map(one, tree)
 
 
-def connect(mesh: Mesh) -> None:
+def warm_up_collectives(mesh: Mesh) -> None:
   """Has all devices of a mesh talk once, along each of its axes and all.
 
   Processes that first do so in a training step come to it when they have
@@ -152,7 +153,7 @@ def connect(mesh: Mesh) -> None:
   )()
   for axes in ((0,), (1,), (0, 1)):
     add = jax.jit(
-      functools.partial(jnp.sum, axis=axes), out_shardings=everywhere(mesh)
+      functools.partial(jnp.sum, axis=axes), out_shardings=replicated(mesh)
     )
     add(ones).block_until_ready()
 
@@ -169,9 +170,11 @@ def gathering(
     return rule
 
   def gradient(objective: Any, trained: Tree, key: jax.Array) -> Any:
-    gathered = jax.lax.with_sharding_constraint(trained, everywhere(mesh))
+    gathered = jax.lax.with_sharding_constraint(trained, replicated(mesh))
     found, outcome = rule.gradient(objective, gathered, key)
-    divided = jax.lax.with_sharding_constraint(found, shares(mesh, found))
+    divided = jax.lax.with_sharding_constraint(
+      found, param_shardings(mesh, found)
+    )
     return divided, outcome
 
   return rule._replace(gradient=gradient)

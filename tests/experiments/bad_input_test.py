@@ -13,7 +13,7 @@ def refused(small, run, tmp_path, capsys):
   """Runs something that must fail; gives its one sentence."""
 
   def check(action, code=2, folder="run"):
-    assert cli.guarded(action) == code
+    assert cli.run_cli(action) == code
     err = capsys.readouterr().err
     sentences = [x for x in err.splitlines() if x.startswith("error: ")]
     assert len(sentences) == 1

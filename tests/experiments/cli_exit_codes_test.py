@@ -16,12 +16,12 @@ def ending(capsys, error):
   def action():
     raise error
 
-  code = cli.guarded(action)
+  code = cli.run_cli(action)
   return code, capsys.readouterr().err
 
 
 def test_an_action_that_ends_well_is_zero():
-  assert cli.guarded(lambda: 5) == 0
+  assert cli.run_cli(lambda: 5) == 0
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_anything_else_keeps_its_traceback(error):
     raise error
 
   with pytest.raises(type(error)):
-    cli.guarded(action)
+    cli.run_cli(action)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_memory_that_runs_out_is_told_with_what_was_done(capsys, error):
     ):
       raise error
 
-  assert cli.guarded(action) == 3
+  assert cli.run_cli(action) == 3
   assert capsys.readouterr().err == (
     "error: out of memory during validation; a smaller segment needs less\n"
   )
@@ -97,7 +97,7 @@ def test_sigterm_ends_a_run_that_takes_no_heed(capsys):
     os.kill(os.getpid(), signal.SIGTERM)
     signal.pause()
 
-  assert cli.guarded(action) == 128 + signal.SIGTERM
+  assert cli.run_cli(action) == 128 + signal.SIGTERM
   shown = capsys.readouterr().err
   assert shown.startswith("interrupted by SIGTERM; what was saved stays")
   assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
@@ -112,7 +112,7 @@ def test_an_ignored_sigterm_stays_ignored():
       os.kill(os.getpid(), signal.SIGTERM)
       done.append(True)
 
-    assert cli.guarded(action) == 0
+    assert cli.run_cli(action) == 0
     assert done
   finally:
     signal.signal(signal.SIGTERM, former)
@@ -124,7 +124,7 @@ def test_a_reader_that_leaves_ends_the_run_quietly():
     "from experiments import cli\n"
     "def action():\n"
     "  while True: print('x' * 1000)\n"
-    "sys.exit(cli.guarded(action))\n"
+    "sys.exit(cli.run_cli(action))\n"
   )
   with subprocess.Popen(
     [sys.executable, "-c", code],

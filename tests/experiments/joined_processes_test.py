@@ -88,7 +88,7 @@ def live(index, count, port, workdir, log, blow):
   def main():
     runtime.prepare(distributed=True)
     experiments.run(config, folder / workdir, folder)
-  sys.exit(cli.guarded(main))
+  sys.exit(cli.run_cli(main))
 
 def together(count, workdir, log, blow=()):
   with socket.socket() as probe:

@@ -1,4 +1,4 @@
-"""Noise and dropout in whole runs: the chain, its records, its refusals."""
+"""Noise and dropout in whole runs: the chain, its records, its errors."""
 
 import json
 import re
@@ -217,7 +217,7 @@ def test_a_description_length_needs_adaptive_noise(small, run):
 
 def test_a_stage_of_another_network_is_refused(small, run, tmp_path, capsys):
   run(small(), "plain")
-  code = cli.guarded(
+  code = cli.run_cli(
     lambda: run(
       small(
         restore=str(tmp_path / "plain"),

@@ -78,7 +78,7 @@ if jax.process_index() == 0:
   shutil.copytree(folder / "stopped", folder / "left")
 run("stopped")
 print(json.dumps(seen), flush=True)
-cli.guarded(lambda: run("killed", die))
+cli.run_cli(lambda: run("killed", die))
 """
 
 ALONE = """

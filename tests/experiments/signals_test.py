@@ -51,7 +51,7 @@ def signalled(monkeypatch, capsys):
 
     with monkeypatch.context() as patch:
       patch.setattr(place, name, told)
-      code = cli.guarded(action)
+      code = cli.run_cli(action)
     err = capsys.readouterr().err
     assert len(calls) >= call
     assert code == 128 + signal.SIGTERM

@@ -50,7 +50,7 @@ for devices, shards in ((8, 2), (8, 1), (4, 1), (2, 1), (1, 1)):
     network,
     optimizer,
     regularizer=sharding.gathering(regularizers.plain(), mesh),
-    shardings=(shardings, sharding.everywhere(mesh)),
+    shardings=(shardings, sharding.replicated(mesh)),
   )
   def go_on(start):
     first = int(start.step)
@@ -143,7 +143,9 @@ def test_shares_that_devices_do_not_divide_into_are_refused():
 
 def test_what_does_not_divide_lies_whole_on_every_device():
   mesh = jax.sharding.AbstractMesh((2, 2), sharding.AXES)
-  found = sharding.shares(mesh, {"odd": np.zeros((4, 3)), "even": np.zeros(4)})
+  found = sharding.param_shardings(
+    mesh, {"odd": np.zeros((4, 3)), "even": np.zeros(4)}
+  )
   assert {leaf.spec for leaf in found.values()} == {
     jax.sharding.PartitionSpec()
   }

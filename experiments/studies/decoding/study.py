@@ -277,7 +277,7 @@ class Writer(NamedTuple):
     return [list(found[0].symbols)]
 
   def draw(
-    self, key: jax.Array, count: int, sharpen: text.Sharpening
+    self, key: jax.Array, count: int, sharpen: text.LogitFilters
   ) -> list[list[int]]:
     """Drawn texts, ids [count, length]."""
     rows: list[list[int]] = text.sample(
@@ -286,18 +286,18 @@ class Writer(NamedTuple):
       length=self.length,
       prime=self.prime,
       batch=count,
-      sharpening=sharpen,
+      logit_filters=sharpen,
     ).T.tolist()
     return rows
 
 
 # What is done to the distribution before a draw, by its name.
-SHARPENINGS: dict[str, text.Sharpening] = {
-  "drawn as it is": text.Sharpening(),
-  "temperature 0.5": text.Sharpening(temperature=0.5),
-  "temperature 1.5": text.Sharpening(temperature=1.5),
-  "top-k, k = 5": text.Sharpening(top_k=5),
-  "nucleus 0.9": text.Sharpening(nucleus=0.9),
+SHARPENINGS: dict[str, text.LogitFilters] = {
+  "drawn as it is": text.LogitFilters(),
+  "temperature 0.5": text.LogitFilters(temperature=0.5),
+  "temperature 1.5": text.LogitFilters(temperature=1.5),
+  "top-k, k = 5": text.LogitFilters(top_k=5),
+  "nucleus 0.9": text.LogitFilters(nucleus=0.9),
 }
 _BARS = 26  # of the likeliest characters in a figure
 _VISIBLE = str.maketrans({" ": "\u2423", "\n": "\u00b6"})
@@ -518,7 +518,7 @@ def words(study: run_lib.Study, writer: Writer) -> None:
   )
   confined = writer._replace(network=network, params=params)
   key = jax.random.key(study.config.seed)
-  sharpen = text.Sharpening(temperature=_TEMPERATURE)
+  sharpen = text.LogitFilters(temperature=_TEMPERATURE)
   body, first = [], []
   for name, one in (("as it is", writer), ("confined", confined)):
     rows = one.draw(key, settings.draws, sharpen)

@@ -107,7 +107,7 @@ def test_a_signal_ends_the_respelling(tmp_path):
 
 
 def run(config, workdir):
-  return cli.guarded(lambda: experiments.run(config, workdir, workdir))
+  return cli.run_cli(lambda: experiments.run(config, workdir, workdir))
 
 
 def test_an_output_that_is_no_file_is_left_alone(config, tmp_path, capsys):

@@ -292,7 +292,7 @@ def test_bad_input_is_one_sentence(
   config = page.get_config("smoke")
   config.update(input="a.in", output="a.seq", baselines=False)
   config.update_from_flattened_dict(changes)
-  code = cli.guarded(
+  code = cli.run_cli(
     lambda: experiments.run(config, tmp_path / "run", tmp_path)
   )
   said = capsys.readouterr().err.splitlines()[-1]

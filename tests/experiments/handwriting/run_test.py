@@ -393,7 +393,7 @@ def refused(run, tmp_path, capsys):
   """Runs what must fail; gives its one sentence."""
 
   def check(config):
-    assert cli.guarded(lambda: run(config)) == 2
+    assert cli.run_cli(lambda: run(config)) == 2
     err = capsys.readouterr().err
     (sentence,) = [x for x in err.splitlines() if x.startswith("error: ")]
     assert "Traceback" not in err

@@ -103,13 +103,13 @@ def test_the_whole_nucleus_keeps_the_faintest():
 
 
 def test_a_sharpening_is_its_three_in_their_order():
-  flat = shares(text.Sharpening(temperature=2.0, top_k=4)(LOGITS))
+  flat = shares(text.LogitFilters(temperature=2.0, top_k=4)(LOGITS))
   expected = np.where(SHARES < 0.08, 0, np.sqrt(SHARES))
   np.testing.assert_allclose(flat, expected / expected.sum(), rtol=1e-5)
   # After top-k the nucleus is one of what is left: 0.4 and 0.25 of 0.85.
-  both = shares(text.Sharpening(top_k=3, nucleus=0.75)(LOGITS))
+  both = shares(text.LogitFilters(top_k=3, nucleus=0.75)(LOGITS))
   assert np.flatnonzero(both).tolist() == [1, 3]
-  assert text.Sharpening(top_k=3) == text.Sharpening(top_k=3)
+  assert text.LogitFilters(top_k=3) == text.LogitFilters(top_k=3)
 
 
 def _draws(count, **settings):
@@ -131,15 +131,15 @@ def _draws(count, **settings):
 @pytest.mark.parametrize(
   "chosen",
   [
-    text.Sharpening(),
-    text.Sharpening(temperature=0.5),
-    text.Sharpening(top_k=3),
-    text.Sharpening(nucleus=0.7, temperature=1.5),
+    text.LogitFilters(),
+    text.LogitFilters(temperature=0.5),
+    text.LogitFilters(top_k=3),
+    text.LogitFilters(nucleus=0.7, temperature=1.5),
   ],
 )
 def test_text_is_drawn_from_the_sharpened_distribution(chosen):
   count = 20_000
-  drawn = np.bincount(_draws(count, sharpening=chosen), minlength=6)
+  drawn = np.bincount(_draws(count, logit_filters=chosen), minlength=6)
   expected = count * shares(chosen(LOGITS))
   possible = expected > 0
   assert np.all(drawn[~possible] == 0)
@@ -150,9 +150,9 @@ def test_text_is_drawn_from_the_sharpened_distribution(chosen):
 
 def test_a_sharpening_that_changes_nothing_draws_the_same():
   np.testing.assert_array_equal(
-    _draws(500), _draws(500, sharpening=text.Sharpening())
+    _draws(500), _draws(500, logit_filters=text.LogitFilters())
   )
-  greedy = _draws(500, sharpening=text.Sharpening(top_k=2), greedy=True)
+  greedy = _draws(500, logit_filters=text.LogitFilters(top_k=2), greedy=True)
   assert np.all(greedy == 1)
 
 
@@ -171,7 +171,7 @@ def test_a_sharpening_that_changes_nothing_draws_the_same():
 )
 def test_bad_settings_are_named(settings, message):
   with pytest.raises(errors.UserError, match=message):
-    text.Sharpening(**settings)(LOGITS)
+    text.LogitFilters(**settings)(LOGITS)
 
 
 def test_a_bad_power_is_named():

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.studies.decoding import study
+from experiments.studies.decoding import models
 from seqmodels import errors
 from seqmodels.models import api as predictors
 from seqmodels.models import language_model
@@ -93,7 +93,7 @@ def beam_by_lists(row, width, end, alpha):
 
 
 def worked(width, alpha=0.75):
-  predictor, params = study.as_predictor(WORKED)
+  predictor, params = models.table(WORKED)
   return beam.search(
     predictor, params, width=width, length=4, end=END, length_penalty=alpha
   )
@@ -101,7 +101,7 @@ def worked(width, alpha=0.75):
 
 def test_the_worked_example_of_the_book():
   """Greedy takes A B C, .048; a beam of two finds A C B, .054."""
-  predictor, params = study.as_predictor(WORKED)
+  predictor, params = models.table(WORKED)
   first = beam.greedy(predictor, params, length=4, end=END)
   assert first.symbols == (0, 1, 2, END)
   assert math.exp(first.log_probability) == pytest.approx(0.048, rel=1e-5)
@@ -117,7 +117,7 @@ def test_the_worked_example_of_the_book():
 
 
 def test_without_a_penalty_the_shortest_is_the_likeliest():
-  predictor, params = study.as_predictor(WORKED)
+  predictor, params = models.table(WORKED)
   found = beam.exhaustive(
     predictor, params, length=4, end=END, length_penalty=0.0
   )
@@ -238,7 +238,7 @@ def test_the_best_grows_with_the_penalty_on_shortness():
 
 def test_what_has_ended_is_kept_and_grows_no_more():
   # The end is likely at once; everything else is as likely as can be later.
-  predictor, params = study.as_predictor(
+  predictor, params = models.table(
     {(): [0.3, 0.7], (0,): [0.5, 0.5], (0, 0): [0.5, 0.5]}
   )
   found = beam.search(
@@ -252,7 +252,7 @@ def test_what_has_ended_is_kept_and_grows_no_more():
 
 
 def test_what_is_impossible_is_not_found():
-  predictor, params = study.as_predictor({(): [1.0, 0.0]})
+  predictor, params = models.table({(): [1.0, 0.0]})
   found = beam.search(predictor, params, width=4, length=1)
   assert [one.symbols for one in found] == [(0,)]
   assert found[0].log_probability == 0.0

@@ -183,7 +183,7 @@ WALKER = api.SequenceModel(
   window=lambda params, kappa: window_lstm.Window(
     *(jnp.ones((len(kappa), 1)),) * 2, kappa[:, None]
   ),
-  symbols=SYMBOLS,
+  vocabulary_size=SYMBOLS,
 )
 walk = functools.partial(handwriting.write, WALKER, key=jax.random.key(0))
 
@@ -213,7 +213,7 @@ def test_a_window_past_its_text_from_the_first_writes_nothing():
 
 
 def test_without_a_window_lines_are_as_long_as_asked():
-  network = WALKER._replace(window=None, symbols=0)
+  network = WALKER._replace(window=None, vocabulary_size=0)
   found = handwriting.write(
     network, 1.0, jax.random.key(0), rows=2, steps=5, prime=PRIME
   )

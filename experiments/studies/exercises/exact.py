@@ -13,18 +13,17 @@ state and the null vector. The row of the readout that belongs to a unit holds
 log P(next | its state), whose softmax is the source's own distribution.
 """
 
-import functools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.studies.common import chains
 from seqmodels.cells import cell as cells
-from seqmodels.cells import elman, gru, lstm, ops
-from seqmodels.models import api
+from seqmodels.cells import elman, gru, lstm
 
 IMPOSSIBLE = -1
 # The log-probability of what cannot come: its exponential is 0 in any format.
@@ -59,36 +58,33 @@ class Network(NamedTuple):
   """A one-layer Elman network with a linear readout, in float64.
 
   Attributes:
-    params: of the cell `elman_relu` or `elman`.
-    carry: the state before the first symbol, h [H].
+    params: of the cell.
+    start: the state before the first symbol, h [H].
     readout: [H, V].
-    readout_bias: [V].
-    cell: its name in `cells.cell.CELLS`.
+    bias: [V].
+    cell: its name in `cells.cell.CELLS`, "elman_relu" or "elman".
   """
 
   params: elman.ElmanParams
-  carry: elman.ElmanCarry
+  start: np.ndarray
   readout: np.ndarray
-  readout_bias: np.ndarray
+  bias: np.ndarray
   cell: str = "elman_relu"
 
   @property
   def units(self) -> int:
     """H."""
-    return self.readout.shape[0]
+    return len(self.start)
 
   def log_shares(self, ids: np.ndarray) -> np.ndarray:
-    """log P of each symbol [T, B] given those before it, in float64."""
+    """log P of each symbol [T, B] given those before it."""
+    inputs = np.concatenate([np.full_like(ids[:1], -1), ids[:-1]])
     with jax.enable_x64(True):
-      model = as_predictor(self)
-      inputs = np.concatenate([np.full_like(ids[:1], -1), ids[:-1]])
-      _, logits = jax.jit(model.apply)(
-        model.init(jax.random.key(0)),
-        model.initial_carry(ids.shape[1]),
-        jnp.asarray(inputs),
-        jnp.asarray(inputs < 0),
+      h = jnp.tile(self.start, (ids.shape[1], 1))
+      _, hs = jax.jit(cells.get(self.cell).sequence)(
+        self.params, elman.ElmanCarry(h), jnp.asarray(inputs)
       )
-      logs = np.asarray(jax.nn.log_softmax(logits))
+      logs = np.asarray(jax.nn.log_softmax(hs @ self.readout + self.bias))
     return np.take_along_axis(logs, ids[..., None], -1)[..., 0]
 
 
@@ -151,18 +147,21 @@ def markov(
   return Automaton(following, rows, index[()])
 
 
-def even_runs() -> Automaton:
-  """0s, and 1s in runs of even length: two states, no finite memory.
+def even_runs() -> chains.HiddenMarkov:
+  """0s, and 1s in runs of even length: no finite memory.
 
-  After a 0, or an even run, either symbol may come, a fair coin; within a run
-  of odd length a 1 must. A context of 1s alone never tells which it is.
+  After a 0, or an even run, either symbol may come, a fair coin; after an odd
+  number of 1s another must. The states are these three; a context of 1s alone
+  never tells the last two apart.
 
-  >>> even_runs().probabilities.tolist()
-  [[0.5, 0.5], [0.0, 1.0]]
+  >>> even_runs().entropy_by_window(1).round(4).tolist()
+  [0.6365, 0.6059]
   """
-  return Automaton(
-    np.array([[0, 1], [IMPOSSIBLE, 0]]),
-    np.array([[0.5, 0.5], [0.0, 1.0]]),
+  coin, must = [0.5, 0.0, 0.5], [0.0, 1.0, 0.0]
+  return chains.HiddenMarkov(
+    np.full(3, 1 / 3),
+    np.array([coin, coin, must]),
+    np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]]),
   )
 
 
@@ -186,7 +185,6 @@ def network(source: Automaton) -> Network:
   kernel: Any = np.zeros((symbols, width))
   recurrent: Any = np.zeros((width, width))
   bias: Any = np.full(width, -1.0)
-  zeros: Any = np.zeros(width)
   for unit, (state, symbol) in enumerate(pairs, 1):
     kernel[symbol, unit] = 1.0
     for before, holder in enumerate(units):
@@ -203,7 +201,7 @@ def network(source: Automaton) -> Network:
     rows = np.maximum(np.log(source.probabilities), FLOOR)
   return Network(
     elman.ElmanParams(kernel, recurrent, bias),
-    elman.ElmanCarry(zeros),
+    np.zeros(width),
     rows[units],
     np.zeros(symbols),
   )
@@ -228,54 +226,11 @@ def saturated(exact: Network, gain: float) -> Network:
       gain * recurrent,
       gain * (2 * bias + recurrent.sum(axis=0) - 1),
     ),
-    elman.ElmanCarry(2 * exact.carry.h - 1),
+    2 * exact.start - 1,
     exact.readout / 2,
-    exact.readout_bias + exact.readout.sum(axis=0) / 2,
+    exact.bias + exact.readout.sum(axis=0) / 2,
     cell="elman",
   )
-
-
-def as_predictor(exact: Network) -> api.SequenceModel:
-  """The network as every layer above knows models; `init` gives its weights.
-
-  >>> word = as_predictor(network(of_words({(0, 1): 1.0}, 2)))
-  >>> inputs = jnp.array([[-1], [0], [1]])
-  >>> _, logits = word.apply(
-  ...   word.init(None), word.initial_carry(1), inputs, inputs < 0
-  ... )
-  >>> logits.argmax(-1).ravel()
-  Array([0, 1, 2], dtype=int32)
-  """
-
-  def initial_carry(batch: int) -> elman.ElmanCarry:
-    return elman.ElmanCarry(jnp.tile(jnp.asarray(exact.carry.h), (batch, 1)))
-
-  def init(key: jax.Array) -> tuple[Any, ...]:
-    del key
-    return jax.tree.map(jnp.asarray, tuple(exact[:4]))  # all but the name
-
-  return api.SequenceModel(
-    _apply(exact.cell), initial_carry, init, exact.readout.shape[1]
-  )
-
-
-@functools.cache
-def _apply(name: str) -> Callable[..., tuple[Any, jax.Array]]:
-  """One function for all networks of a cell, so that it compiles once."""
-  cell = cells.get(name)
-
-  def apply(params: Any, carry: Any, inputs: Any, reset: Any) -> Any:
-    weights, first, readout, bias = params
-    carry, hs = cell.sequence(
-      weights,
-      carry,
-      inputs,
-      reset=reset,
-      reset_carry=elman.ElmanCarry(first.h[None]),
-    )
-    return carry, ops.matmul(hs, readout) + bias[None, None]
-
-  return apply
 
 
 def recall(symbols: int, fillers: int) -> dict[Word, float]:
@@ -316,19 +271,8 @@ def recall_network(symbols: int, fillers: int) -> Network:
   readout[:symbols, symbols], bias[symbols] = far, -far
   one: Any = np.eye(width)
   zeros: Any = np.zeros(width)
-  return Network(
-    elman.ElmanParams(one, one, zeros), elman.ElmanCarry(zeros), readout, bias
-  )
-
-
-def entropy(shares: np.ndarray) -> float:
-  """-sum p ln p, in nats.
-
-  >>> round(entropy(np.array([0.5, 0.5, 0.0])), 6)
-  0.693147
-  """
-  some = shares[shares > 0]
-  return float(-np.sum(some * np.log(some)))
+  params = elman.ElmanParams(one, one, zeros)
+  return Network(params, np.zeros(width), readout, bias)
 
 
 def recall_nats(symbols: int, fillers: int, *, order: int = 0) -> float:
@@ -364,67 +308,6 @@ def recall_nats(symbols: int, fillers: int, *, order: int = 0) -> float:
     return 2 * once
   count = math.log(alike) + (alike - 1) * math.log(alike / (alike - 1))
   return 2 * once + count
-
-
-def stationary(source: Automaton) -> np.ndarray:
-  """The share of time in each state in the long run, float64 [S].
-
-  Of an automaton in which every state can be reached from every other.
-
-  >>> stationary(even_runs()).round(6).tolist()
-  [0.666667, 0.333333]
-  """
-  count = len(source.probabilities)
-  moves = np.zeros((count, count))
-  for state, symbol in np.argwhere(source.probabilities > 0):
-    onward = source.next_state[state, symbol]
-    moves[state, onward] += source.probabilities[state, symbol]
-  # pi (P - 1) = 0 with sum(pi) = 1, as one overdetermined system.
-  system = np.vstack([moves.T - np.eye(count), np.ones(count)])
-  wanted = np.append(np.zeros(count), 1.0)
-  return np.linalg.lstsq(system, wanted, rcond=None)[0]
-
-
-def entropy_rate(source: Automaton) -> float:
-  """Nats a symbol of an endless stream: what the exact network pays.
-
-  >>> round(entropy_rate(even_runs()) / math.log(2), 6)
-  0.666667
-  """
-  return float(stationary(source) @ list(map(entropy, source.probabilities)))
-
-
-def best_ngram_rates(source: Automaton, *, longest: int) -> np.ndarray:
-  """Nats a symbol of an endless stream for the best model of each order.
-
-  H(x_n | x_1 .. x_{n-1}) from the stationary state, by adding up all strings.
-
-  Args:
-    source: see `stationary`.
-    longest: the largest order n.
-
-  Returns:
-    float64 [longest], orders 1, 2, ...
-
-  >>> best_ngram_rates(even_runs(), longest=2).round(4).tolist()
-  [0.6365, 0.6059]
-  """
-  # The weight of each state after a string, a row a string.
-  belief = stationary(source)[None]
-  states, symbols = source.probabilities.shape
-  found = []
-  for _ in range(longest):
-    joint = belief @ source.probabilities  # of the string and the next symbol
-    sums = joint.sum(axis=1, keepdims=True)
-    found.append(float(sums[:, 0] @ list(map(entropy, joint / sums))))
-    longer = np.zeros((symbols, *belief.shape))
-    for state in range(states):
-      for symbol in np.flatnonzero(source.probabilities[state] > 0):
-        weights = belief[:, state] * source.probabilities[state, symbol]
-        longer[symbol, :, source.next_state[state, symbol]] += weights
-    belief = longer.reshape(-1, states)
-    belief = belief[belief.sum(axis=1) > 0]
-  return np.array(found)
 
 
 # sigmoid(+-_SHUT) is 0 or 1 to the last bit of float64.

@@ -7,20 +7,25 @@ import itertools
 import math
 import pathlib
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from experiments.studies import run as run_lib
-from experiments.studies.common import figures, memory_tasks, training
+from experiments.studies.common import (
+  chains,
+  figures,
+  memory_tasks,
+  training,
+)
 from experiments.studies.exercises import exact, memory
 from seqmodels import errors, trees
 from seqmodels.cells import elman, gru, lstm, scan
 from seqmodels.data.text import batching
 from seqmodels.io import results
-from seqmodels.models import language_model
+from seqmodels.models import api, language_model
 from seqmodels.plotting import style
 from seqmodels.training import optimizers
 from seqmodels.training import step as step_lib
@@ -102,19 +107,12 @@ def represented(study: run_lib.Study) -> list[results.Row]:
       recall_ids,
     ),
   }
-  page.table(
-    "represented",
-    ("source", "units", "symbols scored", "largest error of log P"),
-    [
-      [
-        name,
-        network.units,
-        f"{ids.size:,}",
-        float(np.abs(network.log_shares(ids) - source.log_shares(ids)).max()),
-      ]
-      for name, (source, network, ids) in cases.items()
-    ],
-  )
+  body = []
+  for name, (source, network, ids) in cases.items():
+    gap = np.abs(network.log_shares(ids) - source.log_shares(ids)).max()
+    body.append([name, network.units, f"{ids.size:,}", float(gap)])
+  head = ("source", "units", "symbols scored", "largest error of log P")
+  page.table("represented", head, body)
   want = chain.log_shares(chain_ids)
   gaps = []
   for gain in _GAINS:
@@ -178,18 +176,13 @@ def beyond_ngrams(study: run_lib.Study) -> list[results.Row]:
   page.table("ngrams", head, body)
   page["forgetful"] = {"order": fillers + 1, "enough": fillers + 2}
   source = exact.even_runs()
-  rate = exact.entropy_rate(source)
-  rates = exact.best_ngram_rates(source, longest=settings.longest)
-  page.table(
-    "even_runs",
-    ("even runs", "nats a symbol", "more than the network"),
-    [
-      [f"best {n}-gram", float(rates[n - 1]), float(rates[n - 1] - rate)]
-      for n in (1, 2, 4, 8, settings.longest)
-      if n <= settings.longest
-    ]
-    + [[f"network of {exact.network(source).units} units", rate, 0.0]],
-  )
+  rate = chains.entropy_rate(source.transition)
+  rates = source.entropy_by_window(settings.longest - 1)
+  orders = [n for n in (1, 2, 4, 8, settings.longest) if n <= len(rates)]
+  body = [[f"best {n}-gram", rates[n - 1], rates[n - 1] - rate] for n in orders]
+  body.append([f"network of {len(source.transition)} units", rate, 0.0])
+  head = ("even runs", "nats a symbol", "more than the network")
+  page.table("even_runs", head, body)
   with style.panels(page.figure("orders"), "", height=3.6, columns=2) as (
     left,
     right,
@@ -261,17 +254,8 @@ def by_length(study: run_lib.Study) -> None:
       [name, *(float(found[t]) for t in (1, half, steps - 1)), growth]
     )
     study.signals.check()
-  page.table(
-    "by_length",
-    (
-      "|dL/dW_h| for",
-      "T = 2",
-      f"T = {half}",
-      f"T = {steps}",
-      "growth a step, the last half",
-    ),
-    body,
-  )
+  head = ["|dL/dW_h| for", "T = 2", f"T = {half}", f"T = {steps}"]
+  page.table("by_length", [*head, "growth a step, the last half"], body)
   page["noise_rows"] = _ROWS
   figures.curves(
     page.figure("gradient_by_length"),
@@ -383,148 +367,120 @@ def gates_by_hand(study: run_lib.Study) -> None:
       held = latched(exact.latch(gain), short, one)
       long = lstm.initial_carry((rows,), 1, jnp.float64)
       added = summed(exact.adder(gain), long, inputs)
-      body.append(
-        [
-          f"{gain:g}",
-          float(np.abs(held.h[:, 0] / gain - first).max()),
-          float(np.abs(added.h[:, 0] / gain - sums).max()),
-        ]
+      gaps = (
+        np.abs(held.h[:, 0] / gain - first),
+        np.abs(added.h[:, 0] / gain - sums),
       )
-  study.page.table(
-    "gates",
-    (
-      f"a, over {length} steps",
-      "GRU keeps one number: largest error",
-      "LSTM adds two: largest error",
-    ),
-    body,
-  )
+      body.append([f"{gain:g}", *(float(gap.max()) for gap in gaps)])
+  head = [f"a, over {length} steps", "GRU keeps one number: largest error"]
+  study.page.table("gates", [*head, "LSTM adds two: largest error"], body)
 
 
 _EVALUATIONS = 16  # points of the curves
 
 
-class _Learner(NamedTuple):
-  """A network in training.
-
-  Attributes:
-    steps: where it was scored, [N].
-    known: perplexity of the text that it learns, since the point before, [N].
-    unknown: perplexity of the text it does not see, [N].
-    best: weights where the latter was lowest.
-    last: weights at the end.
-  """
-
-  steps: list[int]
-  known: list[float]
-  unknown: list[float]
-  best: Any
-  last: Any
-
-
 def texts(study: run_lib.Study, others: Mapping[str, str]) -> list[results.Row]:
-  """Overfits on purpose, then scores texts by other hands.
-
-  Args:
-    study: its page is written on.
-    others: those texts, by their names.
-  """
+  """Overfits on purpose, then scores texts by other hands."""
   page, settings = study.page, study.config.settings
   tokens = study.tokens("characters")
-  symbols = tokens.vocabulary.size
+  train, symbols = tokens.splits["train"], tokens.vocabulary.size
+  known = train[: settings.by_heart]
+  unseen = np.asarray(tokens.splits["valid"][: settings.unseen])
   network = language_model.as_predictor(
     language_model.LanguageModel(
       symbols, (settings.heart_features,), cell="gru"
     )
   )
-  optimizer = optimizers.build(
-    "adam", learning_rate=settings.heart_rate, clip_norm=1.0
-  )
-  train_steps = step_lib.make_train_steps(network, optimizer)
-  unseen = np.asarray(tokens.splits["valid"][: settings.unseen])
-  every = max(1, settings.heart_steps // _EVALUATIONS)
-
-  def learned(ids: Any) -> _Learner:
-    text = batching.SequentialStream(
-      ids, batch=settings.batch, length=settings.heart_length, training=True
-    )
-    state = step_lib.create(
-      network, optimizer, batch=settings.batch, seed=study.config.seed
-    )
-    found, best = _Learner([], [], [], None, None), None
-    for start in range(0, settings.heart_steps, every):
-      study.signals.check()
-      count = min(every, settings.heart_steps - start)
-      state, report = train_steps(state, text.segments(start, count))
-      score = training.held_out(network, state.params, unseen)
-      if score.perplexity < min(found.unknown, default=math.inf):
-        # Copied: the buffers are given to the next step.
-        best = jax.tree.map(np.array, state.params)
-      found.steps.append(start + count)
-      found.known.append(report.metrics.total().perplexity)
-      found.unknown.append(score.perplexity)
-    return found._replace(best=best, last=jax.device_get(state.params))
-
-  train = tokens.splits["train"]
-  known = train[: settings.by_heart]
-  little, much = learned(known), learned(train)
+  learn = functools.partial(learned, study, network, unseen)
+  curve, in_time, by_heart = learn(known)
+  _, _, much = learn(train)
+  steps, inside, outside = curve.T
   # Of one reading; what a row lacks at its end is masked.
   segments = -(-len(known) // settings.batch // settings.heart_length)
-  low = int(np.argmin(little.unknown))
-  shown = sorted({0, low, len(little.steps) // 2, len(little.steps) - 1})
-  page.table(
-    "by_heart",
-    ("steps", "perplexity of the text it learns", "of the unseen text"),
-    [
-      [f"{little.steps[i]:,}", little.known[i], little.unknown[i]]
-      for i in shown
-    ],
-  )
+  low, end = int(np.argmin(outside)), len(curve) - 1
+  head = ("steps", "perplexity of the text it learns", "of the unseen text")
+  shown = [curve[i] for i in sorted({0, low, len(curve) // 2, end})]
+  page.table("by_heart", head, [[f"{x:,.0f}", *rest] for x, *rest in shown])
   page["heart"] = {
     "characters": f"{len(known):,}",
     "times": f"{settings.heart_steps // max(1, segments):,}",
     "unseen": f"{len(unseen):,}",
-    "best_step": f"{little.steps[low]:,}",
-    "best": f"{little.unknown[low]:.1f}",
-    "last": f"{little.unknown[-1]:.1f}",
-    "known": f"{little.known[-1]:.2f}",
+    "best_step": f"{steps[low]:,.0f}",
+    "best": f"{outside[low]:.1f}",
+    "last": f"{outside[end]:.1f}",
+    "known": f"{inside[end]:.2f}",
     "nothing": symbols,
   }
   figures.curves(
     page.figure("by_heart"),
     "Learning by heart",
-    {
-      "the text it learns": (little.steps, little.known),
-      "unseen text": (little.steps, little.unknown),
-    },
+    {"the text it learns": (steps, inside), "unseen text": (steps, outside)},
     x="steps",
     y="perplexity",
     log_y=True,
     marks=True,
     references={"knowing nothing": float(symbols)},
   )
-  name = f"GRU, {len(known):,} characters by heart, "
+  first = f"{len(known):,} characters"
+  name = f"GRU, {first} by heart, {settings.heart_steps:,} steps"
   rows = [
     results.row(
-      f"{name}{settings.heart_steps:,} steps",
+      name,
       split=split,
       evaluation=evaluation,
       metric="perplexity",
-      value=value,
+      value=float(value),
       count=count,
       seconds=0.0,
     )
     for split, evaluation, value, count in (
-      ("train", "before each step", little.known[-1], len(known)),
-      ("valid", "static", little.unknown[-1], len(unseen)),
+      ("train", "before each step", inside[end], len(known)),
+      ("valid", "static", outside[end], len(unseen)),
     )
   ]
   trained = {
-    f"the first {len(known):,} characters, stopped in time": little.best,
-    f"the first {len(known):,} characters, by heart": little.last,
-    f"all {len(train):,} characters": much.last,
+    f"the first {first}, stopped in time": in_time,
+    f"the first {first}, by heart": by_heart,
+    f"all {len(train):,} characters": much,
   }
   return rows + elsewhere(study, network, trained, tokens, unseen, others)
+
+
+def learned(
+  study: run_lib.Study, network: api.SequenceModel, unseen: np.ndarray, ids: Any
+) -> tuple[np.ndarray, Any, Any]:
+  """Training on a text, scored on another as it goes.
+
+  Returns:
+    A line for each point of the curves [N, 3]: its step, the perplexity of the
+    text since the point before, that of the unseen text. Then the weights where
+    the last was lowest, and those of the end.
+  """
+  settings = study.config.settings
+  optimizer = optimizers.build(
+    "adam", learning_rate=settings.heart_rate, clip_norm=1.0
+  )
+  train_steps = step_lib.make_train_steps(network, optimizer)
+  text = batching.SequentialStream(
+    ids, batch=settings.batch, length=settings.heart_length, training=True
+  )
+  state = step_lib.create(
+    network, optimizer, batch=settings.batch, seed=study.config.seed
+  )
+  total, best = settings.heart_steps, None
+  curve: list[tuple[float, float, float]] = []
+  every = max(1, total // _EVALUATIONS)
+  for start in range(0, total, every):
+    study.signals.check()
+    end = min(start + every, total)
+    state, report = train_steps(state, text.segments(start, end - start))
+    inside = report.metrics.total().perplexity
+    score = training.held_out(network, state.params, unseen).perplexity
+    if all(score < before for *_, before in curve):
+      # Copied: the buffers are given to the next step.
+      best = jax.tree.map(np.array, state.params)
+    curve.append((end, inside, score))
+  return np.array(curve), best, jax.device_get(state.params)
 
 
 def read(study: run_lib.Study) -> dict[str, str]:
@@ -575,7 +531,7 @@ def elsewhere(
   Args:
     study: its page is written on.
     network: that was trained in several ways.
-    trained: weights by what they were trained on, the best taught last.
+    trained: weights by what they were trained on, most text last.
     tokens: of the text that they learned.
     unseen: ids of more of that text.
     others: texts by other hands, by their names.
@@ -594,24 +550,12 @@ def elsewhere(
     ]
     for name, (ids, _) in known.items()
   }
-  page.table(
-    "elsewhere",
-    (
-      "text",
-      "characters",
-      "left out",
-      *(f"perplexity, learned {name}" for name in trained),
-    ),
-    [
-      [
-        name,
-        f"{len(ids):,}",
-        f"{100 * lost:.1f} %",
-        *(one.perplexity for one in scores[name]),
-      ]
-      for name, (ids, lost) in known.items()
-    ],
-  )
+  learned = (f"perplexity, learned {name}" for name in trained)
+  body = []
+  for name, (ids, lost) in known.items():
+    scored = (one.perplexity for one in scores[name])
+    body.append([name, f"{len(ids):,}", f"{100 * lost:.1f} %", *scored])
+  page.table("elsewhere", ("text", "characters", "left out", *learned), body)
   most = [ones[-1].perplexity for ones in scores.values()]
   page["most"] = {
     "own": f"{most[0]:.2f}",

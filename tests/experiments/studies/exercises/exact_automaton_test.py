@@ -11,24 +11,12 @@ import pytest
 from experiments.studies.exercises import exact as exact_lib
 from seqmodels.cells import cell as cells
 from seqmodels.cells import elman, scan
-from seqmodels.evaluation import static
 
 
 @pytest.fixture(autouse=True, scope="module")
 def doubles():
   with jax.enable_x64(True):
     yield
-
-
-def log_shares(exact, ids):
-  """log P of each symbol [T, B] given those before it, by the library."""
-  model = exact_lib.as_predictor(exact)
-  inputs = jnp.concatenate([jnp.full_like(ids[:1], -1), ids[:-1]])
-  _, logits = model.apply(
-    model.init(None), model.initial_carry(ids.shape[1]), inputs, inputs < 0
-  )
-  logits = jax.nn.log_softmax(logits)
-  return np.take_along_axis(np.asarray(logits), ids[..., None], -1)[..., 0]
 
 
 def random_words(symbols, length, seed=0):
@@ -52,7 +40,7 @@ def test_a_tree_of_prefixes_gives_any_distribution_over_strings():
   exact = exact_lib.network(exact_lib.of_words(words, 3))
   assert exact.units == 121
   ids = np.array([(*word, 3) for word in words]).T
-  found = np.exp(log_shares(exact, ids).sum(axis=0))
+  found = np.exp(exact.log_shares(ids).sum(axis=0))
   np.testing.assert_allclose(found, list(words.values()), atol=2e-16)
 
 
@@ -61,11 +49,11 @@ def test_words_may_begin_alike_and_follow_each_other():
   exact = exact_lib.network(exact_lib.of_words(words, 2))
   stream = [(0,), (1, 1, 0), (0, 1), (0, 1), (0,)]
   ids = np.array([symbol for word in stream for symbol in (*word, 2)])
-  found = log_shares(exact, ids[:, None]).sum()
+  found = exact.log_shares(ids[:, None]).sum()
   want = sum(math.log(words[word]) for word in stream)
   assert found == pytest.approx(want, abs=1e-14)
   # A string that is no word costs more than any that is.
-  assert log_shares(exact, np.array([[1], [0]])).sum() < -9000
+  assert exact.log_shares(np.array([[1], [0]])).sum() < -9000
 
 
 @pytest.mark.parametrize("order", [0, 1, 2, 3])
@@ -73,7 +61,7 @@ def test_a_markov_chain_is_exact(order):
   chain = random_chain(3, order, seed=order)
   exact = exact_lib.network(exact_lib.markov(chain))
   ids = np.random.default_rng(9).integers(3, size=(40, 2))
-  found = log_shares(exact, ids)
+  found = exact.log_shares(ids)
   for row in range(2):
     for place, symbol in enumerate(ids[:, row]):
       context = tuple(map(int, ids[max(0, place - order) : place, row]))
@@ -86,7 +74,7 @@ def test_states_are_one_hot_at_all_times():
   ids = np.random.default_rng(1).integers(3, size=(30, 4))
   ids[0] = -1
   cell = cells.get("elman_relu")
-  carry = elman.ElmanCarry(jnp.tile(exact.carry.h, (4, 1)))
+  carry = elman.ElmanCarry(jnp.tile(exact.start, (4, 1)))
   _, hs = scan.unroll(cell.step, exact.params, carry, jnp.asarray(ids))
   np.testing.assert_array_equal(np.sort(hs, axis=-1)[..., -1], 1.0)
   np.testing.assert_array_equal(np.sum(hs, axis=-1), 1.0)
@@ -105,50 +93,18 @@ def test_a_state_that_several_symbols_enter_has_a_unit_for_each():
   for symbol in ids[:, 0]:
     want.append(math.log(source.probabilities[state, symbol]))
     state = source.next_state[state, symbol]
-  np.testing.assert_allclose(log_shares(exact, ids)[:, 0], want, atol=1e-12)
+  np.testing.assert_allclose(exact.log_shares(ids)[:, 0], want, atol=1e-12)
 
 
 def test_tanh_is_exact_only_in_the_limit():
   chain = exact_lib.markov(random_chain(2, 2))
   exact = exact_lib.network(chain)
   ids = np.random.default_rng(3).integers(2, size=(60, 3))
-  want = log_shares(exact, ids)
+  want = exact.log_shares(ids)
   gaps = [
-    np.abs(log_shares(exact_lib.saturated(exact, gain), ids) - want).max()
+    np.abs(exact_lib.saturated(exact, gain).log_shares(ids) - want).max()
     for gain in (3.0, 5.0, 8.0, 25.0)
   ]
   assert np.all(np.diff(gaps) < 0)
   assert gaps[0] > 1e-3
   assert gaps[-1] < 1e-14
-
-
-def test_evaluation_takes_it_as_any_other_model():
-  words = random_words(2, 3, seed=5)
-  model = exact_lib.as_predictor(
-    exact_lib.network(exact_lib.of_words(words, 2))
-  )
-  with jax.enable_x64(False):
-    stream = np.array([(*word, 2) for word in words]).reshape(1, -1, 1)
-    inputs = np.roll(stream, 1)
-    inputs[0, 0] = -1
-    reset = inputs < 0
-    found = static.evaluate(
-      model,
-      model.init(None),
-      (inputs, stream, np.ones_like(reset), reset),
-    )
-  want = -sum(math.log(share) for share in words.values())
-  assert found.count == stream.size
-  assert found.nats == pytest.approx(want, rel=1e-5)
-
-
-def test_a_reset_begins_a_word_anew():
-  words = {(0, 1, 1): 1.0}
-  model = exact_lib.as_predictor(
-    exact_lib.network(exact_lib.of_words(words, 2))
-  )
-  inputs = jnp.array([[-1], [0], [-1], [0], [1]])
-  _, logits = model.apply(
-    model.init(None), model.initial_carry(1), inputs, inputs < 0
-  )
-  assert logits.argmax(-1).ravel().tolist() == [0, 1, 0, 1, 1]

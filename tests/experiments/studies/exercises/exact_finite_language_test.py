@@ -3,13 +3,16 @@
 import itertools
 import math
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from experiments.studies.common import chains
 from experiments.studies.exercises import exact as exact_lib
 from seqmodels.models import ngram
+
+
+def entropy(shares):
+  return -np.sum(shares * np.log(shares))
 
 
 def best_ngram(words, *, order):
@@ -27,7 +30,7 @@ def best_ngram(words, *, order):
   total = 0.0
   for seen in counts.values():
     found = np.array(list(seen.values()))
-    total += found.sum() * exact_lib.entropy(found / found.sum())
+    total += found.sum() * entropy(found / found.sum())
   return total
 
 
@@ -36,7 +39,7 @@ def test_the_formulas_are_the_sums_over_contexts(symbols, fillers):
   words = exact_lib.recall(symbols, fillers)
   exact = exact_lib.recall_nats(symbols, fillers)
   assert exact == pytest.approx(
-    exact_lib.entropy(np.array(list(words.values()))), abs=1e-12
+    entropy(np.array(list(words.values()))), abs=1e-12
   )
   for order in range(1, fillers + 5):
     want = best_ngram(words, order=order)
@@ -102,28 +105,20 @@ def test_the_network_of_recall_is_exact_with_a_unit_a_symbol():
     assert exact.units == symbols + 1
     words = exact_lib.recall(symbols, fillers)
     ids = np.array(list(words)).T
-    model = exact_lib.as_predictor(exact)
-    inputs = np.concatenate([np.full_like(ids[:1], -1), ids[:-1]])
-    with jax.enable_x64(True):
-      _, logits = model.apply(
-        model.init(None),
-        model.initial_carry(symbols),
-        jnp.asarray(inputs),
-        jnp.asarray(inputs < 0),
-      )
-      logs = np.asarray(jax.nn.log_softmax(logits))
-    nats = -np.take_along_axis(logs, ids[..., None], -1).sum(axis=(0, 2))
+    nats = -exact.log_shares(ids).sum(axis=0)
     want = exact_lib.recall_nats(symbols, fillers)
     np.testing.assert_allclose(nats, want, atol=1e-12)
 
 
 def test_even_runs_have_no_finite_memory():
   source = exact_lib.even_runs()
-  rate = exact_lib.entropy_rate(source)
+  rate = chains.entropy_rate(source.transition)
   assert rate == pytest.approx(2 / 3 * math.log(2))
-  found = exact_lib.best_ngram_rates(source, longest=10)
+  found = source.entropy_by_window(9)
   assert np.all(np.diff(found) < 0)
   assert np.all(found > rate + 1e-3)
+  # Two states, even (0) and odd, with the next state by symbol.
+  chances, onward = [[0.5, 0.5], [0.0, 1.0]], [[0, 1], [0, 0]]
   # Every string's probability, by summing over both first states.
   for order in (1, 3, 5):
     blocks = [0.0, 0.0]
@@ -133,19 +128,8 @@ def test_even_runs_have_no_finite_memory():
         share = 0.0
         for state, weight in ((0, 2 / 3), (1, 1 / 3)):
           for symbol in string:
-            weight *= source.probabilities[state, symbol]
-            state = source.next_state[state, symbol]
+            weight *= chances[state][symbol]
+            state = onward[state][symbol]
           share += weight
         blocks[extra] -= share * math.log(share) if share else 0.0
     assert found[order - 1] == pytest.approx(blocks[1] - blocks[0])
-
-
-def test_a_markov_chain_needs_its_order_and_no_more():
-  chain = exact_lib.Automaton(
-    np.array([[0, 1], [0, 1]]), np.array([[0.9, 0.1], [0.4, 0.6]])
-  )
-  rates = exact_lib.best_ngram_rates(chain, longest=4)
-  rate = exact_lib.entropy_rate(chain)
-  np.testing.assert_allclose(rates[1:], rate, atol=1e-12)
-  assert rates[0] > rate + 0.01
-  np.testing.assert_allclose(exact_lib.stationary(chain), [0.8, 0.2])

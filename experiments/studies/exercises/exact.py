@@ -84,7 +84,8 @@ class Network(NamedTuple):
       _, hs = jax.jit(cells.get(self.cell).sequence)(
         self.params, elman.ElmanCarry(h), jnp.asarray(inputs)
       )
-      logs = np.asarray(jax.nn.log_softmax(hs @ self.readout + self.bias))
+      logits = np.asarray(hs) @ self.readout + self.bias
+      logs = np.asarray(jax.nn.log_softmax(logits))
     return np.take_along_axis(logs, ids[..., None], -1)[..., 0]
 
 

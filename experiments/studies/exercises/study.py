@@ -130,11 +130,11 @@ def represented(study: run_lib.Study) -> list[results.Row]:
     page.figure("saturation"),
     "tanh is exact only in the limit",
     {
-      "error": (gains, gaps),
-      "as exp(-2 gain)": (
+      "~as exp(-2 gain)": (
         gains,
         gaps[middle] * np.exp(-2 * (gains - gains[middle])),
       ),
+      "error": (gains, gaps),
     },
     x="gain",
     y="largest |error of log P|",
@@ -203,6 +203,8 @@ def beyond_ngrams(study: run_lib.Study) -> list[results.Row]:
     right.set_yscale("log")
     right.set_ylabel("nats a symbol beyond the network")
     right.set_title("1s in even runs", fontsize=10)
+    for pair in (left, right):
+      pair.set_xlabel("order n")
   name = f"best {fillers + 1}-gram, K = {symbols}, L = {fillers}"
   return [_enumerated(name, nats(fillers, order=fillers + 1), tokens)]
 

@@ -264,8 +264,8 @@ def one_direction(study: run_lib.Study) -> None:
     page.figure("one_direction"),
     "Powers of a matrix turn every vector",
     {
+      "~bound": (np.arange(powers + 1), found.bounds),
       "measured": (np.arange(powers + 1), found.tangents),
-      "bound": (np.arange(powers + 1), found.bounds),
     },
     x="power $k$",
     y=r"$\tan\,\theta_k$",
@@ -543,7 +543,7 @@ def variance(study: run_lib.Study) -> None:
     "square": f"{_FACTOR**2:.2f}",
     "limit": f"{1 / (1 - _FACTOR):.0f}",
     "kept": ", ".join(
-      f"{100 * (1 - _FACTOR**k):.0f} % with {k}" for k in (1, 4, 8, 16, 32)
+      f"{100 * (1 - _FACTOR**k):.0f} % at k = {k}" for k in (1, 4, 8, 16, 32)
     ),
   }
   path = page.figure("variance")

@@ -9,9 +9,9 @@ import jax
 import numpy as np
 from ml_collections import config_dict
 
-from experiments import restore
+from experiments import restore, runtime
 from experiments.handwriting import task
-from seqmodels import errors
+from seqmodels import errors, pretrained
 from seqmodels import trained as trained_lib
 from seqmodels.io import distributed, results
 from seqmodels.sampling import handwriting as sampling
@@ -74,6 +74,28 @@ def run(
     )
     seconds = time.perf_counter() - start
     return _page(config, workdir, page, seconds, alike)
+
+
+GREETING = "samples/handwriting.png"
+
+
+def greet(text: str, workdir: pathlib.Path) -> None:
+  """Draws a text by the shipped weights, unless that is done or there are none.
+
+  The picture is `GREETING` in the run folder.
+  """
+  path = workdir / GREETING
+  if SHIPPED not in pretrained.shipped() or path.exists():
+    return
+  hand = restore.reload(
+    "", "handwriting", dtype=runtime.fast_dtype(), shipped=SHIPPED
+  )
+  page = trained_lib.page(
+    hand.model, hand.params, hand.symbols, text, bias=1.0, seed=0
+  )
+  path.parent.mkdir(exist_ok=True)
+  page.save(path)
+  print(f"handwriting: {path}", file=sys.stderr, flush=True)
 
 
 def _prime(

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from experiments import stages
+from experiments.handwriting import write as write_lib
 from experiments.language_model import evaluate, task
 from seqmodels import trees
 from seqmodels.io import files, results
@@ -76,6 +77,9 @@ def draw(
   unit = task.UNITS[context.config.data.tokenizer]
   folder = context.workdir / "figures"
   drawn: list[results.Figure] = []
+  if (context.workdir / write_lib.GREETING).is_file():
+    caption = "Written by the network that comes with the package."
+    drawn.append(results.Figure(write_lib.GREETING, caption))
 
   def path(name: str, caption: str) -> pathlib.Path:
     drawn.append(results.Figure(f"figures/{name}.png", caption))

@@ -5,6 +5,7 @@ import pathlib
 from ml_collections import config_dict
 
 from experiments import restore, stages, train
+from experiments.handwriting import write
 from experiments.language_model import evaluate as evaluate_lib
 from experiments.language_model import report
 from experiments.language_model import sample as sample_lib
@@ -39,7 +40,19 @@ def run(
     tokens = task_lib.load_tokens(config, data_dir, symbols)
     model = task_lib.build_predictor(config, tokens.vocabulary.size)
     task = task_lib.task(config, tokens, model)
+    if text := config.get("handwriting", ""):
+      task = _greeting(task, text)
     return stages.train_and_evaluate(config, workdir, task, evaluate, signals)
+
+
+def _greeting(task: train.Task, text: str) -> train.Task:
+  """The same task, with a text written by hand before its training."""
+
+  def settle(workdir: pathlib.Path) -> None:
+    task.settle(workdir)
+    write.greet(text, workdir)
+
+  return task._replace(settle=settle)
 
 
 def evaluate(

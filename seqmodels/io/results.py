@@ -43,6 +43,18 @@ METRICS = {
 }
 
 
+# What the numbers of each evaluation may make use of.
+SEEN = {
+  "static": "weights or counts of the training text, and the text so far",
+  "dynamic": "the same, and the weights learn from the text once it is scored",
+  "compressed": (
+    "the text alone or, after training text, every passage of that to copy "
+    "from: where texts repeat themselves word for word, as manuals do, no "
+    "summary in weights is as good"
+  ),
+}
+
+
 def row(
   name: str,
   *,
@@ -164,14 +176,29 @@ def console_table(
       ).rstrip()
     )
     below += more
+  for note in seen(rows):
+    below += textwrap.wrap(note, line, subsequent_indent="  ")
   return "\n".join([*above, *below])
 
 
 def markdown_table(rows: Sequence[Mapping[str, Any]]) -> str:
   """The rows as a Markdown table, the published value beside ours."""
+  notes = "\n".join(f"- {note}" for note in seen(rows))
   recipes, rows = shortened(rows)
-  above = [f"- {short}: {recipe}" for short, recipe in recipes.items()]
-  return "\n\n".join(filter(None, ["\n".join(above), table(*_cells(rows))]))
+  above = "\n".join(f"- {short}: {recipe}" for short, recipe in recipes.items())
+  return "\n\n".join(filter(None, [above, table(*_cells(rows)), notes]))
+
+
+def seen(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+  """What each evaluation may make use of, if compressors stand beside models.
+
+  >>> seen([{"evaluation": "static"}, {"evaluation": "compressed"}])[0]
+  'static sees weights or counts of the training text, and the text so far'
+  """
+  kinds = {row["evaluation"] for row in rows}
+  if not kinds > {"compressed"}:
+    return []
+  return [f"{kind} sees {what}" for kind, what in SEEN.items() if kind in kinds]
 
 
 def shortened(

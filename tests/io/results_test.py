@@ -183,3 +183,13 @@ def test_absurd_figures_are_written_with_an_exponent():
   assert "1.000e+40" in table
   assert "-3.500e+12" in table
   assert results.figure(1e9) == "1,000,000,000"
+
+
+def test_a_table_with_compressors_says_what_each_row_may_see():
+  rows = [row(evaluation="static"), row(evaluation="compressed")]
+  for made in (results.console_table(rows), results.markdown_table(rows)):
+    assert "static sees weights" in made
+    assert "compressed sees the text alone" in made
+    assert "dynamic" not in made
+  for alone in rows:
+    assert "sees" not in results.console_table([alone])

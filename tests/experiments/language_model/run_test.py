@@ -8,6 +8,7 @@ import pytest
 from configs import common
 from experiments import restore, stages
 from experiments import train as train_lib
+from experiments.handwriting import write
 from experiments.language_model import task
 from seqmodels import errors
 from seqmodels.data.text import vocabulary
@@ -55,6 +56,22 @@ def test_a_run_ends_in_rows_figures_and_a_page(small, run, tmp_path):
   page = (folder / "report.md").read_text()
   assert "](figures/learning_curves.png)" in page
   assert sample in page
+
+
+def test_a_run_may_begin_with_handwriting(small, run, tmp_path, monkeypatch):
+  def greet(text, workdir):
+    assert not (workdir / "checkpoints").exists()
+    (workdir / "samples").mkdir()
+    (workdir / write.GREETING).write_text(text)
+
+  monkeypatch.setattr(write, "greet", greet)
+  config = small()
+  with config.unlocked():
+    config.handwriting = "good day"
+  run(config)
+  assert (tmp_path / "run" / write.GREETING).read_text() == "good day"
+  report = (tmp_path / "run" / "report.md").read_text()
+  assert f"]({write.GREETING})" in report
 
 
 def test_training_lowers_the_loss_and_every_test_symbol_is_scored(

@@ -28,17 +28,6 @@ STUDIES = {
     "exercises",
   )
 }
-TITLES = {
-  "autoregressive": "Sequence models: predicting the next value",
-  "zipf": "Text: tokens, vocabularies and Zipf's law",
-  "ngram": "n-gram language models",
-  "partitioning": "Reading long sequences in minibatches",
-  "rnn_from_scratch": "Recurrent networks from first principles",
-  "perplexity": "Perplexity",
-  "decoding": "Decoding: from probabilities to text",
-  "bptt": "Backpropagation through time",
-  "exercises": "What a recurrent network can and cannot hold",
-}
 
 
 class Study(NamedTuple):
@@ -49,7 +38,6 @@ class Study(NamedTuple):
     workdir: the run folder.
     data_dir: where data sets are looked for.
     page: what its template needs.
-    lesson: the page of a study that has no template yet.
     signals: to be checked between parts: `signals.check()` raises.
   """
 
@@ -57,7 +45,6 @@ class Study(NamedTuple):
   workdir: pathlib.Path
   data_dir: pathlib.Path
   page: page_lib.Page
-  lesson: page_lib.Lesson
   signals: distributed.Interruption
 
   @property
@@ -104,13 +91,7 @@ def run(
   with distributed.Interruption() as signals:
     template = pathlib.Path(__file__).parent / config.study / "page.md"
     page = page_lib.Page(template, workdir, config.settings)
-    lesson = page_lib.Lesson(workdir, TITLES[config.study])
-    study = Study(config, workdir, data_dir, page, lesson, signals)
+    study = Study(config, workdir, data_dir, page, signals)
     rows: list[results.Row] = module.run(study)
-    if template.exists():
-      page.write(rows)
-      return rows
-    if rows:
-      lesson.results(rows)
-    lesson.write()
+    page.write(rows)
     return rows

@@ -36,5 +36,5 @@ def test_its_cells_run_in_order(notebook, monkeypatch, capsys):
   assert lstm.perplexity < simple.perplexity < names["V"] / 2
   printed = capsys.readouterr().out.splitlines()
   assert "[1 2 6 0]" in printed
-  assert "'results.json'" in printed[-4]
+  assert any("'results.json'" in line for line in printed)
   assert printed[-1] == "True"

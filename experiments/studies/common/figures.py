@@ -9,7 +9,6 @@ import numpy as np
 
 from seqmodels import errors
 from seqmodels.plotting import style
-from seqmodels.plotting import style as style_lib
 
 # What would not show, or not take a place, in a row of characters.
 _SHOWN = {"\n": "\u21b5", "\t": "\u21e5"}
@@ -78,7 +77,7 @@ Curve = tuple[Sequence[float] | np.ndarray, Sequence[float] | np.ndarray]
 
 
 def curves(
-  path: style_lib.Path,
+  path: style.Path,
   title: str,
   drawn: Mapping[str, Curve],
   *,
@@ -103,98 +102,30 @@ def curves(
     marks: a mark at every point.
     references: horizontal lines by name.
   """
-  with style_lib.axes(path, title) as pair:
-    _draw_study(pair, drawn, log_x=log_x, log_y=log_y, marks=marks)
-    style_lib.references(pair, references or {})
+  colours = itertools.cycle(style.COLOURS)
+  dashes = itertools.cycle(("-", "--", "-.", ":"))
+  with style.axes(path, title) as pair:
+    for name, (places, values) in drawn.items():
+      if name.startswith("~"):
+        grey = {"color": style.GREY, "lw": 0.7, "label": name[1:]}
+        pair.plot(places, values, next(dashes), **grey)
+        continue
+      line = "o-" if marks else "-"
+      colour = next(colours)
+      pair.plot(places, values, line, ms=3.5, lw=1.6, color=colour, label=name)
+    if log_x:
+      pair.set_xscale("log", base=10 if log_x is True else log_x)
+    if log_x == 2:
+      pair.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    if log_y:
+      pair.set_yscale("log")
+    style.references(pair, references or {})
     pair.set_xlabel(x)
     pair.set_ylabel(y)
     if len(pair.lines) > 6:
-      style_lib.legend_beside(pair, "")
+      style.legend_beside(pair, "")
     else:
       pair.legend(frameon=False, fontsize=9)
-
-
-def panels(
-  path: style_lib.Path,
-  drawn: Mapping[str, Mapping[str, Curve]],
-  *,
-  x: str,
-  y: str,
-  log_x: bool = False,
-  log_y: bool = False,
-  marks: bool = False,
-) -> None:
-  """Several pairs of axes side by side with one scale, a title each."""
-  with style_lib.figure(path, height=3.6) as drawing:
-    pairs = drawing.subplots(1, len(drawn), sharey=True, squeeze=False)[0]
-    for pair, (name, inside) in zip(pairs, drawn.items(), strict=True):
-      style_lib.clean(pair)
-      pair.set_title(name, fontsize=10)
-      pair.set_xlabel(x)
-      _draw_study(pair, inside, log_x=log_x, log_y=log_y, marks=marks)
-    pairs[0].set_ylabel(y)
-    pairs[-1].legend(frameon=False, fontsize=8)
-
-
-def bars(
-  path: style_lib.Path, title: str, values: Mapping[str, float], *, x: str
-) -> None:
-  """Horizontal bars with their values, the first on top."""
-  names = list(values)
-  with style_lib.axes(path, title, height=1.2 + 0.32 * len(names)) as pair:
-    places = np.arange(len(names))[::-1]
-    lengths = [values[name] for name in names]
-    pair.barh(places, lengths, color=style_lib.COLOURS[0], height=0.7)
-    pair.set_yticks(places, names, fontsize=9)
-    for place, length in zip(places, lengths, strict=True):
-      pair.annotate(f" {length:.4g}", (length, place), va="center", fontsize=8)
-    pair.margins(x=0.12)
-    pair.set_xlabel(x)
-
-
-def heat(
-  path: style_lib.Path,
-  title: str,
-  values: np.ndarray,
-  *,
-  x: str,
-  y: str,
-  colour: str,
-) -> None:
-  """A matrix as an image, its first row on top."""
-  with style_lib.axes(path, title) as pair:
-    image = pair.imshow(values, aspect="auto", cmap="magma")
-    pair.grid(visible=False)
-    pair.set_xlabel(x)
-    pair.set_ylabel(y)
-    pair.figure.colorbar(image, ax=pair, label=colour)
-
-
-def _draw_study(
-  pair: Any,
-  drawn: Mapping[str, Curve],
-  *,
-  log_x: bool | int,
-  log_y: bool,
-  marks: bool,
-) -> None:
-  colours = iter(style_lib.COLOURS * (1 + len(drawn)))
-  dashes = iter(("-", "--", "-.", ":") * (1 + len(drawn)))
-  for name, (places, values) in drawn.items():
-    if name.startswith("~"):
-      grey = {"color": style_lib.GREY, "lw": 0.7, "label": name[1:]}
-      pair.plot(places, values, next(dashes), **grey)
-      continue
-    style = "o-" if marks else "-"
-    pair.plot(
-      places, values, style, ms=3.5, lw=1.6, color=next(colours), label=name
-    )
-  if log_x:
-    pair.set_xscale("log", base=10 if log_x is True else log_x)
-  if log_x == 2:
-    pair.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-  if log_y:
-    pair.set_yscale("log")
 
 
 COLUMNS = 64  # characters a line, at most

@@ -363,16 +363,16 @@ def adam(
     steps: that the schedule is for.
     rate: times the learning rate.
   """
-  return _adam(rate * settings.learning_rate, settings.schedule, steps)
-
-
-@functools.lru_cache
-def _adam(
-  rate: float, schedule: str, steps: int
-) -> optax.GradientTransformation:
-  return optimizers.build(
-    "adam", learning_rate=rate, schedule=schedule, steps=steps, clip_norm=1.0
+  return _optimizer(
+    "adam",
+    learning_rate=rate * settings.learning_rate,
+    schedule=settings.schedule,
+    steps=steps,
+    clip_norm=1.0,
   )
+
+
+_optimizer = functools.lru_cache(optimizers.build)
 
 
 def held_out(
@@ -427,10 +427,13 @@ def of_values(
 CELLS = {"RNN": "elman", "GRU": "gru", "LSTM": "lstm"}
 
 
-def model(
+@functools.lru_cache
+def network(
   cell: str, symbols: int, features: tuple[int, ...], embedding: int = 0
-) -> language_model.LanguageModel:
+) -> predictors.Predictor:
   """A language model without skips and peepholes.
+
+  Equal arguments give one object, so what is compiled for it is compiled once.
 
   Args:
     cell: a name in `cells.cell.CELLS`.
@@ -438,33 +441,16 @@ def model(
     features: h of each layer.
     embedding: width of one below the network; 0 for one-hot vectors.
   """
-  options = {"peepholes": False} if cell == "lstm" else None
-  return language_model.LanguageModel(
+  model = language_model.LanguageModel(
     vocabulary_size=symbols,
     features=features,
     cell=cell,
-    options=options,
+    options={"peepholes": False} if cell == "lstm" else None,
     embedding=embedding,
     input_skips=False,
     output_skips=False,
   )
-
-
-def network(
-  cell: str, symbols: int, features: tuple[int, ...], embedding: int = 0
-) -> predictors.SequenceModel:
-  """The same as a predictor; one object for equal arguments.
-
-  What is compiled for it is compiled once.
-  """
-  return _network(cell, symbols, features, embedding)
-
-
-@functools.lru_cache
-def _network(
-  cell: str, symbols: int, features: tuple[int, ...], embedding: int
-) -> predictors.SequenceModel:
-  return language_model.as_predictor(model(cell, symbols, features, embedding))
+  return language_model.as_predictor(model)
 
 
 def check_sizes(settings: Any, names: Sequence[str]) -> None:

@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -36,18 +36,6 @@ READERS: dict[str, Callable[..., Reader]] = {
 }
 
 
-# Windows of each of three stretches of the test text.
-RUN = 1_000
-
-
-class Course(NamedTuple):
-  """What all trainings share."""
-
-  network: api.SequenceModel
-  optimizer: optimizers.Optimizer
-  train_steps: step.TrainSteps
-
-
 class Trained(NamedTuple):
   """One reader's network."""
 
@@ -58,82 +46,68 @@ class Trained(NamedTuple):
   seconds: float
 
 
-def build(settings: Any, symbols: int) -> Course:
-  """One compiled step for all readers."""
-  network = language_model.as_predictor(
-    language_model.LanguageModel(
-      vocabulary_size=symbols,
-      features=tuple(settings.features),
-      cell=settings.cell,
+class Trainer:
+  """Trains and scores one network by any reader; compiled once for all."""
+
+  def __init__(
+    self, study: run.Study, splits: dict[str, np.ndarray], symbols: int
+  ):
+    """The network and the rule that the study's settings describe."""
+    self._study, self._splits = study, splits
+    settings = study.config.settings
+    self.network = language_model.as_predictor(
+      language_model.LanguageModel(
+        vocabulary_size=symbols,
+        features=tuple(settings.features),
+        cell=settings.cell,
+      )
     )
-  )
-  optimizer = optimizers.build(
-    "adam", learning_rate=settings.learning_rate, clip_norm=1.0
-  )
-  return Course(network, optimizer, step.make_train_steps(network, optimizer))
+    self._optimizer = optimizers.build(
+      "adam", learning_rate=settings.learning_rate, clip_norm=1.0
+    )
+    self._train_steps = step.make_train_steps(self.network, self._optimizer)
+
+  def train(self, read: Callable[..., Reader], seed: int) -> Trained:
+    """Fresh weights, trained by a reader of that seed, and their scores."""
+    settings, start = self._study.config.settings, time.perf_counter()
+    shape = {"batch": settings.batch, "length": settings.length}
+    reader = read(self._splits["train"], **shape, seed=seed)
+    state = step.create(
+      self.network, self._optimizer, batch=settings.batch, seed=seed
+    )
+    due, curve = max(1, settings.steps // settings.evaluations), []
+    for done in range(0, settings.steps, settings.dispatch):
+      segments = reader.segments(done, settings.dispatch)
+      state, metrics = self._train_steps(state, segments)
+      end = done + settings.dispatch
+      loop.check_finite(jax.device_get(metrics), end)
+      if end // due > done // due or end == settings.steps:
+        bits = self._streamed(state.params, "valid", settings.streams)
+        curve.append((end * settings.batch * settings.length, bits))
+      self._study.signals.check()
+    return Trained(
+      curve,
+      self._streamed(state.params, "test", 1),
+      _by_position(
+        self.network, state.params, self._splits["test"], settings.positions
+      ),
+      state.params,
+      time.perf_counter() - start,
+    )
+
+  def _streamed(self, params: Any, split: str, rows: int) -> float:
+    """Bits a character of a text in so many rows, the state carried along."""
+    whole = batching.SequentialStream(
+      self._splits[split], batch=rows, length=64
+    )
+    segments = whole.segments(0, whole.segments_per_epoch)
+    return static.evaluate(
+      self.network, params, segments, streams=rows
+    ).bits_per_symbol
 
 
-def trained(
-  study: run.Study,
-  course: Course,
-  splits: dict[str, np.ndarray],
-  read: Callable[..., Reader],
-  seed: int,
-) -> Trained:
-  """The network after its training, and its scores.
-
-  Args:
-    study: whose settings say how long.
-    course: the network and its training step.
-    splits: the text.
-    read: makes the reader.
-    seed: of weights and reader.
-  """
-  settings, network = study.config.settings, course.network
-  reader = read(
-    splits["train"], batch=settings.batch, length=settings.length, seed=seed
-  )
-  start = time.perf_counter()
-  curve, params = [], None
-  for done, params in _steps(settings, course, reader, seed):
-    bits = _streamed(network, params, splits["valid"], settings.streams)
-    curve.append((done * settings.batch * settings.length, bits))
-    study.signals.check()
-  return Trained(
-    curve,
-    _streamed(network, params, splits["test"], 1),
-    _by_position(network, params, splits["test"], settings.positions),
-    params,
-    time.perf_counter() - start,
-  )
-
-
-def _steps(
-  settings: Any, course: Course, reader: Reader, seed: int
-) -> Iterator[tuple[int, Any]]:
-  """Steps done and weights, whenever an evaluation is due."""
-  now = step.create(
-    course.network, course.optimizer, batch=settings.batch, seed=seed
-  )
-  due = max(1, settings.steps // settings.evaluations)
-  for done in range(0, settings.steps, settings.dispatch):
-    segments = reader.segments(done, settings.dispatch)
-    now, metrics = course.train_steps(now, segments)
-    end = done + settings.dispatch
-    loop.check_finite(jax.device_get(metrics), end)
-    if end // due > done // due or end == settings.steps:
-      yield end, now.params
-
-
-def _streamed(
-  network: api.SequenceModel, params: Any, ids: np.ndarray, rows: int
-) -> float:
-  """Bits a character of a text in so many rows, the state carried along."""
-  whole = batching.SequentialStream(ids, batch=rows, length=64)
-  segments = whole.segments(0, whole.segments_per_epoch)
-  return static.evaluate(
-    network, params, segments, streams=rows
-  ).bits_per_symbol
+# Windows of each of three stretches of the test text.
+RUN = 1_000
 
 
 def _by_position(

@@ -24,25 +24,22 @@ def run(study: run_lib.Study) -> list[results.Row]:
   tokens = study.tokens("characters")
   splits = {name: np.asarray(ids) for name, ids in tokens.splits.items()}
   _check(splits, settings)
-  page["cell"] = settings.cell.upper()
   page["features"] = " and ".join(map(str, settings.features))
   page["symbols"] = tokens.vocabulary.size
   page["source"] = study.config.data.source
   page["steps"] = f"{settings.steps:,}"
   page["read"] = f"{settings.steps * settings.batch * settings.length:,}"
-  for name in ("batch", "length", "networks", "positions"):
-    page[name] = settings[name]
-  course = readers.build(settings, tokens.vocabulary.size)
+  trainer = readers.Trainer(study, splits, tokens.vocabulary.size)
   found = {
     name: [
-      readers.trained(study, course, splits, read, study.config.seed + i)
+      trainer.train(read, study.config.seed + i)
       for i in range(settings.networks)
     ]
     for name, read in readers.READERS.items()
   }
   sentences(
     study,
-    course.network,
+    trainer.network,
     found[readers.RANDOM][0].params,
     splits["train"],
     tokens.vocabulary.index.get("\n"),
@@ -73,8 +70,6 @@ def toy(study: run_lib.Study) -> None:
   """The readers on the numbers 0, 1, ...: minibatches, and their coverage."""
   page, settings = study.page, study.config.settings
   total, batch, length = settings.toy
-  page["toy_last"] = total - 1
-  page["toy_batch"], page["toy_length"] = batch, length
   page["toy_epochs"] = f"{settings.toy_epochs:,}"
   ids = np.arange(total)
   shown, body, shares = [], [], {}

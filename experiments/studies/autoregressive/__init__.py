@@ -1,1 +1,0 @@
-"""The study `autoregressive`: `study` runs it, the others are its parts."""

@@ -1,1 +1,0 @@
-"""The study `bptt`: `study` runs it, the others are its parts."""

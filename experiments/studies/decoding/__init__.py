@@ -1,1 +1,0 @@
-"""The study `decoding`: `study` runs it, the others are its parts."""

@@ -1,1 +1,0 @@
-"""The study `exercises`: `study` runs it, the others are its parts."""

@@ -1,1 +1,0 @@
-"""The study `ngram`: `study` runs it, the others are its parts."""

@@ -1,1 +1,0 @@
-"""The study `partitioning`: `study` runs it, the others are its parts."""

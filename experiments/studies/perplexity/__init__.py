@@ -1,1 +1,0 @@
-"""The study `perplexity`: `study` runs it, the others are its parts."""

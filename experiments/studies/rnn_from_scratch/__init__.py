@@ -1,1 +1,0 @@
-"""The study `rnn_from_scratch`: `study` runs it, the others are its parts."""

@@ -1,1 +1,0 @@
-"""The study `zipf`: `study` runs it, the others are its parts."""

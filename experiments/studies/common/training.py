@@ -430,7 +430,7 @@ CELLS = {"RNN": "elman", "GRU": "gru", "LSTM": "lstm"}
 @functools.lru_cache
 def network(
   cell: str, symbols: int, features: tuple[int, ...], embedding: int = 0
-) -> predictors.Predictor:
+) -> predictors.SequenceModel:
   """A language model without skips and peepholes.
 
   Equal arguments give one object, so what is compiled for it is compiled once.

@@ -78,9 +78,9 @@ class Trainer:
     due, curve = max(1, settings.steps // settings.evaluations), []
     for done in range(0, settings.steps, settings.dispatch):
       segments = reader.segments(done, settings.dispatch)
-      state, metrics = self._train_steps(state, segments)
+      state, report = self._train_steps(state, segments)
       end = done + settings.dispatch
-      loop.check_finite(jax.device_get(metrics), end)
+      loop.check_finite(jax.device_get(report), end)
       if end // due > done // due or end == settings.steps:
         bits = self._streamed(state.params, "valid", settings.streams)
         curve.append((end * settings.batch * settings.length, bits))

@@ -43,9 +43,6 @@ def noisy_sine(
 
   `noise` and `drift` are standard deviations, `rate` radians a step, and
   `phase` radians at t = 0.
-
-  >>> noisy_sine(3, random=np.random.default_rng(0), noise=0.0).round(4)
-  array([0.01, 0.02, 0.03])
   """
   angles = rate * np.arange(1, length + 1) + phase
   values = noise * random.standard_normal(length)
@@ -111,12 +108,7 @@ def neighbours(
 
 
 def windows(series: np.ndarray, tau: int, *, ahead: int = 1) -> Pairs:
-  """Every tau values in a row with the value `ahead` steps after the last.
-
-  >>> found = windows(np.arange(6.0), 2)
-  >>> found.features[0], found.labels[0], found.times
-  (array([0., 1.]), np.float64(2.0), array([2, 3, 4, 5]))
-  """
+  """Every tau values in a row with the value `ahead` steps after the last."""
   return neighbours(series, range(1 - ahead - tau, 1 - ahead))
 
 
@@ -151,14 +143,6 @@ def minibatches(
 
   Returns:
     Arrays [steps, length, batch].
-
-  >>> random = np.random.default_rng(0)
-  >>> cut = minibatches(
-  ...   np.arange(6.0), length=3, scored=1, batch=2, epochs=1, random=random)
-  >>> cut.targets[0] - cut.inputs[0]
-  array([[1., 1.], [1., 1.], [1., 1.]], dtype=float32)
-  >>> cut.mask[1].tolist()
-  [[False, False], [False, False], [True, False]]
   """
   count, steps = len(series) - length, np.arange(length)
   starts = np.full((epochs, -(-count // batch) * batch), -1)
@@ -224,11 +208,6 @@ def least_squares(features: np.ndarray, labels: np.ndarray) -> Linear:
   """The weights and bias of least mean squared error over N pairs.
 
   The shortest such weights where the pairs do not settle them.
-
-  >>> xs = np.array([[0.0], [1.0], [2.0]])
-  >>> model = least_squares(xs, 3 * xs[:, 0] + 1)
-  >>> model.weights.round(6), round(model.bias, 6)
-  (array([3.]), 1.0)
   """
   # Around the mean, so that the bias does not count as a weight to be short.
   middle, level = features.mean(axis=0), labels.mean()
@@ -244,10 +223,7 @@ def sine_autocovariance(
 ) -> Autocovariance:
   """That of a noisy sine whose phase may be any, arguments as `noisy_sine`.
 
-      g(h) = 1/2 cos(rate h) exp(-drift^2 |h| / 2) + noise^2 [h = 0]
-
-  >>> sine_autocovariance()(np.array([0, 1])).round(5)
-  array([0.54   , 0.49998])
+  g(h) = 1/2 cos(rate h) exp(-drift^2 |h| / 2) + noise^2 [h = 0]
   """
 
   def at(lags: np.ndarray) -> np.ndarray:
@@ -299,11 +275,7 @@ def error_of(
 
 
 def gain(weights: np.ndarray, rate: float) -> float:
-  """How much of a sine's height weights let through: |sum_j w_j e^(i rate j)|.
-
-  >>> gain(np.array([0.5, 0.5]), 0.0)
-  1.0
-  """
+  """The share of a sine's height let through: |sum_j w_j e^(i rate j)|."""
   return float(np.abs(weights @ np.exp(1j * rate * np.arange(len(weights)))))
 
 
@@ -312,10 +284,7 @@ def accumulated_error(
 ) -> np.ndarray:
   """An error that each step hands on, multiplied by c, and adds to.
 
-      eps_1 = e,  eps_k = e + c eps_{k-1}  =>  eps_k = e (1 - c^k) / (1 - c)
-
-  >>> accumulated_error(1.0, 2.0, np.array([1, 2, 3]))
-  array([1., 3., 7.])
+  eps_1 = e,  eps_k = e + c eps_{k-1}  =>  eps_k = e (1 - c^k) / (1 - c)
   """
   if factor == 1:
     return error * steps.astype(float)
@@ -336,14 +305,6 @@ class StateSpace(NamedTuple):
       P <- F (P - k c P) F' + Q
 
   Of a series that only has the same autocovariance it is the best linear one.
-
-  A level that never changes is the mean of what was seen, as soon as the noise
-  is small beside what is not known of it:
-
-  >>> one = np.eye(1)
-  >>> level = StateSpace(one, 0 * one, np.ones(1), 1.0, 1e9 * one)
-  >>> level.predictions(np.array([2.0, 4.0, 9.0])).round(6)
-  array([0., 2., 3.])
   """
 
   transition: np.ndarray  # F, [K, K]
@@ -388,9 +349,6 @@ def rotation(*, rate: float, noise: float, drift: float) -> StateSpace:
 
   It has the autocovariance of a sine whose phase drifts, so its filter is the
   best linear prediction of one, from two numbers. Arguments as `noisy_sine`.
-
-  >>> round(rotation(rate=0.1, noise=0.5, drift=0.05).error, 4)
-  0.2749
   """
   rho = np.exp(-(drift**2) / 2)
   cos, sin = np.cos(rate), np.sin(rate)
@@ -419,11 +377,6 @@ def phase_predictions(
 
   over equally spaced phases a, all alike at first. Two of them are at most the
   drift apart.
-
-  >>> xs = np.sin(0.2 * np.arange(1, 60))
-  >>> found = phase_predictions(xs, rate=0.2, noise=0.1, drift=0.05)
-  >>> bool(np.abs(found - xs)[10:].max() < 0.02)
-  True
   """
   angles = 2 * np.pi / points * np.arange(points)
   # From a' to a, the shorter way round.
@@ -521,11 +474,6 @@ def window(tau: int, hidden: tuple[int, ...] = ()) -> Forecaster:
 
   The linear weights begin at N(0, 0.01^2), those of a network at Xavier's
   uniform draw, biases at 0.
-
-  >>> model = window(4)
-  >>> params = model.init(jax.random.key(0))
-  >>> model.apply(params, model.initial_carry(2), jnp.ones((9, 2)))[1].shape
-  (9, 2)
   """
   return _forecaster(_Window(tau, hidden), tau)
 
@@ -564,14 +512,6 @@ def fit_each(
     optimizer: the update rule; each step minimises the mean over its batch.
     seed: of the first weights.
     parts: minibatches [steps, T, B] of each series.
-
-  A constant series is learned by heart:
-
-  >>> twos = np.full((50, 1, 4), 2.0)
-  >>> [found] = fit_each(
-  ...   window(1), optax.sgd(0.1), 0, [Minibatch(twos, twos, twos > 0)])
-  >>> to_linear(found).predict(np.array([2.0])).round(3)
-  np.float64(2.0)
   """
   learner = training.Learner.of(model, training.of_values)
   train_step = step.make_train_step(learner, optimizer)

@@ -55,11 +55,7 @@ class Examples(NamedTuple):
 
 
 def majority(length: int) -> Examples:
-  """All strings of an odd number of bits; 1 if most are ones.
-
-  >>> majority(3).targets.ravel()
-  array([0, 0, 0, 1, 0, 1, 1, 1], dtype=int32)
-  """
+  """All strings of an odd number of bits; 1 if most are ones."""
   bits = strings(2, length)
   most = 2 * bits.sum(axis=1, keepdims=True) > length
   return Examples(bits, most.astype(np.int32))
@@ -82,12 +78,7 @@ def parity(length: int) -> Examples:
 
 
 def reversal(letters: int, length: int) -> Examples:
-  """All strings of a length, and the same from their ends.
-
-  >>> found = reversal(3, 2)
-  >>> found.given[5], found.targets[5]
-  (array([1, 2], dtype=int32), array([2, 1], dtype=int32))
-  """
+  """All strings of a length, and the same from their ends."""
   given = strings(letters, length)
   return Examples(given, given[:, ::-1])
 
@@ -210,10 +201,6 @@ def greedy(
 
   Returns:
     int32 [T, B].
-
-  >>> counting = lambda written: jax.nn.one_hot(written + 1, 9)
-  >>> greedy(counting, 4, 1).ravel().tolist()
-  [0, 1, 2, 3]
   """
   # T passes over all T steps; but one shape, compiled once.
   written = np.full((steps + 1, batch), -1, np.int32)

@@ -475,38 +475,19 @@ def _accumulation(
 
 
 def _linear_errors(study: run_lib.Study) -> None:
-  """The linear model's errors over many series, and the best there are."""
-  settings, random = study.config.settings, study.random
-  tau, repeats = settings.window, range(settings.repeats)
-  many = np.stack([_sine(study, random) for _ in repeats])
-  models = (
-    [series.to_linear(params) for params in _descended(study, many)],
-    [_solved(study, xs) for xs in many],
-  )
+  """The best linear models there are, for one step iterated and for k steps."""
+  settings, tau = study.config.settings, study.config.settings.window
   covariance = series.sine_autocovariance(noise=settings.noise)
   best = series.Linear(series.optimum(covariance, -np.arange(tau, 0, -1))[0])
   body = []
   for k in settings.horizons:
     places, ahead = -np.arange(k + tau - 1, k - 1, -1), best.ahead(k)
-    values = [_mean_error(each, many, k) for each in models]
-    values.append(series.error_of(covariance, places, ahead.weights))
-    values.append(series.optimum(covariance, places)[1])
-    body.append([k, *_four(*values), series.gain(ahead.weights, 0.01)])
-  head = ["k", "gradient descent", "least squares", "best weights, iterated"]
-  head += ["best weights for this k", "height let through"]
-  study.page.table("linear_errors", head, body)
-  study.page["repeats"] = settings.repeats
-
-
-def _mean_error(
-  models: Sequence[series.Linear], many: np.ndarray, k: int
-) -> float:
-  missed = []
-  for xs, model in zip(many, models, strict=True):
-    pairs = series.windows(xs, len(model.weights), ahead=k)
-    error = model.ahead(k).predict(pairs.features) - pairs.labels
-    missed.append(np.mean(error**2))
-  return float(np.mean(missed))
+    iterated = series.error_of(covariance, places, ahead.weights)
+    _, direct = series.optimum(covariance, places)
+    height = series.gain(ahead.weights, 0.01)
+    body.append([k, *_four(iterated, direct), height])
+  head = ["k", "best weights, iterated", "best weights for this k"]
+  study.page.table("linear_errors", [*head, "height let through"], body)
 
 
 # ---- Which values a window should hold

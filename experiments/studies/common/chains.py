@@ -35,12 +35,6 @@ def markov_chain(
     random: the source of the draws.
     initial: [V, ..., V] with k axes, of the first k symbols; uniform if left
       out.
-
-  >>> turn = np.array([[0.0, 1.0], [1.0, 0.0]])
-  >>> start = np.array([1.0, 0.0])
-  >>> rng = np.random.default_rng(0)
-  >>> markov_chain(turn, 5, random=rng, initial=start).tolist()
-  [0, 1, 0, 1, 0]
   """
   size, order = kernel.shape[-1], kernel.ndim - 1
   rows = kernel.reshape(-1, size)
@@ -95,10 +89,6 @@ def entropy_rate(kernel: np.ndarray, order: int | None = None) -> float:
     kernel: [V, ..., V], k + 1 axes.
     order: j, from 0 to k; k by default, which is the entropy rate: more of the
       past does not help.
-
-  >>> fair = np.full((2, 2), 0.5)
-  >>> print(round(entropy_rate(fair) / np.log(2), 6))
-  1.0
   """
   known = kernel.ndim - 1
   seen = known if order is None else order
@@ -316,12 +306,6 @@ class HiddenMarkov:
 
     Returns:
       float64 [longest + 1].
-
-    >>> cycle = np.roll(np.eye(3), 1, axis=1)
-    >>> rows = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
-    >>> seen = HiddenMarkov(np.full(3, 1 / 3), cycle, rows)  # 0 0 1 0 0 1
-    >>> bool(np.allclose(seen.entropy_by_window(2)[2], 0))
-    True
     """
     entropies, before = [], 0.0
     # pi after every sequence of k symbols, [V^k, K].

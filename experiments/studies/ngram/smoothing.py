@@ -20,8 +20,8 @@ seen after u there is nothing to back off to, and the seen ones share the whole.
 """
 
 import time
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol, Self
+from collections.abc import Callable
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -39,8 +39,8 @@ class BackoffNGram(NamedTuple):
 
   >>> text = np.array([0, 1, 0, 1, 0, 1, 2])
   >>> model = BackoffNGram.of(ngram.NGram.fit(text, 4, order=2))
-  >>> model.distribution([1]).round(3).tolist()
-  [0.5, 0.233, 0.167, 0.1]
+  >>> np.exp(-model.nats(np.array([1, 0]))).round(3).tolist()
+  [0.206, 0.5]
   """
 
   source: ngram.NGram
@@ -100,32 +100,6 @@ class BackoffNGram(NamedTuple):
       found = np.where(ids >= 0, shares[ids], backed)
     return -np.log(found[text < size])
 
-  def distribution(self, history: Sequence[int]) -> np.ndarray:
-    """p of every symbol of the vocabulary after a history, float64 `[V]`."""
-    size, levels = self.source.vocabulary_size, self.source.levels
-    text = ngram.as_context(history, size, self.source.sentence_end)
-    keys = [level.keys for level in levels]
-    contexts = ngram_counts.contexts_of(keys, text, size)
-    found = np.zeros(size + 1)
-    for known, shares, weights, context in zip(
-      keys, self.shares, self.weights, contexts, strict=False
-    ):
-      edges = context * (size + 1) + np.array([0, size + 1])
-      children = slice(*np.searchsorted(known, edges))
-      found *= weights[context]
-      found[known[children] % (size + 1)] = shares[children]
-    return found[:-1]
-
-
-class Model(Protocol):
-  """What every n-gram model can do."""
-
-  def nats(self, tokens: np.ndarray) -> np.ndarray:
-    """-log p of every token, float64 `[N]`."""
-
-  def distribution(self, history: Sequence[int]) -> np.ndarray:
-    """p of every symbol after a history, float64 `[V]`."""
-
 
 class Level(NamedTuple):
   """A corpus as words or as characters, its training text counted."""
@@ -161,7 +135,7 @@ class Level(NamedTuple):
 class Fit(NamedTuple):
   """A form at one order."""
 
-  model: Model
+  model: Any  # with `nats`
   perplexity: float  # on the test split
   chosen: str  # what validation chose, if anything
   seconds: float
@@ -175,7 +149,7 @@ INTERPOLATED = "Kneser-Ney, interpolated"
 MODIFIED_BACKING = "modified Kneser-Ney, backing off"
 MODIFIED = "modified Kneser-Ney, interpolated"
 # (level, order, k or e) -> a model; e is unused where nothing is chosen.
-FORMS: dict[str, Callable[[Level, int, float], Model]] = {
+FORMS: dict[str, Callable[[Level, int, float], Any]] = {
   ADD_K: lambda level, order, k: ngram_counts.LaplaceNGram.add_k(
     level.counts, k, order=order
   ),

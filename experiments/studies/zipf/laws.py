@@ -67,9 +67,6 @@ def line(x: np.ndarray, y: np.ndarray) -> Line:
 
   Raises:
     UserError: fewer than two different places.
-
-  >>> round(line(np.array([1, 2, 4]), np.array([8.0, 4.0, 2.0])).slope, 12)
-  -1.0
   """
   if len(np.unique(x)) < 2:
     raise errors.UserError(

@@ -57,6 +57,12 @@ def definition(model, symbol, context):
   return saved / left * definition(model, symbol, context[1:])
 
 
+def distribution(model, history):
+  """p of every symbol after a history."""
+  texts = [np.array([*history, w]) for w in range(model.source.vocabulary_size)]
+  return np.exp([-model.nats(text)[-1] for text in texts])
+
+
 @pytest.mark.parametrize("modified", [False, True])
 @pytest.mark.parametrize("end", [None, 2])
 @pytest.mark.parametrize("order", [1, 2, 3])
@@ -76,36 +82,28 @@ def test_every_token_equals_the_definition(order, end, modified):
 @pytest.mark.parametrize("modified", [False, True])
 @pytest.mark.parametrize(("symbols", "size"), [(5, 6), (4, 4), (3, 9)])
 @pytest.mark.parametrize("order", [1, 2, 4])
-def test_distributions_sum_to_one_and_are_the_scores(
-  order, symbols, size, modified
-):
+def test_distributions_sum_to_one(order, symbols, size, modified):
   model = smoothing.BackoffNGram.of(
     ngram.NGram.fit(text(300, symbols), size, order=order, modified=modified)
   )
   for length in range(4):
     for history in itertools.product(range(symbols), repeat=length):
-      shares = model.distribution(history)
+      shares = distribution(model, history)
       assert shares.sum() == pytest.approx(1, abs=1e-10)
       assert shares.min() > 0
-  other = text(60, symbols, seed=2)
-  expected = [
-    -math.log(model.distribution(other[:i].tolist())[token])
-    for i, token in enumerate(other)
-  ]
-  np.testing.assert_allclose(model.nats(other), expected, rtol=1e-9)
 
 
 def test_where_every_symbol_was_seen_the_discounts_are_given_back():
   cycle = np.array([0, 0, 1, 1] * 20)
   model = smoothing.BackoffNGram.of(ngram.NGram.fit(cycle, 2, order=2))
-  assert model.distribution([0]).sum() == pytest.approx(1, abs=1e-12)
+  assert distribution(model, [0]).sum() == pytest.approx(1, abs=1e-12)
 
 
 def test_a_discount_of_one_makes_no_symbol_impossible():
   """Where nothing was counted twice, d is 1: what was seen once backs off."""
   model = smoothing.BackoffNGram.of(ngram.NGram.fit(np.arange(6), 7, order=3))
   assert np.isfinite(model.nats(np.arange(6))).all()
-  assert model.distribution([0, 1]).sum() == pytest.approx(1, abs=1e-12)
+  assert distribution(model, [0, 1]).sum() == pytest.approx(1, abs=1e-12)
 
 
 def test_ids_of_another_vocabulary_are_refused():
@@ -114,5 +112,3 @@ def test_ids_of_another_vocabulary_are_refused():
   )
   with pytest.raises(errors.UserError, match="given the id 7"):
     model.nats(np.array([7]))
-  with pytest.raises(errors.UserError, match="given the id 7"):
-    model.distribution([7])

@@ -46,6 +46,25 @@ def test_the_smoke_run_leaves_a_page_with_figures(run, tmp_path):
   assert figures == {"surprise", "continuations_ngram"}
 
 
+def test_words_of_other_scripts_come_out_whole(run, tmp_path, monkeypatch):
+  """Vowel signs and accents that are characters of their own make prose."""
+  words = ["हिन्दी", "में", "लिखा", "cafe\u0301", "nai\u0308ve"]
+  path = tmp_path / "words.txt"
+  path.write_text((" ".join(words * 30) + " 12345\n") * 20, "utf-8")
+  drawn, surprise = [], study.figures.surprise
+
+  def keep(place, title, passages):
+    drawn.append("".join(passages[0].symbols))
+    surprise(place, title, passages)
+
+  monkeypatch.setattr(study.figures, "surprise", keep)
+  config = settings(prefix="हिन्दी", continuations=(" में", " लिखा"))
+  config.data.update(source="text", path=str(path), limit=0)
+  run(config)
+  assert len(drawn[0]) > 20
+  assert set(drawn[0].split()) <= set(words)
+
+
 @pytest.mark.parametrize(
   ("wrong", "bits", "perplexity"),
   [(-np.inf, 0, 1), (0.0, math.log2(28), 28), (None, np.inf, np.inf)],

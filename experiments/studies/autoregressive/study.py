@@ -47,17 +47,13 @@ def run(study: run_lib.Study) -> list[results.Row]:
   Raises:
     UserError: a setting that does not fit.
   """
-  settings, random = study.config.settings, study.random
+  settings = study.config.settings
   _check(settings)
-  toys = shapes.tasks(settings)
-  many = np.stack([_sine(study, random) for _ in range(settings.series)])
-  fitted = fit(study, many)
+  toys, fits = shapes.tasks(settings), fit(study)
   _shapes(study, toys)
-  _data(study, many[0])
-  _one_step(study, fitted, many)
-  _free_run(study, fitted, many)
-  rows = _k_steps(study, fitted, many)
-  _accumulation(study, fitted, many)
+  for predicted in (_data, _one_step, _free_run, _accumulation):
+    predicted(study, fits)
+  rows = _k_steps(study, fits)
   for section in (
     *(_linear_errors, _window_length, _averages, _fill_in),
     *(_past_winners, _paths, _causes),
@@ -168,39 +164,38 @@ def _shapes(study: run_lib.Study, toys: Mapping[str, shapes.Task]) -> None:
   head = ["problem", "toy", "new examples", "wholly right, in %"]
   study.page.table("toys", [*head, "nats an example"], body)
   settings = study.config.settings
-  study.page["toy"] = {
-    "units": settings.toy_units,
-    "steps": f"{settings.toy_steps:,}",
-    "batch": settings.toy_batch,
-    "floor": settings.toy_length * math.log(settings.toy_letters),
-  }
+  floor = settings.toy_length * math.log(settings.toy_letters)
+  study.page["palindrome"] = floor
 
 
 # ---- A noisy sine, and what learns from it
 
 
 class Fitted(NamedTuple):
-  """A model with its weights for each of R series, and what it predicts.
-
-  Attributes:
-    model: as `series` makes it.
-    params: the weights, one tree a series.
-    ahead: predictions of every value 1 to K steps ahead, [R, K, T]; NaN where a
-      series does not reach back that far.
-    runs: the free run after the part to learn from, [R, steps].
-    seconds: what predicting took.
-  """
+  """A model with its weights for each of R series, and what it predicts."""
 
   model: series.Forecaster
-  params: list[Any]
+  params: list[Any]  # one tree a series
+  xs: np.ndarray  # the series, [R, T]
+  first: int  # the place where their test begins
+  # Of every value 1 to K steps ahead, [R, K, T]; NaN where a series does not
+  # reach back that far.
   ahead: np.ndarray
-  runs: np.ndarray
-  seconds: float
+  runs: np.ndarray  # the free run from the test on, [R, steps]
+  seconds: float  # of predicting
 
-  def squares(self, many: np.ndarray, part: slice) -> np.ndarray:
-    """Mean squared errors [R, K] over a part of the time."""
-    missed = self.ahead[..., part] - many[:, None, part]
-    return np.nanmean(missed**2, axis=-1)
+  def errors(self, part: slice) -> np.ndarray:
+    """Mean squared errors [K] over a part of the time and all series."""
+    missed = self.ahead[..., part] - self.xs[:, None, part]
+    return np.nanmean(missed**2, axis=-1).mean(axis=0)
+
+  @property
+  def test(self) -> np.ndarray:
+    """The errors of the test."""
+    return self.errors(slice(self.first, None))
+
+
+Fits = dict[str, Fitted]  # by the names on the page
 
 
 def seen(study: run_lib.Study) -> int:
@@ -208,42 +203,48 @@ def seen(study: run_lib.Study) -> int:
   return study.config.settings.window + study.config.settings.pairs
 
 
-def fit(study: run_lib.Study, many: np.ndarray) -> dict[str, Fitted]:
-  """All models on all series [R, T], by name."""
-  settings, tau = study.config.settings, study.config.settings.window
+def fit(study: run_lib.Study) -> Fits:
+  """All models on all series."""
+  settings, random = study.config.settings, study.random
+  many = np.stack([_sine(study, random) for _ in range(settings.series)])
+  tau, first = settings.window, seen(study)
   linear, mlp = (series.window(tau, hidden) for hidden in ((), (10,)))
   adam = optimizers.build("adam", learning_rate=0.01)
+  plain = optimizers.build("sgd", learning_rate=0.01, momentum=0.0)
   length, epochs = settings.stretch, settings.network_epochs
-  steps = epochs * -(-(seen(study) - length) // settings.batch)
+  steps = epochs * -(-(first - length) // settings.batch)
+  solved = []
+  for xs in many:
+    past, _ = series.windows(xs, tau).split(settings.pairs)
+    best = series.least_squares(past.features, past.labels)
+    solved.append(series.of_linear(best))
   weights: dict[str, tuple[series.Forecaster, list[Any]]] = {
-    LEAST_SQUARES: (
+    LEAST_SQUARES: (linear, solved),
+    "linear, gradient descent": (
       linear,
-      [series.of_linear(_solved(study, xs)) for xs in many],
+      _learned(study, many, linear, plain, tau, settings.epochs),
     ),
-    "linear, gradient descent": (linear, _descended(study, many)),
     "MLP": (mlp, _learned(study, many, mlp, adam, tau, settings.epochs)),
   }
   for name in settings.networks:
     study.signals.check()
-    model = series.latent(training.CELLS[name], (settings.hidden,))
+    network = series.latent(training.CELLS[name], (settings.hidden,))
     rule = _cosine(0.005, steps)
-    params = _learned(study, many, model, rule, length, epochs)
-    weights[name] = (model, params)
+    params = _learned(study, many, network, rule, length, epochs)
+    weights[name] = (network, params)
   # Two at least, that there is a growth to speak of.
-  longest, first = max((2, *settings.horizons)), seen(study)
+  longest = max((2, *settings.horizons))
   found = {}
   for name, (model, params) in weights.items():
-    began = time.perf_counter()
-    ahead = [
-      series.k_steps(model, own, xs, longest)
-      for own, xs in zip(params, many, strict=True)
-    ]
+    began, both = time.perf_counter(), list(zip(params, many, strict=True))
+    ahead = [series.k_steps(model, own, xs, longest) for own, xs in both]
     runs = [
       series.free_run(model, own, xs[:first], len(xs) - first)
-      for own, xs in zip(params, many, strict=True)
+      for own, xs in both
     ]
     spent = time.perf_counter() - began
-    found[name] = Fitted(model, params, np.stack(ahead), np.stack(runs), spent)
+    predictions = np.stack(ahead), np.stack(runs)
+    found[name] = Fitted(model, params, many, first, *predictions, spent)
   return found
 
 
@@ -251,21 +252,6 @@ def _cosine(rate: float, steps: int) -> optax.GradientTransformation:
   return optimizers.build(
     "adam", learning_rate=rate, schedule="cosine", steps=steps, clip_norm=1.0
   )
-
-
-def _solved(study: run_lib.Study, xs: np.ndarray) -> series.Linear:
-  """The linear model by least squares on the pairs to learn from."""
-  settings = study.config.settings
-  past, _ = series.windows(xs, settings.window).split(settings.pairs)
-  return series.least_squares(past.features, past.labels)
-
-
-def _descended(study: run_lib.Study, many: np.ndarray) -> list[Any]:
-  """The linear model's weights by gradient descent, for each series."""
-  settings = study.config.settings
-  rule = optimizers.build("sgd", learning_rate=0.01, momentum=0.0)
-  model = series.window(settings.window)
-  return _learned(study, many, model, rule, settings.window, settings.epochs)
 
 
 def _learned(
@@ -283,195 +269,155 @@ def _learned(
   """
   # Other numbers than those that the series were drawn from.
   settings, random = study.config.settings, study.random.spawn(1)[0]
-  # A window is asked when it is full, and a state when it has read as much.
-  scored = max(1, length - settings.window)
-  parts = [
-    series.minibatches(
-      xs[: seen(study)],
-      length=length,
-      scored=scored,
-      batch=settings.batch,
-      epochs=epochs,
-      random=random,
-    )
-    for xs in many
-  ]
+  cut = functools.partial(
+    series.minibatches,
+    length=length,
+    # A window is asked when it is full, and a state when it has read as much.
+    scored=max(1, length - settings.window),
+    batch=settings.batch,
+    epochs=epochs,
+    random=random,
+  )
+  parts = [cut(xs[: seen(study)]) for xs in many]
   return series.fit_each(model, rule, study.config.seed, parts)
 
 
-def _two(
-  study: run_lib.Study, fitted: Mapping[str, Fitted], many: np.ndarray
-) -> tuple[str, str]:
-  """The models that are drawn: a linear one and the best network."""
-  test = slice(seen(study), None)
-  return LEAST_SQUARES, min(
-    study.config.settings.networks,
-    key=lambda name: fitted[name].squares(many, test)[:, 0].sum(),
-  )
+def _best(study: run_lib.Study, fits: Fits) -> str:
+  """The network that is drawn: the best of them one step ahead."""
+  return min(study.config.settings.networks, key=lambda n: fits[n].test[0])
 
 
-def _data(study: run_lib.Study, first: np.ndarray) -> None:
-  settings, noise = study.config.settings, study.config.settings.noise
-  clean = np.sin(0.01 * np.arange(1, len(first) + 1))
+def _data(study: run_lib.Study, fits: Fits) -> None:
+  noise, xs = study.config.settings.noise, fits[LEAST_SQUARES].xs[0]
+  clean = np.sin(0.01 * np.arange(1, len(xs) + 1))
   study.page["sine"] = {
-    "length": f"{len(first):,}",
-    "noise": f"{noise:g}",
-    "periods": f"{len(first) * 0.01 / (2 * np.pi):.1f}",
+    "periods": f"{len(xs) * 0.01 / (2 * np.pi):.1f}",
     "variance": f"{noise**2:.4f}",
-    "drawn": f"{np.mean((first - clean) ** 2):.4f}",
+    "drawn": f"{np.mean((xs - clean) ** 2):.4f}",
     "seen": seen(study),
   }
-  study.page["models"] = {
-    "window": settings.window,
-    "series": settings.series,
-    "epochs": settings.epochs,
-    "batch": settings.batch,
-    "hidden": settings.hidden,
-    "networks": ", ".join(settings.networks),
-    "segment": settings.stretch,
-    "network_epochs": settings.network_epochs,
-  }
-  draw_series(
-    study.page.figure("series"), first, {"": {"sine": clean}}, seen(study)
-  )
+  path = study.page.figure("series")
+  draw_series(path, xs, {"": {"sine": clean}}, seen(study))
 
 
-def _one_step(
-  study: run_lib.Study, fitted: Mapping[str, Fitted], many: np.ndarray
-) -> None:
-  settings, page, first = study.config.settings, study.page, seen(study)
-  table = {
-    name: (
-      entry.squares(many, slice(first))[:, 0].mean(),
-      entry.squares(many, slice(first, None))[:, 0].mean(),
-      _afresh(study, entry, many),
-    )
-    for name, entry in fitted.items()
-  }
-  body = []
-  for name, values in table.items():
-    leaves = jax.tree.leaves(fitted[name].params[0])
-    body.append([name, sum(leaf.size for leaf in leaves), *_four(*values)])
+def _one_step(study: run_lib.Study, fits: Fits) -> None:
+  settings, page = study.config.settings, study.page
+  table, body = {}, []
+  for name, entry in fits.items():
+    train = entry.errors(slice(entry.first))[0]
+    table[name] = _four(train, entry.test[0], _afresh(study, entry))
+    leaves = jax.tree.leaves(entry.params[0])
+    body.append([name, sum(leaf.size for leaf in leaves), *table[name]])
   head = ["model", "weights", "train", "test", "test, from an empty state"]
   page.table("one_step", head, body)
   covariance = series.sine_autocovariance(noise=settings.noise)
-  places = -np.arange(1, settings.window + 1)
-  _, best = series.optimum(covariance, places)
+  _, best = series.optimum(covariance, -np.arange(1, settings.window + 1))
   page["best_window"] = f"{best:.4f}"
   page["best_window_excess"] = f"{best - settings.noise**2:.4f}"
-  lost = max(table, key=lambda name: table[name][1] - table[name][2])
-  _, carried, afresh = _four(*table[lost])
-  page["lost"] = {"name": lost, "test": carried, "afresh": afresh}
+  lost = max(table, key=lambda n: float(table[n][1]) - float(table[n][2]))
+  page["lost"] = dict(zip(("test", "afresh"), table[lost][1:], strict=True))
+  page["lost_name"] = lost
+  linear = fits[LEAST_SQUARES]
   curves = {
-    name: fitted[name].ahead[0, 0] for name in _two(study, fitted, many)
+    name: fits[name].ahead[0, 0] for name in (LEAST_SQUARES, _best(study, fits))
   }
   views = {"whole": curves, "the beginning of the test": curves}
-  draw_series(page.figure("one_step"), many[0], views, first, enlarged=120)
+  path = page.figure("one_step")
+  draw_series(path, linear.xs[0], views, linear.first, enlarged=120)
 
 
-def _afresh(study: run_lib.Study, entry: Fitted, many: np.ndarray) -> float:
+def _afresh(study: run_lib.Study, entry: Fitted) -> float:
   """The test error where each prediction has an empty state to begin with."""
   missed, apply = [], jax.jit(entry.model.apply)
-  for xs, params in zip(many, entry.params, strict=True):
+  for xs, params in zip(entry.xs, entry.params, strict=True):
     pairs = series.windows(xs, study.config.settings.stretch)
     inputs = np.asarray(pairs.features.T, np.float32)
     carry = entry.model.initial_carry(inputs.shape[1])
     found = np.asarray(apply(params, carry, inputs)[1][-1])
-    test = pairs.times >= seen(study)
+    test = pairs.times >= entry.first
     missed.append(np.mean((found - pairs.labels)[test] ** 2))
   return float(np.mean(missed))
 
 
-def _free_run(
-  study: run_lib.Study, fitted: Mapping[str, Fitted], many: np.ndarray
-) -> None:
-  page, first = study.page, seen(study)
-  rest = many[:, first:]
-  runs = {name: entry.runs for name, entry in fitted.items()}
+def _free_run(study: run_lib.Study, fits: Fits) -> None:
+  page, linear = study.page, fits[LEAST_SQUARES]
+  rest = linear.xs[:, linear.first :]
+  runs = {name: entry.runs for name, entry in fits.items()}
   runs["always 0"] = np.zeros_like(rest)
-  missed = {
-    name: float(np.mean((run - rest) ** 2)) for name, run in runs.items()
-  }
-  page.table(
-    "free_run",
-    ["model", "mean squared error", "mean square of its last prediction"],
-    [
-      [name, missed[name], float(np.mean(run[:, -1] ** 2))]
-      for name, run in runs.items()
-    ],
-  )
-  page["free"] = {
-    "better": sum(value < missed["always 0"] for value in missed.values()),
-    "models": len(fitted),
-  }
-  before = np.full(first, np.nan)
-  curves = {name: np.append(before, runs[name][0]) for name in fitted}
-  draw_series(page.figure("free_run"), many[0], {"": curves}, first)
-  linear = series.to_linear(fitted[LEAST_SQUARES].params[0])
-  radius = f"{linear.radius:.4f}"
-  page["linear"] = {"radius": radius, "fixed_point": linear.fixed_point}
+  body = [
+    [name, np.mean((run - rest) ** 2), np.mean(run[:, -1] ** 2)]
+    for name, run in runs.items()
+  ]
+  head = ["model", "mean squared error", "mean square of its last prediction"]
+  page.table("free_run", head, body)
+  *models, idle = [line[1] for line in body]
+  better = sum(error < idle for error in models)
+  page["free"] = {"better": better, "models": len(models)}
+  before = np.full(linear.first, np.nan)
+  curves = {name: np.append(before, fits[name].runs[0]) for name in fits}
+  path = page.figure("free_run")
+  draw_series(path, linear.xs[0], {"": curves}, linear.first)
+  weights = series.to_linear(linear.params[0])
+  radius = f"{weights.radius:.4f}"
+  page["linear"] = {"radius": radius, "fixed_point": weights.fixed_point}
 
 
-def _k_steps(
-  study: run_lib.Study, fitted: Mapping[str, Fitted], many: np.ndarray
-) -> list[results.Row]:
-  horizons, first = study.config.settings.horizons, seen(study)
-  rows, body = [], []
-  for name, entry in fitted.items():
-    squares = entry.squares(many, slice(first, None)).mean(axis=0)
-    body.append([name, *_four(*(squares[k - 1] for k in horizons))])
+def _k_steps(study: run_lib.Study, fits: Fits) -> list[results.Row]:
+  horizons, rows, body = study.config.settings.horizons, [], []
+  for name, entry in fits.items():
+    body.append([name, *_four(*(entry.test[k - 1] for k in horizons))])
     for k in horizons:
-      count = np.isfinite(entry.ahead[:, k - 1, first:]).sum()
-      value, began = squares[k - 1], time.perf_counter() - entry.seconds
+      count = np.isfinite(entry.ahead[:, k - 1, entry.first :]).sum()
+      value, began = entry.test[k - 1], time.perf_counter() - entry.seconds
       label = f"{name}, k = {k}"
       rows.append(_row(label, "k steps ahead", "sse", value, count, began))
   head = ["model", *(f"k = {k}" for k in horizons)]
   study.page.table("k_steps", head, body)
+  best, linear, longest = _best(study, fits), fits[LEAST_SQUARES], max(horizons)
   views = {
-    name: {f"k = {k}": fitted[name].ahead[0, k - 1] for k in horizons}
-    for name in _two(study, fitted, many)
+    name: {f"k = {k}": fits[name].ahead[0, k - 1] for k in horizons}
+    for name in (LEAST_SQUARES, best)
   }
-  draw_series(study.page.figure("k_steps"), many[0], views, first)
-  best, longest = list(views)[1], max(horizons)
-  squares = fitted[best].squares(many, slice(first, None)).mean(axis=0)
-  near, far = _four(squares[0], squares[longest - 1])
+  path = study.page.figure("k_steps")
+  draw_series(path, linear.xs[0], views, linear.first)
+  near, far = _four(fits[best].test[0], fits[best].test[longest - 1])
   drawn = {"name": best, "near": near, "horizon": longest, "far": far}
   study.page["drawn"] = drawn
   return rows
 
 
-def _accumulation(
-  study: run_lib.Study, fitted: Mapping[str, Fitted], many: np.ndarray
-) -> None:
+def _accumulation(study: run_lib.Study, fits: Fits) -> None:
   """Errors by the steps ahead, and the laws that they might follow."""
-  noise, test = study.config.settings.noise, slice(seen(study), None)
-  errors_by_k = {}
-  for name, entry in fitted.items():
-    # What is left of it without the noise that no one can predict.
-    rest = entry.squares(many, test).mean(axis=0) - noise**2
-    errors_by_k[name] = np.sqrt(np.maximum(rest, 1e-4))
-  unit = float(errors_by_k[LEAST_SQUARES][0])
-  ks = np.arange(1, len(errors_by_k[LEAST_SQUARES]) + 1)
-  top = 2 * math.sqrt(0.5)
-  laws = {}
+  noise, linear, best = (
+    study.config.settings.noise,
+    LEAST_SQUARES,
+    _best(study, fits),
+  )
+  # What is left of them without the noise that no one can predict.
+  roots = {
+    name: np.sqrt(np.maximum(entry.test - noise**2, 1e-4))
+    for name, entry in fits.items()
+  }
+  ks, idle = np.arange(1, len(roots[linear]) + 1), math.sqrt(0.5)
+  curves = {name: (ks, root) for name, root in roots.items()}
   for c in (0.5, 1.0, 1.1):
-    law = series.accumulated_error(unit, c, ks)
-    laws[f"~c = {c:g}"] = (ks[law < top], law[law < top])
+    law = series.accumulated_error(float(roots[linear][0]), c, ks)
+    inside = law < 2 * idle
+    curves[f"~c = {c:g}"] = (ks[inside], law[inside])
   figures.curves(
     study.page.figure("error_growth"),
     "Errors pile up with the steps",
-    {name: (ks, curve) for name, curve in errors_by_k.items()} | laws,
+    curves,
     x="steps ahead, k",
     y="root mean squared error, without the noise",
     log_x=2,
     log_y=True,
-    references={"always 0": math.sqrt(0.5)},
+    references={"always 0": idle},
   )
-  linear, network = (
-    f"{100 * np.mean(np.diff(errors_by_k[name]) > 0):.0f}"
-    for name in _two(study, fitted, many)
-  )
-  study.page["rising"] = {"linear": linear, "network": network}
+  study.page["rising"] = {
+    key: f"{100 * np.mean(np.diff(roots[name]) > 0):.0f}"
+    for key, name in (("linear", linear), ("network", best))
+  }
 
 
 def _linear_errors(study: run_lib.Study) -> None:
@@ -544,12 +490,7 @@ def _window_length(study: run_lib.Study) -> None:
     [[tau, *_four(*line)] for tau, line in zip(taus, lines, strict=True)],
   )
   train, test, best = zip(*lines, strict=True)
-  window = taus[int(np.argmin(test))]
-  page["choice"] = {
-    "pairs": settings.pairs,
-    "series": len(many),
-    "window": window,
-  }
+  page["choice"] = {"series": len(many), "window": taus[int(np.argmin(test))]}
   figures.curves(
     page.figure("window_length"),
     "How many past values?",
@@ -652,11 +593,7 @@ def _past_winners(study: run_lib.Study) -> None:
   body = zip(["first", "second"], means, scatter, strict=True)
   head = ["period", "mean gain of the winner", "standard error"]
   page.table("winners", head, [[a, float(b), float(c)] for a, b, c in body])
-  page["winner"] = {
-    "walks": f"{settings.walks:,}",
-    "worlds": settings.repeats,
-    "errors": f"{abs(means[1]) / scatter[1]:.1f}",
-  }
+  page["winner_errors"] = f"{abs(means[1]) / scatter[1]:.1f}"
   prices = np.exp(0.2 * walks)
   order = np.argsort(prices[:, steps])
   with style.axes(page.figure("winners"), "Past winners", height=3.6) as pair:
@@ -696,8 +633,7 @@ def _markov_orders(study: run_lib.Study) -> list[results.Row]:
     [[order, 4**order, *_four(*line)] for order, line in enumerate(lines)],
   )
   rates, *scores = zip(*lines, strict=True)
-  best = int(np.argmin(scores[1]))
-  page["markov"] = {"symbols": f"{settings.chain:,}", "best": best}
+  page["best_order"] = int(np.argmin(scores[1]))
   figures.curves(
     page.figure("markov_orders"),
     "A chain of order 2",
@@ -832,7 +768,6 @@ def _hidden_chain(study: run_lib.Study) -> list[results.Row]:
   page["coins"] = {
     "changes": f"{_COINS.transition[0, 1]:.2f}",
     "shows": f"{_COINS.emission[0, 0]:g}",
-    "symbols": f"{settings.hidden_chain:,}",
     "window": lengths[int(np.argmin(scores))],
     "window_excess": f"{min(scores) - floor:.4f}",
     "network_excess": f"{recurrent - floor:.4f}",
@@ -954,7 +889,6 @@ def _drifting_sine(study: run_lib.Study) -> list[results.Row]:
   page["drifting"] = {
     **{name: f"{value:g}" for name, value in _DRIFTING.items()},
     "test": f"{learned // 2:,}",
-    "learned": f"{learned:,}",
     "kalman": f"{kalman.error:.4f}",
     "window": taus[int(np.argmin(fitted))],
     "window_excess": f"{min(fitted) - linear:+.4f}",

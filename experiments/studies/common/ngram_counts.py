@@ -199,25 +199,6 @@ def lookups(
     contexts[1:] = text[:-1] if length == 1 else ids[:-1]
 
 
-def contexts_of(
-  keys: Sequence[np.ndarray], text: np.ndarray, boundary: int
-) -> list[int]:
-  """Ids of the last 0, 1, 2, ... symbols of a text as n-grams.
-
-  The list ends before the first that is not known. Arguments as of `lookups`.
-  """
-  found = [0]
-  for length in range(1, min(len(keys), len(text) + 1)):
-    context = 0
-    for known, symbol in zip(keys, text[len(text) - length :], strict=False):
-      key = np.array(context * (boundary + 1) + symbol)
-      context = int(ngram.find(known, key))
-      if context < 0:
-        return found
-    found.append(context)
-  return found
-
-
 BACK_OFFS = ("uniform", "unigram", "shorter")
 
 
@@ -322,11 +303,13 @@ class LaplaceNGram:
     text = ngram.as_context(history, size, self.counts.sentence_end)
     levels = self.counts.levels[: self.order]
     space = int(room(text, size)[-1]) + 1
-    found = contexts_of([x.keys for x in levels], text, size)
+    # Of the contexts of whatever comes next.
+    walk = lookups([x.keys for x in levels], np.append(text, 0), size)
+    found = [int(contexts[-1]) for contexts, _ in walk]
     shares = unigram = np.full(size, 1.0 / size)
     for length, level in enumerate(levels[: space + 1]):
       seen, total = np.zeros(size + 1, np.int64), np.int64(0)
-      if length < len(found):
+      if found[length] >= 0:
         edges = found[length] * (size + 1) + np.array([0, size + 1])
         children = slice(*np.searchsorted(level.keys, edges))
         seen[level.keys[children] % (size + 1)] = level.counts[children]

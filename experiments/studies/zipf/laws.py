@@ -63,16 +63,7 @@ def ranked(counts: np.ndarray) -> np.ndarray:
 
 
 def line(x: np.ndarray, y: np.ndarray) -> Line:
-  """Least squares of log y on log x, both positive.
-
-  Raises:
-    UserError: fewer than two different places.
-  """
-  if len(np.unique(x)) < 2:
-    raise errors.UserError(
-      f"a line was to be fitted to {len(np.unique(x))} places; give a text "
-      "with at least 2 different symbols, or wider limits"
-    )
+  """Least squares of log y on log x, both positive, at two places or more."""
   logs, values = np.log(x), np.log(y)
   centred = logs - logs.mean()
   slope = float(centred @ values / (centred @ centred))
@@ -89,18 +80,18 @@ def least_squares(
   first: int = 1,
   last: int | None = None,
   least_count: int = 1,
-) -> Line:
+) -> Line | None:
   """Zipf's line through n_1, n_2, ...; alpha is `-slope`.
 
-  Ranks from `first` to `last` are used, and counts from `least_count` up.
-
-  Raises:
-    UserError: fewer than two ranks are left.
+  Ranks from `first` to `last` are used, and counts from `least_count` up; None
+  where fewer than two ranks are left.
   """
   ranks = np.arange(1, len(frequencies) + 1)
   kept = (ranks >= first) & (frequencies >= least_count)
   if last is not None:
     kept &= ranks <= last
+  if kept.sum() < 2:
+    return None
   return line(ranks[kept], frequencies[kept])
 
 

@@ -226,9 +226,10 @@ def _fits(
     name, times = named(length), laws.ranked(counted.grams.table(length)[1])
     likeliest = laws.maximum_likelihood(times)
     shift, shifted = laws.mandelbrot(times)
-    every = laws.least_squares(times)
-    middle = _line_or_none(times, first=first, last=last)
-    often = _line_or_none(times, first=first, least_count=5)
+    ranks = np.arange(1, len(times) + 1)
+    every = laws.line(ranks, times)
+    middle = laws.least_squares(times, first=first, last=last)
+    often = laws.least_squares(times, first=first, least_count=5)
     body.append(
       [
         name,
@@ -241,7 +242,7 @@ def _fits(
       ]
     )
     exponents.append(f"{likeliest.exponent:.3f} for {name}")
-    drawn[name] = (np.arange(1, len(times) + 1), times)
+    drawn[name] = (ranks, times)
     shown = middle or every
     # Not below the axis: a count of less than one is none.
     lowest = (shown.intercept - np.log(0.7)) / max(-shown.slope, 1e-9)
@@ -264,18 +265,14 @@ def _fits(
           seconds=time.perf_counter() - began,
         )
       )
-  head = [
-    "alpha (R²) of",
-    "least squares, all ranks",
-    f"ranks {first} to {last:,}",
-  ]
-  head += [f"counts of 5 up, ranks {first} up", "maximum likelihood"]
-  page.table(f"fits_{level}", [*head, "Mandelbrot's"], body)
+  head = ["alpha (R²) of", "least squares, all ranks"]
+  head += [f"ranks {first} to {last:,}", f"counts of 5 up, ranks {first} up"]
+  head += ["maximum likelihood", "Mandelbrot's"]
+  page.table(f"fits_{level}", head, body)
   page[f"exponents_{level}"] = ", ".join(exponents)
   if level == "words":
     places, values = np.concatenate(lines, axis=1)
     drawn["~least squares"] = (places, values)
-    page["ranks"] = {"first": first, "last": f"{last:,}"}
   figures.curves(
     page.figure(f"zipf_{level}"),
     f"Rank and frequency of {level}",
@@ -288,13 +285,6 @@ def _fits(
   return rows
 
 
-def _line_or_none(times: np.ndarray, **limits: int) -> laws.Line | None:
-  """The fit, or None where a short text leaves fewer than two ranks."""
-  with contextlib.suppress(errors.UserError):
-    return laws.least_squares(times, **limits)
-  return None
-
-
 def _recovery(study: run_lib.Study) -> None:
   """Both estimators on tokens whose law is known."""
   settings, random = study.config.settings, study.random
@@ -305,10 +295,15 @@ def _recovery(study: run_lib.Study) -> None:
     times = laws.ranked(np.bincount(drawn))
     found = laws.maximum_likelihood(times)
     likeliest = f"{found.exponent:.3f} ± {found.standard_error:.1g}"
-    body.append([exponent, -laws.least_squares(times).slope, likeliest])
+    body.append(
+      [
+        exponent,
+        -laws.line(np.arange(1, len(times) + 1), times).slope,
+        likeliest,
+      ]
+    )
   head = ["true alpha", "least squares", "maximum likelihood"]
   study.page.table("recovery", head, body)
-  study.page["synthetic"] = {"types": f"{types:,}", "tokens": f"{tokens:,}"}
 
 
 def _stop_words(study: run_lib.Study, counted: Counted) -> None:
@@ -336,7 +331,9 @@ def _stop_words(study: run_lib.Study, counted: Counted) -> None:
 def _growth(study: run_lib.Study, ids: np.ndarray) -> None:
   """The vocabulary of longer and longer beginnings of a text."""
   page = study.page
-  shortest, steps = min(100, len(ids)), study.config.settings.lengths
+  # Two lengths at least, that a line can be fitted.
+  shortest = min(100, max(1, len(ids) // 2))
+  steps = max(2, study.config.settings.lengths)
   lengths = np.unique(np.geomspace(shortest, len(ids), steps).astype(int))
   types = laws.growth(ids, lengths)
   heaps = laws.line(lengths, types)

@@ -99,8 +99,8 @@ def test_each_horizon_is_aligned_by_its_own_k():
 def test_errors_may_begin_with_the_test():
   many = np.array([[9.0, 9.0, 3.0, 2.0]])
   ahead = np.array([[[np.nan, 1.0, 1.0, 1.0], [np.nan, np.nan, 3.0, 0.0]]])
-  fitted = study.Fitted(series.window(1), [], ahead, many, 0.0)
-  found = fitted.squares(many, slice(2, None))
-  np.testing.assert_allclose(found, [[2.5, 2.0]])
+  runs = np.zeros((1, 2))
+  fitted = study.Fitted(series.window(1), [], many, 2, ahead, runs, 0.0)
+  np.testing.assert_allclose(fitted.test, [2.5, 2.0])
   # Where a series does not reach back far enough there is no error.
-  np.testing.assert_allclose(fitted.squares(many, slice(3)), [[34.0, 0.0]])
+  np.testing.assert_allclose(fitted.errors(slice(3)), [34.0, 0.0])

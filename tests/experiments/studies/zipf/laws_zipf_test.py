@@ -138,15 +138,9 @@ def test_no_variance_is_wholly_explained():
   assert laws.least_squares(np.array([2, 2, 2])).r_squared == 1.0
 
 
-@pytest.mark.parametrize(
-  ("call", "message"),
-  [
-    (lambda: laws.maximum_likelihood(np.array([3])), "fitted to 1 symbols"),
-    (lambda: laws.mandelbrot(np.array([3])), "fitted to 1 symbols"),
-    (lambda: laws.least_squares(np.array([3])), "fitted to 1 places"),
-    (lambda: laws.least_squares(np.ones(5), first=9), "fitted to 0 places"),
-  ],
-)
-def test_too_little_to_fit_is_refused(call, message):
-  with pytest.raises(errors.UserError, match=message):
-    call()
+def test_too_little_to_fit():
+  for fit in (laws.maximum_likelihood, laws.mandelbrot):
+    with pytest.raises(errors.UserError, match="fitted to 1 symbols"):
+      fit(np.array([3]))
+  assert laws.least_squares(np.array([3])) is None
+  assert laws.least_squares(np.ones(5), first=9) is None

@@ -7,7 +7,7 @@ import hypothesis
 import hypothesis.strategies as st
 import numpy as np
 
-from experiments.studies.zipf import word_pieces
+from experiments.studies.zipf import study
 
 SPACES = b" \t\n\r\f\v"
 texts = st.one_of(
@@ -47,7 +47,7 @@ def slowly(text, merges):
 
 @hypothesis.given(texts, st.integers(0, 12))
 def test_learning_and_encoding_equal_the_slow_way(text, merges):
-  pairs = word_pieces.BytePairs.learn(text, merges)
+  pairs = study.BytePairs.learn(text, merges)
   known, pieces = slowly(text, merges)
   # The slow way knows pieces by their bytes, which two merges may share.
   hypothesis.assume(len(set(known)) == len(known))
@@ -57,7 +57,7 @@ def test_learning_and_encoding_equal_the_slow_way(text, merges):
 
 @hypothesis.given(texts, st.binary(max_size=80))
 def test_any_text_comes_back(text, other):
-  pairs = word_pieces.BytePairs.learn(text, 10)
+  pairs = study.BytePairs.learn(text, 10)
   for data in (text, other):
     ids = pairs.encode(data)
     assert pairs.decode(ids) == data
@@ -66,12 +66,12 @@ def test_any_text_comes_back(text, other):
 
 @hypothesis.given(texts)
 def test_white_space_only_begins_a_piece(text):
-  pairs = word_pieces.BytePairs.learn(text, 20)
+  pairs = study.BytePairs.learn(text, 20)
   assert not any(set(piece[1:]) & set(SPACES) for piece in pairs.pieces)
 
 
 def test_a_run_of_equal_bytes_is_paired_from_the_left():
-  pairs = word_pieces.BytePairs(((97, 97),))
+  pairs = study.BytePairs(((97, 97),))
   assert pairs.encode(b"aaaaa b aaa").tolist() == [
     *(256, 256, 97, 32, 98, 32, 256, 97)
   ]
@@ -80,10 +80,10 @@ def test_a_run_of_equal_bytes_is_paired_from_the_left():
 def test_more_merges_make_fewer_pieces_until_nothing_occurs_twice():
   text = "der Kaffee, über den Kaffee hinüber".encode()
   lengths = [
-    len(word_pieces.BytePairs.learn(text, merges).encode(text))
+    len(study.BytePairs.learn(text, merges).encode(text))
     for merges in range(10)
   ]
   assert lengths[0] == len(text)
   assert np.all(np.diff(lengths) < 0)
-  assert len(word_pieces.BytePairs.learn(text, 1_000).merges) < 30
-  assert word_pieces.BytePairs.learn(b"x", 5).merges == ()
+  assert len(study.BytePairs.learn(text, 1_000).merges) < 30
+  assert study.BytePairs.learn(b"x", 5).merges == ()

@@ -27,7 +27,7 @@ import optax
 
 from experiments.studies.common import training
 from seqmodels.layers import stack as stack_lib
-from seqmodels.training import step
+from seqmodels.training import optimizers, step
 
 
 def noisy_sine(
@@ -497,6 +497,13 @@ def to_linear(params: Any) -> Linear:
   readout = jax.device_get(params)["readout"]
   weights = np.asarray(readout["kernel"], np.float64)[:, 0]
   return Linear(weights, float(readout["bias"][0]))
+
+
+def adam(rate: float, steps: int) -> optax.GradientTransformation:
+  """Adam with a learning rate that falls along a cosine over so many steps."""
+  return optimizers.build(
+    "adam", learning_rate=rate, schedule="cosine", steps=steps, clip_norm=1.0
+  )
 
 
 def fit_each(

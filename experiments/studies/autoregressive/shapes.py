@@ -32,7 +32,7 @@ from experiments.studies.autoregressive import series
 from experiments.studies.common import training
 from seqmodels import errors, losses
 from seqmodels.layers import stack
-from seqmodels.training import loss, optimizers, step
+from seqmodels.training import loss, step
 
 _MOST = 100_000
 
@@ -329,13 +329,7 @@ def _learned(task: Task, part: Examples, study: run_lib.Study) -> Any:
     mask = np.ones(targets.shape, bool)
     drawn.append(series.Minibatch(task.inputs(rows), targets, mask))
   minibatches = jax.tree.map(lambda *leaves: np.stack(leaves), *drawn)
-  rule = optimizers.build(
-    "adam",
-    learning_rate=0.01,
-    schedule="cosine",
-    steps=settings.toy_steps,
-    clip_norm=1.0,
-  )
+  rule = series.adam(0.01, settings.toy_steps)
   learner = training.Learner.of(task.model, of_examples)
   train_step = step.make_train_step(learner, rule)
 

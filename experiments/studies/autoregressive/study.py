@@ -229,7 +229,7 @@ def fit(study: run_lib.Study) -> Fits:
   for name in settings.networks:
     study.signals.check()
     network = series.latent(training.CELLS[name], (settings.hidden,))
-    rule = _cosine(0.005, steps)
+    rule = series.adam(0.005, steps)
     params = _learned(study, many, network, rule, length, epochs)
     weights[name] = (network, params)
   # Two at least, that there is a growth to speak of.
@@ -246,12 +246,6 @@ def fit(study: run_lib.Study) -> Fits:
     predictions = np.stack(ahead), np.stack(runs)
     found[name] = Fitted(model, params, many, first, *predictions, spent)
   return found
-
-
-def _cosine(rate: float, steps: int) -> optax.GradientTransformation:
-  return optimizers.build(
-    "adam", learning_rate=rate, schedule="cosine", steps=steps, clip_norm=1.0
-  )
 
 
 def _learned(
@@ -801,7 +795,7 @@ def _network_on_coins(
     train, batch=32, length=50, seed=seed, training=True, random_offset=True
   )
   steps = stream.segments_per_epoch * study.config.settings.rnn_epochs
-  rule = _cosine(0.01, steps)
+  rule = series.adam(0.01, steps)
   found = training.train(predictor, stream, rule, steps=steps, seed=seed)
   return training.held_out(predictor, found.params, test, rows=1, length=1000)
 
@@ -928,7 +922,10 @@ def _network_on_sine(
     epochs=settings.drifting_epochs,
     random=study.random,
   )
-  model, rule = series.latent("gru", (_UNITS,)), _cosine(0.01, len(part.mask))
+  model, rule = (
+    series.latent("gru", (_UNITS,)),
+    series.adam(0.01, len(part.mask)),
+  )
   [params] = series.fit_each(model, rule, study.config.seed, [part])
   return series.one_step(model, params, xs)
 

@@ -50,7 +50,7 @@ def test_words_of_other_scripts_come_out_whole(run, tmp_path, monkeypatch):
   """Vowel signs and accents that are characters of their own make prose."""
   words = ["हिन्दी", "में", "लिखा", "cafe\u0301", "nai\u0308ve"]
   path = tmp_path / "words.txt"
-  path.write_text((" ".join(words * 30) + " 12345\n") * 20, "utf-8")
+  path.write_text(("12345 " + " ".join(words * 30) + "\n") * 20, "utf-8")
   drawn, surprise = [], study.figures.surprise
 
   def keep(place, title, passages):

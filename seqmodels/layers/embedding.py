@@ -1,30 +1,17 @@
 """From symbols to what a stack reads: one-hot vectors or an embedding."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from seqmodels.cells import ops
+from seqmodels.layers.noise import Noise
 from seqmodels.regularization import dropout
 
 # Bound of a fresh embedding's uniform weights (Merity et al., 2018).
 BOUND = 0.1
-
-
-class InputNoise(NamedTuple):
-  """Shares that training drops of a network's input.
-
-  Attributes:
-    symbols: of the vocabulary, all their occurrences in a segment.
-    units: of the embedding's units, or of the positions of one-hot vectors.
-    variational: one mask of units a sequence, not one a step.
-  """
-
-  symbols: float = 0.0
-  units: float = 0.0
-  variational: bool = True
 
 
 class OneHot(nn.Module):
@@ -32,7 +19,7 @@ class OneHot(nn.Module):
 
   Attributes:
     symbols: V.
-    noise: see `InputNoise`; a symbol dropped is the null vector.
+    noise: `embedding` and `input` of it; a dropped symbol is the null vector.
 
   >>> ids = jnp.array([[2], [0]])
   >>> OneHot(symbols=3).apply({}, ids).ravel()
@@ -40,21 +27,21 @@ class OneHot(nn.Module):
   """
 
   symbols: int
-  noise: InputNoise = InputNoise()
+  noise: Noise = Noise()
 
   @nn.compact
   def __call__(self, ids: jax.Array) -> jax.Array:
     """[T, B] to [T, B]."""
     if not self.has_rng("dropout"):
       return ids
-    if self.noise.symbols:
+    if self.noise.embedding:
       key = self.make_rng("dropout")
       ones = jnp.ones((self.symbols, 1))
-      kept = dropout.drop_rows(ones, key, self.noise.symbols)[:, 0] > 0
+      kept = dropout.drop_rows(ones, key, self.noise.embedding)[:, 0] > 0
       ids = jnp.where(kept[ids], ids, -1)
-    if self.noise.units:
+    if self.noise.input:
       key = self.make_rng("dropout")
-      ids = dropout.drop_symbols(ids, key, self.noise.units)
+      ids = dropout.drop_symbols(ids, key, self.noise.input)
     return ids
 
 
@@ -64,7 +51,7 @@ class Embedding(nn.Module):
   Attributes:
     symbols: V.
     features: E.
-    noise: see `InputNoise`.
+    noise: `embedding` and `input` of it.
     dtype: dtype of the operands of the gradient's product.
 
   >>> layer, ids = Embedding(symbols=3, features=2), jnp.array([[2], [-1]])
@@ -75,7 +62,7 @@ class Embedding(nn.Module):
 
   symbols: int
   features: int
-  noise: InputNoise = InputNoise()
+  noise: Noise = Noise()
   dtype: Any = None
 
   def setup(self) -> None:
@@ -92,14 +79,16 @@ class Embedding(nn.Module):
     """[T, B] to [T, B, E]."""
     noise, table = self.noise, self.table
     noisy = self.has_rng("dropout")
-    if noisy and noise.symbols:
-      table = dropout.drop_rows(table, self.make_rng("dropout"), noise.symbols)
+    if noisy and noise.embedding:
+      table = dropout.drop_rows(
+        table, self.make_rng("dropout"), noise.embedding
+      )
     xs = ops.lookup(table, ids, self.dtype)
-    if noisy and noise.units:
+    if noisy and noise.input:
       xs = dropout.drop(
         xs,
         self.make_rng("dropout"),
-        noise.units,
+        noise.input,
         variational=noise.variational,
       )
     return xs

@@ -31,6 +31,7 @@ from seqmodels.cells import cell as cells
 from seqmodels.cells import ops, window_lstm
 from seqmodels.cells import zoneout as zoning
 from seqmodels.layers import recurrent
+from seqmodels.layers.noise import Noise
 from seqmodels.regularization import dropout
 
 
@@ -43,10 +44,8 @@ class _Stack(nn.Module):
     options: the cell's own options.
     gradient_clip: bound on each derivative with respect to a net input.
     dtype: dtype of the products' operands.
-    dropout_hidden: share of units dropped between layers, where the stack is
-      applied with a `dropout` key; without one nothing is dropped.
-    dropout_output: the same of what the head reads.
-    variational: one mask a sequence, not one a step.
+    noise: dropped where the stack is applied with a `dropout` key: units
+      between layers (`hidden`) and units that the head reads (`output`).
   """
 
   features: Sequence[int]
@@ -54,9 +53,7 @@ class _Stack(nn.Module):
   options: Mapping[str, Any] | None = None
   gradient_clip: float | None = None
   dtype: Any = None
-  dropout_hidden: float = 0.0
-  dropout_output: float = 0.0
-  variational: bool = True
+  noise: Noise = Noise()
 
   @abc.abstractmethod
   def _layer(self, index: int) -> Any:
@@ -94,7 +91,7 @@ class _Stack(nn.Module):
     if not rate or not self.has_rng("dropout"):
       return hs
     key = self.make_rng("dropout")
-    return dropout.drop(hs, key, rate, variational=self.variational)
+    return dropout.drop(hs, key, rate, variational=self.noise.variational)
 
 
 class DeepRecurrent(_Stack):
@@ -105,8 +102,9 @@ class DeepRecurrent(_Stack):
     input_skips: the input feeds the layers above the first, too.
     output_skips: the head reads all layers, not only the last.
     chunk: recompute policy, see `RecurrentLayer`.
-    zoneout: rates of all layers; masks are drawn with a `dropout` key, without
-      one the expectation is taken.
+
+  Of its noise, zoneout is drawn in every layer with a `dropout` key, too;
+  without one the expectation is taken.
 
   Example: the outputs that a head reads, one a layer.
   >>> stack = DeepRecurrent(features=(4, 4), in_features=9)
@@ -121,7 +119,6 @@ class DeepRecurrent(_Stack):
   input_skips: bool = True
   output_skips: bool = True
   chunk: int = 0
-  zoneout: zoning.Rates = zoning.Rates()
 
   def _layer(self, index: int) -> recurrent.RecurrentLayer:
     width = self.in_features if index == 0 or self.input_skips else 0
@@ -155,7 +152,7 @@ class DeepRecurrent(_Stack):
       if index == 0 or self.input_skips:
         feeds.append(inputs)
       if index:
-        feeds.append(self._dropped(outputs[-1], self.dropout_hidden))
+        feeds.append(self._dropped(outputs[-1], self.noise.hidden))
       layer = self._layer(index).clone(parent=self)
       after, hs = layer(
         tuple(feeds),
@@ -166,15 +163,16 @@ class DeepRecurrent(_Stack):
       carries.append(after)
       outputs.append(hs)
     read = outputs if self.output_skips else outputs[-1:]
-    read = [self._dropped(hs, self.dropout_output) for hs in read]
+    read = [self._dropped(hs, self.noise.output) for hs in read]
     return tuple(carries), tuple(read)
 
   def _kept(self, shape: tuple[int, ...]) -> zoning.Kept | None:
-    if not any(self.zoneout):
+    rates = self.noise.zoneout
+    if not any(rates):
       return None
     if self.has_rng("dropout"):
-      return self.zoneout.draw(self.make_rng("dropout"), shape)
-    return self.zoneout.expected(shape[0])
+      return rates.draw(self.make_rng("dropout"), shape)
+    return rates.expected(shape[0])
 
 
 class Head(nn.Module):
@@ -366,11 +364,11 @@ class WindowedRecurrent(_Stack, kw_only=True):
     outputs = [both[..., : self.features[0]]]
     seen = both[..., self.features[0] :]
     for index in range(1, len(self.features)):
-      below = self._dropped(outputs[-1], self.dropout_hidden)
+      below = self._dropped(outputs[-1], self.noise.hidden)
       layer = self._layer(index).clone(parent=self)
       feeds = (inputs, below, seen)
       after, hs = layer(feeds, initial_carry=carry[index], reset=reset)
       carries.append(after)
       outputs.append(hs)
-    read = [self._dropped(hs, self.dropout_output) for hs in outputs]
+    read = [self._dropped(hs, self.noise.output) for hs in outputs]
     return tuple(carries), tuple(read)

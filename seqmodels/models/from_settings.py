@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from seqmodels import errors
 from seqmodels.cells import cell as cells
+from seqmodels.layers.noise import Noise
 from seqmodels.models import api, handwriting
 from seqmodels.models import language_model as language_models
 
@@ -90,14 +91,14 @@ def handwriting_network(
   )
 
 
-def noise_of(settings: Settings) -> api.Noise:
+def noise_of(settings: Settings) -> Noise:
   """The dropout rates of `settings["regularization"]`, none without it."""
   chosen = settings.get("regularization")
   if chosen is None:
-    return api.Noise()
+    return Noise()
   names = ("embedding", "input", "hidden", "output")
   rates = {name: chosen.get(f"dropout_{name}", 0.0) for name in names}
-  return api.Noise(
+  return Noise(
     **rates,
     drop_connect=chosen.get("drop_connect", 0.0),
     variational=chosen.get("variational", True),

@@ -16,6 +16,7 @@ from seqmodels import losses
 from seqmodels import mixture_density as mixtures
 from seqmodels.cells import window_lstm
 from seqmodels.layers import stack as stack_lib
+from seqmodels.layers.noise import Noise
 from seqmodels.models import api
 
 INPUTS = 3  # x offset, y offset, end of stroke
@@ -55,7 +56,7 @@ class Handwriting(nn.Module):
   gradient_clip: float | None = 10.0
   output_clip: float | None = 100.0
   dtype: Any = None
-  noise: api.Noise = api.Noise()
+  noise: Noise = Noise()
 
   def _stack(self) -> Any:
     shared: dict[str, Any] = {
@@ -64,9 +65,7 @@ class Handwriting(nn.Module):
       "options": self.options,
       "gradient_clip": self.gradient_clip,
       "dtype": self.dtype,
-      "dropout_hidden": self.noise.hidden,
-      "dropout_output": self.noise.output,
-      "variational": self.noise.variational,
+      "noise": self.noise,
       "name": "stack",
       "parent": None,
     }

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from seqmodels import errors
 from seqmodels.layers import embedding
 from seqmodels.layers import stack as stack_lib
+from seqmodels.layers.noise import Noise
 from seqmodels.models import api
 
 
@@ -58,7 +59,7 @@ class LanguageModel(nn.Module):
   chunk: int = 0
   embedding: int = 0
   tied: bool = False
-  noise: api.Noise = api.Noise()
+  noise: Noise = Noise()
 
   def __post_init__(self) -> None:
     """Refuses what cannot be built."""
@@ -81,10 +82,7 @@ class LanguageModel(nn.Module):
       gradient_clip=self.gradient_clip,
       dtype=self.dtype,
       chunk=self.chunk,
-      dropout_hidden=self.noise.hidden,
-      dropout_output=self.noise.output,
-      variational=self.noise.variational,
-      zoneout=self.noise.zoneout,
+      noise=self.noise,
       name="stack",
       parent=None,
     )
@@ -120,15 +118,14 @@ class LanguageModel(nn.Module):
     return carry, head(outputs)
 
   def _below(self) -> nn.Module:
-    noise = embedding.InputNoise(
-      self.noise.embedding, self.noise.input, self.noise.variational
-    )
     if not self.embedding:
-      return embedding.OneHot(self.vocabulary_size, noise, name="embedding")
+      return embedding.OneHot(
+        self.vocabulary_size, self.noise, name="embedding"
+      )
     return embedding.Embedding(
       self.vocabulary_size,
       self.embedding,
-      noise,
+      self.noise,
       dtype=self.dtype,
       name="embedding",
     )

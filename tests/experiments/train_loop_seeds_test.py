@@ -6,7 +6,8 @@ import pytest
 
 from experiments import train
 from seqmodels.data.text import batching
-from seqmodels.models import api, language_model
+from seqmodels.layers import noise as noise_lib
+from seqmodels.models import language_model
 from seqmodels.training import loop, optimizers, regularizers, step
 
 PLAN = loop.Plan(total=7, dispatch=2, evaluate=4, checkpoint=2)
@@ -18,7 +19,7 @@ def parts():
     language_model.LanguageModel(
       vocabulary_size=6,
       features=(5,),
-      noise=api.Noise(output=0.2),
+      noise=noise_lib.Noise(output=0.2),
     )
   )
   optimizer = optimizers.build("adam", learning_rate=0.01)

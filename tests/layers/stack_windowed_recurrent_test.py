@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from seqmodels.layers import noise
 from seqmodels.layers import stack as stack_lib
 
 FEATURES, INPUTS, SYMBOLS, GAUSSIANS = (4, 3, 5), 3, 6, 2
@@ -181,9 +182,9 @@ def test_a_reset_begins_the_line_anew_window_and_all(params, plain):
   assert np.any(found[0][0, 1] != plain[1][0][0, 1])
 
 
-@pytest.mark.parametrize("rate", ["dropout_hidden", "dropout_output"])
+@pytest.mark.parametrize("rate", ["hidden", "output"])
 def test_units_are_dropped_under_a_key_alone(params, plain, rate):
-  stack = make(**{rate: 0.5}, variational=True)
+  stack = make(noise=noise.Noise(**{rate: 0.5}))
   close(from_zero(stack, params, XS, TEXT), plain, rtol=0)
   one, again, other = (
     from_zero(stack, params, XS, TEXT, jax.random.key(seed))[1]
@@ -193,12 +194,12 @@ def test_units_are_dropped_under_a_key_alone(params, plain, rate):
   assert any(np.any(a != b) for a, b in zip(one, other, strict=True))
   # Between layers: the lowest layer itself is read whole.
   changed = [np.any(a != b) for a, b in zip(one, plain[1], strict=True)]
-  assert changed == [rate == "dropout_output", True, True]
+  assert changed == [rate == "output", True, True]
 
 
 @pytest.mark.parametrize("variational", [True, False])
 def test_a_mask_is_one_a_sequence_or_one_a_step(params, variational):
-  stack = make(dropout_output=0.5, variational=variational)
+  stack = make(noise=noise.Noise(output=0.5, variational=variational))
   _, outputs = from_zero(stack, params, XS, TEXT, jax.random.key(3))
   zero = np.concatenate([hs == 0 for hs in outputs], axis=-1)
   assert np.array_equal(zero.any(axis=0), zero.all(axis=0)) == variational

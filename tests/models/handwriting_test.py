@@ -10,7 +10,8 @@ import pytest
 from seqmodels import mixture_density as mixtures
 from seqmodels import trees
 from seqmodels.cells import window_lstm
-from seqmodels.models import api, handwriting
+from seqmodels.layers import noise as noise_lib
+from seqmodels.models import handwriting
 
 STEPS, BATCH, SYMBOLS = 8, 2, 6
 SMALL = {"features": (5, 4), "components": 2}
@@ -158,7 +159,7 @@ def test_bfloat16_products_stay_near(kind):
 @each
 @pytest.mark.parametrize("rate", ["hidden", "output", "drop_connect"])
 def test_every_rate_drops_as_its_key_says_and_in_training_alone(kind, rate):
-  loud = NETWORKS[kind](noise=api.Noise(**{rate: 0.5}))
+  loud = NETWORKS[kind](noise=noise_lib.Noise(**{rate: 0.5}))
   params = params_of(kind)
   calm = outputs(NETWORKS[kind](), params)
   np.testing.assert_array_equal(outputs(loud, params), calm)

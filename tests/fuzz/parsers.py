@@ -17,7 +17,6 @@ import experiments
 from configs import checks
 from experiments import cli, export, restore, stages
 from experiments.benchmark import run as benchmark
-from experiments.handwriting import task as task_lib
 from experiments.language_model import task
 from experiments.report import run as report_experiment
 from experiments.report import runs
@@ -363,7 +362,8 @@ ROWS: dict[str, Row] = {
     "run/config.json", lambda world: restore.reload(str(world / "run"))
   ),
   "config.json of a pen run": of_json(
-    "pen/config.json", lambda world: task_lib.reload(str(world / "pen"))
+    "pen/config.json",
+    lambda world: restore.reload(str(world / "pen"), "handwriting"),
   ),
   "model file": of_files("*.safetensors", model_files),
   "its metadata": of_files(

@@ -102,8 +102,10 @@ def _compress(path: pathlib.Path) -> None:
 
 
 def settings(page: str) -> Any:
-  """Of a page, as the command line would give them."""
-  return cli.load(page).config
+  """Of a page, as a run keeps them."""
+  config = cli.load(page).config
+  config.dtype = "float32"
+  return config
 
 
 def evenly(count: int) -> np.ndarray:

@@ -242,7 +242,7 @@ def told(world: World) -> None:
 
 
 def prefix(world: World) -> None:
-  study.given(
+  study.read_given(
     types.SimpleNamespace(continuations_file=str(world / "prefix.txt"))
   )
 

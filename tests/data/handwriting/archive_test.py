@@ -324,7 +324,7 @@ def test_what_is_said_of_all_members_is_not_copied_for_each(tmp_path):
 
 def test_a_pipe_in_place_of_an_archive_is_not_waited_for(tmp_path):
   os.mkfifo(tmp_path / "x.tar.gz")
-  with pytest.raises(errors.UserError, match="is no regular file"):
+  with pytest.raises(errors.UserError, match="is a pipe, not a regular file"):
     read(tmp_path / "x.tar.gz")
 
 

@@ -129,20 +129,10 @@ def minibatches(
   epochs: int,
   random: np.random.Generator,
 ) -> Minibatch:
-  """All segments of a series in a new order each epoch.
+  """All segments of a series in a new order each epoch, [steps, length, batch].
 
-  Args:
-    series: [T].
-    length: values read, the targets being one step later.
-    scored: how many of them count, from the last backwards: 1 where a window
-      model sees its whole window only then.
-    batch: segments of a step; the last step of an epoch is filled with masked
-      ones.
-    epochs: how often a segment begins at each place.
-    random: the source of the order.
-
-  Returns:
-    Arrays [steps, length, batch].
+  Of each segment the last `scored` targets count: 1 where a window model sees
+  its whole window only then. Masked segments fill the last step of an epoch.
   """
   count, steps = len(series) - length, np.arange(length)
   starts = np.full((epochs, -(-count // batch) * batch), -1)
@@ -156,12 +146,7 @@ def minibatches(
 
 
 class Linear(NamedTuple):
-  """The linear window model, float64: x^_t = w . [x_{t-tau}, ..., x_{t-1}] + b.
-
-  Attributes:
-    weights: [tau], that of the oldest value first.
-    bias: b.
-  """
+  """The linear window model: x^_t = w . [x_{t-tau}, ..., x_{t-1}] + b."""
 
   weights: np.ndarray
   bias: float = 0.0
@@ -242,14 +227,9 @@ def optimum(
 
       w = G^-1 c,   error = g(0) - c . w,   G_ij = g(o_i - o_j),  c_i = g(o_i)
 
-  Args:
-    autocovariance: g, of whole numbers.
-    positions: o, of the values relative to the one sought.
-    mixing: [n, positions]: features that are sums of these values, such as
-      means; each value is its own feature if left out.
-
-  Returns:
-    The weights [n] in the order of the positions, and their mean squared error.
+  with the positions o of the values relative to the one sought. Rows of
+  `mixing` [n, positions] make features of these values, such as means. Returns
+  the weights [n] and their mean squared error.
 
   >>> round(optimum(sine_autocovariance(), [-4, -3, -2, -1])[1], 4)
   0.0501
@@ -434,26 +414,15 @@ class _Window(nn.Module):
 class _Latent(nn.Module):
   """A recurrent stack that reads one number a step, and a linear readout."""
 
-  cell: str
-  features: tuple[int, ...]
-
-  def stack(self) -> stack_lib.DeepRecurrent:
-    return stack_lib.DeepRecurrent(
-      features=self.features,
-      in_features=1,
-      cell=self.cell,
-      name="stack",
-      parent=None,
-    )
+  stack: stack_lib.DeepRecurrent
 
   def initial_carry(self, batch: int) -> Any:
-    return self.stack().initial_carry(batch)
+    return self.stack.initial_carry(batch)
 
   @nn.compact
   def __call__(self, carry: Any, values: jax.Array) -> tuple[Any, jax.Array]:
-    carry, outputs = self.stack().clone(parent=self)(carry, values[..., None])
-    found = stack_lib.Head(1, name="readout")(outputs)
-    return carry, found[..., 0]
+    carry, outputs = self.stack(carry, values[..., None])
+    return carry, stack_lib.Head(1, name="readout")(outputs)[..., 0]
 
 
 def _forecaster(module: Any, reach: int) -> Forecaster:
@@ -481,7 +450,8 @@ def window(tau: int, hidden: tuple[int, ...] = ()) -> Forecaster:
 @functools.cache
 def latent(cell: str, features: tuple[int, ...]) -> Forecaster:
   """A recurrent network, with a cell of `cells.cell.CELLS`."""
-  return _forecaster(_Latent(cell, features), 1)
+  core = stack_lib.DeepRecurrent(features=features, in_features=1, cell=cell)
+  return _forecaster(_Latent(core), 1)
 
 
 def of_linear(linear: Linear) -> Any:
@@ -514,11 +484,7 @@ def fit_each(
 ) -> list[Any]:
   """The weights of one model a series, all trained side by side.
 
-  Args:
-    model: what predicts.
-    optimizer: the update rule; each step minimises the mean over its batch.
-    seed: of the first weights.
-    parts: minibatches [steps, T, B] of each series.
+  Each step minimises the mean over its minibatch, of [steps, T, B] a series.
   """
   learner = training.Learner.of(model, training.of_values)
   train_step = step.make_train_step(learner, optimizer)
@@ -540,40 +506,26 @@ def fit_each(
   ]
 
 
-def one_step(model: Forecaster, params: Any, series: np.ndarray) -> np.ndarray:
-  """Each value from the true ones before it, float32 [T]; NaN below the reach.
-
-  >>> mean = of_linear(Linear(np.array([0.5, 0.5])))
-  >>> one_step(window(2), mean, np.array([1.0, 3.0, 5.0, 7.0]))
-  array([nan, nan,  2.,  4.], dtype=float32)
-  """
-  values = _column(series)
-  _, found = jax.jit(model.apply)(params, model.initial_carry(1), values)
-  return _in_time(np.asarray(found)[:, 0], model.reach, 1)
-
-
 def k_steps(
   model: Forecaster, params: Any, series: np.ndarray, longest: int
 ) -> np.ndarray:
   """Predictions 1, 2, ..., `longest` steps ahead, from every place there is.
 
   From each place of the series the model reads the true values up to it and
-  then its own predictions.
-
-  Returns:
-    float32 [longest, T]: row k - 1 at t predicts x_t from what is known k steps
-    before it; NaN where the series does not reach back that far.
+  then its own predictions. Row k - 1 of [longest, T] at t predicts x_t from
+  what is known k steps before; NaN where the series does not reach back so far.
 
   >>> halve = of_linear(Linear(np.array([0.5])))
   >>> k_steps(window(1), halve, np.array([8.0, 4.0, 2.0]), 2)
   array([[nan,  4.,  2.],
          [nan, nan,  2.]], dtype=float32)
   """
-  values = _column(series)
-  found = np.asarray(_ahead(model, params, values, longest, len(values)))
-  return np.stack(
-    [_in_time(row, model.reach, k) for k, row in enumerate(found, 1)]
-  )
+  made = np.asarray(_ahead(model, params, series, longest, len(series)))
+  # From the time that a prediction was made at to the time it is about.
+  found, first = np.full_like(made, np.nan), model.reach - 1
+  for k in range(1, longest + 1):
+    found[k - 1, first + k :] = made[k - 1, first : len(series) - k]
+  return found
 
 
 def free_run(
@@ -585,19 +537,12 @@ def free_run(
   >>> free_run(window(1), halve, np.array([8.0]), 3)
   array([4., 2., 1.], dtype=float32)
   """
-  return np.asarray(_ahead(model, params, _column(seen), steps, 1))[:, 0]
-
-
-def _in_time(predictions: np.ndarray, reach: int, k: int) -> np.ndarray:
-  """Predictions by the time they were made at, as those by the time meant."""
-  found = np.full_like(predictions, np.nan)
-  found[reach - 1 + k :] = predictions[reach - 1 : len(predictions) - k]
-  return found
+  return np.asarray(_ahead(model, params, seen, steps, 1))[:, 0]
 
 
 @functools.partial(jax.jit, static_argnames=("model", "steps", "places"))
 def _ahead(
-  model: Forecaster, params: Any, values: jax.Array, steps: int, places: int
+  model: Forecaster, params: Any, values: Any, steps: int, places: int
 ) -> jax.Array:
   """Predictions [steps, places] from the states after the last values."""
 
@@ -613,12 +558,9 @@ def _ahead(
     state = step(*state)
     return state, state[1]
 
-  _, states = jax.lax.scan(read, model.initial_carry(1), values)
+  column = jnp.asarray(values, jnp.float32)[:, None]
+  _, states = jax.lax.scan(read, model.initial_carry(1), column)
   # Each place becomes a row of one batch.
   state = jax.tree.map(lambda leaf: leaf[-places:, 0], states)
   _, rest = jax.lax.scan(dream, state, length=steps - 1)
   return jnp.concatenate([state[1][None], rest])
-
-
-def _column(series: np.ndarray) -> jax.Array:
-  return jnp.asarray(series, jnp.float32)[:, None]

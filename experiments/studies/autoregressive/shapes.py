@@ -38,15 +38,10 @@ _MOST = 100_000
 
 
 class Examples(NamedTuple):
-  """What is given and what is wanted, an example a row.
+  """What is given and what is wanted, an example a row."""
 
-  Attributes:
-    given: ids [B, T] or vectors float32 [B, D]; none where nothing is given.
-    targets: int32 [B, T].
-  """
-
-  given: np.ndarray | None
-  targets: np.ndarray
+  given: np.ndarray | None  # ids [B, T], vectors float32 [B, D], or nothing
+  targets: np.ndarray  # int32 [B, T]
 
   def rows(self, chosen: np.ndarray) -> "Examples":
     """Some of the examples."""
@@ -191,16 +186,9 @@ def shifted(targets: np.ndarray) -> np.ndarray:
 def greedy(
   logits: Callable[[np.ndarray], jax.Array], steps: int, batch: int
 ) -> np.ndarray:
-  """Sequences that a model writes by itself, the likeliest symbol each time.
+  """The likeliest symbols [T, B], each after those that were written before.
 
-  Args:
-    logits: written [T, B] -> [T, B, K]; one that looks ahead would see null
-      vectors.
-    steps: T, at least 1.
-    batch: B.
-
-  Returns:
-    int32 [T, B].
+  `logits` are [T, B, K] of what is written; there must be no looking ahead.
   """
   # T passes over all T steps; but one shape, compiled once.
   written = np.full((steps + 1, batch), -1, np.int32)
@@ -211,21 +199,13 @@ def greedy(
 
 
 class Task(NamedTuple):
-  """A toy problem and a network of its shape.
+  """A toy problem and a network of its shape."""
 
-  Attributes:
-    problem: in words.
-    examples: all there are.
-    model: takes what is given, then, if it writes, what is written.
-    writes: it takes the symbols written so far.
-    free: symbols at the beginning that nothing tells.
-  """
-
-  problem: str
-  examples: Examples
-  model: nn.Module
+  problem: str  # in words
+  examples: Examples  # all there are
+  model: nn.Module  # takes what is given, then, if it writes, what is written
   writes: bool = False
-  free: int = 0
+  free: int = 0  # symbols at the beginning that cannot be known
 
   def inputs(self, part: Examples) -> tuple[np.ndarray, ...]:
     """What the model takes: time first, vectors as they are."""
@@ -301,8 +281,7 @@ def tasks(settings: Any) -> dict[str, Task]:
 def solved(task: Task, study: run_lib.Study) -> tuple[float, float, int]:
   """Learns a toy from three quarters of the examples; is asked about the rest.
 
-  Returns:
-    Share of those without a mistake, nats of one, and how many they are.
+  Returns the share of those without a mistake, nats of one, and their number.
   """
   order = study.random.permutation(len(task.examples.targets))
   cut = 3 * len(order) // 4

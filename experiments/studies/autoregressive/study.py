@@ -42,11 +42,7 @@ _COINS = chains.HiddenMarkov(
 
 
 def run(study: run_lib.Study) -> list[results.Row]:
-  """Fits, measures and draws everything on the page.
-
-  Raises:
-    UserError: a setting that does not fit.
-  """
+  """Fits, measures and draws everything on the page."""
   settings = study.config.settings
   _check(settings)
   toys, fits = shapes.tasks(settings), fit(study)
@@ -256,11 +252,7 @@ def _learned(
   length: int,
   epochs: int,
 ) -> list[Any]:
-  """Weights for each series, from segments of its part to learn from.
-
-  A segment of `length` steps begins with an empty state, `epochs` times at each
-  place.
-  """
+  """Weights for each series; a segment begins `epochs` times at each place."""
   # Other numbers than those that the series were drawn from.
   settings, random = study.config.settings, study.random.spawn(1)[0]
   cut = functools.partial(
@@ -447,9 +439,7 @@ def _choice(
 ) -> tuple[float, float, float]:
   """Errors of linear models that see the values at some positions.
 
-  Returns:
-    Train and test error of least squares, means over the series; and the error
-    of the best weights there are.
+  Of least squares in train and test, and of the best weights there are.
   """
   settings, reach = study.config.settings, max(int(max(positions)), 0)
   covariance = series.sine_autocovariance(noise=settings.noise)
@@ -927,7 +917,7 @@ def _network_on_sine(
     series.adam(0.01, len(part.mask)),
   )
   [params] = series.fit_each(model, rule, study.config.seed, [part])
-  return series.one_step(model, params, xs)
+  return series.k_steps(model, params, xs, 1)[0]
 
 
 # ---- Figures
@@ -943,14 +933,10 @@ def draw_series(
   *,
   enlarged: int | None = None,
 ) -> None:
-  """A series in grey, and predictions of it.
+  """A series in grey, and predictions of it by the names of the legend.
 
-  Args:
-    path: the PNG to write.
-    xs: the series.
-    panels: by their titles, predictions by time for every name of the legend.
-    first: the position at which the test begins, marked by a dashed line.
-    enlarged: show only so many values of the test in the last panel.
+  A dashed line marks where the test begins, at `first`; the last panel may show
+  only so many values of it, `enlarged`.
   """
   height = 0.8 + 2.4 * len(panels)
   with style.panels(path, "", height=height, rows=len(panels)) as pairs:

@@ -29,12 +29,7 @@ def markov_chain(
 ) -> np.ndarray:
   """Symbols of a Markov chain of order k, int64 [length].
 
-  Args:
-    kernel: [V, ..., V] with k + 1 axes.
-    length: symbols, at least 1.
-    random: the source of the draws.
-    initial: [V, ..., V] with k axes, of the first k symbols; uniform if left
-      out.
+  The first k are drawn from `initial`, [V, ..., V] with k axes, or uniformly.
   """
   size, order = kernel.shape[-1], kernel.ndim - 1
   rows = kernel.reshape(-1, size)
@@ -56,13 +51,7 @@ def _draw(rows: np.ndarray, uniform: np.ndarray) -> np.ndarray:
 
 
 def stationary(kernel: np.ndarray) -> np.ndarray:
-  """The distribution of k symbols in a row that the chain keeps.
-
-  Args:
-    kernel: [V, ..., V], k + 1 axes with k at least 1.
-
-  Returns:
-    float64 [V, ..., V], k axes.
+  """The distribution of k symbols in a row that the chain keeps, k at least 1.
 
   >>> stationary(np.array([[0.9, 0.1], [0.3, 0.7]])).round(3)
   array([0.75, 0.25])
@@ -83,12 +72,9 @@ def stationary(kernel: np.ndarray) -> np.ndarray:
 def entropy_rate(kernel: np.ndarray, order: int | None = None) -> float:
   """Nats a symbol of the stationary chain given `order` past symbols.
 
-      H(x_t | x_{t-j}, ..., x_{t-1}),   j = order
+      H(x_t | x_{t-j}, ..., x_{t-1}),   j = order, k by default
 
-  Args:
-    kernel: [V, ..., V], k + 1 axes.
-    order: j, from 0 to k; k by default, which is the entropy rate: more of the
-      past does not help.
+  With j = k this is the entropy rate: more of the past does not help.
   """
   known = kernel.ndim - 1
   seen = known if order is None else order
@@ -103,18 +89,11 @@ def entropy_rate(kernel: np.ndarray, order: int | None = None) -> float:
 def most_likely(
   initial: np.ndarray, kernel: np.ndarray, scores: np.ndarray
 ) -> tuple[np.ndarray, float]:
-  """The best path through a chain of order 1 (Viterbi), in O(V^2 T).
+  """The best path [T] through a chain of order 1 (Viterbi), and its log P.
 
-  Args:
-    initial: [V], of the first symbol.
-    kernel: [V, V], of each symbol by the one before.
-    scores: [T, V], added to each symbol at each step, in nats: zeros for the
-      likeliest sequence of the chain itself, log P(seen_t | state) for the
-      states of a hidden Markov model.
-
-  Returns:
-    int64 [T], the lowest ids in a tie from the end; and its log probability
-    together with its scores.
+  The `scores` [T, V] are added to each symbol at each step, in nats: zeros for
+  the likeliest sequence of the chain itself, log P(seen_t | state) for the
+  states of a hidden Markov model. Ties go to the lowest ids, from the end on.
 
   >>> kernel = np.array([[0.6, 0.4], [0.1, 0.9]])
   >>> path, log = most_likely(np.array([0.6, 0.4]), kernel, np.zeros((4, 2)))
@@ -142,10 +121,6 @@ class Markov(NamedTuple):
   The first symbols of a sequence have contexts as short as what there is, so
   the whole is a distribution over sequences: it sums to 1.
 
-  Attributes:
-    tables: for j = 0 to k, the next symbol after every context of j symbols,
-      float64 [V^j, V]; a context's row is its ids read as a number of base V.
-
   >>> model = Markov.fit(np.array([0, 1, 0, 1, 1]), 2, order=1)
   >>> model.tables[1]
   array([[0. , 1. ], [0.5, 0.5]])
@@ -153,20 +128,18 @@ class Markov(NamedTuple):
   array([0.6, 0.5, 0.5])
   """
 
+  # For j = 0 to k, the next symbol after every context of j symbols, [V^j, V];
+  # a context's row is its ids read as a number of base V.
   tables: tuple[np.ndarray, ...]
 
   @classmethod
   def fit(
     cls, tokens: np.ndarray, size: int, *, order: int, epsilon: float = 0.0
   ) -> Self:
-    """Counts a sequence.
+    """Counts a sequence of ids below `size`, longer than `order`.
 
-    Args:
-      tokens: integer ids [N].
-      size: V.
-      order: k, less than N.
-      epsilon: added to every count. Without it what was not seen is
-        impossible, and a context that was not seen has the uniform row.
+    Without epsilon what was not seen is impossible, and a context that was not
+    seen has the uniform row.
     """
     tables = []
     for length in range(order + 1):
@@ -181,13 +154,9 @@ class Markov(NamedTuple):
     return cls(tuple(tables))
 
   def nats(self, tokens: np.ndarray, order: int | None = None) -> np.ndarray:
-    """-log P of every symbol given those before it, float64 [N].
+    """-log P of every symbol given `order` before it at most, float64 [N].
 
-    Their sum is that of the whole sequence, its first symbols included.
-
-    Args:
-      tokens: integer ids [N].
-      order: how many symbols before it are read at most; k by default.
+    The sum is that of the whole sequence, its first symbols included.
     """
     longest = len(self.tables) - 1 if order is None else order
     shares = np.empty(len(tokens))
@@ -221,11 +190,6 @@ class HiddenMarkov:
   No prediction of the next symbol is better than that of pi, the filter: its
   nats are the floor under any other model of such a source.
 
-  Attributes:
-    initial: [K], of the first state.
-    transition: [K, K], of the next state by the present one.
-    emission: [K, V], of the symbol by the state.
-
   >>> coins = HiddenMarkov(
   ...   np.array([0.5, 0.5]),
   ...   np.array([[0.9, 0.1], [0.1, 0.9]]),
@@ -235,9 +199,9 @@ class HiddenMarkov:
   array([0.5  , 0.644])
   """
 
-  initial: np.ndarray
-  transition: np.ndarray
-  emission: np.ndarray
+  initial: np.ndarray  # [K], of the first state
+  transition: np.ndarray  # [K, K], of the next state by the present one
+  emission: np.ndarray  # [K, V], of the symbol by the state
 
   def sample(
     self, length: int, random: np.random.Generator
@@ -264,10 +228,6 @@ class HiddenMarkov:
     for step in range(len(seen) - 1, 0, -1):
       found[step - 1] = _sum(moves + seen[step] + found[step], axis=1)
     return found
-
-  def log_probability(self, symbols: np.ndarray) -> float:
-    """log P(x_1, ..., x_T), in nats."""
-    return float(_sum(self.forward(symbols)[-1], axis=0))
 
   def nats(self, symbols: np.ndarray) -> np.ndarray:
     """-log P(x_t | x_1, ..., x_{t-1}) of every symbol, float64 [T].
@@ -303,9 +263,6 @@ class HiddenMarkov:
 
     No model that reads windows of k does better. The values fall, as k grows,
     towards the entropy rate, which is the filter's.
-
-    Returns:
-      float64 [longest + 1].
     """
     entropies, before = [], 0.0
     # pi after every sequence of k symbols, [V^k, K].

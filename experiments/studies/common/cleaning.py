@@ -38,9 +38,6 @@ def letters(text: str) -> str:
 
   >>> letters("The Time Machine, by H. G. Wells [1898]")
   'the time machine by h g wells '
-
-  Args:
-    text: any text; a `<unk>` in it would become the word `unk`.
   """
   return _others().sub(" ", text.lower())
 

@@ -10,7 +10,7 @@ continuations of different lengths; the sum itself prefers short ones.
 
 import functools
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,22 +20,9 @@ from seqmodels import errors, units
 from seqmodels import losses as losses_lib
 from seqmodels.models import api as predictor_lib
 
-Tree = Any
-
-
-class CountModel(Protocol):
-  """An n-gram model: -log p of every token given those before it."""
-
-  def nats(self, tokens: np.ndarray) -> np.ndarray:
-    """Float64 `[N]` for ids `[N]`."""
-
 
 class Scored(NamedTuple):
-  """One continuation.
-
-  Attributes:
-    log_probabilities: log p of each symbol, float64 `[n]`; -inf where the model
-      holds it impossible.
+  """One continuation: log p of each symbol, -inf where it is impossible.
 
   >>> half = Scored(np.log([0.5, 0.25, 0.125]))
   >>> half.bits.round(9).tolist(), round(half.perplexity, 9)
@@ -61,16 +48,11 @@ class Scored(NamedTuple):
 
 
 def by_counts(
-  model: CountModel,
+  model: Any,
   prefix: Sequence[int],
   continuations: Sequence[Sequence[int]],
 ) -> list[Scored]:
-  """Scores by an n-gram model.
-
-  Args:
-    model: any object with `nats`, such as `ngram.NGram`.
-    prefix: ids; may be empty.
-    continuations: ids of each, one symbol at least.
+  """Scores by an n-gram model: anything with `nats`, such as `ngram.NGram`.
 
   Raises:
     errors.UserError: an empty continuation, or an id outside the vocabulary.
@@ -85,17 +67,11 @@ def by_counts(
 
 def by_network(
   predictor: predictor_lib.SequenceModel,
-  params: Tree,
+  params: Any,
   prefix: Sequence[int],
   continuations: Sequence[Sequence[int]],
 ) -> list[Scored]:
   """Scores by a network, which reads the null vector first; one dispatch.
-
-  Args:
-    predictor: the model.
-    params: its weights.
-    prefix: ids; may be empty.
-    continuations: ids of each, one symbol at least.
 
   Raises:
     errors.UserError: an empty continuation, or an id outside the vocabulary.
@@ -134,7 +110,7 @@ def by_network(
 @functools.partial(jax.jit, static_argnames=("predictor",))
 def _losses(
   predictor: predictor_lib.SequenceModel,
-  params: Tree,
+  params: Any,
   targets: jax.Array,
   mask: jax.Array,
 ) -> jax.Array:

@@ -2,7 +2,7 @@
 
 import itertools
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,7 +11,7 @@ from seqmodels import errors
 from seqmodels.plotting import style
 
 # What would not show, or not take a place, in a row of characters.
-_SHOWN = {"\n": "\u21b5", "\t": "\u21e5"}
+_VISIBLE = {"\n": "\u23ce", "\t": "\u21e5"}
 _ROW = 0.72  # inches
 
 
@@ -21,24 +21,10 @@ def strips(
   text: str,
   cuts: Mapping[str, Sequence[int]],
 ) -> None:
-  """Rows of the same characters, boxed in segments.
+  """Rows of the same characters, some 60, boxed in segments.
 
-  Args:
-    path: the PNG to write.
-    title: above all.
-    text: some 60 characters at most are to be read.
-    cuts: by the name of the row, the places where its segments begin besides
-      the first character.
-
-  Raises:
-    ValueError: no text, or a cut outside of it.
+  The `cuts` of each row are where its segments begin, but for the first.
   """
-  for name, places in cuts.items():
-    if not text or any(not 0 < place < len(text) for place in places):
-      raise ValueError(
-        f"row {name!r} is cut at {list(places)}; a text of {len(text)} "
-        f"characters is cut at 1 to {len(text) - 1}"
-      )
   height = 0.5 + _ROW * len(cuts)
   with style.figure(path, height=height, dpi=160) as drawing:
     pair = drawing.subplots()
@@ -64,7 +50,7 @@ def strips(
         pair.text(
           place,
           -row,
-          _SHOWN.get(character, character),
+          _VISIBLE.get(character, character),
           ha="center",
           va="center",
           family="monospace",
@@ -90,17 +76,9 @@ def curves(
 ) -> None:
   """Curves in one pair of axes, by the names of the legend.
 
-  Args:
-    path: the PNG to write.
-    title: above the axes.
-    drawn: (places, values) by name; a name that begins with "~" is drawn thin
-      and grey, as data behind a model, each such curve with dashes of its own.
-    x: label of the places.
-    y: label of the values.
-    log_x: logarithmic places; 2 for powers of 2.
-    log_y: logarithmic values.
-    marks: a mark at every point.
-    references: horizontal lines by name.
+  A name that begins with "~" is drawn thin and grey, as data behind a model,
+  each such curve with dashes of its own. `log_x=2` shows powers of 2, and
+  `references` are horizontal lines.
   """
   colours = itertools.cycle(style.COLOURS)
   dashes = itertools.cycle(("-", "--", "-.", ":"))
@@ -131,32 +109,18 @@ def curves(
 COLUMNS = 64  # characters a line, at most
 _NARROWEST = 52  # columns that the axes have, however short the texts
 _POINTS = 600.0  # of the font, over the columns
-_VISIBLE = {"\n": "⏎", "\t": "⇥"}
 _LINE = 1.1  # inches a line: its text and its bars
+_Placed = tuple[int, str, float]  # column, text and surprise of a symbol
 
 
 class Passage(NamedTuple):
-  """A text as one model reads it.
-
-  Attributes:
-    name: what is said above it.
-    symbols: its characters, or its words.
-    bits: surprise of each, -log2 p; NaN where a symbol was read but not scored,
-      infinite where the model held it impossible.
-  """
+  """A text as one model reads it."""
 
   name: str
-  symbols: Sequence[str]
+  symbols: Sequence[str]  # characters, or words
+  # The surprise of each, -log2 p; NaN where a symbol was read but not scored,
+  # infinite where the model held it impossible.
   bits: np.ndarray
-
-
-class _Placed(NamedTuple):
-  """A symbol on its line, in columns."""
-
-  shown: str
-  start: int
-  width: int
-  bits: float
 
 
 def surprise(path: style.Path, title: str, passages: Sequence[Passage]) -> None:
@@ -166,33 +130,22 @@ def surprise(path: style.Path, title: str, passages: Sequence[Passage]) -> None:
   the bottom, marked with the sign of infinity. All lines have one scale. A box
   stands for a character that the font lacks.
 
-  Args:
-    path: the PNG to write.
-    title: above the figure.
-    passages: texts, each from a new line; long ones take several.
-
   Raises:
-    ValueError: no passage, or another number of bits than symbols.
     errors.UserError: a passage of no symbols, or what `style.figure` raises.
   """
-  if not passages:
-    raise ValueError("no passage to draw")
   for passage in passages:
-    if len(passage.symbols) != len(passage.bits):
-      raise ValueError(
-        f"{len(passage.symbols)} symbols and {len(passage.bits)} bits"
-      )
     if not len(passage.symbols):
       raise errors.UserError(
         f"the text of {passage.name!r} has 0 symbols; give at least 1 to draw"
       )
   lines = [
-    (passage.name if first else "", line)
+    ("" if index else passage.name, line)
     for passage in passages
-    for first, line in _lines(passage)
+    for index, line in enumerate(_lines(passage))
   ]
-  ends = [line[-1].start + line[-1].width for _, line in lines]
-  columns = max(_NARROWEST, *ends)
+  columns = max(
+    _NARROWEST, *(start + len(s) for _, [*_, (start, s, _)] in lines)
+  )
   scored = np.concatenate([passage.bits for passage in passages])
   finite = scored[np.isfinite(scored)]
   deepest = float(max(1.0, *finite, 1.0))
@@ -207,38 +160,28 @@ def surprise(path: style.Path, title: str, passages: Sequence[Passage]) -> None:
       drawing.supylabel("surprise in bits", fontsize=9)
 
 
-def _lines(passage: Passage) -> Iterator[tuple[bool, list[_Placed]]]:
-  """(whether it is the first, symbols in their columns) of each line."""
-  line: list[_Placed] = []
-  column, first = 0, True
-  for word in _words(passage):
-    length = sum(symbol.width for symbol in word)
-    for symbol in word:
-      # A line ends between words, but within one that is a line long.
-      ends = symbol is word[0] and column + length > COLUMNS
-      if line and (ends or column + symbol.width > COLUMNS):
-        yield first, line
-        line, column, first = [], 0, False
-      line.append(symbol._replace(start=column))
-      column += symbol.width
-  yield first, line
-
-
-def _words(passage: Passage) -> Iterator[list[_Placed]]:
-  """Symbols that belong on one line: a word, or the characters of one."""
+def _lines(passage: Passage) -> list[list[_Placed]]:
+  """The symbols of every line; lines end between words where they can."""
+  symbols, lines, column = passage.symbols, [list[_Placed]()], 0
   # Words stand apart, which characters do by their own spaces.
-  gap = int(any(len(symbol) > 1 for symbol in passage.symbols))
-  word: list[_Placed] = []
-  for symbol, bits in zip(passage.symbols, passage.bits, strict=True):
-    shown = "".join(
-      c if c.isprintable() else _VISIBLE.get(c, "\ufffd") for c in symbol
-    )[: COLUMNS - gap]
-    word.append(_Placed(shown, 0, max(len(shown), 1) + gap, float(bits)))
-    if gap or symbol.isspace():
-      yield word
-      word = []
-  if word:
-    yield word
+  gap = int(any(len(symbol) > 1 for symbol in symbols))
+  shown = [
+    "".join(c if c.isprintable() else _VISIBLE.get(c, "\ufffd") for c in symbol)
+    for symbol in symbols
+  ]
+  widths = [min(max(len(text), 1) + gap, COLUMNS) for text in shown]
+  ends = [i for i, s in enumerate(symbols, 1) if gap or s.isspace()]
+  for start, end in itertools.pairwise([0, *ends, len(symbols)]):
+    for place in range(start, end):
+      # A word that is longer than a line is broken in itself.
+      room = sum(widths[start:end]) if place == start else widths[place]
+      if lines[-1] and column + room > COLUMNS:
+        lines.append([])
+        column = 0
+      text = shown[place][: COLUMNS - gap]
+      lines[-1].append((column, text, float(passage.bits[place])))
+      column += widths[place]
+  return lines
 
 
 def _draw_surprise(
@@ -256,20 +199,13 @@ def _draw_surprise(
   pair.set_xticks([])
   pair.tick_params(axis="y", labelsize=7, length=2)
   pair.yaxis.get_major_locator().set_params(nbins=4, integer=True)
-  if name:
-    pair.set_title(
-      " ".join(name.split()),
-      fontsize=9,
-      loc="left",
-      pad=20,
-      fontweight="bold",
-      parse_math=False,
-    )
-  for symbol in line:
-    middle = symbol.start + max(len(symbol.shown), 1) / 2
-    read = np.isnan(symbol.bits)
+  bold = {"fontsize": 9, "fontweight": "bold", "parse_math": False}
+  pair.set_title(" ".join(name.split()), loc="left", pad=20, **bold)
+  for start, shown, bits in line:
+    width = max(len(shown), 1)
+    middle, read = start + width / 2, np.isnan(bits)
     pair.annotate(
-      symbol.shown,
+      shown,
       (middle, 0),
       (0, 3),
       textcoords="offset points",
@@ -282,14 +218,9 @@ def _draw_surprise(
     )
     if read:
       continue
-    endless = not np.isfinite(symbol.bits)
-    pair.bar(
-      middle,
-      deepest if endless else symbol.bits,
-      width=max(len(symbol.shown), 1) - 0.2,
-      color=style.COLOURS[1 if endless else 0],
-    )
+    endless = not np.isfinite(bits)
+    colour = style.COLOURS[1 if endless else 0]
+    pair.bar(middle, deepest if endless else bits, width - 0.2, color=colour)
     if endless:
-      pair.annotate(
-        "∞", (middle, deepest), ha="center", va="bottom", fontsize=8
-      )
+      where = {"ha": "center", "va": "bottom"}
+      pair.annotate("∞", (middle, deepest), fontsize=8, **where)

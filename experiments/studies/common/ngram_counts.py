@@ -57,21 +57,15 @@ class Level(NamedTuple):
 class NGramCounts:
   """The counts of one text.
 
-  Attributes:
-    vocabulary_size: V; ids are 0 to V - 1, and V is the boundary.
-    sentence_end: the symbol after which a new sequence begins, or None if all
-      is one sequence.
-    levels: the n-grams by length, shortest first.
-
   >>> counts = NGramCounts.of(np.array([0, 1, 0, 1, 2]), 3, order=2)
   >>> grams, times = counts.table(2)
   >>> grams.tolist(), times.tolist()
   ([[0, 1], [1, 0], [1, 2]], [2, 1, 1])
   """
 
-  vocabulary_size: int
-  sentence_end: int | None
-  levels: tuple[Level, ...]
+  vocabulary_size: int  # V; ids are 0 to V - 1, and V is the boundary
+  sentence_end: int | None  # after it a new sequence begins
+  levels: tuple[Level, ...]  # the n-grams by length, shortest first
 
   @classmethod
   def of(
@@ -82,13 +76,7 @@ class NGramCounts:
     order: int,
     sentence_end: int | None = None,
   ) -> Self:
-    """Counts a text, with one sort for each length.
-
-    Args:
-      tokens: integer ids `[N]`.
-      vocabulary_size: V.
-      order: the greatest length, from 1 to N.
-      sentence_end: a symbol that ends a sequence and belongs to it.
+    """Counts n-grams of up to `order` symbols, with one sort for each length.
 
     Raises:
       UserError: no tokens, or an order that no n-gram of the text can have.
@@ -129,12 +117,10 @@ class NGramCounts:
     return len(self.levels)
 
   def table(self, length: int) -> tuple[np.ndarray, np.ndarray]:
-    """The n-grams of one length by falling count, ties by first occurrence.
+    """The n-grams of a length [G, length] and their counts, falling.
 
-    Those that would reach over a sequence's edge are none of them.
-
-    Returns:
-      ids `[G, length]` and counts `[G]`, both int64.
+    Ties come by first occurrence. An n-gram that would reach over a sequence's
+    edge is none.
     """
     _, counts, _, first = self.levels[length - 1]
     symbols: list[np.ndarray] = []
@@ -177,14 +163,9 @@ def lookups(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
   """At every place of a text, its context and its n-gram, length by length.
 
-  Args:
-    keys: of the n-grams of lengths 1, 2, ..., as in `Level`.
-    text: ids `[N]` with the boundary in front of every sequence.
-    boundary: its id, V.
-
-  Yields:
-    (contexts, ids), int64 `[N]`: the id of the n-gram without the place's own
-    symbol, and with it; -1 where there is none, or where the boundary stands.
+  Yields the ids [N] of the n-gram without the place's own symbol, and with it;
+  -1 where there is none, or where the boundary stands. The `keys` are those of
+  lengths 1, 2, ..., as in `Level`.
   """
   contexts = np.zeros_like(text)  # the empty context is known everywhere
   inside = text < boundary
@@ -206,12 +187,6 @@ BACK_OFFS = ("uniform", "unigram", "shorter")
 class LaplaceNGram:
   """A smoothed model over counts, which several models may share.
 
-  Attributes:
-    counts: of the training text.
-    pseudo_counts: e of each length of n-gram, shortest first; as many as the
-      model's order.
-    back_off: a name in `BACK_OFFS`.
-
   >>> text = np.array([0, 1, 0, 1, 0, 2])
   >>> model = LaplaceNGram.fit(text, 4, order=2, pseudo_count=1.0)
   >>> model.distribution([0]).round(3).tolist()
@@ -220,9 +195,9 @@ class LaplaceNGram:
   False
   """
 
-  counts: NGramCounts
-  pseudo_counts: tuple[float, ...]
-  back_off: str = "shorter"
+  counts: NGramCounts  # of the training text
+  pseudo_counts: tuple[float, ...]  # e by length; as many as the order
+  back_off: str = "shorter"  # a name in `BACK_OFFS`
 
   def __post_init__(self) -> None:
     """Refuses weights that make no probabilities."""
@@ -243,11 +218,7 @@ class LaplaceNGram:
     back_off: str = "shorter",
     sentence_end: int | None = None,
   ) -> Self:
-    """Counts a text as `NGramCounts.of`; one pseudo-count for all lengths.
-
-    Raises:
-      UserError: what cannot be counted, or a bad pseudo-count.
-    """
+    """Counts a text as `NGramCounts.of`; one pseudo-count for all lengths."""
     counts = NGramCounts.of(
       tokens, vocabulary_size, order=order, sentence_end=sentence_end
     )

@@ -54,13 +54,7 @@ class Page:
   def __init__(
     self, template: pathlib.Path, workdir: pathlib.Path, settings: Any = None
   ):
-    """A page to be written into the run folder `workdir`.
-
-    Args:
-      template: the file.
-      workdir: the run folder.
-      settings: of the study.
-    """
+    """A page to be written into the run folder `workdir`."""
     self._template = template
     self._workdir = workdir
     self._settings = settings

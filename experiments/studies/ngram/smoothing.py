@@ -173,11 +173,7 @@ FORMS: dict[str, Callable[[Level, int, float], Any]] = {
 def fit(level: Level, form: str, order: int, settings: Any) -> Fit:
   """A form at one order, with the k or e that is best on the validation split.
 
-  Args:
-    level: the corpus, counted up to that order at least.
-    form: a name in `FORMS`.
-    order: n.
-    settings: `added` lists values of k, `pseudo_counts` values of e.
+  The settings list what there is to choose from.
   """
   began, build = time.perf_counter(), FORMS[form]
   name, values = {

@@ -32,12 +32,7 @@ Fits = dict[str, dict[int, smoothing.Fit]]  # by form and order
 
 
 def run(study: run_lib.Study) -> list[results.Row]:
-  """Counts, fits and draws everything on the page.
-
-  Raises:
-    UserError: no orders, or one that is 0 or beyond the text; an unknown level;
-      a run that cannot be set beside.
-  """
+  """Counts, fits and draws everything on the page."""
   settings, rows, best = study.config.settings, [], {}
   training.check_names(settings, "levels", UNITS)
   networks = runs_of(study)

@@ -14,11 +14,7 @@ from seqmodels.models import api
 
 
 def run(study: run_lib.Study) -> list[results.Row]:
-  """The readers on a toy, and the same network trained by each.
-
-  Raises:
-    UserError: a text too short for one minibatch.
-  """
+  """The readers on a toy, and the same network trained by each."""
   page, settings = study.page, study.config.settings
   toy(study)
   tokens = study.tokens("characters")
@@ -130,13 +126,7 @@ def compare(
   found: dict[str, list[readers.Trained]],
   count: int,
 ) -> list[results.Row]:
-  """Scores, curves and result rows of the readers, means over the seeds.
-
-  Args:
-    study: whose page gets them.
-    found: the trained networks of every reader.
-    count: characters of the test text.
-  """
+  """Scores, curves and result rows of the readers, means over the seeds."""
   page, settings = study.page, study.config.settings
   length = settings.length
   means = {
@@ -222,15 +212,7 @@ def sentences(
   ids: np.ndarray,
   end: int | None,
 ) -> None:
-  """Lines as examples, where the text has enough of them for a minibatch.
-
-  Args:
-    study: whose settings say how many rows a minibatch has.
-    network: scores one.
-    params: its weights.
-    ids: the text to be cut at line ends.
-    end: the id of the line end, None if there is none.
-  """
+  """Lines as examples, where the text has enough of them for a minibatch."""
   page, batch = study.page, study.config.settings.batch
   if end is None or np.sum(ids == end) < batch:
     return

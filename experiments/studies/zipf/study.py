@@ -72,11 +72,7 @@ class Counted(NamedTuple):
 
 
 def run(study: run_lib.Study) -> list[results.Row]:
-  """Counts, fits and draws everything on the page.
-
-  Raises:
-    UserError: a text without words, or n-grams longer than it.
-  """
+  """Counts, fits and draws everything on the page."""
   settings, page = study.config.settings, study.page
   words, before, after = read(study)
   counted = Counted.of(words, settings.order)
@@ -112,9 +108,7 @@ def run(study: run_lib.Study) -> list[results.Row]:
 def read(study: run_lib.Study, **where: Any) -> tuple[list[str], str, str]:
   """The words of a text, and its beginning before and after cleaning.
 
-  Args:
-    study: whose corpus.
-    **where: another corpus, as `Study.tokens` takes it.
+  `where` names another corpus than the study's, as `Study.tokens` takes it.
   """
   source = study.config.data.source
   if source == "ptb" and not where:

@@ -1,7 +1,6 @@
 """The figure of segments: boxes where they should stand."""
 
 import numpy as np
-import pytest
 
 from experiments.studies.common import figures
 
@@ -20,13 +19,5 @@ def test_every_segment_has_a_box_and_every_character_a_place(drawn, tmp_path):
   want = [(0, 0, 2), (0, 2, 2), (0, 4, 1), (1, 0, 5), (2, 0, 1), (2, 1, 4)]
   np.testing.assert_allclose(boxes, want, atol=1e-9)
   shown = [text.get_text() for text in axes.texts]
-  assert shown[:6] == ["equal", "a", "b", "\u21b5", "c", "d"]
+  assert shown[:6] == ["equal", "a", "b", "\u23ce", "c", "d"]
   assert path.read_bytes()[:4] == b"\x89PNG"
-
-
-@pytest.mark.parametrize(
-  ("text", "cuts"), [("abc", [3]), ("abc", [0]), ("", [])]
-)
-def test_a_cut_outside_the_text_is_refused(text, cuts, tmp_path):
-  with pytest.raises(ValueError, match="is cut at"):
-    figures.strips(tmp_path / "a.png", "Cuts", text, {"row": cuts})

@@ -1,4 +1,4 @@
-"""What pip-audit found, told honestly: `advisories.py REPORT.json`.
+"""The findings of pip-audit, in plain words: `advisories.py REPORT.json`.
 
 By itself pip-audit calls it a success where the index knows none of the
 packages, as mirrors do. Here it is said of how many there was an answer; only
@@ -10,7 +10,7 @@ import pathlib
 import sys
 
 
-def told(report: str) -> tuple[list[str], list[str]]:
+def lines_of(report: str) -> tuple[list[str], list[str]]:
   """Lines that say what was asked, and a line for each advisory.
 
   Args:
@@ -23,7 +23,7 @@ def told(report: str) -> tuple[list[str], list[str]]:
     return ["not audited: pip-audit or its service is out of reach"], []
   known = [package for package in packages if "vulns" in package]
   found = [
-    f"{package['name']} {package['version']}: {one['id']}, mended in "
+    f"{package['name']} {package['version']}: {one['id']}, fixed in "
     f"{', '.join(one.get('fix_versions', ())) or 'no version yet'}"
     for package in known
     for one in package["vulns"]
@@ -37,7 +37,7 @@ def told(report: str) -> tuple[list[str], list[str]]:
 
 
 if __name__ == "__main__":
-  lines, advisories = told(sys.argv[1])
+  lines, advisories = lines_of(sys.argv[1])
   print("\n".join(lines))
   for advisory in advisories:
     print(advisory, file=sys.stderr)

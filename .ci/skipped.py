@@ -11,7 +11,7 @@ SIGN = "SEQMODELS_DATA"
 
 
 def for_want_of_data(report: str) -> list[str]:
-  """The tests of a JUnit report that skipped for want of real data."""
+  """The tests of a JUnit report that skipped because real data are missing."""
   return [
     f"{case.get('classname')}::{case.get('name')}"
     for case in ElementTree.parse(report).iter("testcase")

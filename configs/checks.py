@@ -1,4 +1,4 @@
-"""What each setting must hold, checked once after the flags are read.
+"""The limits of each setting, checked once after the flags are read.
 
 The flags alone are not enough: they take anything for a list, and any number
 for a number.
@@ -30,7 +30,7 @@ def flatten(
 
 
 class Rule(NamedTuple):
-  """What a setting must hold: a test, and the test in words."""
+  """The limit of a setting: a test, and the test in words."""
 
   holds: Callable[[Any], bool]
   words: str

@@ -1,4 +1,4 @@
-"""What every config page shares: variants and the settings tree.
+"""Parts that all config pages share: variants and the settings tree.
 
 A page is a module with `get_config(arg="")`, where `arg` is what follows the
 colon in `--config=configs/penn_char.py:weight_noise,smoke`:

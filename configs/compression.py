@@ -99,7 +99,7 @@ def get_config(arg: str = "") -> config_dict.ConfigDict:
 
 
 def model(variants: list[str]) -> dict[str, object]:
-  """What the file records; see `seqmodels.compression.settings.Settings`."""
+  """Settings of the file; see `seqmodels.compression.settings.Settings`."""
   settings: dict[str, object] = {
     "streams": 4,
     "block": 65_536,

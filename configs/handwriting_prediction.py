@@ -168,7 +168,7 @@ def base() -> config_dict.ConfigDict:
 
 
 def adaptive(config: config_dict.ConfigDict) -> None:
-  """Adaptive weight noise, which goes on from a trained network.
+  """Adaptive weight noise, which continues from a trained network.
 
   Short and gentle: the minimum of the description length lies far from the
   trained means, and validation gets worse on the way to it.

@@ -31,7 +31,7 @@ Zero epochs train nothing: the last command scores the best weights of a run,
 finished or interrupted. The variants are those of the run.
 
 Variants: `plain`, `adaptive_weight_noise`, `paper`, `quickstart` (a synthetic
-pen), `write`, `smoke`. What differs from the paper is told in
+pen), `write`, `smoke`. Departures from the paper are listed in
 `configs/handwriting_prediction.py`; beside it, lines without a transcript are
 left out, and of the 57 symbols, which the paper does not list, see
 `seqmodels/data/handwriting/alphabet.py`.
@@ -90,7 +90,7 @@ def writing(smoke: bool = False) -> config_dict.ConfigDict:
       "dtype": "",
       "text": "",
       "bias": 0.5,
-      # A line of the run's data whose hand is gone on with; empty for none.
+      # A line of the run's data whose hand is continued; empty for none.
       "prime": "",
       # Characters of a line.
       "width": 30,

@@ -46,7 +46,7 @@ Variants:
    (`adaptive_weight_noise` two epochs, the best of eight validations);
  - `smoke`: the same in seconds, a small net.
 
-A stage goes on from the run that `--config.restore` names, and starts from
+A stage continues from the run that `--config.restore` names, and starts from
 scratch without one. The restored weights are validated first and remain the
 result where nothing better comes.
 

@@ -183,7 +183,7 @@ _SIZES = (
 
 
 def _smaller(settings: Mapping[str, Any]) -> str:
-  """What of an experiment's settings needs less memory when it is smaller.
+  """The settings of an experiment that need less memory when smaller.
 
   >>> _smaller({"training": {"batch": 1}, "model": {"features": (8,)}})
   'a smaller config.training.batch or config.model.features'

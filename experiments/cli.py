@@ -198,7 +198,7 @@ _KINDS = {
 
 
 class Request(NamedTuple):
-  """What the user asked for."""
+  """A parsed command line."""
 
   config: config_dict.ConfigDict
   workdir: pathlib.Path
@@ -434,7 +434,7 @@ def _key_hint(key: str, known: list[str]) -> str:
 
 
 def _flag_sentence(error: Exception, config: config_dict.ConfigDict) -> str:
-  """What a setting must be, where that is what absl complains of."""
+  """The limit of a setting, if that is what absl complains of."""
   text = " ".join(str(error).split()).removeprefix("ERROR:: ")
   match = re.match(r"flag --config\.(\S+?)=(.*?): ", text)
   if match:

@@ -1,4 +1,4 @@
-"""What the papers printed, as data: Graves (2013), Tables 1 and 2.
+"""Printed results of the papers, as data: Graves (2013), Tables 1 and 2.
 
 Which line of a table a run belongs to is read from its settings alone: the
 data, the network and the regularisation. How it was trained is another matter,
@@ -152,7 +152,7 @@ def perplexity(config: Mapping[str, Any], evaluation: str) -> float | None:
 
 
 def papers_training(config: Mapping[str, Any]) -> bool:
-  """Whether a run was trained as the paper says, not by a faster recipe."""
+  """True if a run was trained as the paper says, not by a faster recipe."""
   training, data = config["training"], config["data"]
   by_sentences = data["source"] == "ptb"
   return bool(

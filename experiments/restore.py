@@ -162,7 +162,7 @@ def continuing(config: config_dict.ConfigDict) -> Iterator[None]:
     raise
   except errors.UserError as error:
     raise errors.UserError(
-      f"config.restore={config.restore} cannot be gone on from: {error}"
+      f"config.restore={config.restore} cannot be continued: {error}"
     ) from error
 
 

@@ -41,7 +41,7 @@ class Stream(Protocol):
 
 
 def make_plan(config: config_dict.ConfigDict, stream: Stream) -> loop.Plan:
-  """How many steps to train, and when to evaluate and save."""
+  """The number of steps, and the steps to evaluate and save at."""
   training = config.training
   epoch = stream.segments_per_epoch
   total = round(training.epochs * epoch)
@@ -190,7 +190,7 @@ class Task(NamedTuple):
 
   @property
   def identity(self) -> dict[str, str]:
-    """What the weights were trained on, saved with each of them."""
+    """The hash of the symbols, saved with all weights."""
     return {trained.KINDS[self.kind].identity: self.symbols.hash}
 
 
@@ -240,7 +240,7 @@ class Setup(NamedTuple):
 
   @property
   def shardings(self) -> Any:
-    """Where each array of a state lies."""
+    """The sharding of each array of a state."""
     return sharding.state_shardings(self.mesh, self.shapes)
 
   @property
@@ -270,7 +270,7 @@ def prepare(
 
 
 class TrainResult(NamedTuple):
-  """What training leaves to the stages after it."""
+  """The result of training, for the stages after it."""
 
   params: Any  # the weights that `training.select` chose
   step: int  # of these weights
@@ -353,8 +353,8 @@ def train_loop(
   since = time.perf_counter()
 
   def busy() -> bool:
-    """Whether the device is still at work on the newest dispatch."""
-    # Arrays have had this question for long, but JAX's manual names it nowhere.
+    """True while the device works on the newest dispatch."""
+    # `is_ready` is long-standing, but not in JAX's documentation.
     nats: Any = in_flight[1].metrics.nats if in_flight else None
     return hasattr(nats, "is_ready") and not nats.is_ready()
 
@@ -430,7 +430,7 @@ def split(tree: Any, count: int) -> list[Any]:
 
 
 class Start(NamedTuple):
-  """Where a training begins or resumes.
+  """The point at which a training begins or resumes.
 
   Attributes:
     state: of the training, donated to its first step.
@@ -525,7 +525,7 @@ class Run:
     self._bar.update(at, shown, symbols=metrics.count, seconds=seconds)
 
   def evaluated(self, at: int) -> bool:
-    """Whether the evaluation of step `at` is done."""
+    """True if the evaluation of step `at` is done."""
     return self.stopping.evaluated_step == at
 
   def evaluate(self, state: step.TrainState, at: int) -> bool:

@@ -108,7 +108,7 @@ class Metrics(NamedTuple):
 
   @property
   def finite(self) -> bool:
-    """Whether the nats are a number: an evaluation that learns can diverge."""
+    """True if the nats are a number: an evaluation that learns can diverge."""
     return math.isfinite(self.nats)
 
 

@@ -79,7 +79,7 @@ class Mixture(NamedTuple):
 
 
 def outputs(components: int) -> int:
-  """How many numbers a network gives for so many components.
+  """The number of outputs of a network with so many components.
 
   >>> outputs(20)
   121

@@ -116,7 +116,7 @@ def write(
     bias: one for all, or one each.
     seed: equal seeds write equal lines.
     points_per_character: at most; a line that takes more is cut there.
-    prime: standardised points [P, 3] of a real line to go on from.
+    prime: standardised points [P, 3] of a real line to continue.
     before: what that line says.
     longest: characters of the longest line of all batches, so that they are
       padded alike; 0 for the longest of these.
@@ -423,7 +423,7 @@ class TextModel(Loaded):
 
   @property
   def tokenizer(self) -> vocabularies.Tokenizer:
-    """What its symbols are: characters, words or bytes."""
+    """The tokenizer of its symbols: characters, words or bytes."""
     return vocabularies.named(self.settings["data"]["tokenizer"])
 
   @property

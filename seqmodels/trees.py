@@ -10,7 +10,7 @@ Tree = Any
 
 
 def count_parameters(tree: Tree) -> int:
-  """How many numbers a tree holds.
+  """The number of parameters in a tree.
 
   >>> count_parameters({"kernel": jnp.zeros((2, 3)), "bias": jnp.zeros(3)})
   9

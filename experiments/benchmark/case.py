@@ -153,7 +153,7 @@ def took(entry: Record) -> timing.Spread:
 
 
 def speedup(ours: Record, peer: Record) -> timing.Spread:
-  """How many times faster ours is than a peer, round by round."""
+  """The ratio of a peer's time to ours, round by round."""
   return timing.ratio(peer["seconds"], ours["seconds"])
 
 

@@ -89,7 +89,7 @@ def spread(values: Sequence[float]) -> Spread:
 
 
 def ratio(peer: Sequence[float], ours: Sequence[float]) -> Spread:
-  """How many times faster ours is, round by round: above 1 is faster.
+  """The ratio of their time to ours, round by round: above 1 ours is faster.
 
   >>> ratio([2.0, 4.0, 9.0], [1.0, 2.0, 3.0]).middle
   2.0

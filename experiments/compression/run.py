@@ -165,7 +165,7 @@ def _exists(output: str) -> str:
 
 
 def _rereadable(path: pathlib.Path) -> bool:
-  """Whether a file is ordinary, and as long as it says: /proc has others."""
+  """True if a file is ordinary and as long as it says: /proc has others."""
   status = path.stat()
   if stat.S_ISDIR(status.st_mode):
     return True  # Opening it says why not.

@@ -344,7 +344,7 @@ def _example(context: stages.Context) -> int:
 
 
 def _predictions(context: stages.Context, path: Any) -> None:
-  """What the network expects along one real line."""
+  """The network's densities along one real line."""
   lines = context.data.splits["valid"]
   index = _example(context)
   line, text = lines.line(index), lines.texts[index]

@@ -79,7 +79,7 @@ def static_and_dynamic(
 
 
 def training_rows(context: stages.Context, most: int) -> list[results.Row]:
-  """How well the weights fit what they were trained on.
+  """The score of the weights on the text they were trained on.
 
   Scored like the other splits, over the first symbols of the training split: as
   many as `config.evaluation.train_symbols` allows (0: none), and no more than
@@ -139,7 +139,7 @@ def static_phase(
 
 
 def cell_facts(context: stages.Context) -> dict[str, str]:
-  """How many cells still work on the last split, in words by name."""
+  """The share of constant cells on the last split, in words by name."""
   split = stages.evaluated_splits(context.data)[-1]
   found = stages.phase(
     context,
@@ -415,7 +415,7 @@ def make_rule(context: stages.Context, chosen: Mapping[str, Any]) -> Any:
 
 
 def rule_statistics(context: stages.Context, rule: str) -> Any:
-  """What the rule `rms` has to know of the training set; None for others."""
+  """Gradient statistics for the rule `rms`; None for others."""
   if rule != "rms":
     return None
   return gradient_statistics(context)
@@ -462,7 +462,7 @@ def score_dynamic(
   """Scores along a split, its state saved every minute and on a signal.
 
   The weights learnt so far, the rule's memory and the carry lie under
-  `checkpoints/dynamic/NAME` until the whole split is scored; going on from
+  `checkpoints/dynamic/NAME` until the whole split is scored; continuing from
   there gives the same bits.
 
   Args:
@@ -578,7 +578,7 @@ def _go_through(
   Args:
     context: of the run.
     area: folder of the saved states.
-    name: a saved state of another name is not gone on from.
+    name: a saved state of another name is not used.
     state: before the first chunk.
     pieces: the chunks.
     steps: gives after each chunk the state and what to remember of it, plain

@@ -20,7 +20,7 @@ from seqmodels.sampling import beam, text
 
 
 class Decoding(NamedTuple):
-  """How symbols are chosen; by default drawn from the model as it is.
+  """Settings of decoding; by default symbols are drawn from the model as it is.
 
   Attributes:
     temperature: 1 draws from the model, 0 takes the likeliest.
@@ -115,7 +115,7 @@ def sampled_text(
     params: its weights.
     symbols: its vocabulary.
     tokenizer: what its symbols are.
-    prime: text to go on from; empty starts from the null vector.
+    prime: text to continue; empty starts from the null vector.
     length: symbols to draw; a beam search in single sentences may end sooner.
     decoding: how they are chosen.
     seed: equal seeds draw equal text; a search draws nothing.

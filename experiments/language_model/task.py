@@ -30,7 +30,7 @@ build_predictor = from_settings.language_model
 
 
 class Unit(NamedTuple):
-  """How a tokenizer's losses are reported."""
+  """The metric and the name of a tokenizer's symbols."""
 
   metric: str  # the row's metric
   symbol: str  # what one symbol is called
@@ -176,7 +176,7 @@ def train_stream(
   """The training split as the segments that `config.training` asks for.
 
   Raises:
-    UserError: settings that the sampling does not heed.
+    UserError: settings that the sampling ignores.
   """
   sampling = config.training.sampling
   for name in IDLE.get(sampling, ()):
@@ -246,7 +246,7 @@ STREAMS: dict[
   str, Callable[[config_dict.ConfigDict, tokens_lib.Tokens], train.Stream]
 ] = {"sequential": _sequential, "random": _random, "sentences": _sentences}
 
-# Settings that only some samplings heed.
+# Settings that other samplings ignore.
 IDLE = {
   "random": (
     "data.sentences",

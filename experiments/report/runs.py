@@ -35,7 +35,7 @@ class Run(NamedTuple):
 
   @property
   def pen(self) -> bool:
-    """Whether it is of handwriting, not of text."""
+    """True for handwriting, False for text."""
     return self.config["experiment"] == "handwriting"
 
   @property
@@ -82,7 +82,7 @@ class Run(NamedTuple):
     raise KeyError(f"{self.name} has no {evaluation} {metric} of {split}")
 
   def is_baseline(self, row: Mapping[str, Any]) -> bool:
-    """Whether a row is of an n-gram or a compressor beside the network."""
+    """True for the row of an n-gram model or a compressor."""
     own = str(self.rows[0]["name"]).partition(";")[0]
     return str(row["name"]).partition(";")[0] != own
 
@@ -337,7 +337,7 @@ def recipe(run: Run) -> str:
 
 
 def adapts_plainly(run: Run) -> bool:
-  """Whether its dynamic evaluation, if any, is the paper's plain descent."""
+  """True if its dynamic evaluation, if any, is the paper's plain descent."""
   return run.config["dynamic"]["rule"] in ("", "sgd")
 
 

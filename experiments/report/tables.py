@@ -257,7 +257,7 @@ def result_rows(lines: Assigned) -> list[dict[str, Any]]:
 
 
 def _papers_way(run: Run, evaluation: str) -> bool:
-  """Whether such a score may be on a line of the paper."""
+  """True if such a score may be on a line of the paper."""
   return evaluation != "dynamic" or runs_lib.adapts_plainly(run)
 
 

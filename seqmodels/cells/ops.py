@@ -68,7 +68,7 @@ def turned(kernel: jax.Array) -> jax.Array:
 def pays_to_turn(
   kernel: jax.Array, steps: int, rows: int, dtype: Dtype
 ) -> bool:
-  """Whether a loop of products takes less time with `turned_dot`.
+  """True if a loop of products takes less time with `turned_dot`.
 
   Args:
     kernel: [D, F].
@@ -291,7 +291,7 @@ def project(
       id below 0 being the null vector; floats are dense, [..., d].
     bias: [F], if any.
     widths: rows of `kernel` that each input takes; needed only where an integer
-      input stands beside others, and inferred otherwise.
+      input is one of several, and inferred otherwise.
     dtype: dtype of the operands (bfloat16 for speed); `None` keeps them.
 
   Returns:

@@ -48,14 +48,14 @@ class Recurrence(NamedTuple):
 
 
 class Schedule(NamedTuple):
-  """Which steps reset, and which lie inside their row; `None` for no such."""
+  """Masks of the steps that reset and of those inside their row, or None."""
 
   reset: jax.Array | None  # [T, B]
   valid: jax.Array | None  # [T, B]
 
 
 class Options(NamedTuple):
-  """What is fixed when the kernel is compiled."""
+  """Static arguments of the compiled kernel."""
 
   recurrence: Recurrence
   reverse: bool

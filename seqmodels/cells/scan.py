@@ -109,7 +109,7 @@ def inside_only(
 
 
 def full_reset_carry(reset_carry: Carry | None, carry: Carry) -> Carry:
-  """What a reset puts in, in the shapes and dtypes of `carry`."""
+  """The carry after a reset, in the shapes and dtypes of `carry`."""
   if reset_carry is None:
     return jax.tree.map(jnp.zeros_like, carry)
   return jax.tree.map(

@@ -81,7 +81,7 @@ class Rates(NamedTuple):
     )
 
   def expected(self, steps: int) -> Kept:
-    """What evaluation takes: the rates, at each of `steps` steps.
+    """The expectation, for evaluation: the rates at each of `steps` steps.
 
     >>> Rates(cell=0.5).expected(2).cell.shape
     (2, 1, 1)

@@ -67,7 +67,7 @@ def distribution(odds: jax.Array) -> jax.Array:
 
 
 def on_path(values: jax.Array, symbols: jax.Array) -> jax.Array:
-  """What stands at the eight nodes that each byte passes.
+  """The values at the eight nodes that each byte passes.
 
   Args:
     values: [B, 255, ...].

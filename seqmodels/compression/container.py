@@ -222,7 +222,7 @@ class Header:
 
   @property
   def blocks(self) -> int:
-    """How many follow."""
+    """The number of blocks that follow."""
     return settings_lib.count(self.settings, self.held)
 
 

@@ -39,7 +39,7 @@ _LONGEST_DICTIONARY = 1 << 20
 
 
 class Reader(Protocol):
-  """What a text is read from."""
+  """A source of bytes."""
 
   def read(self, size: int, /) -> bytes:
     """At most so many bytes; none at the end."""
@@ -221,7 +221,7 @@ def _spelled(token: bytes, words: dict[bytes, bytes]) -> bytes:
 
 
 def _mark(token: bytes) -> str | None:
-  """How a word is capitalised; None if oddly, or if it is no word."""
+  """The capitalisation of a word; None if odd, or if it is no word."""
   if not token.isalpha():
     return None
   if token.islower():

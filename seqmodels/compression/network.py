@@ -218,7 +218,7 @@ def create(
 
 
 def _next_segment(streams: Streams, ended: jax.Array) -> Streams:
-  """Where a segment has ended, the next begins with its last byte."""
+  """The carry at a segment's end; the next begins with its last byte."""
   moved = streams.inputs.at[0].set(streams.inputs[streams.position])
   start = jax.tree.map(
     lambda new, old: jnp.where(ended, new, old), streams.carry, streams.start

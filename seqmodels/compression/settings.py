@@ -185,14 +185,14 @@ class Block(NamedTuple):
 
   @property
   def starts(self) -> np.ndarray:
-    """Where each stream starts within the block, and the block's end."""
+    """The start of each stream within the block, and the block's end."""
     short, longer = divmod(self.size, self.streams)
     index = np.arange(self.streams + 1)
     return index * short + np.minimum(index, longer)
 
   @property
   def offsets(self) -> np.ndarray:
-    """Where each stream starts within the file, as experts are told."""
+    """The start of each stream within the file, as experts want it."""
     found = (self.begin + self.starts[:-1]) % experts.OFFSETS
     return found.astype(np.int32)
 

@@ -96,7 +96,7 @@ def lengths(
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class LikeLength:
-  """Which sequences a step takes, and to what length they are padded.
+  """The sequences that a step takes, and the length they are padded to.
 
   Sequences are padded to one of a few lengths, chosen so that little is added
   (`lengths`). Those of one padded length are shuffled in every epoch

@@ -106,7 +106,7 @@ def sha256(path: str | os.PathLike[str]) -> str:
 
 
 def content(path: str | os.PathLike[str]) -> Iterator[bytes]:
-  """What a file holds, a piece at a time; raises what `opened` raises."""
+  """The bytes of a file, a piece at a time; raises what `opened` raises."""
   with opened(path) as file:
     while piece := file.read(PIECE):
       yield piece

@@ -18,7 +18,7 @@ COMPRESSORS: Mapping[str, Callable[[bytes], bytes]] = {
 
 
 class Size(NamedTuple):
-  """What one compressor made of a text.
+  """The size of a text by one compressor.
 
   Attributes:
     name: the compressor, and `after training text` if it had seen one.

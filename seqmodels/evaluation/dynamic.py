@@ -1,7 +1,5 @@
 """Dynamic evaluation: the network learns from each segment once it is scored.
 
-How dynamic evaluation learns: update rules as pytrees.
-
 A rule is a frozen dataclass registered as a pytree: its type is static, its
 settings are traced arrays. One compiled evaluation therefore serves every
 setting, and `jax.vmap` over a stack of rules is a grid search.
@@ -561,7 +559,7 @@ Row = dict[str, Any]
 
 
 class Search(NamedTuple):
-  """What a search found.
+  """The result of a search.
 
   Attributes:
     rows: one dict a setting, after a first row for static evaluation of the
@@ -643,7 +641,7 @@ def search(
   ]
   if together < 1:
     raise errors.UserError(
-      f"a search was told to run {together} settings together; give at least 1"
+      f"a search was to run {together} settings together; give at least 1"
     )
   split = static.first(validation, symbols)
   segments = static.count(split)

@@ -99,7 +99,7 @@ Ink = np.ndarray | Sequence[Sequence[float]]
 
 
 class Statistics(NamedTuple):
-  """What one line of ink measures. Lengths are in the ink's own unit.
+  """Measurements of one line. Lengths are in the line's own unit.
 
   A drawn step is one that the pen makes while it is down: every step but those
   that follow a lift. A quantity of which a line has none is nan.

@@ -116,7 +116,7 @@ def first(segments: Any, symbols: int | None) -> list[Chunk]:
 
 
 def count(segments: Any) -> int | None:
-  """How many segments there are, where that is known beforehand.
+  """The number of segments, if it is known beforehand.
 
   What can tell without being gone through has an attribute `segments`.
 
@@ -125,9 +125,9 @@ def count(segments: Any) -> int | None:
   >>> count(chunk), count([chunk] * 2), count(iter([chunk]))
   (9, 18, None)
   """
-  told = getattr(segments, "segments", None)
-  if told is not None:
-    return int(told)
+  known = getattr(segments, "segments", None)
+  if known is not None:
+    return int(known)
   if not isinstance(segments, Sequence):
     return None
   return sum(np.shape(part[0])[0] for part in iterate(segments))

@@ -694,7 +694,7 @@ class Checkpoints:
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise errors.RunError(
           f"a checkpoint in {self.directory} was not saved: {reason[0]};"
-          " earlier ones are intact, run the command again to go on from them"
+          " earlier ones are intact; run the command again to continue"
         ) from error
 
   def _clean(self) -> None:

@@ -190,7 +190,7 @@ def markdown_table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def seen(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-  """What each evaluation may make use of, if compressors stand beside models.
+  """Notes on what each evaluation may use, for tables with compressors.
 
   >>> seen([{"evaluation": "static"}, {"evaluation": "compressed"}])[0]
   'static sees weights or counts of the training text, and the text so far'

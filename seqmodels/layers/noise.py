@@ -70,5 +70,5 @@ class Noise(NamedTuple):
 
   @property
   def any(self) -> bool:
-    """Whether training differs from use."""
+    """True if training differs from use."""
     return any(self[:5]) or any(self.zoneout)

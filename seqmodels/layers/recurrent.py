@@ -259,7 +259,7 @@ class RecurrentCell(nn.RNNCellBase):
 
   @property
   def num_feature_axes(self) -> int:
-    """How many trailing axes of the input are features."""
+    """The number of trailing axes of the input that are features."""
     return 1
 
   @nn.nowrap

@@ -13,7 +13,7 @@ Tree = Any
 
 
 def symbols_and_resets(segment: Any) -> tuple[Any, ...]:
-  """What a language model reads of a segment."""
+  """The inputs of a language model, from a segment."""
   return segment.inputs, segment.reset
 
 

@@ -99,7 +99,7 @@ class Handwriting(nn.Module):
   def window_of(
     self, params: Any, carry: tuple[Any, ...]
   ) -> window_lstm.Window:
-    """Where the window stood in the step that left `carry`."""
+    """The window of the step that left `carry`."""
     layer, lowest = params["stack"]["layer_0"], carry[0]
     weights = window_lstm.WindowParams(
       layer["window_kernel"], layer["window_bias"]
@@ -111,7 +111,7 @@ class Handwriting(nn.Module):
 
 
 def points_and_text(segment: Any) -> tuple[Any, ...]:
-  """What a handwriting network reads of a segment."""
+  """The inputs of a handwriting network, from a segment."""
   return segment.inputs, segment.text, segment.reset
 
 

@@ -216,7 +216,7 @@ def gradient(
     error_gradient: sum_b g_b at one draw of the weights.
     squares: sum_b g_b^2, or an estimate of it.
     share: the minibatch's part of one pass over the data; that part of the
-      complexity is charged to it.
+      complexity is added to it.
   """
   cost = complexity_gradient(posterior)
   return Posterior(

@@ -53,7 +53,7 @@ def search(
     width: k, continuations kept.
     length: T, the most symbols of a continuation; each width and length
       compile once.
-    prime: ids to go on from.
+    prime: ids to continue.
     end: the symbol that ends a continuation; None for none.
     length_penalty: alpha.
 

@@ -122,7 +122,7 @@ def write(
     text: int [U, B], what each line says, after the prime's text if there is
       one; -1 past a row's end. Needed by a network with a window.
     bias: one for all, or [B]; at least 0.
-    prime: standardised points [P, 3] of a real line that all rows go on from.
+    prime: standardised points [P, 3] of a real line that all rows continue.
     most: points of each row, at most, [B]; `steps` for all by default.
 
   Raises:

@@ -169,7 +169,7 @@ def entropy(logits: jax.Array) -> jax.Array:
 
 
 def _ranks(logits: jax.Array) -> jax.Array:
-  """How many symbols come before each, [..., V]."""
+  """The number of symbols that come before each, [..., V]."""
   order = jnp.argsort(-logits, axis=-1, stable=True)
   return jnp.argsort(order, axis=-1, stable=True)
 

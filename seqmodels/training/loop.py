@@ -1,4 +1,4 @@
-"""When a training evaluates, saves and stops: functions of the step alone."""
+"""The schedule of a training: dispatches, evaluations, saves and stopping."""
 
 import math
 from typing import NamedTuple

@@ -29,7 +29,7 @@ class Regularizer(NamedTuple):
     weights: what the optimiser updates -> weights for evaluation.
     gradient: `(objective, trained, key) -> (gradient, outcome)`.
     complexity: nats that what is trained costs beside the data's; `None` where
-      nothing is charged for it.
+      it costs nothing.
   """
 
   wrap: Callable[[Tree], Tree]

@@ -51,7 +51,7 @@ def create(
     batch: B, the number of parallel streams.
     seed: of the weights and of every later draw.
     wrap: makes of the weights what is trained (`Regularizer.wrap`).
-    shardings: where each array shall lie; on one device by default.
+    shardings: the sharding of each array; on one device by default.
   """
 
   def build(key: jax.Array) -> TrainState:
@@ -71,7 +71,7 @@ def create(
 
 
 class StepReport(NamedTuple):
-  """What one step reports; arrays [K] after a dispatch of K steps."""
+  """The report of one step; arrays [K] after a dispatch of K steps."""
 
   metrics: Metrics  # of the segment, under the weights before the update
   gradient_norm: jax.Array  # before any clipping
@@ -143,8 +143,8 @@ def make_train_steps(
 
   Args:
     model, optimizer, reduction, regularizer: as `make_train_step`.
-    shardings: where the (state, report) that come out shall lie; where the
-      state that went in does, as far as the compiler sees to it, by default.
+    shardings: of the (state, report) that come out; by default the compiler's,
+      which keeps those of the state that went in as far as it can.
     side_by_side: of several runs, states [S, ...] and segments [S, K, ...].
   """
   train_step = make_train_step(

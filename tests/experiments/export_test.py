@@ -241,7 +241,7 @@ def test_training_goes_on_from_a_file(both, trained, metrics, tmp_path):
   config.restore = str(trained[0] / "model.safetensors")
   with pytest.raises(errors.UserError) as caught:
     experiments.run(config, tmp_path / "wider", tmp_path)
-  assert "cannot be gone on from: the weights in" in str(caught.value)
+  assert "cannot be continued: the weights in" in str(caught.value)
   assert "expected float32[36], found float32[32]" in str(caught.value)
 
 

@@ -229,7 +229,7 @@ def test_a_stage_of_another_network_is_refused(small, run, tmp_path, capsys):
   )
   said = capsys.readouterr().err.splitlines()[-1]
   assert code == 2
-  assert "cannot be gone on from" in said
+  assert "cannot be continued" in said
   assert "stack/layer_0/recurrent_kernel" in said
   assert not (tmp_path / "other" / "checkpoints").exists()
 

@@ -1,4 +1,4 @@
-"""The characters that a pen can be told to write, and their numbers."""
+"""The characters that a network can write, and their ids."""
 
 import dataclasses
 import functools
@@ -54,7 +54,7 @@ class Alphabet:
 
   @property
   def size(self) -> int:
-    """How many symbols there are: the width of a one-hot character."""
+    """The number of symbols: the width of a one-hot character."""
     return len(self.symbols)
 
   @functools.cached_property

@@ -156,7 +156,7 @@ class PenBatches(batching.Stream[PenSegment]):
 
   @functools.cached_property
   def batches(self) -> batching.LikeLength:
-    """Which lines a step takes."""
+    """The lines that a step takes."""
     return batching.LikeLength(
       self.lines.lengths,
       batch=self.batch,

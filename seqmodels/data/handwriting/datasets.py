@@ -19,7 +19,7 @@ SYNTHETIC_LINES = {"train": 1024, "valid": 128}
 
 
 class Handwriting(NamedTuple):
-  """What training on handwriting needs.
+  """A data set of handwriting, ready for training.
 
   Attributes:
     splits: "train" and "valid", with standardised points.
@@ -46,7 +46,7 @@ class Handwriting(NamedTuple):
 
 
 class Raw(NamedTuple):
-  """What a source gives: lines in raw units, and what was read."""
+  """Raw data: lines in raw units, and the files that were read."""
 
   splits: dict[str, PenLines]
   files: list[dict[str, Any]]
@@ -55,7 +55,7 @@ class Raw(NamedTuple):
 
 
 class Wishes(NamedTuple):
-  """What a source is asked for; each heeds what concerns it."""
+  """Options of a source; each uses those that concern it."""
 
   data_dir: str
   seed: int

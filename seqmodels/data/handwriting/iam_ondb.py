@@ -80,7 +80,7 @@ def read_strokes(data: bytes) -> list[np.ndarray]:
     )
   ink = _Ink()
   try:
-    # The library refuses entities by itself, but a document type only if told.
+    # The library refuses entities by itself, document types if asked.
     defusedxml.sax.parseString(data, ink, forbid_dtd=True)
   except defusedxml.DefusedXmlException as error:
     raise errors.UserError(
@@ -253,7 +253,7 @@ _LARGEST = 1 << 20
 
 
 class Published(NamedTuple):
-  """What an official list is known to hold.
+  """The published contents of an official list.
 
   Attributes:
     forms: how many it names.

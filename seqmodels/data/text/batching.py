@@ -283,7 +283,7 @@ class Sentences(batching.Stream[Segment]):
 
   @functools.cached_property
   def _edges(self) -> np.ndarray:
-    """Where sentences begin, and the end of the last one."""
+    """The starts of all sentences, and the end of the last one."""
     ends = np.flatnonzero(np.asarray(self.tokens) == self.end) + 1
     total = len(self.tokens)
     last = [] if len(ends) and ends[-1] == total else [total]
@@ -300,7 +300,7 @@ class Sentences(batching.Stream[Segment]):
 
   @functools.cached_property
   def batches(self) -> batching.LikeLength:
-    """Which sentences a step takes."""
+    """The sentences that a step takes."""
     return batching.LikeLength(
       self._lengths,
       batch=self.batch,

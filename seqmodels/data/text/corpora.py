@@ -493,7 +493,7 @@ def _load_folder(folder: pathlib.Path, pattern: str) -> RawCorpus:
 def _files_under(
   folder: pathlib.Path, seen: set[tuple[int, int]]
 ) -> Iterator[pathlib.Path]:
-  """What is no folder and not hidden, by path; `seen` has the folders read."""
+  """All files that are not hidden, by path; `seen` has the folders read."""
   with files.reading(folder):
     status = os.stat(folder)
     names = sorted(os.listdir(folder))
@@ -522,7 +522,7 @@ def _without_mark(data: np.ndarray) -> np.ndarray:
 
 
 class Place(NamedTuple):
-  """Where to look for a corpus.
+  """The folders to look for a corpus in.
 
   Attributes:
     data_dir: the data folder.

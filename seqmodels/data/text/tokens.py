@@ -394,7 +394,7 @@ def _odd_line_ends(corpus: corpora.RawCorpus, tokenizer: str) -> str:
 def _missing(
   splits: dict[str, Sequence[Any]], vocabulary: vocabulary_lib.Vocabulary
 ) -> list[str]:
-  """What to say of symbols that a given vocabulary lacks.
+  """A sentence on symbols that a given vocabulary lacks.
 
   Raises:
     UserError: there are some, and it has no `<unk>`.
@@ -532,7 +532,7 @@ def _length(symbols: Sequence[Any]) -> int:
 
 
 def _count(ids: Ids, wanted: int | None, size: int = files.PIECE) -> int:
-  """How often an id occurs."""
+  """The number of times an id occurs."""
   if wanted is None:
     return 0
   return sum(

@@ -183,7 +183,7 @@ class Vocabulary:
 
   @property
   def size(self) -> int:
-    """How many symbols there are: the width of the softmax."""
+    """The number of symbols: the width of the softmax."""
     return len(self.symbols)
 
   def __len__(self) -> int:
@@ -468,7 +468,7 @@ def join_bytes(symbols: Iterable[Any]) -> bytes:
 
 
 def count_words(data: np.ndarray, size: int = files.PIECE) -> int:
-  r"""How many symbols `words` finds, line ends included, without finding them.
+  r"""The number of symbols that `words` finds, line ends included.
 
   The divisor of a perplexity a word from the scores of characters or bytes.
 

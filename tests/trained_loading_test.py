@@ -197,7 +197,7 @@ def test_a_network_of_prediction_writes_no_text(tmp_path):
   model = {**PEN["model"], "network": "prediction"}
   plain = trained.made("handwriting", {**PEN, "model": model}, SCALED)
   line = synthetic.synthetic(lines=1).line(0)
-  assert plain.score(line, "").points == len(line)
+  assert plain.score(line, "").count == len(line)
   with pytest.raises(errors.UserError, match="knows no text"):
     plain.write("hello")
 

@@ -15,6 +15,9 @@ from collections.abc import Callable
 # would be the tests' own processes, which are sent it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
   signal.signal(signal.SIGINT, signal.default_int_handler)
+# The same of nohup and SIGHUP.
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+  signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # Before JAX is imported: no test needs an accelerator.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")

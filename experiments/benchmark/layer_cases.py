@@ -209,7 +209,7 @@ def implementations(
       net = make(task, dtype=dtype)
       entries.append(net.entry(work, library, precision))
     if "torch" in shared.peers:
-      for mode in peers_torch.MODES[precision]:
+      for mode in peers_torch.modes(precision):
         net = peers_torch.layers(task, mode=mode)
         name = case.PEERS["torch"]
         entries.append(net.entry(work, name, precision, note=mode))

@@ -242,9 +242,13 @@ def training(
     if "flax" in shared.peers:
       peer = learn(model.flax(plain, dtype=dtype))
       entries.append(peer.entry(case.PEERS["flax"], precision))
+    mixed = precision != "float32"
     # PyTorch's loop trains language models alone.
-    if "torch" in shared.peers and plain.loss is losses.of_symbols:
-      mixed = precision != "float32"
+    if (
+      "torch" in shared.peers
+      and plain.loss is losses.of_symbols
+      and ("autocast" if mixed else "") in peers_torch.modes(precision)
+    ):
       run = peers_torch.learner(
         ours.params,
         model.segments,
@@ -434,10 +438,11 @@ def samplers(shared: case.Settings, sizes: Sizes) -> list[case.Entry]:
       add(peers_jax.FLAX_SAMPLER, precision, sampler)
     if "torch" in shared.peers:
       cast = precision != "float32"
-      for cell in peers_torch.SAMPLER_CELLS:
+      way = "cast" if cast else ""
+      able = way in peers_torch.modes(precision)
+      for cell in peers_torch.SAMPLER_CELLS if able else ():
         sampler = peers_torch.sampler(params, task, cell=cell, cast=cast)
-        note = "cast" if cast else ""
-        add(f"torch.nn.{cell}", precision, sampler, note=note)
+        add(f"torch.nn.{cell}", precision, sampler, note=way)
   return entries
 
 

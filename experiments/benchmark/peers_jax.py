@@ -233,9 +233,7 @@ def flax_language_model(
       xs = params["table"][inputs]
     return _flax_stack(params, carry, xs, dtype)
 
-  return api.SequenceModel(
-    apply=apply, vocabulary_size=symbols, **_flax_fresh(ours)
-  )
+  return ours._replace(apply=apply, **_flax_fresh(ours))
 
 
 def flax_handwriting(
@@ -256,9 +254,7 @@ def flax_handwriting(
     del text, reset
     return _flax_stack(cast(params, dtype), carry, inputs, dtype)
 
-  return api.SequenceModel(
-    apply=apply, components=ours.components, **_flax_fresh(ours)
-  )
+  return ours._replace(apply=apply, **_flax_fresh(ours))
 
 
 def _flax_fresh(ours: Any) -> dict[str, Any]:

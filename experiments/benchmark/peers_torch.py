@@ -21,6 +21,29 @@ SAMPLER_CELLS = ("LSTM", "LSTMCell")
 
 
 @functools.cache
+def modes(precision: str) -> tuple[str, ...]:
+  """The ways of `MODES` that PyTorch's LSTM has on this processor.
+
+  Its library for CPUs, oneDNN, has no LSTM under autocast to bfloat16 where the
+  processor has no bfloat16 products.
+  """
+  return tuple(mode for mode in MODES[precision] if _runs(mode))
+
+
+def _runs(mode: str) -> bool:
+  torch = module()
+  net, xs = torch.nn.LSTM(2, 2).to(device()), tensor(np.zeros((2, 1, 2), "f4"))
+  if mode == "cast":
+    net, xs = net.bfloat16(), xs.bfloat16()
+  try:
+    with autocast(mode == "autocast"):
+      net(xs)
+  except RuntimeError:
+    return False
+  return True
+
+
+@functools.cache
 def module() -> Any:
   """The package, imported now; raises ImportError if it is missing."""
   import torch

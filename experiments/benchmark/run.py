@@ -142,6 +142,12 @@ def run(
   absent = [
     f"{case.PEERS[peer]}: {why}" for peer, why in reasons.items() if why
   ]
+  for precision in config.precisions if not reasons.get("torch", "no") else ():
+    ways = set(peers_torch.MODES[precision]) - set(peers_torch.modes(precision))
+    absent += [
+      f"PyTorch, {way} to {precision}: its LSTM has none on this processor"
+      for way in sorted(ways)
+    ]
   shared = case.Settings(
     config.seed,
     tuple(config.precisions),

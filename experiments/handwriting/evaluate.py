@@ -137,7 +137,7 @@ def _rows(context: stages.Context, split: str, lines: int) -> list[results.Row]:
           totals.count,
         )
       ]
-      if context.data.finest
+      if "coarse" in totals.sums
       else []
     ),
     row("of the mixture's mean", "sse", totals.sse, totals.count),

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from experiments import cli, stages
+from experiments import cli, restore, stages
 from experiments.handwriting import evaluate, task
 from experiments.handwriting import write as write_lib
 from seqmodels import errors
@@ -64,16 +64,23 @@ def asked(monkeypatch):
 
 
 def test_the_text_of_a_prime_comes_before_each_line(synthesis):
-  ids = trained_lib.texts_of(synthesis.pen, ["ab", "c"], before="on ")
-  texts = [synthesis.pen.alphabet.decode(row[row >= 0]) for row in ids.T]
+  ids = trained_lib.texts_of(
+    task.pen_of(synthesis.data), ["ab", "c"], before="on "
+  )
+  texts = [
+    task.pen_of(synthesis.data).alphabet.decode(row[row >= 0]) for row in ids.T
+  ]
   assert texts == ["on ab", "on c"]
-  assert len(trained_lib.texts_of(synthesis.pen, ["a"], longest=20)) == 32
+  assert (
+    len(trained_lib.texts_of(task.pen_of(synthesis.data), ["a"], longest=20))
+    == 32
+  )
 
 
 def test_a_line_is_primed_with_the_points_and_the_text(synthesis, asked):
   prime = synthesis.data.splits["valid"].line(1)[:7]
   trained_lib.write(
-    synthesis.network, synthesis.params, synthesis.pen, ["ab", "c"],
+    synthesis.model, synthesis.params, task.pen_of(synthesis.data), ["ab", "c"],
     bias=[0.5, 2.0], seed=1, points_per_character=3, prime=prime, before="on ",
   )  # fmt: skip
   (settings,) = asked
@@ -81,13 +88,14 @@ def test_a_line_is_primed_with_the_points_and_the_text(synthesis, asked):
   np.testing.assert_array_equal(settings["bias"], [0.5, 2.0])
   np.testing.assert_array_equal(settings["most"], [6, 3])
   ids = settings["text"][:, 1]
-  assert synthesis.pen.alphabet.decode(ids[ids >= 0]) == "on c"
+  assert task.pen_of(synthesis.data).alphabet.decode(ids[ids >= 0]) == "on c"
 
 
 def test_the_prime_is_the_line_of_that_name(synthesis):
   lines = synthesis.data.splits["train"]
-  trained = task.LoadedRun(
-    synthesis.config, synthesis.pen, synthesis.network, synthesis.params, 0
+  pen = task.pen_of(synthesis.data)
+  trained = restore.LoadedRun(
+    synthesis.config, pen, synthesis.model, synthesis.params, 0, None
   )
   config = cli.load("configs/handwriting_synthesis.py:write").config
   config.update(restore="run", prime=lines.names[3])
@@ -157,7 +165,7 @@ def test_the_heatmap_is_in_the_units_of_the_board(prediction, monkeypatch):
   evaluate._predictions(prediction, lambda name, caption: None)
   lines = prediction.data.splits["valid"]
   line = lines.line(evaluate._example(prediction))
-  trace = handwriting.trace(prediction.network, prediction.params, line, None)
+  trace = handwriting.trace(prediction.model, prediction.params, line, None)
   scaling = prediction.data.scaling
   # Means and deviations are scaled as points are.
   point = np.zeros((1, 3))
@@ -172,6 +180,15 @@ def test_the_heatmap_is_in_the_units_of_the_board(prediction, monkeypatch):
   )
 
 
+def read_in(context, unit):
+  """The context, as if the data were read in that unit."""
+  data = context.data._replace(unit=unit)
+  model = task.build_network(
+    context.config, data.alphabet.size, finest=data.finest
+  )
+  return context._replace(data=data, model=model)
+
+
 def test_rows_hold_the_papers_figures_where_they_apply(prediction, monkeypatch):
   papers = {"source": "a table", "nats_per_sequence": -5.0, "half_sse": 0.5}
   monkeypatch.setattr(
@@ -180,9 +197,7 @@ def test_rows_hold_the_papers_figures_where_they_apply(prediction, monkeypatch):
     lambda config, split: papers if split == "valid" else {},
   )
   prediction.config.evaluation.train_lines = 2
-  rows = evaluate.rows(
-    prediction._replace(data=prediction.data._replace(unit=1.0))
-  )
+  rows = evaluate.rows(read_in(prediction, 1.0))
   found = [
     (row["split"], row["metric"], row["reference"])
     for row in rows
@@ -203,16 +218,11 @@ def test_rows_hold_the_papers_figures_where_they_apply(prediction, monkeypatch):
 
 def test_a_row_tells_what_is_finer_than_the_readings(prediction):
   def nats(unit):
-    data = prediction.data._replace(unit=unit)
-    return [
-      row
-      for row in evaluate._rows(
-        prediction._replace(data=data, workdir=prediction.workdir / str(unit)),
-        "valid",
-        0,
-      )
-      if row["metric"] == "nats_per_sequence"
-    ]
+    place = prediction.workdir / str(unit)
+    rows = evaluate._rows(
+      read_in(prediction, unit)._replace(workdir=place), "valid", 0
+    )
+    return [row for row in rows if row["metric"] == "nats_per_sequence"]
 
   for unit in (0.0, 1e-9, 1e9):
     (prediction.workdir / str(unit)).mkdir()

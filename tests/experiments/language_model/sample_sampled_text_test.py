@@ -182,9 +182,9 @@ def old(monkeypatch):
   """The run folder `old` of the bigram."""
   data = types.SimpleNamespace(tokenizer="characters", sentences=True)
   trained = types.SimpleNamespace(
-    predictor=BIGRAM,
+    model=BIGRAM,
     params=BIGRAM.init(None),
-    vocabulary=SYMBOLS,
+    symbols=SYMBOLS,
     config=types.SimpleNamespace(data=data),
     step=7,
   )

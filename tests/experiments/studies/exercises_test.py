@@ -190,9 +190,7 @@ def test_texts_of_one_s_own_are_read_by_their_names(tmp_path):
   path.write_text("a rose is a rose is a rose\n" * 50)
   config = cli.load("configs/fundamentals.py:exercises,smoke").config
   config.settings.other_texts = (str(path),)
-  found = study_lib.read(
-    run_lib.Study(config, tmp_path, tmp_path, None, None, None)
-  )
+  found = study_lib.read(run_lib.Study(config, tmp_path, tmp_path, None, None))
   assert found["other.txt"].startswith("a rose is a rose")
   assert len(found["other.txt"]) == config.settings.unseen
 

@@ -132,7 +132,7 @@ def test_statistics_are_those_of_a_plain_loop_over_the_whole_training_set(
   weights = {
     key: np.asarray(leaves[name], np.float64) for key, name in names.items()
   }
-  ids = np.asarray(made.tokens.splits["train"])
+  ids = np.asarray(made.data.splits["train"])
   parts = list(cut(ids, 3, 5))
   assert sum(mask.sum() for *_, mask in parts) == len(ids) == 69
   assert not parts[-1][2].all()
@@ -164,7 +164,7 @@ def test_statistics_are_collected_once_for_searches_and_evaluation(
   made = context("run", **WHOLE)
   rows, _ = evaluate.static_and_dynamic(made)
   assert [row["evaluation"] for row in rows].count("dynamic") == 2
-  train = len(made.tokens.splits["train"])
+  train = len(made.data.splits["train"])
   streams, length = 2, 10
   whole = -(-train // (streams * length))
   assert collected == [*range(50, whole, 50), whole]

@@ -58,6 +58,6 @@ def test_the_time_machine_has_the_lengths_of_both_editions(real_data):
 
 
 def test_stop_words_are_words_as_cleaning_leaves_them():
-  assert all(cleaning.words(word) == [word] for word in study.ENGLISH)
-  assert {"the", "of", "i", "t"} <= study.ENGLISH
-  assert not {"time", "machine"} & study.ENGLISH
+  assert all(cleaning.words(word) == [word] for word in study.STOP_WORDS)
+  assert {"the", "of", "i", "t"} <= study.STOP_WORDS
+  assert not {"time", "machine"} & study.STOP_WORDS

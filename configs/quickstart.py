@@ -9,8 +9,7 @@ reference, as the interpreter carries it for `help()`, and evaluated statically
 and dynamically beside an n-gram model and the compressors of the standard
 library, with a sample and figures. Under two and a half minutes on two CPU
 cores; on Python 3.11's text about 1.83 bits per character static and 1.79
-dynamic. Trained twice as long (`--config.training.epochs=10.0`) it comes to
-1.65 and 1.60.
+dynamic.
 
 Variants: `smoke` (seconds).
 """

@@ -304,8 +304,8 @@ BAD = {
       [UNKNOWN, FINE, BAD],
       "audited 2 of 3 packages",
       [
-        "aiohttp 3.14.5: PYSEC-1, mended in 3.14.6",
-        "aiohttp 3.14.5: PYSEC-2, mended in no version yet",
+        "aiohttp 3.14.5: PYSEC-1, fixed in 3.14.6",
+        "aiohttp 3.14.5: PYSEC-2, fixed in no version yet",
       ],
     ),
   ],
@@ -316,7 +316,7 @@ def test_an_audit_says_of_how_many_packages_it_heard(
   report = tmp_path / "audit.json"
   if packages is not None:
     report.write_text(json.dumps({"dependencies": packages, "fixes": []}))
-  assert script("advisories").told(str(report)) == ([said], found)
+  assert script("advisories").lines_of(str(report)) == ([said], found)
 
 
 def test_the_fixture_of_real_data_skips_with_the_sign_that_is_looked_for():

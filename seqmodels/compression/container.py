@@ -14,10 +14,12 @@ instructions that it may use. With
     XLA_FLAGS=--xla_cpu_max_isa=AVX
 
 in the environment before JAX starts (`main.py` sees to it) these are the same
-on every x86-64 processor, none of them fused, and the file is decoded on any of
-them by the same releases of the packages below. That much is promised; the same
-bits came from an EPYC with AVX2 by 1, 2, 5 and 7 threads, from code for SSE4.2,
-and from a Sandy Bridge as QEMU emulates it.
+on x86-64 processors, none of them fused, so that another one decodes the file
+by the same releases of the packages below. The same bits came from an EPYC with
+AVX2 by 1, 2, 5 and 7 threads, from code for SSE4.2, and from a Sandy Bridge as
+QEMU emulates it; no other processor, none with AVX-512 among them, has been
+tried. The checks in a file tell wrong bytes from right ones wherever it is
+decoded.
 
 Without the flag a file is decoded on processors with the features of the one it
 was made on; and one that is not portable on the same model, with as many

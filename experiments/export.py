@@ -119,15 +119,7 @@ def card_page(
       + {"language_model": "symbols", "handwriting": "points"}[model.kind]
     ),
   }
-  rows = [
-    [
-      *(str(row[key]) for key in ("name", "split", "evaluation", "metric")),
-      results.figure(row["value"]),
-      f"{row['count']:,}",
-    ]
-    for row in card.get("rows", [])
-  ]
-  head = ["model", "split", "evaluation", "metric", "value", "scored"]
+  rows = card.get("rows", [])
   use = {
     "language_model": 'model.sample(prime="the ", length=200)',
     "handwriting": 'model.write("Dear reader").save("page.svg")',
@@ -137,7 +129,7 @@ def card_page(
     f"A {trained.KINDS[model.kind].words} trained by seqmodels, in one "
     "safetensors file.",
     "\n".join(f"- {name}: {fact}" for name, fact in facts.items() if fact),
-    *(["## Scores", results.table(head, rows)] if rows else []),
+    *(["## Scores", results.markdown_table(rows)] if rows else []),
     "## Use",
     "```python\nimport seqmodels\n\n"
     f'model = seqmodels.load("{path.name}")\n{use}\n```',

@@ -252,13 +252,13 @@ def _cells(
   rows: Sequence[Mapping[str, Any]],
 ) -> tuple[list[str], list[list[str]]]:
   """Header and cells; the paper's columns only where a row has a reference."""
-  compared = any(entry["reference"] is not None for entry in rows)
+  compared = any(entry.get("reference") is not None for entry in rows)
   head = ["name", "split", "evaluation", "metric", "ours"]
   head += ["paper", "difference"] if compared else []
   head += ["scored"]
   body = []
   for entry in rows:
-    value, reference = entry["value"], entry["reference"]
+    value, reference = entry["value"], entry.get("reference")
     line = [entry[key] for key in ("name", "split", "evaluation", "metric")]
     line.append(figure(value))
     if compared:

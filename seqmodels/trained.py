@@ -734,7 +734,7 @@ KINDS = {
     TextModel,
   ),
   "handwriting": Kind(
-    "pen network",
+    "handwriting network",
     "pen",
     from_settings.handwriting_network,
     pens.Pen.of,

@@ -327,7 +327,7 @@ def test_other_places_are_refused(tmp_path, monkeypatch, file):
     trained.load(tmp_path / "nowhere")
   with pytest.raises(errors.UserError, match="cannot read"):
     trained.load(tmp_path / "nowhere.safetensors")
-  with pytest.raises(errors.UserError, match="trains no pen network"):
+  with pytest.raises(errors.UserError, match="trains no handwriting network"):
     trained.read(file, "handwriting")
   monkeypatch.setattr(pretrained, "FOLDER", tmp_path)
   monkeypatch.chdir(tmp_path)

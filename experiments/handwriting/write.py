@@ -1,4 +1,4 @@
-"""Writes a text with the pen network of an earlier run: SVG and PNG."""
+"""Writes a text with the handwriting network of an earlier run: SVG and PNG."""
 
 import os
 import pathlib

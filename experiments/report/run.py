@@ -45,8 +45,8 @@ def run(
     The runs' rows that are on a line of the paper.
 
   Raises:
-    UserError: a bad setting; no run of a language model or a pen network
-      in those folders.
+    UserError: a bad setting; no run of a language model or of handwriting in
+      those folders.
   """
   del data_dir
   checks.validate(config, RULES)

@@ -184,7 +184,8 @@ def gather(listed: str, *, own: pathlib.Path) -> Gathered:
   if not runs:
     reasons = "; ".join(f"{name}: {why}" for name, why in skipped.items())
     raise errors.UserError(
-      f"config.runs={listed} holds no run of a language model or a pen network"
+      f"config.runs={listed} holds no run of a language model or a handwriting "
+      "network"
       f"{f' ({reasons})' if reasons else ''}; give the --workdir of such runs"
     )
   names = [run.name for run in runs.values()]
@@ -212,7 +213,7 @@ def read(folder: pathlib.Path) -> Run:
     raise errors.UserError(f"no run folder: it has no {run_folder.CONFIG}")
   config, evaluates = run_folder.read_config(folder), ""
   if config.get("experiment") == "handwriting":
-    _require(config, "pen network", _ask_pen_network)
+    _require(config, "handwriting network", _ask_pen_network)
   else:
     config, evaluates = _language_model(config)
   finished = run_folder.finished(folder)

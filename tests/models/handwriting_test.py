@@ -1,4 +1,4 @@
-"""The two pen networks: what they weigh, what they look at, what they drop."""
+"""The two handwriting networks: sizes, windows and dropout."""
 
 import functools
 

@@ -1,4 +1,4 @@
-"""What is asked of a pen network after its training, and what is made of it."""
+"""Samples and statistics of a handwriting network after its training."""
 
 import numpy as np
 import pytest

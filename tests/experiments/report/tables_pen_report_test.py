@@ -95,5 +95,5 @@ def test_pen_networks_are_gathered_beside_language_models(tmp_path):
 def test_settings_of_no_pen_network_are_damaged(tmp_path):
   folder = write_run(tmp_path / "run", handwriting_prediction.get_config())
   (folder / "config.json").write_text('{"experiment": "handwriting"}')
-  with pytest.raises(errors.UserError, match="not that of a pen network"):
+  with pytest.raises(errors.UserError, match="not that of a handwriting"):
     runs_lib.read(folder)

@@ -6,8 +6,8 @@
 `--config.runs` is a folder of run folders, or a comma-separated list of run
 folders. Which line of which table a run belongs to is read from its settings.
 Lines without a run are printed as not run. The page names runs that are still
-training, and those left out because they are damaged or train neither a language
-model nor a handwriting network. The runs are only read.
+training, and those left out because they are damaged or of another kind than
+language models and handwriting. The runs are only read.
 
 Of several runs on one line the one best on the validation split is shown, the
 others below. A finished report stays as it is: for newer runs give it another

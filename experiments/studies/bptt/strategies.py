@@ -40,22 +40,13 @@ WINDOW = Strategy(f"window of {_LENGTH}", window=_LENGTH)
 RARELY = Strategy("randomised, p = 0.95", keep=0.95)
 
 
-class Run(NamedTuple):
-  """A network that was trained by a strategy."""
-
-  nats: np.ndarray  # a scored symbol, by dispatch
-  params: Any
-
-
-Runs = Mapping[Strategy, Sequence[Run]]
+Runs = Mapping[Strategy, Sequence[training.Trained]]
 
 
 def predictor(network: training.Network, window: int = 0) -> api.SequenceModel:
   """The network with inputs (symbols, factors), each segment read afresh.
 
-  Args:
-    network: the model.
-    window: steps that each state sees, in place of what the factors say.
+  Each state sees `window` steps, if any, in place of what the factors say.
   """
   step = network.cell.step
 
@@ -76,11 +67,7 @@ def weighed(
 ) -> batching.Segment:
   """Minibatches [K, T, B] with the factors of a strategy beside their inputs.
 
-  Args:
-    strategy: how.
-    segments: what is read.
-    seed: of what is drawn, and so the next.
-    step: of the first minibatch.
+  Seed and first step decide what is drawn.
   """
   count, steps, batch = segments.inputs.shape
   factors: Any
@@ -106,14 +93,10 @@ def train(
   *,
   steps: int,
 ) -> Runs:
-  """Trains by each strategy; runs of one seed begin alike and read alike.
+  """Trains by each strategy on a stream for each seed.
 
-  Args:
-    study: its rate and minibatch.
-    network: of all.
-    strategies: those without a window are one compiled program.
-    streams: what is read, one for each seed.
-    steps: how many.
+  Runs of one seed begin alike and read alike. Strategies without a window are
+  one compiled program.
   """
   settings = study.config.settings
   optimizer = optimizers.build(
@@ -121,7 +104,7 @@ def train(
   )
   init = jax.jit(network.init)
   begun = [init(jax.random.key(stream.seed)) for stream in streams]
-  found: dict[Strategy, list[Run]] = {strategy: [] for strategy in strategies}
+  found = {}
   for window, some in itertools.groupby(strategies, lambda s: s.window):
     group = list(some)
 
@@ -133,16 +116,17 @@ def train(
         for stream, segments in zip(streams, drawn, strict=True)
       ]
 
-    trained = training.train_side_by_side(
-      predictor(network, window),
-      optimizer,
-      begun * len(group),
-      read,
-      steps=steps,
-      batch=settings.batch,
-      check=study.signals.check,
+    runs = iter(
+      training.train_side_by_side(
+        predictor(network, window),
+        optimizer,
+        begun * len(group),
+        read,
+        steps=steps,
+        batch=settings.batch,
+        check=study.signals.check,
+      )
     )
-    runs = map(Run, trained.nats, trained.params)
     for strategy in group:
       found[strategy] = list(itertools.islice(runs, len(streams)))
   return found
@@ -171,22 +155,19 @@ def _rows(
   rows = []
   for strategy, runs in scores.items():
     together = functools.reduce(losses.Metrics.merge, runs)
-    rows.append(
-      results.row(
-        task + strategy.name,
-        split=split,
-        evaluation="static",
-        metric="perplexity",
-        value=together.perplexity,
-        count=together.count,
-        seconds=together.seconds,
-      )
-    )
+    name = task + strategy.name
+    rows.append(training.scored_row(name, together, split=split))
   return rows
 
 
-def _mean(runs: Sequence[Run]) -> np.ndarray:
-  return np.mean([run.nats for run in runs], axis=0)
+def _curve(
+  runs: Sequence[training.Trained], less: Sequence[training.Trained] = ()
+) -> figures.Curve:
+  """Steps and the mean loss of some runs, less that of others."""
+  nats = np.mean([run.nats for run in runs], axis=0)
+  if less:
+    nats = nats - np.mean([run.nats for run in less], axis=0)
+  return training.by_dispatch(nats)
 
 
 def characters(study: run_lib.Study) -> list[results.Row]:
@@ -233,10 +214,9 @@ def characters(study: run_lib.Study) -> list[results.Row]:
     page.figure("training"),
     "Learning characters by a shortened gradient",
     {
-      strategy.name: (training.middles(len(nats)), nats)
+      strategy.name: _curve(ones, runs[FULL])
       for strategy, ones in runs.items()
       if strategy != FULL
-      for nats in [_mean(ones) - _mean(runs[FULL])]
     },
     x="steps",
     y="nats a character more than the full gradient",
@@ -343,11 +323,11 @@ def copying(study: run_lib.Study) -> list[results.Row]:
   fresh = [task.segments(steps, _SCORED) for task in tasks]
   scores = scored(network, runs, fresh)
 
-  def halved(run: Run) -> str:
+  def halved(run: training.Trained) -> str:
     """The middle of the first dispatch that went below half of chance."""
-    below = np.flatnonzero(run.nats < chance / 2)
-    middles = training.middles(len(run.nats))
-    return f"{middles[below[0]]:.0f}" if len(below) else "never"
+    places, nats = training.by_dispatch(run.nats)
+    below = places[nats < chance / 2]
+    return f"{below[0]:.0f}" if len(below) else "never"
 
   body = []
   for strategy in strategies:
@@ -363,11 +343,7 @@ def copying(study: run_lib.Study) -> list[results.Row]:
   figures.curves(
     page.figure("copying"),
     f"Copying over {settings.copy_lag} steps",
-    {
-      strategy.name: (training.middles(len(nats)), nats)
-      for strategy, ones in runs.items()
-      for nats in [_mean(ones)]
-    },
+    {strategy.name: _curve(ones) for strategy, ones in runs.items()},
     x="steps",
     y="nats an answer",
     references={"chance": chance},

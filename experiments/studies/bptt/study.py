@@ -68,6 +68,15 @@ def factor(norms: np.ndarray, first: int = _FROM) -> float:
   return float((norms[-1] / norms[first]) ** (1 / (len(norms) - 1 - first)))
 
 
+def _drawn(
+  cell: cells.Cell, features: int, random: np.random.Generator, scale: float
+) -> Any:
+  init = functools.partial(
+    cell.init_params, in_features=_INPUTS, features=features
+  )
+  return training.drawn(init, random, scale)
+
+
 def biases(
   cell: cells.Cell, features: int, gate: int, value: float
 ) -> jax.Array:
@@ -152,7 +161,7 @@ def _networks(study: run_lib.Study, radius: float) -> dict[str, np.ndarray]:
     ):
       cell = training.cell_of(kind)
       scale = 1 / (4 * _INPUTS**0.5)
-      params = training.drawn_network(cell, _INPUTS, features, random, scale)
+      params = _drawn(cell, features, random, scale)
       recurrent = [radius * q for q in rotations[: len(cell.gates)]]
       params = params._replace(
         recurrent_kernel=jnp.asarray(np.concatenate(recurrent, axis=1)),
@@ -232,7 +241,7 @@ def _textbook(
   """|g_k| with small normal weights, and their spectral radius."""
   random, cell = study.random, training.cell_of(kind)
   with jax.enable_x64(True):
-    params = training.drawn_network(cell, _INPUTS, features, random, _TEXTBOOK)
+    params = _drawn(cell, features, random, _TEXTBOOK)
     params = params._replace(bias=biases(cell, features, 1, bias))
     carry = cell.initial_carry((_ROWS,), features, jnp.float64)
     steps = study.config.settings.short_distance
@@ -325,9 +334,7 @@ def _cost(study: run_lib.Study, steps: int) -> dict[str, tuple[float, float]]:
   settings = study.config.settings
   features, cell = settings.features, training.cell_of(settings.cost_cell)
   random = study.random
-  params = training.drawn_network(
-    cell, _INPUTS, features, random, features**-0.5
-  )
+  params = _drawn(cell, features, random, features**-0.5)
   carry = cell.initial_carry((_ROWS,), features)
   xs = jnp.asarray(random.normal(size=(steps, _ROWS, _INPUTS)), jnp.float32)
 

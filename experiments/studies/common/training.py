@@ -2,6 +2,7 @@
 
 import functools
 import math
+import operator
 import re
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -15,9 +16,10 @@ import optax
 from seqmodels import errors
 from seqmodels.cells import cell as cells
 from seqmodels.cells import ops
-from seqmodels.data.text import batching, tokens
+from seqmodels.data.text import batching
 from seqmodels.data.text import tokens as tokens_lib
 from seqmodels.evaluation import static
+from seqmodels.io import results
 from seqmodels.losses import Metrics
 from seqmodels.models import api as predictors
 from seqmodels.models import language_model
@@ -30,22 +32,6 @@ DISPATCH = 25  # steps of training a dispatch, and a point of the curves
 def cell_of(kind: str) -> cells.Cell:
   """A cell by its name, an LSTM without peepholes."""
   return cells.get(kind, **({"peepholes": False} if kind == "lstm" else {}))
-
-
-def drawn_network(
-  cell: cells.Cell,
-  inputs: int,
-  features: int,
-  random: np.random.Generator,
-  scale: float,
-) -> Any:
-  """Normal weights of that deviation, biases too; float64 where enabled."""
-  shapes = jax.eval_shape(
-    lambda: cell.init_params(jax.random.key(0), inputs, features)
-  )
-  return jax.tree.map(
-    lambda leaf: jnp.asarray(scale * random.normal(size=leaf.shape)), shapes
-  )
 
 
 class Network(NamedTuple):
@@ -118,23 +104,112 @@ class Learner(NamedTuple):
     return cls(model.init, carry, score)
 
 
-class Course(NamedTuple):
-  """Training of S networks side by side.
+class Trained(NamedTuple):
+  """What training leaves.
 
   Attributes:
-    nats: a scored position, by dispatch: [S, D].
-    scored: positions of a dispatch, [S].
-    params: weights at the end, one a network.
+    start: weights before training.
+    params: and after.
+    nats: of each step, a symbol; NaN or infinite where training diverged.
+    norms: of each step's gradient, before any clipping.
+    scored: symbols of each step.
+    symbols: that were timed: of the dispatches after the first, which compiles.
+    seconds: what those took.
   """
 
+  start: Any
+  params: Any
   nats: np.ndarray
+  norms: np.ndarray
   scored: np.ndarray
-  params: list[Any]
+  symbols: int
+  seconds: float
+
+  @property
+  def symbols_per_second(self) -> float:
+    """Speed of training; NaN where there was one dispatch only."""
+    return self.symbols / self.seconds if self.seconds else math.nan
 
 
-def middles(dispatches: int) -> np.ndarray:
-  """The steps in the middle of so many dispatches."""
-  return DISPATCH * (0.5 + np.arange(dispatches))
+def descend(
+  run: step.TrainSteps,
+  state: step.TrainState,
+  segments: Callable[[int, int], Any],
+  *,
+  steps: int,
+  dispatch: int = 0,
+  check: Callable[[], None] = lambda: None,
+  after: Callable[[int, Any, step.StepReport], None] = lambda *_: None,
+) -> Trained:
+  """The loop of every training.
+
+  Args:
+    run: takes the segments of a dispatch at once.
+    state: to begin with; consumed.
+    segments: (step, count) -> what is read, leaves [K, T, B, ...].
+    steps: segments to learn from.
+    dispatch: how many at once, the last time maybe fewer; by default the
+      largest divisor that `steps` and `DISPATCH` share.
+    check: called around each dispatch; may raise to stop.
+    after: called after each with the steps done, the weights, which the next
+      dispatch overwrites, and the report.
+  """
+  start = jax.tree.map(np.array, state.params)
+  size = dispatch or math.gcd(steps, DISPATCH)
+  found, symbols, seconds = [], 0, 0.0
+  for done in range(0, steps, size):
+    check()
+    end = min(done + size, steps)
+    read = jax.device_put(segments(done, end - done))
+    begun = time.perf_counter()
+    state, report = run(state, read)
+    found.append(jax.device_get(report))
+    if done:
+      seconds += time.perf_counter() - begun
+      symbols += int(found[-1].metrics.count.sum())
+    after(end, state.params, found[-1])
+  check()
+  whole = jax.tree.map(lambda *leaves: np.concatenate(leaves, axis=-1), *found)
+  scored = whole.metrics.count
+  nats = whole.metrics.nats / np.maximum(scored, 1)
+  norms = whole.gradient_norm
+  return Trained(start, state.params, nats, norms, scored, symbols, seconds)
+
+
+def train(
+  model: predictors.SequenceModel,
+  text: Any,
+  optimizer: optax.GradientTransformation,
+  *,
+  seed: int,
+  params: Any = None,
+  **course: Any,
+) -> Trained:
+  """Trains a network; those of one model and optimizer share a program.
+
+  Args:
+    model: the network.
+    text: a stream: anything with `segments(start, count)`, and the `batch`
+      whose state it needs.
+    optimizer: the rule.
+    seed: of the weights.
+    params: weights to begin with instead of fresh ones.
+    **course: as of `descend`.
+  """
+  if params is None:
+    params = fresh(model, seed)
+  begun = model._replace(init=lambda key: params)
+  state = step.create(begun, optimizer, batch=text.batch, seed=seed)
+  return descend(_program(model, optimizer), state, text.segments, **course)
+
+
+_program = functools.lru_cache(maxsize=16)(step.make_train_steps)
+
+
+def fresh(model: predictors.SequenceModel, seed: int) -> Any:
+  """The weights that `step.create` begins with; compiled once a model."""
+  key, _ = jax.random.split(jax.random.key(seed, impl="threefry2x32"))
+  return jax.jit(model.init)(key)
 
 
 def train_side_by_side(
@@ -143,22 +218,20 @@ def train_side_by_side(
   begun: Sequence[Any],
   segments: Callable[[int, int], Sequence[Any]],
   *,
-  steps: int,
   batch: int,
-  check: Callable[[], None],
   losses: Loss | None = None,
-) -> Course:
-  """Trains several networks as one compiled program.
+  **course: Any,
+) -> list[Trained]:
+  """Trains several networks as one compiled program, timed together.
 
   Args:
     model: of all.
     optimizer: the rule.
     begun: weights of each.
     segments: (step, count) -> what each network reads, leaves [K, T, B, ...].
-    steps: how many, in whole dispatches.
     batch: B.
-    check: called before each dispatch; may raise to stop.
     losses: minimised in place of the model's own.
+    **course: as of `descend`.
   """
 
   def build(params: Any) -> step.TrainState:
@@ -170,174 +243,68 @@ def train_side_by_side(
       key=jax.random.key(0),
     )
 
-  # Stacked on the host: on the device every leaf would be a program.
-  stacked = jax.tree.map(lambda *x: np.stack(x), *map(jax.device_get, begun))
-  state = jax.jit(jax.vmap(build))(stacked)
-  train_steps = step.make_train_steps(
-    Learner.of(model, losses), optimizer, side_by_side=True
+  def stack(trees: Sequence[Any]) -> Any:
+    # On the host: on the device every leaf would be a program.
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *trees)
+
+  *parts, symbols, seconds = descend(
+    step.make_train_steps(
+      Learner.of(model, losses), optimizer, side_by_side=True
+    ),
+    jax.jit(jax.vmap(build))(stack(list(map(jax.device_get, begun)))),
+    lambda start, count: stack(segments(start, count)),
+    **course,
   )
-  nats, scored = [], np.zeros(len(begun), int)
-  for start in range(0, steps, DISPATCH):
-    check()
-    read = jax.tree.map(lambda *x: np.stack(x), *segments(start, DISPATCH))
-    state, (metrics, _) = train_steps(state, read)
-    scored = np.sum(metrics.count, axis=1)
-    nats.append(np.sum(metrics.nats, axis=1) / scored)
-  host = jax.device_get(state.params)
-  params = [
-    jax.tree.map(lambda leaf, place=place: leaf[place], host)
+  parts = jax.device_get(parts)
+  return [
+    Trained._make(
+      [*jax.tree.map(operator.itemgetter(place), parts), symbols, seconds]
+    )
     for place in range(len(begun))
   ]
-  return Course(np.array(nats).T, scored, params)
 
 
-# Steps of one dispatch, between which a signal can stop a study.
-_DISPATCH = 50
+def by_dispatch(nats: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+  """The means of a training's losses over `DISPATCH` steps, and their places.
 
-
-class Trained(NamedTuple):
-  """What training leaves.
-
-  Attributes:
-    params: the weights.
-    nats: of each step, a symbol; NaN or infinite where training diverged.
-    norms: of each step's gradient, before any clipping.
-    symbols: that were timed: of the dispatches after the first, which compiles.
-    seconds: what those took.
+  >>> by_dispatch(np.arange(50.0))
+  (array([12.5, 37.5]), array([12., 37.]))
   """
-
-  params: Any
-  nats: np.ndarray
-  norms: np.ndarray
-  symbols: int
-  seconds: float
-
-  @property
-  def symbols_per_second(self) -> float:
-    """Speed of training; NaN where there was one dispatch only."""
-    return self.symbols / self.seconds if self.seconds else math.nan
-
-
-def train(
-  predictor: predictors.SequenceModel,
-  text: Any,
-  optimizer: optax.GradientTransformation,
-  *,
-  steps: int,
-  seed: int,
-  params: Any = None,
-  check: Callable[[], None] = lambda: None,
-) -> Trained:
-  """Trains for some steps.
-
-  Networks of one predictor and one optimiser share a compiled program.
-
-  Args:
-    predictor: the model.
-    text: a stream: anything with `segments(start, count)`, and the `batch`
-      whose state it needs.
-    optimizer: the rule.
-    steps: segments to learn from.
-    seed: of the weights.
-    params: weights to begin with instead of fresh ones.
-    check: called after each dispatch; may raise to stop.
-  """
-  if params is None:
-    params = fresh(predictor, seed)
-  begun = predictor._replace(init=lambda key: params)
-  state = step.create(begun, optimizer, batch=text.batch, seed=seed)
-  run = _program(predictor, optimizer)
-  return descend(run, state, text, steps=steps, check=check)
-
-
-def fresh(predictor: predictors.SequenceModel, seed: int) -> Any:
-  """The weights that `states.create` begins with; compiled once a model."""
-  key, _ = jax.random.split(jax.random.key(seed, impl="threefry2x32"))
-  return jax.jit(predictor.init)(key)
-
-
-@functools.lru_cache(maxsize=16)
-def _program(
-  predictor: predictors.SequenceModel, optimizer: optax.GradientTransformation
-) -> step.TrainSteps:
-  return step.make_train_steps(predictor, optimizer)
-
-
-def descend(
-  run: step.TrainSteps,
-  state: step.TrainState,
-  text: Any,
-  *,
-  steps: int,
-  check: Callable[[], None] = lambda: None,
-) -> Trained:
-  """The dispatches of a training, timed.
-
-  Args:
-    run: segments [K, T, B] at once.
-    state: to begin with; consumed.
-    text: as of `train`, and so the rest.
-    steps: segments to learn from.
-    check: called after each dispatch.
-  """
-  size = math.gcd(steps, _DISPATCH)
-  found, symbols, seconds = [], 0, 0.0
-  for start in range(0, steps, size):
-    segments = jax.device_put(text.segments(start, size))
-    begun = time.perf_counter()
-    state, report = run(state, segments)
-    found.append(jax.device_get(report))
-    if start:
-      seconds += time.perf_counter() - begun
-      symbols += int(found[-1].metrics.count.sum())
-    check()
-  whole = jax.tree.map(lambda *leaves: np.concatenate(leaves), *found)
-  nats = whole.metrics.nats / np.maximum(whole.metrics.count, 1)
-  return Trained(state.params, nats, whole.gradient_norm, symbols, seconds)
+  parts = np.array_split(nats, max(1, len(nats) // DISPATCH))
+  places = DISPATCH * (0.5 + np.arange(len(parts)))
+  return places, np.array([part.mean() for part in parts])
 
 
 def drawn(
-  predictor: predictors.SequenceModel,
+  init: Callable[[jax.Array], Any],
   random: np.random.Generator,
   deviation: float,
   *,
   biases: bool = True,
 ) -> Any:
-  """Normal weights in the shapes of a model's own; nothing is compiled.
+  """Normal weights shaped like fresh ones; nothing is compiled.
 
-  Args:
-    predictor: the model.
-    random: of the weights.
-    deviation: of all of them.
-    biases: draw them too; without it they are 0.
+  They have 64 bits where JAX is set to them. Without `biases` these are 0.
   """
-  shapes = jax.eval_shape(predictor.init, jax.random.key(0))
 
   def one(leaf: Any) -> jax.Array:
     size = deviation if biases or len(leaf.shape) > 1 else 0.0
-    values = size * random.normal(size=leaf.shape)
-    return jax.device_put(values.astype(leaf.dtype))
+    return jnp.asarray(size * random.normal(size=leaf.shape))
 
-  return jax.tree.map(one, shapes)
+  return jax.tree.map(one, jax.eval_shape(init, jax.random.key(0)))
 
 
 def on_streams(
   study: Any,
   predictor: predictors.SequenceModel,
-  ids: tokens.Ids,
+  ids: tokens_lib.Ids,
   *,
   params: Any = None,
   rate: float = 1.0,
 ) -> Trained:
   """Trains as a study's settings say: Adam on a text in parallel rows.
 
-  Args:
-    study: its `config.settings` has batch, segment, steps, learning_rate and
-      schedule.
-    predictor: the model.
-    ids: the training text.
-    params: weights to begin with instead of fresh ones.
-    rate: times the learning rate of the settings.
+  The learning rate is `rate` times that of the settings.
   """
   settings = study.config.settings
   return train(
@@ -356,13 +323,7 @@ def on_streams(
 def adam(
   settings: Any, steps: int, rate: float = 1.0
 ) -> optax.GradientTransformation:
-  """The rule of a study's settings: one object for equal ones.
-
-  Args:
-    settings: with learning_rate and schedule; gradients are clipped at 1.
-    steps: that the schedule is for.
-    rate: times the learning rate.
-  """
+  """The rule of a study's settings, clipped at 1: one object for equal ones."""
   return _optimizer(
     "adam",
     learning_rate=rate * settings.learning_rate,
@@ -378,7 +339,7 @@ _optimizer = functools.lru_cache(optimizers.build)
 def held_out(
   predictor: predictors.SequenceModel,
   params: Any,
-  ids: tokens.Ids,
+  ids: tokens_lib.Ids,
   *,
   rows: int = 8,
   length: int = 50,
@@ -388,6 +349,21 @@ def held_out(
   stream = batching.SequentialStream(ids, batch=rows, length=length)
   chunks = batching.Chunks.of(stream, stream.segments_per_epoch)
   return static.evaluate(predictor, params, chunks, streams=rows)
+
+
+def scored_row(
+  name: str, score: Metrics, *, split: str = "valid", evaluation: str = "static"
+) -> results.Row:
+  """The result row of a perplexity."""
+  return results.row(
+    name,
+    split=split,
+    evaluation=evaluation,
+    metric="perplexity",
+    value=score.perplexity,
+    count=score.count,
+    seconds=score.seconds,
+  )
 
 
 def smooth(values: np.ndarray, share: float = 0.1) -> np.ndarray:
@@ -434,12 +410,7 @@ def network(
   """A language model without skips and peepholes.
 
   Equal arguments give one object, so what is compiled for it is compiled once.
-
-  Args:
-    cell: a name in `cells.cell.CELLS`.
-    symbols: V.
-    features: h of each layer.
-    embedding: width of one below the network; 0 for one-hot vectors.
+  An embedding of width 0 is none: symbols are one-hot vectors.
   """
   model = language_model.LanguageModel(
     vocabulary_size=symbols,
@@ -454,15 +425,7 @@ def network(
 
 
 def check_sizes(settings: Any, names: Sequence[str]) -> None:
-  """Refuses counts of nothing, before anything is trained.
-
-  Args:
-    settings: `config.settings`.
-    names: of its settings that count something, or list such counts.
-
-  Raises:
-    UserError: naming the first that is below 1.
-  """
+  """Refuses settings that count something, or list such counts, below 1."""
   for name in names:
     value = settings[name]
     least = value if isinstance(value, int) else min(value, default=0)
@@ -475,17 +438,7 @@ def check_sizes(settings: Any, names: Sequence[str]) -> None:
 def check_names(
   settings: Any, name: str, known: Collection[str], *, empty: bool = False
 ) -> None:
-  """Refuses a list of names with one that there is not.
-
-  Args:
-    settings: `config.settings`.
-    name: of the setting.
-    known: the names that there are.
-    empty: the list may be empty.
-
-  Raises:
-    UserError: naming the first unknown one.
-  """
+  """Refuses a setting that lists an unknown name, or none if not `empty`."""
   unknown = [value for value in settings[name] if value not in known]
   if unknown or not (empty or settings[name]):
     wrong = f"names {unknown[0]!r}" if unknown else "is empty"
@@ -495,11 +448,7 @@ def check_names(
 
 
 def encode(tokens: tokens_lib.Tokens, prefix: str) -> np.ndarray:
-  """The ids of a prefix, [P].
-
-  Raises:
-    UserError: it is empty, or the text has no such character.
-  """
+  """The ids of a prefix, [P]; refused if empty or not of the text."""
   if not prefix:
     raise errors.UserError(
       "config.settings.prefix is empty; give at least one character to go on "

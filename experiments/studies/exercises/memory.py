@@ -94,23 +94,6 @@ class Recipe(NamedTuple):
   losses: training.Loss | None = None
 
 
-class Trained(NamedTuple):
-  """A network after training.
-
-  Attributes:
-    start: weights before training.
-    params: and after.
-    last: nats a scored position of the last two dispatches; minibatches never
-      come twice and each is scored before it is learned from.
-    scored: positions of these.
-  """
-
-  start: Any
-  params: Any
-  last: float
-  scored: int
-
-
 def train(
   study: run.Study,
   names: Sequence[str],
@@ -120,18 +103,11 @@ def train(
   outputs: int,
   steps: int,
   recipe: Recipe,
-) -> dict[str, list[Trained]]:
+) -> dict[str, list[training.Trained]]:
   """Every network on every task, those of one cell as one compiled program.
 
-  Args:
-    study: its settings.
-    names: of the networks.
-    tasks: their seeds are those of the weights, too; shorter sequences are
-      filled up behind their end.
-    inputs: of the networks, and so the next.
-    outputs: of the networks.
-    steps: how many.
-    recipe: the rule, and what is minimised.
+  A task's seed is that of the weights, too; shorter sequences are filled up
+  behind their end.
   """
   optimizer = optimizers.build(
     recipe.rule,
@@ -147,7 +123,7 @@ def train(
     extra[1] = (0, length - leaf.shape[1])
     return np.pad(leaf, extra)
 
-  found: dict[str, list[Trained]] = {name: [] for name in names}
+  found = {}
   for kind in dict.fromkeys(map(cell_of, names)):
     group = [name for name in names if cell_of(name) == kind]
     model = training.Network(
@@ -164,22 +140,32 @@ def train(
       read = [task.segments(start, count) for task in tasks]
       return [jax.tree.map(filled, one) for one in read] * copies
 
-    course = training.train_side_by_side(
-      model,
-      optimizer,
-      begun,
-      segments,
-      steps=steps,
-      batch=settings.batch,
-      losses=recipe.losses,
-      check=study.signals.check,
+    trained = iter(
+      training.train_side_by_side(
+        model,
+        optimizer,
+        begun,
+        segments,
+        steps=steps,
+        batch=settings.batch,
+        losses=recipe.losses,
+        check=study.signals.check,
+      )
     )
-    last = course.nats[:, -2:].mean(axis=1).tolist()
-    scored = (2 * course.scored).tolist()
-    trained = map(Trained, begun, course.params, last, scored)
     for name in group:
       found[name] = list(itertools.islice(trained, len(tasks)))
   return found
+
+
+_LAST = 2 * training.DISPATCH  # steps that are scored
+
+
+def last(trained: training.Trained) -> float:
+  """Nats a scored position of the last steps.
+
+  Minibatches never come twice and each is scored before it is learned from.
+  """
+  return float(trained.nats[-_LAST:].mean())
 
 
 def reach(name: str, task: Any, params: Any) -> np.ndarray:
@@ -246,15 +232,38 @@ def _names(settings: Any) -> list[str]:
   return [name for name in names if "only" not in name]
 
 
-def _row(name: str, split: str, metric: str, **values: Any) -> results.Row:
-  return results.row(
-    name,
-    split=split,
-    evaluation="before each step",
-    metric=metric,
-    seconds=0.0,
-    **values,
-  )
+def _rows(
+  study: run.Study,
+  found: Mapping[str, Sequence[training.Trained]],
+  tasks: Mapping[str, Any],
+  measured: Callable[[Any, float, int], tuple[float, int]],
+  **shown: Any,
+) -> list[results.Row]:
+  """Rows of the cells as they come, on tasks by their names.
+
+  Args:
+    study: its settings.
+    found: by name and task.
+    tasks: by what is done.
+    measured: value and count, of a task, its last nats and scored positions.
+    **shown: split, metric and unit.
+  """
+  rows = []
+  for name in study.config.settings.cells:
+    for (doing, task), one in zip(tasks.items(), found[name], strict=True):
+      scored = int(one.scored[-_LAST:].sum())
+      value, count = measured(task, last(one), scored)
+      rows.append(
+        results.row(
+          f"{name}, {doing}",
+          evaluation="before each step",
+          value=value,
+          count=count,
+          seconds=0.0,
+          **shown,
+        )
+      )
+  return rows
 
 
 _RECALLED = 4  # kinds of c
@@ -284,7 +293,7 @@ def recall(study: run.Study) -> list[results.Row]:
   optimum, sizes = tasks[0].optimum, [task.fillers for task in tasks]
   beyond = {
     name: [
-      one.last * task.length - optimum
+      last(one) * task.length - optimum
       for one, task in zip(ones, tasks, strict=True)
     ]
     for name, ones in found.items()
@@ -293,7 +302,7 @@ def recall(study: run.Study) -> list[results.Row]:
     exact.recall_nats(_RECALLED, size, order=2) - optimum for size in sizes
   ]
   page["recalled"] = {"kinds": _RECALLED, "optimum": f"{optimum:.3f}"}
-  page["minibatches"] = 2 * training.DISPATCH
+  page["minibatches"] = _LAST
   _compare(
     study,
     "recall",
@@ -305,17 +314,14 @@ def recall(study: run.Study) -> list[results.Row]:
     references={"c forgotten": optimum},
     limit=optimum / 2,
   )
-  return [
-    _row(
-      f"{name}, recall over {task.fillers} fillers",
-      "fresh words",
-      "nats_per_sequence",
-      value=one.last * task.length,
-      count=one.scored // task.length,
-    )
-    for name in settings.cells
-    for task, one in zip(tasks, found[name], strict=True)
-  ]
+  return _rows(
+    study,
+    found,
+    {f"recall over {task.fillers} fillers": task for task in tasks},
+    lambda task, nats, count: (nats * task.length, count // task.length),
+    split="fresh words",
+    metric="nats_per_sequence",
+  )
 
 
 def _copy_tasks(
@@ -333,28 +339,28 @@ def copying(study: run.Study) -> list[results.Row]:
   """Copying at growing lag, and how training changes a gradient's reach."""
   page, settings = study.page, study.config.settings
   tasks = _copy_tasks(study, settings.lags)
-  last, chance = tasks[-1], tasks[-1].chance
+  longest, chance = tasks[-1], tasks[-1].chance
   found = train(
     study,
     (*settings.cells, *settings.changed),
     tasks,
-    inputs=last.vocabulary_size,
-    outputs=last.vocabulary_size,
+    inputs=longest.vocabulary_size,
+    outputs=longest.vocabulary_size,
     steps=settings.memory_steps,
     recipe=Recipe(settings.rate),
   )
   page["copied"] = {
-    "symbols": last.symbols,
-    "kinds": last.kinds,
+    "symbols": longest.symbols,
+    "kinds": longest.kinds,
     "chance": f"{chance:.3f}",
-    "longest": last.lag,
+    "longest": longest.lag,
   }
   _compare(
     study,
     "copying",
-    f"Copying {last.symbols} symbols",
+    f"Copying {longest.symbols} symbols",
     [task.lag for task in tasks],
-    {name: [one.last for one in ones] for name, ones in found.items()},
+    {name: [last(one) for one in ones] for name, ones in found.items()},
     x="lag",
     y="nats a symbol",
     references={"chance": chance},
@@ -365,29 +371,26 @@ def copying(study: run.Study) -> list[results.Row]:
   with style.axes(path, "The reach that training gives") as pair:
     for name, colour in zip(settings.cells, style.COLOURS, strict=False):
       one = found[name][-1]
-      before, after = (reach(name, last, x) for x in (one.start, one.params))
+      before, after = (reach(name, longest, x) for x in (one.start, one.params))
       pair.plot(before, "--", color=colour, lw=1.6)
       pair.plot(after, "-", color=colour, lw=1.6, label=name)
-      ratios = [f"{x[last.lag]:.0e}" for x in (before, after)]
-      body.append([name, *ratios, f"{one.last:.2f}"])
+      ratios = [f"{x[longest.lag]:.0e}" for x in (before, after)]
+      body.append([name, *ratios, f"{last(one):.2f}"])
     pair.set_yscale("log")
     pair.set_xlabel("steps back, k")
     pair.set_ylabel(r"$|g_k| \; / \; |g_0|$")
     pair.legend(frameon=False, fontsize=9)
-  ratio = f"|g_{last.lag}| / |g_0|"
+  ratio = f"|g_{longest.lag}| / |g_0|"
   head = ("network", f"{ratio} before", f"{ratio} after", "nats a symbol")
   page.table("learned_reach", head, body)
-  return [
-    _row(
-      f"{name}, copying over {task.lag} steps",
-      "fresh sequences",
-      "perplexity",
-      value=math.exp(one.last),
-      count=one.scored,
-    )
-    for name in settings.cells
-    for task, one in zip(tasks, found[name], strict=True)
-  ]
+  return _rows(
+    study,
+    found,
+    {f"copying over {task.lag} steps": task for task in tasks},
+    lambda _, nats, count: (math.exp(nats), count),
+    split="fresh sequences",
+    metric="perplexity",
+  )
 
 
 def squared(
@@ -427,25 +430,22 @@ def adding(study: run.Study) -> list[results.Row]:
     "adding",
     "Adding",
     [task.length for task in tasks],
-    {name: [2 * one.last for one in ones] for name, ones in found.items()},
+    {name: [2 * last(one) for one in ones] for name, ones in found.items()},
     x="length",
     y="mean squared error",
     references={"always 1": chance, "one number known": half},
     limit=half / 2,
     log_y=True,
   )
-  return [
-    _row(
-      f"{name}, adding over {task.length} steps",
-      "fresh sequences",
-      "sse",
-      value=2 * one.last,
-      unit="mean squared error",
-      count=one.scored,
-    )
-    for name in settings.cells
-    for task, one in zip(tasks, found[name], strict=True)
-  ]
+  return _rows(
+    study,
+    found,
+    {f"adding over {task.length} steps": task for task in tasks},
+    lambda _, nats, count: (2 * nats, count),
+    split="fresh sequences",
+    metric="sse",
+    unit="mean squared error",
+  )
 
 
 # Plain networks by the reach that they begin with.
@@ -460,11 +460,7 @@ _DESCENT = 1.0  # rate of plain gradient descent
 
 
 def recipes(rate: float) -> dict[str, Recipe]:
-  """The remedies by name, each a way to train.
-
-  Args:
-    rate: of Adam, where it is not the remedy.
-  """
+  """The remedies by name; the rate is Adam's, where it is not the remedy."""
   return {
     "no remedy": Recipe(rate, clip_norm=0.0),
     "clipping": Recipe(rate),
@@ -518,7 +514,7 @@ def remedies(study: run.Study) -> None:
       for task, one in zip(tasks, first, strict=True)
     ]
     medians = {
-      name: float(np.median([one.last for one in ones[start]]))
+      name: float(np.median([last(one) for one in ones[start]]))
       for name, ones in found.items()
     }
     mean = float(np.exp(np.mean(np.log(ratios))))

@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from experiments.studies import run as run_lib
 from experiments.studies.common import (
@@ -27,8 +28,7 @@ from seqmodels.data.text import batching
 from seqmodels.io import results
 from seqmodels.models import api, language_model
 from seqmodels.plotting import style
-from seqmodels.training import optimizers
-from seqmodels.training import step as step_lib
+from seqmodels.training import optimizers, step
 
 # Settings that count something.
 _SIZES = (
@@ -393,7 +393,10 @@ def texts(study: run_lib.Study, others: Mapping[str, str]) -> list[results.Row]:
       symbols, (settings.heart_features,), cell="gru"
     )
   )
-  learn = functools.partial(learned, study, network, unseen)
+  adam = optimizers.build(
+    "adam", learning_rate=settings.heart_rate, clip_norm=1.0
+  )
+  learn = functools.partial(learned, study, network, adam, unseen)
   curve, in_time, by_heart = learn(known)
   _, _, much = learn(train)
   steps, inside, outside = curve.T
@@ -449,7 +452,11 @@ def texts(study: run_lib.Study, others: Mapping[str, str]) -> list[results.Row]:
 
 
 def learned(
-  study: run_lib.Study, network: api.SequenceModel, unseen: np.ndarray, ids: Any
+  study: run_lib.Study,
+  network: api.SequenceModel,
+  optimizer: optax.GradientTransformation,
+  unseen: np.ndarray,
+  ids: Any,
 ) -> tuple[np.ndarray, Any, Any]:
   """Training on a text, scored on another as it goes.
 
@@ -458,31 +465,29 @@ def learned(
     text since the point before, that of the unseen text. Then the weights where
     the last was lowest, and those of the end.
   """
-  settings = study.config.settings
-  optimizer = optimizers.build(
-    "adam", learning_rate=settings.heart_rate, clip_norm=1.0
-  )
-  train_steps = step_lib.make_train_steps(network, optimizer)
-  text = batching.SequentialStream(
-    ids, batch=settings.batch, length=settings.heart_length, training=True
-  )
-  state = step_lib.create(
-    network, optimizer, batch=settings.batch, seed=study.config.seed
-  )
-  total, best = settings.heart_steps, None
+  settings, best = study.config.settings, None
   curve: list[tuple[float, float, float]] = []
-  every = max(1, total // _EVALUATIONS)
-  for start in range(0, total, every):
-    study.signals.check()
-    end = min(start + every, total)
-    state, report = train_steps(state, text.segments(start, end - start))
-    inside = report.metrics.total().perplexity
-    score = training.held_out(network, state.params, unseen).perplexity
+
+  def evaluate(end: int, params: Any, report: step.StepReport) -> None:
+    nonlocal best
+    score = training.held_out(network, params, unseen).perplexity
     if all(score < before for *_, before in curve):
-      # Copied: the buffers are given to the next step.
-      best = jax.tree.map(np.array, state.params)
-    curve.append((end, inside, score))
-  return np.array(curve), best, jax.device_get(state.params)
+      best = jax.tree.map(np.array, params)
+    curve.append((end, report.metrics.total().perplexity, score))
+
+  trained = training.train(
+    network,
+    batching.SequentialStream(
+      ids, batch=settings.batch, length=settings.heart_length, training=True
+    ),
+    optimizer,
+    steps=settings.heart_steps,
+    seed=study.config.seed,
+    dispatch=max(1, settings.heart_steps // _EVALUATIONS),
+    check=study.signals.check,
+    after=evaluate,
+  )
+  return np.array(curve), best, trained.params
 
 
 def read(study: run_lib.Study) -> dict[str, str]:
@@ -530,13 +535,7 @@ def elsewhere(
 ) -> list[results.Row]:
   """Scores texts by the same hand and by others.
 
-  Args:
-    study: its page is written on.
-    network: that was trained in several ways.
-    trained: weights by what they were trained on, most text last.
-    tokens: of the text that they learned.
-    unseen: ids of more of that text.
-    others: texts by other hands, by their names.
+  Weights come by what they were trained on, most text last.
   """
   page, vocabulary = study.page, tokens.vocabulary
   known = {
@@ -566,14 +565,10 @@ def elsewhere(
     "by_heart": f"{min(ones[-2].perplexity for ones in scores.values()):.1f}",
   }
   return [
-    results.row(
+    training.scored_row(
       f"GRU, all training text, on: {name}",
+      ones[-1],
       split="elsewhere" if place else "valid",
-      evaluation="static",
-      metric="perplexity",
-      value=ones[-1].perplexity,
-      count=ones[-1].count,
-      seconds=ones[-1].seconds,
     )
     for place, (name, ones) in enumerate(scores.items())
   ]

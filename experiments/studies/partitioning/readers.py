@@ -8,14 +8,15 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from experiments.studies import run
-from experiments.studies.common import cleaning
+from experiments.studies.common import cleaning, training
 from seqmodels import losses, units
 from seqmodels.data.text import batching
 from seqmodels.evaluation import static
-from seqmodels.models import api, language_model
-from seqmodels.training import loop, optimizers, step
+from seqmodels.models import api
+from seqmodels.training import loop, step
 
 RANDOM = "random sampling"
 EVERY = "every window"
@@ -46,64 +47,50 @@ class Trained(NamedTuple):
   seconds: float
 
 
-class Trainer:
-  """Trains and scores one network by any reader; compiled once for all."""
+def train(
+  study: run.Study,
+  network: api.SequenceModel,
+  optimizer: optax.GradientTransformation,
+  splits: dict[str, np.ndarray],
+  read: Callable[..., Reader],
+  seed: int,
+) -> Trained:
+  """Trains a network by a reader of that seed and scores it."""
+  settings, start = study.config.settings, time.perf_counter()
+  due, curve = max(1, settings.steps // settings.evaluations), []
 
-  def __init__(
-    self, study: run.Study, splits: dict[str, np.ndarray], symbols: int
-  ):
-    """The network and the rule that the study's settings describe."""
-    self._study, self._splits = study, splits
-    settings = study.config.settings
-    self.network = language_model.as_predictor(
-      language_model.LanguageModel(
-        vocabulary_size=symbols,
-        features=tuple(settings.features),
-        cell=settings.cell,
-      )
-    )
-    self._optimizer = optimizers.build(
-      "adam", learning_rate=settings.learning_rate, clip_norm=1.0
-    )
-    self._train_steps = step.make_train_steps(self.network, self._optimizer)
-
-  def train(self, read: Callable[..., Reader], seed: int) -> Trained:
-    """Fresh weights, trained by a reader of that seed, and their scores."""
-    settings, start = self._study.config.settings, time.perf_counter()
-    shape = {"batch": settings.batch, "length": settings.length}
-    reader = read(self._splits["train"], **shape, seed=seed)
-    state = step.create(
-      self.network, self._optimizer, batch=settings.batch, seed=seed
-    )
-    due, curve = max(1, settings.steps // settings.evaluations), []
-    for done in range(0, settings.steps, settings.dispatch):
-      segments = reader.segments(done, settings.dispatch)
-      state, report = self._train_steps(state, segments)
-      end = done + settings.dispatch
-      loop.check_finite(jax.device_get(report), end)
-      if end // due > done // due or end == settings.steps:
-        bits = self._streamed(state.params, "valid", settings.streams)
-        curve.append((end * settings.batch * settings.length, bits))
-      self._study.signals.check()
-    return Trained(
-      curve,
-      self._streamed(state.params, "test", 1),
-      _by_position(
-        self.network, state.params, self._splits["test"], settings.positions
-      ),
-      state.params,
-      time.perf_counter() - start,
-    )
-
-  def _streamed(self, params: Any, split: str, rows: int) -> float:
+  def streamed(params: Any, split: str, rows: int) -> float:
     """Bits a character of a text in so many rows, the state carried along."""
-    whole = batching.SequentialStream(
-      self._splits[split], batch=rows, length=64
+    score = training.held_out(
+      network, params, splits[split], rows=rows, length=64
     )
-    segments = whole.segments(0, whole.segments_per_epoch)
-    return static.evaluate(
-      self.network, params, segments, streams=rows
-    ).bits_per_symbol
+    return score.bits_per_symbol
+
+  def evaluate(end: int, params: Any, report: step.StepReport) -> None:
+    loop.check_finite(report, end)
+    if end // due > (end - settings.dispatch) // due or end == settings.steps:
+      bits = streamed(params, "valid", settings.streams)
+      curve.append((end * settings.batch * settings.length, bits))
+
+  trained = training.train(
+    network,
+    read(
+      splits["train"], batch=settings.batch, length=settings.length, seed=seed
+    ),
+    optimizer,
+    steps=settings.steps,
+    seed=seed,
+    dispatch=settings.dispatch,
+    check=study.signals.check,
+    after=evaluate,
+  )
+  return Trained(
+    curve,
+    streamed(trained.params, "test", 1),
+    _by_position(network, trained.params, splits["test"], settings.positions),
+    trained.params,
+    time.perf_counter() - start,
+  )
 
 
 # Windows of each of three stretches of the test text.

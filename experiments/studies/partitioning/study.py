@@ -1,5 +1,6 @@
 """Reading long sequences in minibatches: which pieces, and what state."""
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,8 @@ from experiments.studies.partitioning import readers
 from seqmodels import errors
 from seqmodels.data.text import batching
 from seqmodels.io import results
-from seqmodels.models import api
+from seqmodels.models import api, language_model
+from seqmodels.training import optimizers
 
 
 def run(study: run_lib.Study) -> list[results.Row]:
@@ -25,17 +27,24 @@ def run(study: run_lib.Study) -> list[results.Row]:
   page["source"] = study.config.data.source
   page["steps"] = f"{settings.steps:,}"
   page["read"] = f"{settings.steps * settings.batch * settings.length:,}"
-  trainer = readers.Trainer(study, splits, tokens.vocabulary.size)
+  network = language_model.as_predictor(
+    language_model.LanguageModel(
+      vocabulary_size=tokens.vocabulary.size,
+      features=tuple(settings.features),
+      cell=settings.cell,
+    )
+  )
+  optimizer = optimizers.build(
+    "adam", learning_rate=settings.learning_rate, clip_norm=1.0
+  )
+  train = functools.partial(readers.train, study, network, optimizer, splits)
   found = {
-    name: [
-      trainer.train(read, study.config.seed + i)
-      for i in range(settings.networks)
-    ]
+    name: [train(read, study.config.seed + i) for i in range(settings.networks)]
     for name, read in readers.READERS.items()
   }
   sentences(
     study,
-    trainer.network,
+    network,
     found[readers.RANDOM][0].params,
     splits["train"],
     tokens.vocabulary.index.get("\n"),

@@ -185,7 +185,7 @@ def causality(study: run_lib.Study) -> None:
     if name not in chosen:
       continue
     predictor = tested_network(name)
-    params = training.drawn(predictor, random, 0.5)
+    params = training.drawn(predictor.init, random, 0.5)
     reaches[name] = reach = derivatives(predictor, params, ids)
     total = total_probability(predictor, params, length=_LENGTH)
     ahead = float(np.triu(reach, 1).max())

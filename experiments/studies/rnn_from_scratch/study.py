@@ -47,25 +47,17 @@ def run(study: run_lib.Study) -> list[results.Row]:
   rows = ten_lines(study, tokens)
   parameters(study)
   study.signals.check()
-  trained, writer = characters(study, tokens)
+  trained, *writer = characters(study, tokens)
   rows += trained + textbook.compare(study, tokens)
   study.signals.check()
   clipping(study, tokens)
-  write(study, tokens, writer)
+  write(study, tokens, *writer)
   rows += bidirectional.run(study, tokens)
   return rows
 
 
 def check(settings: Any, tokens: tokens_lib.Tokens) -> None:
-  """Refuses settings that some part of the page could not go on with.
-
-  Args:
-    settings: `config.settings`.
-    tokens: the text.
-
-  Raises:
-    UserError: naming the first such setting.
-  """
+  """Refuses settings that some part of the page could not go on with."""
   training.check_sizes(settings, _SIZES)
   for name, known in (
     ("networks", NETWORKS),
@@ -85,33 +77,18 @@ WORD_IDS = np.array([batching.NULL, *map(LETTERS.index, WORD)], np.int32)
 _UNITS, _STEPS = 16, 100
 
 
-class Learned(NamedTuple):
-  """The network that knows one word.
-
-  Attributes:
-    network: its functions.
-    before: weights before training.
-    after: and after it.
-    nats: a letter, at the last step.
-  """
-
-  network: api.SequenceModel
-  before: Any
-  after: Any
-  nats: float
-
-
 def one_word(study: run_lib.Study) -> None:
   """The smallest language model, letter by letter."""
-  learned, ids = learn_word(study.config.seed), WORD_IDS
+  network, trained = learn_word(study.config.seed)
+  ids, nats = WORD_IDS, float(trained.nats[-1])
   before, after = (
-    outputs(learned.network, params, ids[:-1])
-    for params in (learned.before, learned.after)
+    outputs(network, params, ids[:-1])
+    for params in (trained.start, trained.params)
   )
   first, last = (np.asarray(jax.nn.softmax(x)) for x in (before, after))
   spoilt = ids[:-1].copy()
   spoilt[4] = (spoilt[4] + 1) % len(LETTERS)
-  changed = outputs(learned.network, learned.after, spoilt)
+  changed = outputs(network, trained.params, spoilt)
   moved = np.abs(changed - after).max(axis=1)
   study.page["word"] = {
     "word": WORD,
@@ -119,10 +96,10 @@ def one_word(study: run_lib.Study) -> None:
     "steps": _STEPS,
     "fourth": LETTERS[ids[4]],
     "instead": LETTERS[spoilt[4]],
-    "nats": f"{learned.nats:.4f}",
-    "perplexity": f"{math.exp(learned.nats):.4f}",
+    "nats": f"{nats:.4f}",
+    "perplexity": f"{math.exp(nats):.4f}",
     "first": WORD[0],
-    "rest": rest_of_word(learned),
+    "rest": rest_of_word(network, trained.params),
   }
   study.page.table(
     "word_table",
@@ -140,21 +117,20 @@ def one_word(study: run_lib.Study) -> None:
   )
 
 
-def learn_word(seed: int) -> Learned:
-  """Trains a network on the word alone, from weights of that seed."""
+def learn_word(seed: int) -> tuple[api.SequenceModel, training.Trained]:
+  """A network trained on the word alone, from weights of that seed."""
   network = training.network("elman", len(LETTERS), (_UNITS,))
-  # Small weights, as the textbook draws them, but not so small: tanh's linear
-  # range is a slow place to start from with so few steps.
-  before = training.drawn(network, np.random.default_rng(seed), 0.1)
   trained = training.train(
     network,
     batching.SequentialStream(WORD_IDS[1:], batch=1, length=len(WORD)),
     optimizers.build("adam", learning_rate=0.03),
     steps=_STEPS,
     seed=seed,
-    params=before,
+    # Small weights, as the textbook draws them, but not so small: tanh's linear
+    # range is a slow place to start from with so few steps.
+    params=training.drawn(network.init, np.random.default_rng(seed), 0.1),
   )
-  return Learned(network, before, trained.params, float(trained.nats[-1]))
+  return network, trained
 
 
 def outputs(
@@ -167,11 +143,11 @@ def outputs(
   return np.asarray(logits[:, 0])
 
 
-def rest_of_word(learned: Learned) -> str:
+def rest_of_word(network: api.SequenceModel, params: Any) -> str:
   """What the network takes to follow the word's first letter."""
   ids = sampling.sample(
-    learned.network,
-    learned.after,
+    network,
+    params,
     jax.random.key(0),
     length=len(WORD) - 1,
     prime=WORD_IDS[1:2].tolist(),
@@ -205,10 +181,10 @@ def ten_lines(
   state, text, train_steps = by_the_library(
     ids, symbols, features, settings.small_segment, seed
   )
-  # Training consumes the state.
-  initial = plain.from_library(jax.device_get(state.params))
-  size = trees.count_parameters(state.params)
-  library = training.descend(train_steps, state, text, steps=steps, check=check)
+  library = training.descend(
+    train_steps, state, text.segments, steps=steps, check=check
+  )
+  initial = plain.from_library(library.start)
   by_loop = training.train(
     plain.as_predictor(symbols, features, init=lambda key: initial),
     text,
@@ -218,7 +194,7 @@ def ten_lines(
     check=check,
   )
   page["descent"] = {
-    "size": f"{size:,}",
+    "size": f"{trees.count_parameters(library.start):,}",
     "steps": steps,
     "far": f"{np.abs(by_loop.nats - library.nats).max():.1g}",
     "first": library.nats[0],
@@ -316,18 +292,10 @@ NETWORKS = {
 }
 
 
-class Writer(NamedTuple):
-  """A trained network, for what comes after."""
-
-  name: str
-  network: api.SequenceModel
-  params: Any
-
-
 def characters(
   study: run_lib.Study, tokens: tokens_lib.Tokens
-) -> tuple[list[results.Row], Writer]:
-  """Trains all networks on one text; returns the rows and the last of them."""
+) -> tuple[list[results.Row], api.SequenceModel, Any]:
+  """Trains all networks on one text: the rows, the last network, its weights."""
   page, settings = study.page, study.config.settings
   for name in ("batch", "segment", "features", "schedule", "embedding"):
     page[name] = settings[name]
@@ -389,18 +357,10 @@ def characters(
       "stronger": min(found, key=lambda gate: found[gate]),
     }
   rows = [
-    results.row(
-      f"{name}, {settings.features} units",
-      split="valid",
-      evaluation="static",
-      metric="perplexity",
-      value=score.perplexity,
-      count=score.count,
-      seconds=score.seconds,
-    )
+    training.scored_row(f"{name}, {settings.features} units", score)
     for name, score in scores.items()
   ]
-  return [*rows, counted], Writer(name, network, trained.params)
+  return [*rows, counted], network, trained.params
 
 
 def fit(
@@ -541,14 +501,7 @@ def _draw_clipping(
 def stressed(
   study: run_lib.Study, tokens: tokens_lib.Tokens, clip: float, seed: int
 ) -> training.Trained:
-  """Rectified units with growing states, by plain descent.
-
-  Args:
-    study: its settings give the sizes.
-    tokens: the text.
-    clip: bound on the norm; 0 for none.
-    seed: of weights and minibatches.
-  """
+  """Rectified units with growing states, by descent clipped at `clip`, if any."""
   settings = study.config.settings
   h, random = settings.stress_features, np.random.default_rng(seed)
   network = training.network("elman_relu", tokens.vocabulary.size, (h,))
@@ -580,9 +533,7 @@ def _largest(norms: np.ndarray) -> float:
 def lost_at(nats: np.ndarray, symbols: int) -> int | None:
   """The step from which a run never returns, counted from 1; None if it does.
 
-  Args:
-    nats: the loss of each step.
-    symbols: V; a loss above 2 ln V, or that is no number, is lost.
+  A loss above 2 ln V, or that is no number, is lost.
   """
   bad = ~(nats < 2 * math.log(symbols))
   if not bad[-1]:
@@ -592,15 +543,18 @@ def lost_at(nats: np.ndarray, symbols: int) -> int | None:
 
 
 def write(
-  study: run_lib.Study, tokens: tokens_lib.Tokens, writer: Writer
+  study: run_lib.Study,
+  tokens: tokens_lib.Tokens,
+  network: api.SequenceModel,
+  params: Any,
 ) -> None:
   """A trained network goes on from a prefix, greedily and by drawing."""
   settings = study.config.settings
-  study.page["writer"] = writer.name
+  study.page["writer"] = settings.networks[-1]
   for place, greedy in (("greedy", True), ("drawn", False)):
     ids = sampling.sample(
-      writer.network,
-      writer.params,
+      network,
+      params,
       jax.random.key(study.config.seed),
       length=settings.sample_length,
       prime=training.encode(tokens, settings.prefix).tolist(),

@@ -77,17 +77,8 @@ def compare(study: run.Study, tokens: tokens_lib.Tokens) -> list[results.Row]:
     last = float(np.exp(trained.nats[-_MINIBATCHES:].mean()))
     published = (setting.train, setting.valid) if book else ()
     body.append([name, epochs, last, score.perplexity, *map(_range, published)])
-    rows.append(
-      results.row(
-        f"textbook's setting, {name}, {_UNITS} units",
-        split="valid",
-        evaluation="static",
-        metric="perplexity",
-        value=score.perplexity,
-        count=score.count,
-        seconds=score.seconds,
-      )
-    )
+    name = f"textbook's setting, {name}, {_UNITS} units"
+    rows.append(training.scored_row(name, score))
   train_windows, valid_windows = settings.textbook_windows
   page["textbook"] = {
     "units": _UNITS,
@@ -110,16 +101,7 @@ def _range(ends: tuple[float, float]) -> str:
 
 
 def read(tokens: tokens_lib.Tokens, settings: Any, seed: int) -> Texts:
-  """The beginning of a text as windows of letters.
-
-  Args:
-    tokens: its characters.
-    settings: `textbook_windows` and `textbook_batch`.
-    seed: of the order.
-
-  Raises:
-    UserError: the text is too short.
-  """
+  """The beginning of a text as windows of letters, in an order by the seed."""
   spelt = training.decode(tokens, np.asarray(tokens.splits["train"]))
   # Most frequent first, behind <unk>.
   letters = cleaning.letters(spelt)
@@ -168,4 +150,4 @@ def train(
 
 def small(network: Any, random: np.random.Generator) -> Any:
   """The textbook's fresh weights: matrices of deviation 0.01, biases 0."""
-  return training.drawn(network, random, 0.01, biases=False)
+  return training.drawn(network.init, random, 0.01, biases=False)

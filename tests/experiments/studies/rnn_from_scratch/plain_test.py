@@ -21,7 +21,7 @@ def test_plain_arrays_are_the_library_in_values_and_gradients(cell):
   rows, steps, symbols = 4, 20, 11
   network = training.network(cell, symbols, (7,))
   random = np.random.default_rng(0)
-  params = training.drawn(network, random, 0.4)
+  params = training.drawn(network.init, random, 0.4)
   ids = random.integers(symbols, size=(steps, rows)).astype(np.int32)
   never = np.zeros((steps, rows), bool)
   carry = jax.tree.map(
@@ -113,7 +113,7 @@ def test_one_product_of_joined_matrices_is_two(sizes):
 def test_the_two_grus_agree_only_where_nothing_is_reset():
   network = training.network("gru", 5, (6,))
   random = np.random.default_rng(0)
-  params = training.drawn(network, random, 0.4)
+  params = training.drawn(network.init, random, 0.4)
   # Only the library's GRU has a second bias.
   params["stack"]["layer_0"]["recurrent_bias"] *= 0
   w_x, w_h, bias, *rest = plain.from_library(params)

@@ -106,6 +106,30 @@ def curves(
       pair.legend(frameon=False, fontsize=9)
 
 
+def derivatives(
+  path: style.Path, drawn: Mapping[str, np.ndarray], height: float = 2.9
+) -> None:
+  """Sizes of derivatives [T, T] side by side, outputs down, inputs across.
+
+  Where one is 0 nothing is drawn.
+  """
+  with np.errstate(divide="ignore"):
+    logs = [np.ma.masked_invalid(np.log10(one)) for one in drawn.values()]
+  low, high = min(one.min() for one in logs), max(one.max() for one in logs)
+  with style.figure(path, height=height) as drawing:
+    pairs = drawing.subplots(1, len(drawn), sharey=True, squeeze=False)[0]
+    for pair, name, values in zip(pairs, drawn, logs, strict=True):
+      edges = (0.5, len(values) + 0.5, len(values) + 0.5, 0.5)
+      image = pair.imshow(
+        values, cmap="viridis", vmin=low, vmax=high, extent=edges
+      )
+      pair.set_title(name, fontsize=10)
+      pair.set_xlabel("input s")
+    pairs[0].set_ylabel("output t")
+    bar = drawing.colorbar(image, ax=list(pairs), shrink=0.9)
+    bar.set_label("log10 of the derivative")
+
+
 COLUMNS = 64  # characters a line, at most
 _NARROWEST = 52  # columns that the axes have, however short the texts
 _POINTS = 600.0  # of the font, over the columns

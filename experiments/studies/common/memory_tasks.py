@@ -36,20 +36,13 @@ class CopyTask(batching.Stream[batching_lib.Segment]):
   >>> segment = task.segment(0)
   >>> segment.inputs[:, 0].tolist(), segment.targets[:, 0].tolist()
   ([6, 5, 8, 8, 9, 9], [0, 0, 0, 0, 6, 5])
-
-  Attributes:
-    lag: steps between reading and saying, at least S.
-    batch: B.
-    symbols: S, how many there are to copy.
-    kinds: K.
-    seed: of all draws.
   """
 
-  lag: int
-  batch: int
-  symbols: int = 1
-  kinds: int = 8
-  seed: int = 0
+  lag: int  # steps between reading and saying, at least S
+  batch: int  # B
+  symbols: int = 1  # S, how many there are to copy
+  kinds: int = 8  # K
+  seed: int = 0  # of all draws
 
   def __post_init__(self) -> None:
     if self.lag < self.symbols:
@@ -101,18 +94,12 @@ class RecallTask(batching.Stream[batching_lib.Segment]):
   >>> segment = RecallTask(fillers=2, batch=1, kinds=5).segment(0)
   >>> segment.inputs[:, 0].tolist(), segment.targets[:, 0].tolist()
   ([-1, 4, 5, 5], [4, 5, 5, 4])
-
-  Attributes:
-    fillers: L.
-    batch: B.
-    kinds: K.
-    seed: of all draws.
   """
 
-  fillers: int
-  batch: int
-  kinds: int = 8
-  seed: int = 0
+  fillers: int  # L
+  batch: int  # B
+  kinds: int = 8  # K
+  seed: int = 0  # of all draws
 
   @property
   def length(self) -> int:
@@ -148,16 +135,11 @@ class AddingTask(batching.Stream[batching_lib.Segment]):
   >>> segment = task.segment(0)
   >>> segment.inputs[:, 0, 1]
   array([0., 1., 0., 0., 1., 0.], dtype=float32)
-
-  Attributes:
-    length: T, at least 2.
-    batch: B.
-    seed: of all draws.
   """
 
-  length: int
-  batch: int
-  seed: int = 0
+  length: int  # T, at least 2
+  batch: int  # B
+  seed: int = 0  # of all draws
 
   # The variance of the sum of two numbers, and of one.
   chance = 1 / 6

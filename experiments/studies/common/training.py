@@ -35,19 +35,12 @@ def cell_of(kind: str) -> cells.Cell:
 
 
 class Network(NamedTuple):
-  """A recurrent layer and a linear readout, as pure functions.
+  """A recurrent layer and a linear readout, as pure functions."""
 
-  Attributes:
-    kind: of the cell; an LSTM has no peepholes.
-    features: H.
-    inputs: width of what is read, or the number of symbols.
-    outputs: width of what is said.
-  """
-
-  kind: str
-  features: int
-  inputs: int
-  outputs: int
+  kind: str  # of the cell; an LSTM has no peepholes
+  features: int  # H
+  inputs: int  # width of what is read, or the number of symbols
+  outputs: int  # width of what is said
 
   @property
   def cell(self) -> cells.Cell:
@@ -105,25 +98,17 @@ class Learner(NamedTuple):
 
 
 class Trained(NamedTuple):
-  """What training leaves.
+  """What training leaves."""
 
-  Attributes:
-    start: weights before training.
-    params: and after.
-    nats: of each step, a symbol; NaN or infinite where training diverged.
-    norms: of each step's gradient, before any clipping.
-    scored: symbols of each step.
-    symbols: that were timed: of the dispatches after the first, which compiles.
-    seconds: what those took.
-  """
-
-  start: Any
-  params: Any
+  start: Any  # weights before training
+  params: Any  # and after
+  # A symbol, of each step; NaN or infinite where training diverged.
   nats: np.ndarray
-  norms: np.ndarray
-  scored: np.ndarray
+  norms: np.ndarray  # of each step's gradient, before any clipping
+  scored: np.ndarray  # symbols of each step
+  # Of the dispatches that are timed: those after the first, which compiles.
   symbols: int
-  seconds: float
+  seconds: float  # what those took
 
   @property
   def symbols_per_second(self) -> float:

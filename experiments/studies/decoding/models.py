@@ -102,17 +102,12 @@ def second_order(logits: np.ndarray) -> tuple[api.SequenceModel, Any]:
 
 
 class Confined(NamedTuple):
-  """Parameters of a confined model.
+  """Parameters of a confined model."""
 
-  Attributes:
-    model: the parameters of the model inside.
-    following: int32 [N, V], the node of the tree after a node and a symbol.
-    allowed: bool [N, V].
-  """
-
-  model: Any
+  model: Any  # the parameters of the model inside
+  # int32 [N, V], the node of the tree after a node and a symbol.
   following: jax.Array
-  allowed: jax.Array
+  allowed: jax.Array  # bool [N, V]
 
 
 # Between words, and inside of a word that is not in the list.

@@ -50,17 +50,7 @@ def run(study: run_lib.Study) -> list[results.Row]:
   texts(study, writer)
   study.signals.check()
   words(study, writer)
-  return [
-    results.row(
-      f"LSTM of {settings.features} units",
-      split="valid",
-      evaluation="static",
-      metric="perplexity",
-      value=scored.perplexity,
-      count=scored.count,
-      seconds=scored.seconds,
-    )
-  ]
+  return [training.scored_row(f"LSTM of {settings.features} units", scored)]
 
 
 # The worked example: A, B, C and the end, after each prefix.
@@ -253,21 +243,13 @@ def search_gaps(
 
 
 class Writer(NamedTuple):
-  """A trained model, and the prefix that all texts continue.
+  """A trained model, and the prefix that all texts continue."""
 
-  Attributes:
-    network: a predictor.
-    params: its weights.
-    tokens: the text it was trained on.
-    prime: ids of the prefix.
-    length: characters to write.
-  """
-
-  network: Any
-  params: Any
-  tokens: tokens_lib.Tokens
-  prime: list[int]
-  length: int
+  network: Any  # a predictor
+  params: Any  # its weights
+  tokens: tokens_lib.Tokens  # the text it was trained on
+  prime: list[int]  # ids of the prefix
+  length: int  # characters to write
 
   def search(self, width: int) -> list[list[int]]:
     """The likeliest text that a beam finds, as the only one of a list."""
@@ -373,17 +355,8 @@ _REAL = "the text itself"
 def distinct(symbols: Sequence[Any], n: int) -> float:
   """Share of a text's n-grams that are different (Li et al., 2016).
 
-      distinct-n = different n-grams / n-grams
-
   1 where none occurs twice, near 0 in a loop. It falls with the length of a
   text, so compare texts of one length.
-
-  Args:
-    symbols: ids, or anything that can be compared.
-    n: symbols of an n-gram.
-
-  Raises:
-    errors.UserError: n is below 1, or the text is shorter than n.
 
   >>> distinct([0, 1, 0, 1, 0, 1], 2)
   0.4

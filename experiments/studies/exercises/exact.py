@@ -33,17 +33,12 @@ Word = tuple[int, ...]
 
 
 class Automaton(NamedTuple):
-  """A source in which the symbol decides the next state.
+  """A source in which the symbol decides the next state."""
 
-  Attributes:
-    next_state: int [S, V], `IMPOSSIBLE` where the symbol cannot come.
-    probabilities: float64 [S, V]; rows sum to 1.
-    start: the first state.
-  """
-
+  # int [S, V], `IMPOSSIBLE` where the symbol cannot come.
   next_state: np.ndarray
-  probabilities: np.ndarray
-  start: int = 0
+  probabilities: np.ndarray  # float64 [S, V]; rows sum to 1
+  start: int = 0  # the first state
 
   def log_shares(self, ids: np.ndarray) -> np.ndarray:
     """log P of each symbol [T, B] given those before it."""
@@ -55,20 +50,13 @@ class Automaton(NamedTuple):
 
 
 class Network(NamedTuple):
-  """A one-layer Elman network with a linear readout, in float64.
+  """A one-layer Elman network with a linear readout, in float64."""
 
-  Attributes:
-    params: of the cell.
-    start: the state before the first symbol, h [H].
-    readout: [H, V].
-    bias: [V].
-    cell: its name in `cells.cell.CELLS`, "elman_relu" or "elman".
-  """
-
-  params: elman.ElmanParams
-  start: np.ndarray
-  readout: np.ndarray
-  bias: np.ndarray
+  params: elman.ElmanParams  # of the cell
+  start: np.ndarray  # the state before the first symbol, h [H]
+  readout: np.ndarray  # [H, V]
+  bias: np.ndarray  # [V]
+  # Its name in `cells.cell.CELLS`, "elman_relu" or "elman".
   cell: str = "elman_relu"
 
   @property

@@ -79,19 +79,12 @@ def cell_of(name: str) -> str:
 
 
 class Recipe(NamedTuple):
-  """How networks are trained.
+  """How networks are trained."""
 
-  Attributes:
-    rate: of the rule.
-    rule: its name, "adam" or "sgd".
-    clip_norm: bound on the norm of the gradient; 0 clips nothing.
-    losses: minimised in place of symbols' nats.
-  """
-
-  rate: float
-  rule: str = "adam"
-  clip_norm: float = 1.0
-  losses: training.Loss | None = None
+  rate: float  # of the rule
+  rule: str = "adam"  # its name, "adam" or "sgd"
+  clip_norm: float = 1.0  # bound on the norm of the gradient; 0 clips nothing
+  losses: training.Loss | None = None  # minimised in place of symbols' nats
 
 
 def train(

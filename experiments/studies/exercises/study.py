@@ -332,21 +332,11 @@ def at_a_window(study: run_lib.Study) -> None:
     "carried": f"{np.tril(whole * outside).max():.2g}",
     "later": f"{np.triu(whole, 1).max():g}",
   }
-  with style.figure(page.figure("window"), height=3.6) as drawing:
-    pairs = drawing.subplots(1, 2, sharey=True)
-    with np.errstate(divide="ignore"):
-      images = [np.ma.masked_invalid(np.log10(x)) for x in (cut, whole)]
-    limits = {
-      "vmin": min(image.min() for image in images),
-      "vmax": max(image.max() for image in images),
-    }
-    titles = "state cleared at each window", "state carried across"
-    for pair, image, title in zip(pairs, images, titles, strict=True):
-      shown = pair.imshow(image, cmap="viridis", **limits)
-      pair.set_title(title, fontsize=10)
-      pair.set_xlabel("input s")
-    pairs[0].set_ylabel("output t")
-    drawing.colorbar(shown, ax=list(pairs), label="log10 |dO_t / dx_s|")
+  figures.derivatives(
+    page.figure("window"),
+    {"state cleared at each window": cut, "state carried across": whole},
+    height=3.6,
+  )
 
 
 def gates_by_hand(study: run_lib.Study) -> None:

@@ -278,18 +278,12 @@ def read_given(settings: Any) -> Given:
 
 
 class Reader(NamedTuple):
-  """A model that can be asked.
+  """A model that can be asked."""
 
-  Attributes:
-    name: on the page.
-    tokenizer: cuts a text as the model reads it.
-    symbols: its vocabulary.
-    score: from the ids of a prefix and of each continuation.
-  """
-
-  name: str
-  tokenizer: vocabulary.Tokenizer
-  symbols: vocabulary.Vocabulary
+  name: str  # on the page
+  tokenizer: vocabulary.Tokenizer  # cuts a text as the model reads it
+  symbols: vocabulary.Vocabulary  # its vocabulary
+  # From the ids of a prefix and of each continuation.
   score: Callable[[list[int], list[list[int]]], list[continuations.Scored]]
 
   def split(self, text: str) -> list[Any]:

@@ -25,7 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.studies import run as run_lib
-from experiments.studies.common import chains, training
+from experiments.studies.common import chains, figures, training
 from seqmodels import losses, units
 from seqmodels.cells import ops
 from seqmodels.data.text import batching
@@ -41,11 +41,6 @@ from seqmodels.plotting import style
 class Bidirectional(nn.Module):
   """A stack of bidirectional layers, time-major.
 
-  Attributes:
-    features: H of each layer and direction, lowest first.
-    in_features: D: the number of symbols for ids, the width for dense input.
-    cell: a name in `cells.cell.CELLS`.
-
   >>> stack = Bidirectional(features=(4, 4), in_features=9)
   >>> ids = jnp.zeros((5, 2), int)  # [T, B]
   >>> variables = stack.init(jax.random.key(0), ids)
@@ -53,9 +48,10 @@ class Bidirectional(nn.Module):
   (5, 2, 8)
   """
 
-  features: tuple[int, ...]
+  features: tuple[int, ...]  # H of each layer and direction, lowest first
+  # D: the number of symbols for ids, the width for dense input.
   in_features: int
-  cell: str = "gru"
+  cell: str = "gru"  # a name in `cells.cell.CELLS`
 
   @nn.compact
   def __call__(
@@ -85,13 +81,7 @@ class Bidirectional(nn.Module):
 
 
 class Reader(nn.Module):
-  """Symbols read both ways, and logits at every place.
-
-  Attributes:
-    symbols: V.
-    features: H of each layer and direction.
-    cell: a name in `cells.cell.CELLS`.
-  """
+  """A bidirectional stack, and logits of the symbols at every place."""
 
   symbols: int
   features: tuple[int, ...]
@@ -207,7 +197,7 @@ def causality(study: run_lib.Study) -> None:
     ],
     body,
   )
-  _draw_derivatives(
+  figures.derivatives(
     page.figure("causality"),
     {name: reaches[name] for name in _DRAWN if name in reaches},
   )
@@ -216,15 +206,9 @@ def causality(study: run_lib.Study) -> None:
 def derivatives(
   predictor: api.SequenceModel, params: Any, ids: np.ndarray
 ) -> np.ndarray:
-  """The largest |dO_t / dX_s| between two places of a text.
+  """The largest |dO_t / dX_s| between two places of a text of ids [T].
 
-  Args:
-    predictor: one that reads dense vectors as well as ids.
-    params: its weights.
-    ids: the text [T], read as one-hot vectors.
-
-  Returns:
-    float [T, T], outputs t down and inputs s across.
+  The ids are read as one-hot vectors; outputs t go down and inputs s across.
   """
   hot = jax.nn.one_hot(ids, predictor.vocabulary_size)[:, None]
   never = jnp.zeros(hot.shape[:2], bool)
@@ -242,10 +226,7 @@ def total_probability(
 ) -> float:
   """The sum over all strings of a length of what the model gives them.
 
-  Args:
-    predictor: the model; each string is read whole, after the null vector.
-    params: its weights.
-    length: T.
+  Each string is read whole, after the null vector.
   """
   symbols = predictor.vocabulary_size
   strings = np.array(
@@ -262,27 +243,6 @@ def total_probability(
     return jnp.sum(losses.cross_entropy(logits, strings, everywhere)[0], axis=0)
 
   return float(np.exp(-np.asarray(nats(strings), np.float64)).sum())
-
-
-def _draw_derivatives(path: style.Path, reaches: dict[str, np.ndarray]) -> None:
-  with np.errstate(divide="ignore"):
-    logs = {name: np.log10(reach) for name, reach in reaches.items()}
-  finite = np.concatenate([x[np.isfinite(x)] for x in logs.values()])
-  with style.figure(path, height=2.9) as drawing:
-    pairs = drawing.subplots(1, len(logs), sharey=True, squeeze=False)[0]
-    for pair, (name, values) in zip(pairs, logs.items(), strict=True):
-      image = pair.imshow(
-        np.where(np.isfinite(values), values, np.nan),
-        cmap="viridis",
-        vmin=finite.min(),
-        vmax=finite.max(),
-        extent=(0.5, len(values) + 0.5, len(values) + 0.5, 0.5),
-      )
-      pair.set_title(name, fontsize=10)
-      pair.set_xlabel("input s")
-    pairs[0].set_ylabel("output t")
-    bar = drawing.colorbar(image, ax=list(pairs), shrink=0.9)
-    bar.set_label("log10 of the derivative")
 
 
 def windows_of(study: run_lib.Study, ids: tokens_lib.Ids) -> Any:
@@ -350,17 +310,8 @@ def next_symbol(
   ids = continued(reader, params, prime, settings.sample_length // 2)
   text = settings.prefix + training.decode(tokens, ids)
   page.verbatim("cheat_sample", training.visible(text))
-  return [
-    results.row(
-      "bidirectional GRU, no model: it reads the symbol it predicts",
-      split="valid",
-      evaluation="not a probability",
-      metric="perplexity",
-      value=scored.perplexity,
-      count=scored.count,
-      seconds=scored.seconds,
-    )
-  ]
+  name = "bidirectional GRU, no model: it reads the symbol it predicts"
+  return [training.scored_row(name, scored, evaluation="not a probability")]
 
 
 def continued(
@@ -370,15 +321,6 @@ def continued(
 
   The text so far is read anew for every symbol; the places after it are
   padding, so that the backward half has nothing to look at.
-
-  Args:
-    reader: the network, trained to predict the next symbol.
-    params: its weights.
-    prime: ids [P].
-    length: symbols to add.
-
-  Returns:
-    ids [length].
   """
   ids = np.full((1 + len(prime) + length, 1), -1, np.int32)
   ids[1 : 1 + len(prime), 0] = prime
@@ -398,16 +340,11 @@ class Blanks(NamedTuple):
 
   A blank is read as the null vector, and blanks alone are scored: the network's
   output at a place is for the symbol of that very place.
-
-  Attributes:
-    text: the windows.
-    share: of the symbols that are blanked.
-    seed: of their places.
   """
 
-  text: batching.RandomWindows
-  share: float
-  seed: int
+  text: batching.RandomWindows  # the windows
+  share: float  # of the symbols that are blanked
+  seed: int  # of their places
 
   @property
   def batch(self) -> int:
@@ -432,15 +369,7 @@ def _rows(
   source: str, scores: Mapping[str, losses.Metrics]
 ) -> list[results.Row]:
   return [
-    results.row(
-      f"{source}, {name}, blanks",
-      split="valid",
-      evaluation="static",
-      metric="perplexity",
-      value=found.perplexity,
-      count=found.count,
-      seconds=found.seconds,
-    )
+    training.scored_row(f"{source}, {name}, blanks", found)
     for name, found in scores.items()
   ]
 
@@ -455,13 +384,10 @@ def blanks(
     _blanked(study, tokens.splits[split]) for split in ("train", "valid")
   )
   tests = held.segments(0, held.text.segments_per_epoch)
-  weights = {
-    name: fit(study, network, train) for name, network in networks.items()
-  }
-  scores = {
-    name: score(network, weights[name], tests)
-    for name, network in networks.items()
-  }
+  weights, scores = {}, {}
+  for name, network in networks.items():
+    weights[name] = fit(study, network, train)
+    scores[name] = score(network, weights[name], tests)
   page.table(
     "blanks",
     ["read", "perplexity of the blanks", "wrong at first guess"],
@@ -486,13 +412,7 @@ def _filled(
   # The row of the first segment that is the most like prose, [T, 1].
   row = int(np.argmax(letters[segments.targets[0]].sum(axis=0)))
   inputs, targets, mask, reset = (
-    leaf[0][:, row : row + 1]
-    for leaf in (
-      segments.inputs,
-      segments.targets,
-      segments.mask,
-      segments.reset,
-    )
+    leaf[0][:, row : row + 1] for leaf in segments
   )
   blank, truth = mask[:, 0], targets[:, 0]
   hidden = zip(training.decode(tokens, truth), blank, strict=True)
@@ -585,14 +505,9 @@ def at_blank(
   place: int,
   reach: int,
 ) -> np.ndarray:
-  """log P of each symbol at a blank, [B, V].
+  """log P of each symbol at a blank [B, V], in texts of ids [T, B].
 
-  Args:
-    reader: the network.
-    params: its weights.
-    texts: ids [T, B].
-    place: of the blank.
-    reach: symbols behind it that are read; the rest is padding.
+  Of what is behind the blank, `reach` symbols are read; the rest is padding.
   """
   inputs = texts.astype(np.int32)
   inputs[place] = batching.NULL
@@ -695,24 +610,18 @@ def floor(segments: batching.Segment, share: float) -> tuple[float, float]:
   """The best perplexity of the blanks, by what is before, and by all.
 
   A blank is a symbol of its own, shown with probability `share` in any state:
-  what it says of the state is nothing.
-
-  Args:
-    segments: arrays [K, T, B]; each window a sequence of its own.
-    share: of the symbols that are blank.
+  what it says of the state is nothing. Each window is a sequence of its own.
   """
   seen = np.hstack(
     [(1 - share) * SOURCE.emission, np.full((len(SOURCE.initial), 1), share)]
   )
   blanked = chains.HiddenMarkov(SOURCE.initial, SOURCE.transition, seen)
   before, around, count = 0.0, 0.0, 0
-  for truth, blank in zip(
-    *(
-      leaf.transpose(0, 2, 1).reshape(-1, leaf.shape[1])
-      for leaf in (segments.targets, segments.mask)
-    ),
-    strict=True,
-  ):
+  targets, mask = (
+    leaf.transpose(0, 2, 1).reshape(-1, leaf.shape[1])
+    for leaf in (segments.targets, segments.mask)
+  )
+  for truth, blank in zip(targets, mask, strict=True):
     read = np.where(blank, SYMBOLS, truth)
     places = np.flatnonzero(blank)
     hidden = truth[places]

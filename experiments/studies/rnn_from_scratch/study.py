@@ -261,22 +261,16 @@ def count_parameters(cell: str, features: tuple[int, ...]) -> int:
 
 
 class Kind(NamedTuple):
-  """A network of the comparison.
+  """A network of the comparison."""
 
-  Attributes:
-    cell: a name in `cells.cell.CELLS`.
-    layers: how many, of one width.
-    embedded: reads an embedding, not one-hot vectors.
-    rate: times the learning rate of the settings: what did best of 1/2, 1, 2
-      and 3 in a trial on the embedded text.
-    held: a gate (0 is R, 1 is Z) and the bias that holds it at an end. There
-      its slope is exactly 0: no training moves it.
-  """
-
-  cell: str
-  layers: int = 1
-  embedded: bool = False
+  cell: str  # a name in `cells.cell.CELLS`
+  layers: int = 1  # how many, of one width
+  embedded: bool = False  # reads an embedding, not one-hot vectors
+  # Times the learning rate of the settings: what did best of 1/2, 1, 2 and 3 in
+  # a trial on the embedded text.
   rate: float = 1.0
+  # A gate (0 is R, 1 is Z) and the bias that holds it at an end. There its
+  # slope is exactly 0: no training moves it.
   held: tuple[int, float] | None = None
 
 
@@ -295,7 +289,7 @@ NETWORKS = {
 def characters(
   study: run_lib.Study, tokens: tokens_lib.Tokens
 ) -> tuple[list[results.Row], api.SequenceModel, Any]:
-  """Trains all networks on one text: the rows, the last network, its weights."""
+  """Trains all networks on one text: rows, the last network, its weights."""
   page, settings = study.page, study.config.settings
   for name in ("batch", "segment", "features", "schedule", "embedding"):
     page[name] = settings[name]
@@ -501,7 +495,7 @@ def _draw_clipping(
 def stressed(
   study: run_lib.Study, tokens: tokens_lib.Tokens, clip: float, seed: int
 ) -> training.Trained:
-  """Rectified units with growing states, by descent clipped at `clip`, if any."""
+  """Rectified units with growing states, by descent, maybe clipped."""
   settings = study.config.settings
   h, random = settings.stress_features, np.random.default_rng(seed)
   network = training.network("elman_relu", tokens.vocabulary.size, (h,))

@@ -25,24 +25,16 @@ _MINIBATCHES = 10  # an epoch
 
 
 class Setting(NamedTuple):
-  """How a network is trained, and what it reached elsewhere.
+  """How a network is trained, and what it reached elsewhere."""
 
-  Attributes:
-    cell: a name in `cells.cell.CELLS`.
-    layers: how many.
-    rate: of descent.
-    share: of `config.settings.textbook_epochs`.
-    train: perplexities of the last epoch on The Time Machine, lowest and
-      highest of independent runs of several seeds.
-    valid: the same of the validation windows.
-  """
-
-  cell: str
-  layers: int
-  rate: float
-  share: float
+  cell: str  # a name in `cells.cell.CELLS`
+  layers: int  # how many
+  rate: float  # of descent
+  share: float  # of `config.settings.textbook_epochs`
+  # Perplexities of the last epoch on The Time Machine, lowest and highest of
+  # independent runs of several seeds.
   train: tuple[float, float]
-  valid: tuple[float, float]
+  valid: tuple[float, float]  # the same of the validation windows
 
 
 NETWORKS = {

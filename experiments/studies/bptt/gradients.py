@@ -56,12 +56,7 @@ class Turning(NamedTuple):
 
 
 def turning(matrix: np.ndarray, start: np.ndarray, *, powers: int) -> Turning:
-  """The angle of M^k x to the leading eigenvector, and its bound.
-
-  Args:
-    matrix: M [N, N], symmetric.
-    start: x [N].
-    powers: the largest k.
+  """The angle of M^k x to the leading eigenvector of a symmetric M, its bound.
 
   >>> found = turning(np.diag([2.0, 1.0]), np.array([1.0, 1.0]), powers=2)
   >>> found.tangents.round(6).tolist(), found.bounds.round(6).tolist()

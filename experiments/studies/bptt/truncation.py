@@ -28,14 +28,10 @@ from seqmodels.cells import scan
 
 
 def scale_gradient(tree: Any, factor: jax.Array) -> Any:
-  """The tree as it is, its derivative multiplied by `factor`.
+  """Leaves [B, ...] as they are, their derivatives times a factor [B] or [].
 
   Equal to `factor * x + stop_gradient((1 - factor) * x)`, arranged so that
   values keep every bit.
-
-  Args:
-    tree: leaves [B, ...].
-    factor: [B], or a scalar.
 
   >>> jax.grad(lambda x: scale_gradient(x, jnp.float32(0.5)) ** 2)(3.0)
   Array(3., dtype=float32, weak_type=True)
@@ -51,14 +47,9 @@ def scale_gradient(tree: Any, factor: jax.Array) -> Any:
 
 
 def weighted(step: scan.Step) -> scan.Step:
-  """The step whose recurrent derivative is weighed.
+  """The step over (x, xi_t [B]) whose recurrent derivative is weighed.
 
-  Args:
-    step: `(params, carry, x) -> (carry, y)`.
-
-  Returns:
-    A step over `(x, factor)`, the factor [B] being xi_t: for `scan.unroll`
-    with `xs` the pair of inputs and factors [T, B].
+  `scan.unroll` takes it with `xs` the pair of inputs and factors [T, B].
 
   >>> add = lambda params, carry, x: (carry + x, carry + x)
   >>> def last(x, factors):
@@ -94,15 +85,7 @@ def random_factors(
   """Factors [T, B] of randomised truncation: 1/keep or 0, 1 at the first step.
 
   Runs that are not cut have geometric lengths, 1 / (1 - keep) steps on average.
-
-  Args:
-    key: consumed.
-    steps: T.
-    batch: B; every row is cut on its own.
-    keep: probability that a step's recurrent term is kept.
-
-  Raises:
-    UserError: a probability outside (0, 1].
+  Every row is cut on its own.
 
   >>> random_factors(jax.random.key(1), 5, 1, keep=0.5).ravel()
   Array([1., 0., 2., 2., 0.], dtype=float32)
@@ -119,8 +102,7 @@ def random_factors(
 def outcomes(steps: int, *, keep: float) -> tuple[np.ndarray, np.ndarray]:
   """Every draw of `random_factors` for one row, with its probability.
 
-  Returns:
-    Factors [2^(T-1), T] and probabilities [2^(T-1)].
+  Factors [2^(T-1), T] and probabilities [2^(T-1)].
 
   >>> factors, probabilities = outcomes(2, keep=0.8)
   >>> factors.tolist(), probabilities.round(3).tolist()
@@ -138,15 +120,8 @@ def in_windows(step: scan.Step, window: int) -> Callable[..., Any]:
   All steps are taken at once, `window` times over, each from the state that the
   round before gave its predecessor; the states of the first round are
   constants. The values are the same in every round, the derivatives reach one
-  step further: T * window steps in all.
-
-  Args:
-    step: `(params, carry, x) -> (carry, y)`.
-    window: steps; 1 leaves the direct term alone, T or more is the full
-      gradient.
-
-  Returns:
-    `(params, carry, xs) -> (carry, ys)`, values as of `scan.unroll`.
+  step further: T * window steps in all. A window of 1 leaves the direct term
+  alone, one of T or more is the full gradient.
 
   >>> add = lambda params, carry, x: (carry + x, carry + x)
   >>> def total(x):
@@ -186,11 +161,7 @@ def random_moments(
       E z_t   = b + c E z_{t-1}
       E z_t^2 = b^2 + 2 b c E z_{t-1} + (c^2 / keep) E z_{t-1}^2
 
-  Args:
-    direct: b.
-    factor: c.
-    keep: probability that the recurrent term is kept.
-    steps: T.
+  b is `direct` and c is `factor`.
 
   >>> random_moments(1.0, 0.9, keep=0.9, steps=3)[0].round(3).tolist()
   [1.0, 1.9, 2.71]

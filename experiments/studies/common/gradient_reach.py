@@ -21,18 +21,10 @@ from seqmodels.cells import scan
 def by_distance(
   step: scan.Step, params: Any, carry: Any, xs: Any, cotangent: Any
 ) -> Any:
-  """|g_k| of each field of the carry.
+  """|g_k| of each field of the carry, for v the `cotangent` of the last carry.
 
-  Args:
-    step: `(params, carry, x) -> (carry, y)`, differentiable.
-    params: what `step` takes.
-    carry: the state before the first step; leaves [B, H].
-    xs: [T, B, D], or several such arrays in a tuple.
-    cotangent: v, shaped like the carry after the last step; see `direction`.
-
-  Returns:
-    Shaped like the carry: norms [T+1, B] by distance, the direction itself
-    first and the derivative of the given carry last.
+  Norms [T+1, B] by distance: the direction itself first and the derivative of
+  the given carry [B, H] last. `xs` may be several arrays [T, B, D] in a tuple.
 
   >>> halve = lambda params, carry, x: (0.5 * carry + x, carry)
   >>> one = jnp.ones((1, 1))
@@ -63,12 +55,7 @@ def by_distance(
 
 
 def direction(carry: Any, vector: jax.Array, *, field: str = "h") -> Any:
-  """A cotangent of the carry that reads one of its fields along a vector.
-
-  Args:
-    carry: a NamedTuple of [B, H].
-    vector: [H].
-    field: of the carry.
+  """A cotangent of the carry that reads one of its fields along a vector [H].
 
   >>> from seqmodels.cells import lstm
   >>> direction(lstm.initial_carry((1,), 2), jnp.ones(2)).h
@@ -83,11 +70,7 @@ def direction(carry: Any, vector: jax.Array, *, field: str = "h") -> Any:
 def mean_norms(
   step: scan.Step, params: Any, carry: Any, xs: Any, cotangent: Any
 ) -> np.ndarray:
-  """|g_k| of the whole carry [T+1], the geometric mean over the rows.
-
-  Args:
-    step, params, carry, xs, cotangent: as of `by_distance`.
-  """
+  """|g_k| of the whole carry [T+1], the geometric mean over the rows."""
   fields = jax.tree.leaves(by_distance(step, params, carry, xs, cotangent))
   norms = np.sqrt(sum(np.square(field, dtype=float) for field in fields))
   with np.errstate(divide="ignore"):

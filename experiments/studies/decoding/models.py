@@ -14,16 +14,10 @@ from seqmodels.models import api
 def walk(
   following: jax.Array, node: jax.Array, inputs: jax.Array, reset: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-  """Goes from node to node as symbols are read.
+  """The last node and that after each symbol [T, B], from a node [B].
 
-  Args:
-    following: int32 [N, V], the node after a node and a symbol.
-    node: [B], where to start.
-    inputs: ids [T, B]; the null vector leads to node 0.
-    reset: [T, B]; where true a symbol is read from node 0.
-
-  Returns:
-    The last node, and the node after each symbol [T, B].
+  `following` int32 [N, V] leads on; the null vector leads to node 0, from which
+  a symbol is read where `reset` is true.
   """
 
   def step(node: jax.Array, now: Any) -> tuple[jax.Array, jax.Array]:
@@ -55,12 +49,10 @@ def automaton(symbols: int) -> api.SequenceModel:
 def table(
   rows: Mapping[tuple[int, ...], Sequence[float]],
 ) -> tuple[api.SequenceModel, Any]:
-  """A model by its probabilities after each prefix, and its parameters.
+  """A model by its probabilities [V] after each prefix, and its parameters.
 
-  After a prefix that the table lacks all symbols are alike.
-
-  Args:
-    rows: probabilities [V] by prefix; () is the beginning.
+  The prefix () is the beginning. After one that the table lacks all symbols are
+  alike.
 
   >>> predictor, params = table({(): [0.9, 0.1], (0,): [0.2, 0.8]})
   >>> ids = jnp.array([[-1], [0], [1]])
@@ -90,9 +82,8 @@ def table(
 def second_order(logits: np.ndarray) -> tuple[api.SequenceModel, Any]:
   """A model that knows the last two symbols, and its parameters.
 
-  Args:
-    logits: [V + 1, V + 1, V], by the symbol before the last and the last; the
-      first of each stands for the beginning of the text.
+  Logits [V + 1, V + 1, V] go by the symbol before the last and the last; the
+  first of each stands for the beginning of the text.
   """
   width, _, symbols = logits.shape
   following = np.arange(width * width)[:, None] % width * width
@@ -130,12 +121,6 @@ def confined(
 
   and the model's probabilities are divided among the allowed symbols. A word
   that a prime began and no word of the list continues has to end at once.
-
-  Args:
-    predictor: the model.
-    params: its parameters.
-    words: ids of each; one that comes twice counts once.
-    separators: ids that are in no word; at least one.
 
   Example: of three symbols 2 is the separator, and the words are 0 1 and 1.
   >>> coin = api.SequenceModel(

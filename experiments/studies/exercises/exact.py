@@ -78,14 +78,10 @@ class Network(NamedTuple):
 
 
 def of_words(words: Mapping[Word, float], symbols: int) -> Automaton:
-  """A stream of independent words, each closed by one symbol more.
+  """A stream of independent words of V symbols, each closed by the symbol V.
 
-  States are the prefixes of the words, the empty one being the start; the
-  symbol with the id `symbols` ends a word and leads back to the start.
-
-  Args:
-    words: the probability of each.
-    symbols: V of the words' own symbols.
+  States are the prefixes of the words, the empty one being the start, to which
+  the end of a word leads back.
 
   >>> source = of_words({(0,): 0.5, (0, 1): 0.5}, 2)
   >>> source.probabilities.tolist()
@@ -116,9 +112,8 @@ def markov(
 ) -> Automaton:
   """The chain whose next symbol depends on the last k symbols.
 
-  Args:
-    conditionals: the distribution [V] after each context; those shorter than k
-      stand for the beginning, the empty one for the very first symbol.
+  Distributions [V] come by context; those shorter than k stand for the
+  beginning, the empty one for the very first symbol.
 
   >>> chain = markov({(): [0.5, 0.5], (0,): [0.9, 0.1], (1,): [0.2, 0.8]})
   >>> chain.next_state.tolist()
@@ -201,10 +196,6 @@ def saturated(exact: Network, gain: float) -> Network:
 
       h = tanh(gain (2 s - 1)),   s the net input of the rectifier
 
-  Args:
-    exact: of `network`.
-    gain: how steep.
-
   >>> saturated(network(of_words({(0,): 1.0}, 1)), 9.0).cell
   'elman'
   """
@@ -224,10 +215,6 @@ def saturated(exact: Network, gain: float) -> Network:
 
 def recall(symbols: int, fillers: int) -> dict[Word, float]:
   """The words c, L fillers, c; ids 0 to K - 1 are the c, K is the filler.
-
-  Args:
-    symbols: K.
-    fillers: L.
 
   >>> recall(2, 3)
   {(0, 2, 2, 2, 0): 0.5, (1, 2, 2, 2, 1): 0.5}
@@ -265,7 +252,7 @@ def recall_network(symbols: int, fillers: int) -> Network:
 
 
 def recall_nats(symbols: int, fillers: int, *, order: int = 0) -> float:
-  """Nats a word of `recall`, by formula: of a network, or of the best n-gram.
+  """Nats a word of `recall`, by formula: of the best n-gram, or of a network.
 
       network, or n >= L + 2        ln K
       2 <= n <= L + 1               2 ln K + ln m + (m - 1) ln(m / (m - 1))
@@ -273,12 +260,7 @@ def recall_nats(symbols: int, fillers: int, *, order: int = 0) -> float:
 
   where m = L - n + 2 is the number of places whose context is n - 1 fillers, at
   one of which the word ends. At n = L + 1 the fillers are counted (m = 1) and
-  only c is forgotten.
-
-  Args:
-    symbols: K.
-    fillers: L.
-    order: n; 0 for the network.
+  only c is forgotten. The network's order is 0.
 
   >>> exact, forgetful = recall_nats(2, 8), recall_nats(2, 8, order=9)
   >>> round(math.exp(exact / 10), 3), round(math.exp(forgetful / 10), 3)

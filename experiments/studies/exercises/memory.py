@@ -234,12 +234,7 @@ def _rows(
 ) -> list[results.Row]:
   """Rows of the cells as they come, on tasks by their names.
 
-  Args:
-    study: its settings.
-    found: by name and task.
-    tasks: by what is done.
-    measured: value and count, of a task, its last nats and scored positions.
-    **shown: split, metric and unit.
+  A task, its last nats and the number of scored positions give value and count.
   """
   rows = []
   for name in study.config.settings.cells:

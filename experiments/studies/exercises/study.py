@@ -481,12 +481,7 @@ def learned(
 
 
 def read(study: run_lib.Study) -> dict[str, str]:
-  """Texts by other hands, as far as they are to be had, by their names.
-
-  Raises:
-    UserError: a file of `config.settings.other_texts` that is missing, too
-      short or not UTF-8.
-  """
+  """Texts by other hands, as far as they are to be had, by their names."""
   settings, found = study.config.settings, {}
   if study.config.data.source != "embedded":
     python = _beginning(study, source="embedded")

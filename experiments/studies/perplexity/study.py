@@ -21,12 +21,7 @@ from seqmodels.io import results
 
 
 def run(study: run_lib.Study) -> list[results.Row]:
-  """Fills the page from top to bottom; see `configs.fundamentals`.
-
-  Raises:
-    UserError: no orders, or one that is 0 or beyond the text, a restored run
-      that is none, or continuations that cannot be read.
-  """
+  """Fills the page from top to bottom; see `configs.fundamentals`."""
   given = read_given(study.config.settings)
   network = restored(study.config.settings.restore)
   counted = count(study)
@@ -242,11 +237,7 @@ class Given(NamedTuple):
 
 
 def read_given(settings: Any) -> Given:
-  """The settings' own, or those of a file: the prefix in its first line.
-
-  Raises:
-    UserError: a file that is missing or not UTF-8, or nothing to score.
-  """
+  """The settings' own, or those of a file: the prefix in its first line."""
   if not settings.continuations_file:
     given = Given(settings.prefix, list(settings.continuations))
     place = "config.settings.continuations"
@@ -311,11 +302,7 @@ def by_counts(order: int, counted: Counted) -> Reader:
 
 
 def restored(folder: str) -> Reader | None:
-  """The network of a run folder; None without one.
-
-  Raises:
-    UserError: no such run.
-  """
+  """The network of a run folder; None without one."""
   if not folder:
     return None
   trained = restore.reload(folder)

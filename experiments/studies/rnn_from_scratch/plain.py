@@ -58,11 +58,7 @@ def plain_lstm(params: Any, state: Any, inputs: Any) -> tuple[jax.Array, Any]:
 
 
 def from_library(params: Mapping[str, Any]) -> tuple[Any, ...]:
-  """A one-layer language model's weights, as the functions above take them.
-
-  Args:
-    params: of `models.language_model.LanguageModel` without peepholes.
-  """
+  """A one-layer language model's weights, as the functions above take them."""
   layer, head = params["stack"]["layer_0"], params["head"]
   features = layer["recurrent_kernel"].shape[0]
   gates = layer["kernel"].shape[1] // features
@@ -89,11 +85,6 @@ def as_predictor(
 
   Its state can be cleared at the first step only, which is where shuffled
   windows need it.
-
-  Args:
-    symbols: V.
-    features: h.
-    init: key -> weights.
   """
 
   def apply(

@@ -24,17 +24,10 @@ from seqmodels.cells import elman, scan
 from seqmodels.io import results
 from seqmodels.plotting import style
 
-# Settings that count something.
-_SIZES = (
-  *("draws", "distance", "features", "short_distance", "textbook", "powers"),
-  *("lengths", "runs", "hidden", "batch", "length", "steps", "copy_lag"),
-  *("copy_steps", "gradient_lengths", "gradients"),
-)
-
 
 def run(study: run_lib.Study) -> list[results.Row]:
   """Computes the page, part by part."""
-  training.check_sizes(study.config.settings, _SIZES)
+  training.check_sizes(study.config.settings, "other_radii")
   study.page.verbatim("backward", inspect.getsource(gradients.backward))
   for part in (
     by_radius,

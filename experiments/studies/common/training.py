@@ -409,12 +409,18 @@ def network(
   return language_model.as_predictor(model)
 
 
-def check_sizes(settings: Any, names: Sequence[str]) -> None:
-  """Refuses settings that count something, or list such counts, below 1."""
-  for name in names:
-    value = settings[name]
-    least = value if isinstance(value, int) else min(value, default=0)
-    if least < 1:
+def check_sizes(settings: Any, *empty: str) -> None:
+  """Refuses counts, and lists of counts, below 1 before anything is trained.
+
+  All whole numbers of a study are counts. The settings in `empty` may be empty.
+  """
+  for name, value in settings.items():
+    counts = [value] if isinstance(value, int) else value
+    nothing = counts == () and name not in empty
+    if nothing or (
+      isinstance(counts, (list, tuple))
+      and any(isinstance(count, int) and count < 1 for count in counts)
+    ):
       raise errors.UserError(
         f"config.settings.{name} is {value}; it must be at least 1"
       )

@@ -18,19 +18,13 @@ from seqmodels.io import results
 from seqmodels.plotting import style
 from seqmodels.sampling import beam, text
 
-# Settings that count something.
-_SIZES = (
-  *("models", "widths", "features", "batch", "segment", "steps", "length"),
-  *("draws", "beams", "beam", "longest"),
-)
-
 
 def run(study: run_lib.Study) -> list[results.Row]:
   """Computes the page; see `configs.fundamentals`."""
   settings = study.config.settings
   tokens = study.tokens("characters")
   prime = training.encode(tokens, settings.prefix)
-  training.check_sizes(settings, _SIZES)
+  training.check_sizes(settings)
   worked_example(study)
   beam_at_work(study)
   length_penalty(study)

@@ -30,22 +30,14 @@ from seqmodels.models import api, language_model
 from seqmodels.plotting import style
 from seqmodels.training import optimizers, step
 
-# Settings that count something.
-_SIZES = (
-  *("symbols", "word_length", "order", "recall_symbols", "fillers", "longest"),
-  *("features", "batch", "recall_steps", "recall_fillers", "memory_steps"),
-  *("lags", "adding_lengths", "remedy_lag", "remedy_runs", "by_heart"),
-  *("unseen", "heart_features", "heart_length", "heart_steps", "hand_length"),
-)
-
 
 def run(study: run_lib.Study) -> list[results.Row]:
   """Computes the page, part by part."""
   settings = study.config.settings
-  training.check_sizes(settings, _SIZES)
   training.check_names(settings, "cells", memory.CELLS)
   training.check_names(settings, "changed", memory.CHANGES, empty=True)
   training.check_names(settings, "remedies", memory.recipes(settings.rate))
+  training.check_sizes(settings, "changed", "other_texts")
   # A file that cannot be read shows now, not after the training.
   others = read(study)
   rows: list[results.Row] = []

@@ -325,14 +325,9 @@ class Answer(NamedTuple):
   seconds: float
 
   @property
-  def by_perplexity(self) -> str:
-    """Numbers of the continuations, the likeliest a symbol first."""
+  def ranks(self) -> str:
+    """Numbers of the continuations, the lowest perplexity first."""
     return _ranked([one.perplexity for one in self.scored])
-
-  @property
-  def by_probability(self) -> str:
-    """Numbers of the continuations, the likeliest as a whole first."""
-    return _ranked([-one.total for one in self.scored])
 
 
 def _ranked(costs: Sequence[float]) -> str:
@@ -382,22 +377,22 @@ def compare_continuations(
           f"{results.figure(one.perplexity)} ({one.total:.1f})"
           for one in answer.scored
         ),
-        answer.by_perplexity,
-        answer.by_probability,
+        answer.ranks,
+        _ranked([-one.total for one in answer.scored]),
       ]
       for name, answer in answers.items()
     ],
   )
   page["ranks"] = {
     "longest_model": longest.name,
-    "longest": answers[longest.name].by_perplexity,
+    "longest": answers[longest.name].ranks,
     "shortest_model": shortest.name,
-    "shortest": answers[shortest.name].by_perplexity,
+    "shortest": answers[shortest.name].ranks,
   }
   best = {"ngram": longest}
   if network:
     best["network"] = network
-    ranks = answers[network.name].by_perplexity
+    ranks = answers[network.name].ranks
     page["network"] = {"name": network.name, "ranks": ranks}
   unknown = {
     reader.name: answers[reader.name].unknown for reader in best.values()

@@ -9,7 +9,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from seqmodels.models import api
 
@@ -99,13 +98,4 @@ def as_predictor(
     initial_carry=lambda batch: jnp.zeros((batch, features)),
     init=init,
     vocabulary_size=symbols,
-  )
-
-
-def largest_difference(a: Any, b: Any) -> float:
-  """Between two trees of one shape."""
-  pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
-  return max(
-    float(np.max(np.abs(np.asarray(one) - np.asarray(two))))
-    for one, two in pairs
   )

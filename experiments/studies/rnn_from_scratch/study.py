@@ -22,15 +22,6 @@ from seqmodels.plotting import style
 from seqmodels.sampling import text as sampling
 from seqmodels.training import optimizers, step
 
-# Settings that count something.
-_SIZES = (
-  *("small_features", "small_segment", "small_steps", "features", "batch"),
-  *("segment", "steps", "ngram_order", "embedding", "stress_features"),
-  *("stress_batch", "stress_segment", "stress_steps", "stress_seeds"),
-  *("reader_features", "reader_steps", "chain_symbols", "sample_length"),
-  *("textbook_epochs", "textbook_batch"),
-)
-
 
 def run(study: run_lib.Study) -> list[results.Row]:
   """Fills the page from top to bottom; see `configs.fundamentals`."""
@@ -58,13 +49,13 @@ def run(study: run_lib.Study) -> list[results.Row]:
 
 def check(settings: Any, tokens: tokens_lib.Tokens) -> None:
   """Refuses settings that some part of the page could not go on with."""
-  training.check_sizes(settings, _SIZES)
   for name, known in (
     ("networks", NETWORKS),
     ("causal", bidirectional.CAUSAL),
     ("textbook", textbook.NETWORKS),
   ):
     training.check_names(settings, name, known, empty=name == "textbook")
+  training.check_sizes(settings, "textbook")
   if settings.textbook:
     textbook.read(tokens, settings, seed=0)
   training.encode(tokens, settings.prefix)

@@ -16,6 +16,7 @@ from experiments.studies import run as run_lib
 from experiments.studies.common import continuations, figures, ngram_counts
 from seqmodels import errors, units
 from seqmodels.compression import range_coder
+from seqmodels.data import files
 from seqmodels.data.text import vocabulary
 from seqmodels.io import results
 
@@ -243,14 +244,9 @@ def read_given(settings: Any) -> Given:
     place = "config.settings.continuations"
   else:
     place = settings.continuations_file
-    path = pathlib.Path(os.path.expanduser(place))
+    content = b"".join(files.content(os.path.expanduser(place)))
     try:
-      lines = path.read_bytes().decode("utf-8").splitlines()
-    except OSError as error:
-      raise errors.UserError(
-        f"cannot read config.settings.continuations_file={place}: "
-        f"{error.strerror or error}"
-      ) from error
+      lines = content.decode("utf-8").splitlines()
     except UnicodeDecodeError as error:
       raise errors.UserError(
         f"{place} is not UTF-8 at byte {error.start:,} "

@@ -14,7 +14,7 @@ SETTINGS: dict[str, Any] = {
   "textbook": (32, 256, 512),  # units at the textbook's initialisation
   "powers": 60,  # of a symmetric matrix
   "cost_cell": "lstm",
-  "lengths": (128, 512, 2048, 8192),  # of sequences whose cost is taken
+  "lengths": (128, 1024, 4096),  # of sequences whose cost is taken
   # Training by each strategy.
   "runs": 3,  # seeds
   "hidden": 64,

@@ -11,7 +11,7 @@ SETTINGS: dict[str, Any] = {
   "features": 128,
   "batch": 32,
   "segment": 35,
-  "steps": 1000,
+  "steps": 500,
   "learning_rate": 1e-2,
   "schedule": "cosine",
   # Which of them are trained; the last one writes.
@@ -39,7 +39,7 @@ SETTINGS: dict[str, Any] = {
   "causal": ("RNN", "GRU", "LSTM", "RNN, two layers", "LSTM, two layers"),
   # Bidirectional networks, and the share of characters to be filled in.
   "reader_features": 64,
-  "reader_steps": 400,
+  "reader_steps": 250,
   "blank_share": 0.15,
   # Length of a text from a source whose law is known.
   "chain_symbols": 200_000,

@@ -20,7 +20,7 @@ SETTINGS: dict[str, Any] = {
   "hidden": 64,
   "batch": 32,
   "length": 35,
-  "steps": 400,
+  "steps": 300,
   "rate": 0.005,
   "gradient_lengths": (2, 5, 10, 20),  # mean lengths that are compared
   "gradients": 100,  # draws of each

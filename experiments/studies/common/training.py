@@ -181,14 +181,32 @@ def train(
     params: weights to begin with instead of fresh ones.
     **course: as of `descend`.
   """
-  if params is None:
-    params = fresh(model, seed)
-  begun = model._replace(init=lambda key: params)
-  state = step.create(begun, optimizer, batch=text.batch, seed=seed)
+  # Copied: the first dispatch overwrites what it begins with.
+  begun = jax.tree.map(
+    np.array, fresh(model, seed) if params is None else params
+  )
+  state = _beginning(model, optimizer, text.batch)(begun, jax.random.key(seed))
   return descend(_program(model, optimizer), state, text.segments, **course)
 
 
 _program = functools.lru_cache(maxsize=16)(step.make_train_steps)
+
+
+@functools.lru_cache(maxsize=16)
+def _beginning(
+  model: predictors.SequenceModel,
+  optimizer: optax.GradientTransformation,
+  batch: int,
+  side_by_side: bool = False,
+) -> Callable[[Any, jax.Array], step.TrainState]:
+  """(weights, key) -> the state before the first step."""
+
+  def build(params: Any, key: jax.Array) -> step.TrainState:
+    carry = model.initial_carry(batch)
+    opt_state = optimizer.init(params)
+    return step.TrainState(jnp.int32(0), params, opt_state, carry, key)
+
+  return jax.jit(jax.vmap(build, (0, None)) if side_by_side else build)
 
 
 def fresh(model: predictors.SequenceModel, seed: int) -> Any:
@@ -219,24 +237,17 @@ def train_side_by_side(
     **course: as of `descend`.
   """
 
-  def build(params: Any) -> step.TrainState:
-    return step.TrainState(
-      step=jnp.int32(0),
-      params=params,
-      opt_state=optimizer.init(params),
-      carry=model.initial_carry(batch),
-      key=jax.random.key(0),
-    )
-
   def stack(trees: Sequence[Any]) -> Any:
     # On the host: on the device every leaf would be a program.
     return jax.tree.map(lambda *leaves: np.stack(leaves), *trees)
 
+  begin = _beginning(model, optimizer, batch, side_by_side=True)
+  start = stack(list(map(jax.device_get, begun)))
   *parts, symbols, seconds = descend(
     step.make_train_steps(
       Learner.of(model, losses), optimizer, side_by_side=True
     ),
-    jax.jit(jax.vmap(build))(stack(list(map(jax.device_get, begun)))),
+    begin(start, jax.random.key(0)),
     lambda start, count: stack(segments(start, count)),
     **course,
   )

@@ -125,6 +125,7 @@ def derivatives(
       )
       pair.set_title(name, fontsize=10)
       pair.set_xlabel("input s")
+      style.whole_numbers(pair)
     pairs[0].set_ylabel("output t")
     bar = drawing.colorbar(image, ax=list(pairs), shrink=0.9)
     bar.set_label("log10 of the derivative")

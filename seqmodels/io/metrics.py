@@ -11,15 +11,23 @@ import json
 import math
 import os
 import pathlib
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import jax
-from tensorboardX import event_file_writer, summary
-from tensorboardX.proto import event_pb2
 
 from seqmodels.io import files
+
+# tensorboardX imports PyTorch where it is installed, which takes longer than
+# all else at the start of a run, and is never given a tensor of it here.
+_torch = sys.modules.setdefault("torch", None)  # type: ignore[arg-type]
+from tensorboardX import event_file_writer, summary  # noqa: E402
+from tensorboardX.proto import event_pb2  # noqa: E402
+
+if _torch is None:
+  del sys.modules["torch"]
 
 METRICS = "metrics.jsonl"
 

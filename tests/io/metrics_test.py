@@ -189,3 +189,18 @@ def test_a_pipe_in_place_of_the_file_is_not_waited_for(tmp_path):
   os.mkfifo(tmp_path / metrics.METRICS)
   with pytest.raises(errors.UserError, match="it is no regular file"):
     metrics.MetricWriter(tmp_path, tensorboard=False)
+
+
+def test_no_run_waits_for_pytorch():
+  """Which tensorboardX would import; who needs it still can."""
+  code = "import sys; from seqmodels.io import metrics; print(*sys.modules)"
+  done = subprocess.run(
+    [sys.executable, "-c", code],
+    stdout=subprocess.PIPE,
+    text=True,
+    cwd=os.path.dirname(os.path.dirname(os.path.dirname(__file__))),
+    check=True,
+  )
+  loaded = done.stdout.split()
+  assert "tensorboardX" in loaded
+  assert "torch" not in loaded

@@ -6,6 +6,8 @@ loop. A `Task` is what a kind of model brings: model, data and validation.
 """
 
 import contextlib
+import dataclasses
+import functools
 import math
 import pathlib
 import sys
@@ -194,7 +196,8 @@ class Task(NamedTuple):
     return {trained.KINDS[self.kind].identity: self.symbols.hash}
 
 
-class Setup(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Setup:
   """All parts of a training that its config decides."""
 
   config: config_dict.ConfigDict
@@ -233,17 +236,17 @@ class Setup(NamedTuple):
     """The folder of its checkpoints."""
     return self.workdir / "checkpoints"
 
-  @property
+  @functools.cached_property
   def shapes(self) -> step.TrainState:
     """Names, shapes and dtypes of a state, without its memory."""
     return jax.eval_shape(self.fresh)
 
-  @property
+  @functools.cached_property
   def shardings(self) -> Any:
     """The sharding of each array of a state."""
     return sharding.state_shardings(self.mesh, self.shapes)
 
-  @property
+  @functools.cached_property
   def weights(self) -> Any:
     """Names, shapes and dtypes of the weights that are evaluated."""
     return jax.eval_shape(self.regularizer.weights, self.shapes.params)

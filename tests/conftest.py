@@ -27,9 +27,16 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
   atexit.register(shutil.rmtree, programs, ignore_errors=True)
   os.environ["JAX_COMPILATION_CACHE_DIR"] = programs
   os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
-# They are small, too: optimising them takes longer than it saves. Tests of
-# exact figures ask for `optimized`; with 0 here, all run what users do.
+# They are small, too: optimising them takes longer than it saves. Without it
+# and with XLA's plain code generators a program compiles in a fifth of the
+# time. Tests of exact figures ask for `optimized` or start a process of their
+# own; with 0 and "" here, all run what users do.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+os.environ.setdefault(
+  "XLA_FLAGS",
+  "--xla_cpu_use_fusion_emitters=false"
+  " --xla_cpu_parallel_codegen_split_count=1",
+)
 
 import jax
 import pytest
@@ -102,13 +109,16 @@ def simulated_devices() -> Callable[..., str]:
   which returns what the code printed.
   """
 
-  def run(count: int, code: str, *arguments: str, timeout: float = 120) -> str:
+  def run(count: int, code: str, *arguments: str, timeout: float = 1700) -> str:
     done = subprocess.run(
       [sys.executable, "-c", code, *arguments],
       env={
         **os.environ,
         "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={count}",
+        "XLA_FLAGS": (
+          f"{os.environ['XLA_FLAGS']}"
+          f" --xla_force_host_platform_device_count={count}"
+        ),
         "PYTHONPATH": os.pathsep.join(
           [str(PROJECT), os.environ.get("PYTHONPATH", "")]
         ),

@@ -38,6 +38,7 @@ def campaign(*arguments):
   )
 
 
+@pytest.mark.slow
 def test_a_dozen_kills_lose_nothing(tmp_path):
   """The scheduled campaign of two hundred, in small."""
   workdir = tmp_path / "faults"

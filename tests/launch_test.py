@@ -38,7 +38,7 @@ def launch(tmp_path):
       },
       capture_output=True,
       text=True,
-      timeout=60,
+      timeout=1700,
       check=False,
     )
     return done.returncode, calls.read_text(), done.stderr
@@ -95,7 +95,7 @@ def tables(*arguments, **variables):
     env={**os.environ, **variables},
     capture_output=True,
     text=True,
-    timeout=60,
+    timeout=1700,
     check=False,
   )
 

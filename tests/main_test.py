@@ -114,7 +114,7 @@ def first_step(process):
 
 def run(here, *arguments, **variables):
   process = start(here, *arguments, **variables)
-  out, err = process.communicate(timeout=250)
+  out, err = process.communicate(timeout=1700)
   return process.returncode, out, err
 
 
@@ -174,7 +174,7 @@ def test_a_signal_saves_and_the_same_command_resumes(here):
     process = start(here, *command)
     assert first_step(process) == f"step {reached + 1}\n"
     process.send_signal(number)
-    _, err = process.communicate(timeout=250)
+    _, err = process.communicate(timeout=1700)
     assert process.returncode == 128 + number
     name = signal.Signals(number).name
     assert err == (
@@ -214,7 +214,7 @@ def start_two(here, *arguments):
 
 def test_of_two_processes_one_writes_and_both_end(here):
   processes = start_two(here, "--config=page.py:smoke")
-  ends = [process.communicate(timeout=250) for process in processes]
+  ends = [process.communicate(timeout=1700) for process in processes]
   assert [process.returncode for process in processes] == [0, 0], ends
   assert "counting" in ends[0][0]
   assert "counting" not in ends[1][0]
@@ -231,7 +231,7 @@ def test_a_signal_to_the_second_process_stops_both_at_one_step(here):
   first, second = start_two(here, *command)
   assert first_step(second) == "step 1\n"
   second.send_signal(signal.SIGTERM)
-  ends = [process.communicate(timeout=250) for process in (first, second)]
+  ends = [process.communicate(timeout=1700) for process in (first, second)]
   assert [first.returncode, second.returncode] == [143, 143], ends
   for _, err in ends:
     assert (
@@ -256,7 +256,7 @@ def test_processes_that_never_meet_give_up_with_a_sentence(here):
     },
     capture_output=True,
     text=True,
-    timeout=250,
+    timeout=1700,
     check=False,
   )
   assert done.returncode == 3
@@ -268,7 +268,7 @@ def test_what_one_process_does_alone_refuses_to_be_distributed(here):
   path = here / "outside" / "counting.py"
   path.write_text(EXPERIMENT.replace("DISTRIBUTED = True", ""))
   processes = start_two(here, "--config=page.py:smoke")
-  ends = [process.communicate(timeout=250) for process in processes]
+  ends = [process.communicate(timeout=1700) for process in processes]
   assert processes[0].returncode == 2, ends
   assert "outside.counting is one process's work, here are 2" in ends[0][1]
 
@@ -357,21 +357,30 @@ def test_closed_streams_are_empty_ones():
   assert done.returncode == 0
 
 
+BEGUN = """if True:
+  import runpy, sys
+  sys.argv = sys.argv[1:]
+  print("begun", flush=True)
+  runpy.run_path("main.py", run_name="__main__")
+"""
+
+
 @pytest.mark.parametrize("seconds", [0.2, 0.5, 0.9])
 def test_ctrl_c_in_the_first_second_ends_with_a_sentence(tmp_path, seconds):
   with subprocess.Popen(
     [
-      sys.executable,
-      "main.py",
+      *(sys.executable, "-c", BEGUN, "main.py"),
       "--config=configs/quickstart.py:smoke",
       f"--workdir={tmp_path}/w",
     ],
     cwd=PROJECT,
+    stdout=subprocess.PIPE,
     stderr=subprocess.PIPE,
   ) as process:
+    assert process.stdout.readline() == b"begun\n"
     time.sleep(seconds)
     process.send_signal(signal.SIGINT)
-    assert process.wait(120) == 130
+    assert process.wait(1700) == 130
     errors = process.stderr.read()
   assert b"Traceback" not in errors
   assert errors.splitlines()[-1].startswith(b"interrupted by SIGINT")

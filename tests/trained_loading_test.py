@@ -235,7 +235,7 @@ def test_a_file_needs_no_orbax_and_no_experiment(text, file, tmp_path):
     env={**os.environ, "PYTHONPATH": str(PROJECT)},
     capture_output=True,
     text=True,
-    timeout=240,
+    timeout=1700,
     check=False,
   )
   assert done.returncode == 0, done.stderr

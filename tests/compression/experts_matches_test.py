@@ -18,11 +18,11 @@ def test_a_match_predicts_what_came_before_in_any_stream(alone):
   assert found[-20:].mean() < 4.6  # One of two streams costs next to nothing.
 
 
-@pytest.mark.usefixtures("optimized")
 def test_a_match_never_reads_what_is_not_written_yet(alone):
   expert = experts.match_expert(least=2, bits=8, size=256)
   # Equal streams: each candidate is where the other one stands this moment.
   found = alone(
     expert, np.stack([np.frombuffer(b"abcd", np.uint8)] * 3, axis=1)
   )
-  np.testing.assert_allclose(found, 8.0)
+  # Of one float32 step or so, and what was read would change whole bits.
+  np.testing.assert_allclose(found, 8.0, rtol=1e-6)

@@ -25,6 +25,7 @@ def libraries(*, portable, **changes):
   return LIBRARIES.findall(step.compile().as_text())
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("optimized")
 def test_no_library_computes_what_is_portable():
   assert libraries(portable=False)

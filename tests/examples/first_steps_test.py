@@ -22,6 +22,7 @@ def test_it_is_kept_without_outputs(notebook):
       assert cell["execution_count"] is None
 
 
+@pytest.mark.slow
 def test_its_cells_run_in_order(notebook, monkeypatch, capsys):
   mpl.use("agg")
   monkeypatch.chdir(PROJECT / "examples")

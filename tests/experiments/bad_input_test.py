@@ -7,6 +7,8 @@ import pytest
 from experiments import cli
 from seqmodels import pretrained
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 @pytest.fixture
 def refused(small, run, tmp_path, capsys):
@@ -122,8 +124,8 @@ def test_nothing_to_reload(refused, run, name, restore, monkeypatch, tmp_path):
   assert ("config.restore" if not restore else "nowhere") in sentence
 
 
-def test_a_prime_of_unknown_symbols(refused, small, run, tmp_path):
-  run(small(), "trained")
+def test_a_prime_of_unknown_symbols(refused, finished, run, tmp_path):
+  finished("trained")
   config = cli.load("configs/text_sampling.py:smoke").config
   config.restore = str(tmp_path / "trained")
   config.sample.prime = "@"
@@ -153,8 +155,10 @@ def test_a_diverging_loss_is_exit_code_3(refused, small, run):
   assert "learning_rate" in sentence
 
 
-def test_a_run_from_other_settings_in_the_folder(refused, small, run, tmp_path):
-  run(small())
+def test_a_run_from_other_settings_in_the_folder(
+  refused, finished, small, run, tmp_path
+):
+  finished()
   (tmp_path / "run" / "results.json").unlink()
   sentence = refused(lambda: run(small(model__features=(9,))))
   assert "model.features was [8], now [9]" in sentence

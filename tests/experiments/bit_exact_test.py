@@ -101,7 +101,17 @@ def check(config, folder, make_task):
   assert splits.count("valid") >= TOTAL // EVALUATE
 
 
-@pytest.mark.parametrize("kind", KINDS)
+# Kills in the default selection: resume_test, fault_injection_test.
+@pytest.mark.parametrize(
+  "kind",
+  [
+    pytest.param(
+      kind,
+      marks=() if kind.startswith("sentences") else pytest.mark.slow,
+    )
+    for kind in KINDS
+  ],
+)
 def test_a_language_model_ends_in_the_same_bits(small, tmp_path, kind):
   config = small(**KINDS[kind])
   config.data.limit = 120

@@ -42,6 +42,7 @@ def test_rows_are_means_and_deviations_of_single_runs(small, run, tmp_path):
     assert "mean of 3 seeds" in mean["name"]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_large_network_is_trained_seed_by_seed_to_the_same_bits(
   small, run, tmp_path, monkeypatch
 ):
@@ -52,6 +53,7 @@ def test_a_large_network_is_trained_seed_by_seed_to_the_same_bits(
   assert [r["value"] for r in found] == [r["value"] for r in alone]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_changed_loss_is_trained_side_by_side_too(
   small, run, tmp_path, monkeypatch, metrics
 ):
@@ -76,6 +78,7 @@ def test_a_changed_loss_is_trained_side_by_side_too(
   assert first_training_loss("doubled") == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_kill_between_two_saves_costs_no_bit(
   small, run, tmp_path, monkeypatch
 ):
@@ -103,6 +106,7 @@ def test_a_kill_between_two_saves_costs_no_bit(
   assert [row["value"] for row in again] == [row["value"] for row in straight]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_seeds_over_whole_sentences_run(small, run):
   config = small(seeds=2, data__sentences=True, training__sampling="sentences")
   rows = run(config)["rows"]
@@ -125,6 +129,7 @@ def test_a_signal_in_the_last_evaluation_stops_all_seeds(
     run(config)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_folder_of_seeds_is_no_network_to_reload(small, run, tmp_path):
   run(small(seeds=2), "all")
   with pytest.raises(errors.UserError, match="holds 2 seeds; name one"):

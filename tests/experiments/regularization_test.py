@@ -6,20 +6,24 @@ import re
 import numpy as np
 import pytest
 
+import experiments
 from configs import checks
 from experiments import cli, train
 from seqmodels import errors
 from seqmodels.evaluation import static
 from seqmodels.io import checkpoints
 from tests import fault_injection
+from tests.experiments.conftest import settings_of
 
 
 def logged(metrics, folder, name):
   return [e["value"] for e in metrics(folder) if e["name"] == name]
 
 
-def test_the_chain_goes_on_from_stage_to_stage(small, run, tmp_path, metrics):
-  run(small(), "plain")
+def test_the_chain_goes_on_from_stage_to_stage(
+  finished, small, run, tmp_path, metrics
+):
+  finished("plain")
   rows = run(
     small(restore=str(tmp_path / "plain"), regularization__weight_noise=0.05),
     "noise",
@@ -53,7 +57,10 @@ def test_the_chain_goes_on_from_stage_to_stage(small, run, tmp_path, metrics):
   assert len(set(study["scores"])) > 5  # each share is another network
 
 
-@pytest.mark.parametrize("squares", ["signs", "exact"])
+@pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize(
+  "squares", ["signs", pytest.param("exact", marks=pytest.mark.slow)]
+)
 def test_an_adaptive_run_learns_its_widths(
   small, run, metrics, tmp_path, squares
 ):
@@ -67,11 +74,12 @@ def test_an_adaptive_run_learns_its_widths(
   assert complexity[-1] != complexity[0]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_first_evaluation_of_a_restored_posterior_is_the_old_weights(
-  small, run, tmp_path
+  finished, small, run, tmp_path
 ):
   """Means are evaluated, so widening them costs nothing before training."""
-  before = run(small(), "plain")["rows"]
+  before = finished("plain")["rows"]
   after = run(
     small(
       restore=str(tmp_path / "plain"),
@@ -87,6 +95,7 @@ def best_step(folder):
   return checkpoints.read_meta(folder)[0]
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize(
   "noise",
   [
@@ -95,11 +104,11 @@ def best_step(folder):
     {"regularization__dropout_output": 0.2, "training__average": 0.5},
   ],
 )
-@pytest.mark.parametrize("seeds", [1, 2])
+@pytest.mark.parametrize("seeds", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_stage_never_ends_below_where_it_began(
-  small, run, tmp_path, metrics, noise, seeds
+  finished, small, run, tmp_path, metrics, noise, seeds
 ):
-  before = run(small(), "plain")["rows"]
+  before = finished("plain")["rows"]
   ruin = {"training__optimizer": "sgd", "training__learning_rate": 100.0}
   after = run(
     small(restore=str(tmp_path / "plain"), seeds=seeds, **ruin, **noise), "next"
@@ -116,26 +125,39 @@ def test_a_stage_never_ends_below_where_it_began(
   )
 
 
+@pytest.fixture(scope="module")
+def uninterrupted(first_run, tmp_path_factory):
+  """The settings of a second stage, and its folder."""
+  folder = tmp_path_factory.mktemp("uninterrupted")
+  config = settings_of(
+    first_run[0].parent / "corpus.txt",
+    restore=str(first_run[0]),
+    regularization__adaptive=0.05,
+    training__average=0.9,
+  )
+  experiments.run(config, folder / "run", folder)
+  return config, folder / "run"
+
+
 @pytest.mark.parametrize(
   ("owner", "name", "call"),
   [
     (static, "score", 1),  # in the evaluation of step 0
-    (checkpoints.Checkpoints, "save_best", 1),
-    (checkpoints.Checkpoints, "save", 2),  # of step 0, evaluated
+    pytest.param(
+      checkpoints.Checkpoints, "save_best", 1, marks=pytest.mark.slow
+    ),
+    # Of step 0, evaluated.
+    pytest.param(checkpoints.Checkpoints, "save", 2, marks=pytest.mark.slow),
     (checkpoints.Checkpoints, "save", 3),
-    (checkpoints.Checkpoints, "save_best", 2),
+    pytest.param(
+      checkpoints.Checkpoints, "save_best", 2, marks=pytest.mark.slow
+    ),
   ],
 )
 def test_a_kill_around_the_first_evaluation_costs_no_bit(
-  small, run, tmp_path, monkeypatch, owner, name, call
+  uninterrupted, run, tmp_path, monkeypatch, owner, name, call
 ):
-  run(small(), "plain")
-  config = small(
-    restore=str(tmp_path / "plain"),
-    regularization__adaptive=0.05,
-    training__average=0.9,
-  )
-  run(config, "straight")
+  config, expected = uninterrupted
   calls, real = [], getattr(owner, name)
 
   def killed(*arguments, **options):
@@ -150,13 +172,14 @@ def test_a_kill_around_the_first_evaluation_costs_no_bit(
   monkeypatch.undo()
   run(config, "killed")
   straight, resumed = (
-    fault_injection.content(tmp_path / each) for each in ("straight", "killed")
+    fault_injection.content(path) for path in (expected, tmp_path / "killed")
   )
   assert resumed == straight
   steps = [e["step"] for e in straight["metrics.jsonl"]]
   assert steps.count(0) == 4  # the four figures of one validation
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_kept_weights_are_those_that_were_asked_for(
   small, run, tmp_path, metrics
 ):
@@ -184,6 +207,7 @@ def test_kept_weights_are_those_that_were_asked_for(
   }
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_complexity_is_weighted_in_the_description_length(
   small, run, tmp_path, metrics
 ):
@@ -215,8 +239,10 @@ def test_a_description_length_needs_adaptive_noise(small, run):
   assert set(train.SELECT) == {"validation", "description_length", "last"}
 
 
-def test_a_stage_of_another_network_is_refused(small, run, tmp_path, capsys):
-  run(small(), "plain")
+def test_a_stage_of_another_network_is_refused(
+  finished, small, run, tmp_path, capsys
+):
+  finished("plain")
   code = cli.run_cli(
     lambda: run(
       small(
@@ -234,6 +260,7 @@ def test_a_stage_of_another_network_is_refused(small, run, tmp_path, capsys):
   assert not (tmp_path / "other" / "checkpoints").exists()
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize(
   ("changes", "sentence"),
   [
@@ -248,7 +275,7 @@ def test_a_stage_of_what_fits_but_is_not_the_same_is_refused(
   small, run, tmp_path, changes, sentence
 ):
   base = {"model__cell": "elman", "model__output_skips": False}
-  run(small(**base), "plain")
+  run(small(**base, training__max_steps=2), "plain")
   stage = small(**{**base, **changes}, restore=str(tmp_path / "plain"))
   with pytest.raises(errors.UserError, match=re.escape(sentence)):
     run(stage, "next")

@@ -25,7 +25,7 @@ def arguments(corpus_file):
   )
 
 
-def finish(process, timeout=180):
+def finish(process, timeout=1700):
   out, err = process.communicate(timeout=timeout)
   assert process.returncode == 0, err
   return out
@@ -50,7 +50,7 @@ def test_a_signal_saves_exits_and_the_same_command_resumes(
   process = command(*arguments, f"--workdir={workdir}")
   wait_for(workdir, 0.2, process)
   process.terminate()
-  _, err = process.communicate(timeout=60)
+  _, err = process.communicate(timeout=1700)
   assert process.returncode == 128 + signal.SIGTERM
   assert "the same command resumes" in err.splitlines()[-1]
   assert "Traceback" not in err

@@ -25,7 +25,7 @@ STEPS = 40
 # devices: float32 rounds at 6e-8, and 40 steps of training let that grow.
 BOUND = 2e-5
 
-pytestmark = pytest.mark.timeout(1200)
+pytestmark = pytest.mark.slow
 
 # What each process does: trains and evaluates; is stopped by a notice to the
 # last process only, and goes on; loses that process. One JSON object of what
@@ -135,7 +135,7 @@ def together(config, tmp_path_factory):
     for index in range(COUNT)
   ]
   try:
-    said = [process.communicate(timeout=1000) for process in running]
+    said = [process.communicate(timeout=1700) for process in running]
   finally:
     for process in running:
       process.kill()
@@ -229,5 +229,5 @@ def test_two_devices_go_on_from_what_several_processes_saved(
   together, simulated_devices
 ):
   folder, _, _ = together
-  simulated_devices(2, ALONE, str(folder), timeout=600)
+  simulated_devices(2, ALONE, str(folder), timeout=1700)
   assert_close(folder / "left", folder / "straight")

@@ -90,9 +90,9 @@ def test_a_run_is_stopped_in_every_phase_and_ends_like_any_other(
 
 
 def test_a_sample_is_stopped_and_drawn_again(
-  small, run, tmp_path, signalled, capsys
+  finished, run, tmp_path, signalled, capsys
 ):
-  run(small(), "trained")
+  finished("trained")
   config = cli.load("configs/text_sampling.py:smoke").config
   config.restore = str(tmp_path / "trained")
   signalled(

@@ -55,10 +55,22 @@ def test_no_page_is_forgotten():
 
 @pytest.mark.parametrize(
   ("name", "variants"),
-  [(name, every) for name, all_of in LANGUAGE.items() for every in all_of],
+  [
+    pytest.param(
+      name,
+      variants,
+      marks=() if name == "quickstart" else pytest.mark.slow,
+    )
+    for name, pages in LANGUAGE.items()
+    for variants in pages
+  ],
 )
-def test_a_page_runs_to_its_end(name, variants, run, real_data, tmp_path):
-  results = run(page(name, variants), data_dir=real_data)
+def test_a_page_runs_to_its_end(name, variants, run, request, tmp_path):
+  # The quick start brings its text along.
+  data = tmp_path
+  if name != "quickstart":
+    data = request.getfixturevalue("real_data")
+  results = run(page(name, variants), data_dir=data)
   assert results["finished"] is True
   for row in results["rows"]:
     assert row["count"] > 0
@@ -82,8 +94,8 @@ def test_rows_over_a_prefix_say_so(run, tmp_path):
   assert {row["split"] for row in ours} == {"train", "valid", "test"}
 
 
-def test_a_trained_run_is_evaluated_and_sampled_again(small, run, tmp_path):
-  trained = run(small(), "trained")["rows"]
+def test_a_trained_run_is_evaluated_and_sampled_again(finished, run, tmp_path):
+  trained = finished("trained")["rows"]
   before = {
     path: path.read_bytes()
     for path in (tmp_path / "trained").rglob("*")

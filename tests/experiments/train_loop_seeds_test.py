@@ -95,12 +95,13 @@ def test_each_run_is_the_run_alone(parts, stddev, average):
     parts, trials, states(parts, range(3)), regularizer=rule
   )
   assert finished
+  steps = step.make_train_steps(network, optimizer, regularizer=rule)
   for seed, (last, trial) in enumerate(zip(lasts, trials, strict=True)):
     single = Trial(stream)
     expected, _ = train.train_loop(
       [single],
       *states(parts, [seed]),
-      step.make_train_steps(network, optimizer, regularizer=rule),
+      steps,
       PLAN,
       Signals(),
     )

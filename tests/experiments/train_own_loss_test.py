@@ -7,6 +7,8 @@ import pytest
 from experiments.language_model import task
 from seqmodels import losses
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 def smoothed(logits, segment):
   """Label smoothing, and the sum of the likeliest symbols' probabilities."""
@@ -44,9 +46,9 @@ def test_a_metric_of_a_loss_is_logged_in_training_and_validation(
 
 
 def test_smoothing_changes_what_is_learned_and_not_what_is_reported(
-  small, run, monkeypatch
+  finished, small, run, monkeypatch
 ):
-  plain = run(small(), "plain")["rows"]
+  plain = finished("plain")["rows"]
   build = task.build_predictor
   monkeypatch.setattr(
     task,

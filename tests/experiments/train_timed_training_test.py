@@ -156,6 +156,7 @@ def test_a_run_tells_what_a_kill_cost(
     assert found.keys() <= set(progress.ACTIVITIES)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_run_that_is_stopped_loses_nothing(small, run, tmp_path, monkeypatch):
   asked = []
 

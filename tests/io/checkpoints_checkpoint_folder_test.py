@@ -110,7 +110,7 @@ def test_kill_at_any_moment_leaves_a_whole_checkpoint(tmp_path):
     env={**os.environ, "PYTHONPATH": str(PROJECT)},
     capture_output=True,
     text=True,
-    timeout=240,
+    timeout=1700,
     check=False,
   )
   assert done.returncode == 0, done.stderr

@@ -123,4 +123,4 @@ with distributed.Interruption() as stop:
   ) as process:
     assert process.stdout.readline() == "ready\n"
     process.terminate()
-    assert process.wait(timeout=60) == 143
+    assert process.wait(timeout=1700) == 143

@@ -97,7 +97,7 @@ print(json.dumps([fresh, resumed, averages, sizes]))
 def eight(simulated_devices, tmp_path_factory):
   """Losses from scratch and resumed, and what each device holds, by mesh."""
   folder = tmp_path_factory.mktemp("eight")
-  text = simulated_devices(8, EIGHT_DEVICES, str(folder), timeout=280)
+  text = simulated_devices(8, EIGHT_DEVICES, str(folder), timeout=1700)
   return json.loads(text.splitlines()[-1])
 
 

@@ -62,10 +62,10 @@ HOSTILE = {
 
 @pytest.mark.parametrize("head", HOSTILE.values(), ids=HOSTILE)
 def test_document_types_and_entities_are_refused(head):
-  begin = time.perf_counter()
+  begin = time.process_time()
   with pytest.raises(errors.UserError, match="document type or entities"):
     iam_ondb.read_strokes(document("&l29;" + SPOT, head=head))
-  assert time.perf_counter() - begin < 5
+  assert time.process_time() - begin < 30
 
 
 @pytest.mark.parametrize(

@@ -205,7 +205,7 @@ def test_a_published_list_must_have_its_lines(
     iam_ondb.read(tiny_iamondb(tmp_path / "data"))
 
 
-@pytest.mark.timeout(1200)
+@pytest.mark.slow
 def test_the_real_database(real_data):
   """All that is known of it in one test: parsing takes 20 seconds of CPU."""
   if not (real_data / "iamondb").is_dir():

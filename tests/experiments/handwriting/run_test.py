@@ -297,9 +297,7 @@ def test_adaptive_noise_goes_on_from_a_trained_run(
 
 
 def test_a_mistyped_run_to_start_from_leaves_its_folder_usable(prediction, run):
-  config = settings(
-    "prediction", "adaptive_weight_noise,quickstart,smoke", restore="nowhere"
-  )
+  config = settings("prediction", "quickstart,smoke", restore="nowhere")
   with pytest.raises(errors.UserError, match="nowhere"):
     run(without_pictures(config))
   config.restore = str(prediction[0])

@@ -225,7 +225,7 @@ def test_every_test_of_the_library_stands_where_its_module_does():
 
 
 def test_no_module_of_the_library_serves_the_studies_alone():
-  """What only studies use belongs to the study that uses it."""
+  """Code that only studies use belongs to the study that uses it."""
   users = collections.defaultdict(set)
   everyone = {name_of(path).replace("/", "."): path for path in LIBRARY}
   for path in LIBRARY + RUNNERS:

@@ -1,4 +1,4 @@
-"""What all tests share: strict JAX on the CPU, real data, small corpora."""
+"""Fixtures of all tests: strict JAX on the CPU, real data, small corpora."""
 
 import atexit
 import os

@@ -141,7 +141,7 @@ class Kill(NamedTuple):
 
 
 class Ending(NamedTuple):
-  """How one start of a run ended."""
+  """The end of one start of a run."""
 
   code: int  # negative: the signal's number
   activity: str  # of `goodput`, at the end
@@ -174,7 +174,7 @@ def start(
 
 
 def _ends(child: int, deadline: float) -> bool:
-  """Whether a process ends by itself before `deadline`."""
+  """True if a process ends by itself before `deadline`."""
   while time.monotonic() < deadline:
     if os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT):
       return True

@@ -1,4 +1,4 @@
-"""What machines do to a run: no fault changes what it ends in."""
+"""Faults of machines: none changes the results of a run."""
 
 import contextlib
 import datetime

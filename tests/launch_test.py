@@ -110,7 +110,7 @@ def listed(*arguments):
 
 
 def same_network(config, source):
-  """Whether a page that trains goes on with the network of its source."""
+  """True if a page that trains continues the network of its source."""
   ours, theirs = dict(checks.flatten(config)), dict(checks.flatten(source))
   names = (*restore.NETWORK, "model.network", "data.sentences")
   return "training.epochs" not in ours or all(

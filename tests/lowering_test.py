@@ -1,4 +1,4 @@
-"""What is compiled for a run lowers for a CPU, a GPU and a TPU alike.
+"""The programs of a run lower for a CPU, a GPU and a TPU alike.
 
 None of them is needed for it: `jax.export` refuses an operation that one of the
 platforms lacks, a host callback, and a custom call whose meaning may change.

@@ -223,6 +223,7 @@ def test_of_two_processes_one_writes_and_both_end(here):
   assert record["resumes"] == []
 
 
+@pytest.mark.slow
 def test_a_signal_to_the_second_process_stops_both_at_one_step(here):
   command = (
     *("--config=page.py", "--workdir=w"),
@@ -243,6 +244,7 @@ def test_a_signal_to_the_second_process_stops_both_at_one_step(here):
   assert record["outcome"] == "interrupted by SIGTERM"
 
 
+@pytest.mark.slow
 def test_processes_that_never_meet_give_up_with_a_sentence(here):
   code = "from experiments import runtime; runtime.join(patience=3)"
   done = subprocess.run(
@@ -264,6 +266,7 @@ def test_processes_that_never_meet_give_up_with_a_sentence(here):
   assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_what_one_process_does_alone_refuses_to_be_distributed(here):
   path = here / "outside" / "counting.py"
   path.write_text(EXPERIMENT.replace("DISTRIBUTED = True", ""))

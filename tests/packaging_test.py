@@ -1,4 +1,4 @@
-"""What is installed, locked and promised agrees with what the code imports."""
+"""Declared, locked and promised packages are those that the code imports."""
 
 import ast
 import importlib.util

@@ -48,7 +48,7 @@ OWN_XML = {".ci/skipped.py"}
 
 
 def faults(source: str) -> set[str]:
-  """What a module imports or calls that could run what it reads."""
+  """The imports and calls of a module that could run what it reads."""
   found = set()
   for node in ast.walk(ast.parse(source)):
     names: list[str] = []

@@ -1,4 +1,4 @@
-"""What the tests of the cells share."""
+"""Fixtures of the tests of the cells."""
 
 from collections.abc import Callable
 from typing import Any

@@ -357,7 +357,7 @@ def relative(actual, expected):
 
 
 @pytest.mark.parametrize("way", [stepwise, fused, recomputed])
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", [*cells.CELLS, "mogrifier_lstm_rank"])
 def test_every_bfloat16_product_is_summed_in_float32(name, way):
   setting = PLAIN if name in DENSE_ONLY else Setting("several")
   case = make_case(name, setting, dtype=np.float32)

@@ -1,4 +1,4 @@
-"""How the fused recurrence is compiled: what its loops hold, and what not."""
+"""The compiled fused recurrence: the contents of its loops."""
 
 import functools
 import re

@@ -1,4 +1,4 @@
-"""Where a file may be decoded."""
+"""Machines on which a file may be decoded."""
 
 import jax
 import pytest

@@ -1,4 +1,4 @@
-"""What a model may be made of."""
+"""Settings that make a model, and settings that make none."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""What each setting must hold."""
+"""The limits of each setting."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What a user can get wrong: one sentence, an exit code, nothing half-done."""
+"""Mistakes of users: one sentence, an exit code, nothing half-done."""
 
 import os
 

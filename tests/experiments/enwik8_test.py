@@ -14,6 +14,7 @@ def prefix(tmp_path):
   (folder / f"enwik8.first-{len(PREFIX)}").write_bytes(PREFIX)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("prefix")
 def test_a_reading_of_the_paper_ends_in_all_columns_of_table_2(run):
   config = cli.load("configs/enwik8.py:paper,seven,smoke").config

@@ -137,7 +137,7 @@ def config(tmp_path_factory, tiny_corpus):
 
 
 def without_rest(config):
-  """What all processes take part in, and static evaluation."""
+  """Training and static evaluation: the work of all processes."""
   config = config.copy_and_resolve_references()
   config.dynamic.rule = ""
   config.sample.length = 0

@@ -42,6 +42,7 @@ def test_rows_are_means_and_deviations_of_single_runs(small, run, tmp_path):
     assert "mean of 3 seeds" in mean["name"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("undrawn")
 def test_a_large_network_is_trained_seed_by_seed_to_the_same_bits(
   small, run, tmp_path, monkeypatch
@@ -106,6 +107,7 @@ def test_a_kill_between_two_saves_costs_no_bit(
   assert [row["value"] for row in again] == [row["value"] for row in straight]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("undrawn")
 def test_seeds_over_whole_sentences_run(small, run):
   config = small(seeds=2, data__sentences=True, training__sampling="sentences")

@@ -1,4 +1,4 @@
-"""What surrounds every experiment: `experiments.run`."""
+"""The frame of every experiment, `experiments.run`."""
 
 import json
 import sys

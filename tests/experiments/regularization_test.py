@@ -207,6 +207,7 @@ def test_kept_weights_are_those_that_were_asked_for(
   }
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("undrawn")
 def test_complexity_is_weighted_in_the_description_length(
   small, run, tmp_path, metrics

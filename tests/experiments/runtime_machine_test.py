@@ -110,7 +110,7 @@ def test_kept_programs_compute_the_same_bits(tmp_path):
   kept = [path.name for path in tmp_path.rglob("jit_train-*")]
   assert len(kept) == 1
   assert train("cached") == plain
-  # A kill while it was written: compiled anew.
+  # A kill while it was written: compiled again.
   (program,) = tmp_path.rglob("jit_train-*")
   program.write_bytes(program.read_bytes()[:100])
   assert train("cached") == plain

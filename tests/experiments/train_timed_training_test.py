@@ -1,4 +1,4 @@
-"""What training's time went into, by the record of a run."""
+"""The time of training by activity, as a run records it."""
 
 import json
 import time

@@ -1,4 +1,4 @@
-"""What happens to files: accidents, and malice that knows about checksums."""
+"""Damage to files: accidents, and malice that knows about checksums."""
 
 import copy
 import gzip
@@ -87,7 +87,7 @@ def renumber(draw: Any, rest: bytes, seeds: list[bytes]) -> bytes:
 
 
 def insert(draw: Any, rest: bytes, seeds: list[bytes]) -> bytes:
-  """What was not there."""
+  """Bytes that were not there."""
   return draw(st.sampled_from(ODD_BYTES)) + rest
 
 

@@ -37,7 +37,7 @@ LONGEST_SENTENCE = 2_000
 
 
 class Stamps:
-  """What lies in a folder, to see what changed and to put it back."""
+  """The contents of a folder, to see changes and to undo them."""
 
   def __init__(self, folder: pathlib.Path) -> None:
     self._folder = folder
@@ -90,10 +90,10 @@ def require_sentence(refusal: errors.UserError) -> None:
 
 @contextlib.contextmanager
 def old_objects_left_alone() -> Iterator[None]:
-  """Where memory is measured often: what is there already is not gone through.
+  """Keeps the objects of before out of garbage collection.
 
-  Each measure collects garbage first, and the libraries alone are a third of a
-  second's work.
+  Each measure of memory collects garbage first, and the objects of the
+  libraries alone take a third of a second.
   """
   gc.collect()
   gc.freeze()
@@ -161,7 +161,7 @@ class Hunt:
 
 
 def _place(error: Exception) -> str:
-  """What was raised and by which line of the project."""
+  """The exception, and the line of the project that raised it."""
   frames = traceback.extract_tb(error.__traceback__)
   ours = [f for f in frames if "site-packages" not in f.filename]
   ours = [f for f in ours if f.filename.startswith(os.getcwd())] or list(frames)

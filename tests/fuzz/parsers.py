@@ -136,7 +136,7 @@ def database(world: World) -> None:
 def cached(world: World) -> None:
   try:
     iam_ondb.load(world / "lines.cache", "key")
-  except iam_ondb.Stale as error:  # then it is made anew, and this is said
+  except iam_ondb.Stale as error:  # then it is made again, and this is said
     raise errors.UserError(str(error)) from error
 
 

@@ -45,7 +45,7 @@ def test_some_leaves_are_read_alone(tmp_path):
 
 
 # Forks a process that has imported everything but started nothing, once for
-# every kill, since starting Python anew takes ten times as long as a save.
+# every kill, since starting Python takes ten times as long as a save.
 KILLS = """
 import os, pathlib, random, shutil, signal, sys, time
 import numpy as np
@@ -104,6 +104,7 @@ for number in range(4):
 """
 
 
+@pytest.mark.slow
 def test_kill_at_any_moment_leaves_a_whole_checkpoint(tmp_path):
   done = subprocess.run(
     [sys.executable, "-c", KILLS, tmp_path],

@@ -546,6 +546,7 @@ def test_state_killed_while_replaced_comes_back(damaged):
   assert names(damaged / "latest") == ["1", "2"]
 
 
+@pytest.mark.slow
 def test_fifty_restarts_leave_nothing_behind(damaged):
   before = sorted(damaged.rglob("*"))
   for number in range(50):

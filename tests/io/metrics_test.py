@@ -192,7 +192,7 @@ def test_a_pipe_in_place_of_the_file_is_not_waited_for(tmp_path):
 
 
 def test_no_run_waits_for_pytorch():
-  """Which tensorboardX would import; who needs it still can."""
+  """tensorboardX would import it; who needs it still can."""
   code = "import sys; from seqmodels.io import metrics; print(*sys.modules)"
   done = subprocess.run(
     [sys.executable, "-c", code],

@@ -103,7 +103,7 @@ def test_evaluation_takes_the_expectation_of_zoneout():
 def test_zoneout_is_drawn_for_every_layer_step_stream_and_unit():
   network = zoned((0.5, 0.5), features=(40, 40), output_skips=True)
   params = network.init(jax.random.key(0))
-  # Whatever a layer does anew it cannot lose, so what it kept is seen.
+  # A layer cannot lose what it computes again, so its memory shows.
   carry = jax.tree.map(lambda x: x + 7.0, network.initial_carry(3))
   after, _ = network.apply(params, carry, IDS[:1], CALM[:1], key=KEYS[0])
   masks = [np.asarray(leaf == 7.0) for leaf in jax.tree.leaves(after)]

@@ -1,4 +1,4 @@
-"""What every model of symbols owes: a distribution, and no look ahead."""
+"""Every model of symbols: it gives a distribution and never looks ahead."""
 
 import itertools
 import math

@@ -37,7 +37,7 @@ PENS = ("prediction", "synthesis")
 
 
 def processor():
-  """What the bits depend on: instruction set, and the code that uses it."""
+  """The instruction set, and the release of the code that uses it."""
   try:
     info = pathlib.Path("/proc/cpuinfo").read_text()
     flags = next(x for x in info.splitlines() if x.startswith("flags"))
@@ -49,7 +49,7 @@ def processor():
 
 
 def text(cell):
-  """A network of a cell, and the symbols they learn to foretell."""
+  """A network of a cell, and the symbols that it learns to predict."""
   tokens = np.tile(np.arange(11) ** 2 % 11, 200)
   network = language_model.as_predictor(
     language_model.LanguageModel(

@@ -90,7 +90,7 @@ CLIPPED = network_of(output_clip=OUTPUT_CLIP, gradient_clip=0.01)
 
 @pytest.fixture(scope="module")
 def singles(params):
-  """Nats and gradient of each line, with a loss written out anew."""
+  """Nats and gradient of each line, with a loss written out by hand."""
 
   def nats(params, line):
     network = network_of()
@@ -151,7 +151,7 @@ def test_a_line_in_stretches_is_the_line_at_once(params, singles):
 
 
 def test_squares_are_those_of_single_lines(params, singles):
-  """What adaptive weight noise learns its widths from."""
+  """The squares that adaptive weight noise learns its widths from."""
   total, found, outcome = squares(params, ALL, "exact")
   plain, expected = gradient(params, ALL)
   close(total, plain, rtol=1e-4, atol=1e-5)

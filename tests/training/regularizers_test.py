@@ -52,7 +52,7 @@ def close(one, other, **tolerance):
 
 
 def by_hand(objective, params):
-  """The gradient of each stream's nats, with a loss written out anew."""
+  """The gradient of each stream's nats, with a loss written out by hand."""
   found = []
   for b in range(STREAMS):
     row = slice(b, b + 1)

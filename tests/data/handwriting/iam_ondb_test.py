@@ -17,7 +17,7 @@ def cache(tmp_path, monkeypatch):
 
 
 class Told:
-  """What was called back."""
+  """The arguments of every callback."""
 
   def __init__(self):
     self.warnings, self.progress = [], []

@@ -107,7 +107,7 @@ def test_beside_an_archive_in_a_read_only_folder_nothing_is_written(
     assert unpacked.read_bytes() == CONTENT
     made = unpacked.stat().st_mtime_ns
   assert unpacked.stat().st_mtime_ns == made
-  unpacked.write_bytes(CONTENT[:-1])  # a damaged copy is made anew
+  unpacked.write_bytes(CONTENT[:-1])  # a damaged copy is made again
   assert load(tmp_path).parts["whole"].tobytes() == CONTENT
   assert [file.name for file in folder.iterdir()] == ["enwik8.zip"]
 
@@ -271,7 +271,7 @@ place = os.path.join(sys.argv[1], "enwik8", "enwik8")
 corpora.ENWIK8 = dataclasses.replace(
   corpora.ENWIK8, size=os.path.getsize(place), sha256=files.sha256(place)
 )
-open("/proc/self/clear_refs", "w").write("5")  # the peak begins anew
+open("/proc/self/clear_refs", "w").write("5")  # the peak is reset
 before, anonymous = resident("VmRSS", "RssAnon")
 tokens = tokens_lib.load_tokens(
   source="enwik8", tokenizer="bytes", partition="fractions",

@@ -1,4 +1,4 @@
-"""What several tests of the benchmark share."""
+"""Fixtures of the tests of the benchmark."""
 
 import pytest
 

@@ -87,7 +87,9 @@ def test_a_coder_that_loses_bytes_is_not_timed(monkeypatch):
 @pytest.mark.parametrize(
   "peer", ["flax", pytest.param("torch", marks=torch_wanted)]
 )
-@pytest.mark.parametrize("embedding", [0, 3])
+@pytest.mark.parametrize(
+  "embedding", [pytest.param(0, marks=pytest.mark.slow), 3]
+)
 def test_a_peer_trains_to_the_same_losses(peer, embedding):
   shared = case.Settings(0, ("float32",), (peer,))
   model = model_cases.text_to_train(
@@ -99,6 +101,7 @@ def test_a_peer_trains_to_the_same_losses(peer, embedding):
   assert ours[-1] < 0.8 * ours[0]  # it does learn, so updates are compared
 
 
+@pytest.mark.slow
 @torch_wanted
 def test_torch_evaluates_dynamically_to_the_same_losses():
   shared = case.Settings(0, ("float32",), ("torch",))

@@ -23,7 +23,9 @@ FLAX, TORCH = case.PEERS["flax"], case.PEERS["torch"]
 # Libraries that compute something else are not timed.
 
 
-@pytest.mark.parametrize("part", ["outputs", "d_xs"])
+@pytest.mark.parametrize(
+  "part", ["outputs", pytest.param("d_xs", marks=pytest.mark.slow)]
+)
 def test_a_peer_that_computes_something_else_is_not_timed(part, monkeypatch):
   build = peers_jax.flax_layers
 

@@ -52,7 +52,7 @@ def prediction(contexts, tmp_path):
 
 @pytest.fixture
 def asked(monkeypatch):
-  """What the sampler is asked for, at every call."""
+  """The arguments of every call of the sampler."""
   found, plain = [], evaluate.sampling.write
 
   def write(*args, **settings):

@@ -221,6 +221,7 @@ def test_killed_and_then_interrupted_a_run_goes_on_bit_for_bit(
   assert svg[0].read_bytes() == svg[1].read_bytes()
 
 
+@pytest.mark.slow
 def test_a_page_made_anew_from_finished_phases_is_the_same_page(
   synthesis, folder
 ):
@@ -259,6 +260,7 @@ def test_a_runs_best_weights_are_scored_without_training(
   assert named["nats_per_point"] == best["value"]
 
 
+@pytest.mark.slow
 def test_adaptive_noise_goes_on_from_a_trained_run(
   prediction, run, metrics, tmp_path
 ):
@@ -305,6 +307,7 @@ def test_a_mistyped_run_to_start_from_leaves_its_folder_usable(prediction, run):
   assert run(config)["finished"]
 
 
+@pytest.mark.slow
 def test_the_papers_training_of_one_layer_comes_to_its_end(run, tmp_path):
   config = settings("prediction", "one_layer,paper,smoke", training__batch=1)
   config.training.max_steps = 3

@@ -1,4 +1,4 @@
-"""What tables say of scores that look better, or worse, than they are."""
+"""Notes in tables on scores that look better, or worse, than they are."""
 
 import gzip
 import math

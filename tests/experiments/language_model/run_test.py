@@ -99,7 +99,10 @@ def test_training_lowers_the_loss_and_every_test_symbol_is_scored(
 @pytest.mark.usefixtures("undrawn")
 def test_the_reported_score_does_not_depend_on_the_segments(small, run):
   values = [
-    run(small(evaluation__segment=segment), f"run{segment}")["rows"]
+    run(
+      small(evaluation__segment=segment, training__max_steps=4),
+      f"run{segment}",
+    )["rows"]
     for segment in (7, 100_000)
   ]
   for row, first in zip(*values, strict=True):
@@ -111,7 +114,7 @@ def test_the_reported_score_does_not_depend_on_the_segments(small, run):
 def test_the_fit_to_the_training_text_is_a_row_of_its_own(
   small, run, tiny_corpus
 ):
-  with_reference = small(evaluation__train_symbols=50)
+  with_reference = small(evaluation__train_symbols=50, training__max_steps=2)
   with with_reference.unlocked():
     with_reference.reference = {"source": "a table", "train_static": 1.42}
   first = rows_by(run(with_reference, "part"), split="train")
@@ -122,13 +125,15 @@ def test_the_fit_to_the_training_text_is_a_row_of_its_own(
     "a table",
   )
   # All that is allowed is as many as the last split has.
-  results = run(small(evaluation__train_symbols=10**6), "capped")
+  results = run(
+    small(evaluation__train_symbols=10**6, training__max_steps=2), "capped"
+  )
   counts = {row["split"]: row["count"] for row in results["rows"]}
   assert counts["train"] == counts["test"]
-  assert (
-    rows_by(run(small(evaluation__train_symbols=0), "none"), split="train")
-    == []
+  results = run(
+    small(evaluation__train_symbols=0, training__max_steps=2), "none"
   )
+  assert rows_by(results, split="train") == []
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -213,7 +218,7 @@ def test_equal_seeds_give_equal_runs_and_others_do_not(
   small, run, tmp_path, metrics
 ):
   for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-    run(small(seed=seed), name)
+    run(small(seed=seed, training__max_steps=8), name)
   assert metrics(tmp_path / "a") == metrics(tmp_path / "b")
   assert metrics(tmp_path / "a") != metrics(tmp_path / "c")
 
@@ -225,7 +230,7 @@ def test_random_sampling_and_sentences_train_too(small, run):
     ("sentences", {"data__sentences": True}),
     ("sum", {"training__reduction": "sum", "training__learning_rate": 1e-4}),
   ):
-    rows = run(small(**changes), name)["rows"]
+    rows = run(small(**changes, training__max_steps=4), name)["rows"]
     assert all(np.isfinite(row["value"]) for row in rows)
 
 

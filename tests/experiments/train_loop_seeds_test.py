@@ -81,7 +81,12 @@ def together(parts, trials, start, plan=PLAN, signals=None, **options):
 
 
 @pytest.mark.parametrize(
-  ("stddev", "average"), [(0.0, 0.0), (0.1, 0.0), (0.1, 0.6)]
+  ("stddev", "average"),
+  [
+    (0.0, 0.0),
+    pytest.param(0.1, 0.0, marks=pytest.mark.slow),
+    (0.1, 0.6),
+  ],
 )
 def test_each_run_is_the_run_alone(parts, stddev, average):
   network, _, stream = parts

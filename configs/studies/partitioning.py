@@ -15,7 +15,7 @@ SETTINGS: dict[str, Any] = {
   "learning_rate": 3e-3,
   # Networks a reader, of seeds counted up; evaluations of each.
   "networks": 2,
-  "evaluations": 10,
+  "evaluations": 5,
   # Rows that the validation text is scored in.
   "streams": 16,
   # Places after a cleared state that are told apart.

@@ -27,7 +27,7 @@ from seqmodels.plotting import style
 from seqmodels.training import optimizers
 
 LEAST_SQUARES = "linear, least squares"
-_LAGS = 2000  # hold all but 2e-9 of the slowest exponential average
+_LAGS = 1000  # hold all but 4e-5 of the slowest exponential average
 _DRIFTING: dict[str, Any] = {"rate": 0.1, "noise": 0.5, "drift": 0.05}
 _UNITS = 8  # of the networks that are set beside exact filters
 # Tomorrow's weather by today's.
@@ -374,20 +374,16 @@ def _k_steps(study: run_lib.Study, fits: Fits) -> list[results.Row]:
 
 def _accumulation(study: run_lib.Study, fits: Fits) -> None:
   """Errors by the steps ahead, and the laws that they might follow."""
-  noise, linear, best = (
-    study.config.settings.noise,
-    LEAST_SQUARES,
-    _best(study, fits),
-  )
+  noise, best = study.config.settings.noise, _best(study, fits)
   # What is left of them without the noise that no one can predict.
   roots = {
     name: np.sqrt(np.maximum(entry.test - noise**2, 1e-4))
     for name, entry in fits.items()
   }
-  ks, idle = np.arange(1, len(roots[linear]) + 1), math.sqrt(0.5)
+  ks, idle = np.arange(1, len(roots[best]) + 1), math.sqrt(0.5)
   curves = {name: (ks, root) for name, root in roots.items()}
   for c in (0.5, 1.0, 1.1):
-    law = series.accumulated_error(float(roots[linear][0]), c, ks)
+    law = series.accumulated_error(float(roots[LEAST_SQUARES][0]), c, ks)
     inside = law < 2 * idle
     curves[f"~c = {c:g}"] = (ks[inside], law[inside])
   figures.curves(
@@ -402,7 +398,7 @@ def _accumulation(study: run_lib.Study, fits: Fits) -> None:
   )
   study.page["rising"] = {
     key: f"{100 * np.mean(np.diff(roots[name]) > 0):.0f}"
-    for key, name in (("linear", linear), ("network", best))
+    for key, name in (("linear", LEAST_SQUARES), ("network", best))
   }
 
 
@@ -427,7 +423,7 @@ def _linear_errors(study: run_lib.Study) -> None:
 
 def _few_sines(study: run_lib.Study, before: int = 0) -> list[np.ndarray]:
   """Fewer than elsewhere: long windows take long to fit."""
-  random, count = study.random, max(study.config.settings.repeats // 4, 2)
+  random, count = study.random, max(study.config.settings.repeats // 8, 2)
   return [_sine(study, random, before) for _ in range(count)]
 
 
@@ -454,12 +450,10 @@ def _choice(
     # No feature to learn from may be a label of the test.
     past, _ = pairs.split(count - reach)
     model = series.least_squares(past.features, past.labels)
-    missed.append(
-      [
-        np.mean((model.predict(part.features) - part.labels) ** 2)
-        for part in (past, future)
-      ]
+    wrong = (
+      model.predict(part.features) - part.labels for part in (past, future)
     )
+    missed.append([np.mean(part**2) for part in wrong])
   train, test = np.mean(missed, axis=0)
   return float(train), float(test), best
 
@@ -541,10 +535,9 @@ def _fill_in(study: run_lib.Study) -> None:
     lines = [_choice(study, many, way(int(k))) for k in ks]
     columns[f"{name}, best"] = [best for *_, best in lines]
     columns[f"{name}, test"] = [test for _, test, _ in lines]
-  body = zip(ks, *columns.values(), strict=True)
-  page.table(
-    "fill_in", ["k", *columns], [[int(k), *_four(*line)] for k, *line in body]
-  )
+  values = zip(ks, *columns.values(), strict=True)
+  body = [[k, *_four(*line)] for k, *line in values]
+  page.table("fill_in", ["k", *columns], body)
   page["gap"] = {
     "k": int(ks[-1]),
     "forecast": columns["forecast, best"][-1],
@@ -719,17 +712,9 @@ def _hidden_chain(study: run_lib.Study) -> list[results.Row]:
   rows = [_perplexity("hidden chain, filter", nats, began)]
   floor, name = float(nats.mean()), f"RNN of {_UNITS} units"
   totals = _network_on_coins(study, train, test)
-  recurrent = totals.nats_per_symbol
-  rows.append(
-    _row(
-      f"hidden chain, {name}",
-      "static",
-      "perplexity",
-      units.perplexity(recurrent, 1),
-      totals.count,
-      time.perf_counter() - totals.seconds,
-    )
-  )
+  recurrent, began = totals.nats_per_symbol, time.perf_counter()
+  score = ("static", "perplexity", units.perplexity(recurrent, 1), totals.count)
+  rows.append(_row(f"hidden chain, {name}", *score, began - totals.seconds))
   longest = settings.longest_window
   model = chains.Markov.fit(train, 2, order=longest, epsilon=0.5)
   lengths, scores = range(0, longest + 1, 2), []
@@ -803,21 +788,15 @@ def _looking_back(
   }
   # What is known of the coin right after a throw.
   past = _COINS.forward(symbols)[:-1] + np.log(_COINS.emission.T[symbols])
-  body = [
-    [
-      name,
-      f"{100 * np.mean(guess == coins):.1f}",
-      np.count_nonzero(np.diff(guess)),
-    ]
-    for name, guess in (
-      ("from the past", past.argmax(axis=1)),
-      (
-        "from both sides, each alone",
-        _COINS.state_posterior(symbols).argmax(axis=1),
-      ),
-      ("best path of all (Viterbi)", _COINS.most_likely_states(symbols)[0]),
-    )
-  ]
+  both = _COINS.state_posterior(symbols)
+  body = []
+  for name, guess in {
+    "from the past": past.argmax(axis=1),
+    "from both sides, each alone": both.argmax(axis=1),
+    "best path of all (Viterbi)": _COINS.most_likely_states(symbols)[0],
+  }.items():
+    right = f"{100 * np.mean(guess == coins):.1f}"
+    body.append([name, right, np.count_nonzero(np.diff(guess))])
   head = ["guess of the coin", "right, in %", "exchanges"]
   study.page.table("guesses", head, body)
 

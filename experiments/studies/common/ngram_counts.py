@@ -188,7 +188,7 @@ class LaplaceNGram:
   """A smoothed model over counts, which several models may share.
 
   >>> text = np.array([0, 1, 0, 1, 0, 2])
-  >>> model = LaplaceNGram.fit(text, 4, order=2, pseudo_count=1.0)
+  >>> model = LaplaceNGram(NGramCounts.of(text, 4, order=2), (1.0, 1.0))
   >>> model.distribution([0]).round(3).tolist()
   [0.116, 0.58, 0.295, 0.009]
   >>> model.distribution([3]).tolist() == model.distribution([]).tolist()
@@ -206,23 +206,6 @@ class LaplaceNGram:
       raise errors.UserError(
         f"a pseudo-count is {bad[0]}; give finite numbers from 0 up"
       )
-
-  @classmethod
-  def fit(
-    cls,
-    tokens: np.ndarray,
-    vocabulary_size: int,
-    *,
-    order: int,
-    pseudo_count: float = 1.0,
-    back_off: str = "shorter",
-    sentence_end: int | None = None,
-  ) -> Self:
-    """Counts a text as `NGramCounts.of`; one pseudo-count for all lengths."""
-    counts = NGramCounts.of(
-      tokens, vocabulary_size, order=order, sentence_end=sentence_end
-    )
-    return cls(counts, (pseudo_count,) * order, back_off)
 
   @classmethod
   def add_k(cls, counts: NGramCounts, k: float, *, order: int) -> Self:

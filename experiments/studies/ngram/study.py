@@ -89,16 +89,11 @@ def _sizes(study: run_lib.Study, level: smoothing.Level) -> None:
   total, size = len(level.splits["train"]), level.counts.vocabulary_size
   body = []
   for length in range(1, level.counts.order + 1):
-    cells = size**length
-    body.append(
-      [
-        length,
-        f"{cells:.3g}" if cells >= 1e7 else f"{cells:,}",
-        f"{total - length + 1:,}",
-        f"{len(level.counts.table(length)[1]):,}",
-        level.counts.unseen(level.splits["test"], length),
-      ]
-    )
+    cells, places = size**length, f"{total - length + 1:,}"
+    possible = f"{cells:.3g}" if cells >= 1e7 else f"{cells:,}"
+    seen = f"{len(level.counts.table(length)[1]):,}"
+    unseen = level.counts.unseen(level.splits["test"], length)
+    body.append([length, possible, places, seen, unseen])
   head = ["n", "V^n", "N - n + 1", "different n-grams seen"]
   page = study.page
   page.table(f"{level.name}_sizes", [*head, "unseen in the test"], body)
@@ -121,20 +116,14 @@ def _compare(
   """The table and the figure of all forms; returns the best of them."""
   page, test = study.page, len(level.splits["test"])
   orders = list(fits[smoothing.MODIFIED])
-  page.table(
-    f"{level.name}_forms",
-    ["form", *(f"n = {order}" for order in orders)],
-    [
-      [
-        form,
-        *(
-          results.figure(fit.perplexity) + (fit.chosen and f" ({fit.chosen})")
-          for fit in by_order.values()
-        ),
-      ]
-      for form, by_order in fits.items()
-    ],
-  )
+
+  def cell(fit: smoothing.Fit) -> str:
+    chosen = f" ({fit.chosen})" if fit.chosen else ""
+    return results.figure(fit.perplexity) + chosen
+
+  body = [[form, *map(cell, fits[form].values())] for form in fits]
+  head = ["form", *(f"n = {order}" for order in orders)]
+  page.table(f"{level.name}_forms", head, body)
 
   def best(form: str) -> str:
     order, fit = min(fits[form].items(), key=lambda item: item[1].perplexity)
@@ -249,15 +238,10 @@ def _unknown_words(study: run_lib.Study) -> None:
     test = level.splits["test"]
     nats = level.kneser_ney(order, modified=True).nats(test)
     known = test != level.tokens.vocabulary.unk
-    body.append(
-      [
-        least,
-        f"{level.tokens.vocabulary.size:,}",
-        1 - np.mean(known),
-        units.perplexity(float(nats.sum()), len(nats)),
-        units.perplexity(float(nats[known].sum()), int(known.sum())),
-      ]
-    )
+    every = units.perplexity(float(nats.sum()), len(nats))
+    alone = units.perplexity(float(nats[known].sum()), int(known.sum()))
+    listed = f"{level.tokens.vocabulary.size:,}"
+    body.append([least, listed, 1 - np.mean(known), every, alone])
     study.signals.check()
   head = ["least count", "vocabulary", "`<unk>` in the test", "perplexity"]
   study.page.table("unknown", [*head, "of the known words alone"], body)

@@ -94,7 +94,7 @@ def train(
 
 
 # Windows of each of three stretches of the test text.
-RUN = 1_000
+RUN = 500
 
 
 def _by_position(
@@ -104,25 +104,13 @@ def _by_position(
   # Long runs of windows one symbol apart: every place sees nearly the same
   # symbols, and what differs is how much stands before them.
   ends = np.linspace(0, len(ids) - positions, 4).astype(int)
-  first = np.concatenate(
-    [
-      np.arange(low, min(high, low + RUN))
-      for low, high in itertools.pairwise(ends)
-    ]
-  )
-  place = first + np.arange(positions)[:, None, None]  # [P, 1, B]
-  reset = np.broadcast_to(np.arange(positions)[:, None, None] == 0, place.shape)
-  scores = static.score(
-    network,
-    params,
-    (
-      ids[place].astype(np.int32),
-      ids[place + 1].astype(np.int32),
-      np.ones(place.shape, bool),
-      reset,
-    ),
-    streams=len(first),
-  )
+  runs = [range(a, min(b, a + RUN)) for a, b in itertools.pairwise(ends)]
+  first, steps = np.concatenate(runs), np.arange(positions)[:, None, None]
+  place = first + steps  # [P, 1, B]
+  inputs, targets = (ids[place + k].astype(np.int32) for k in (0, 1))
+  scored = np.ones(place.shape, bool)
+  segments = inputs, targets, scored, scored & (steps == 0)
+  scores = static.score(network, params, segments, streams=len(first))
   return scores.metrics.nats / scores.metrics.count / units.LOG2
 
 

@@ -42,13 +42,11 @@ def run(study: run_lib.Study) -> list[results.Row]:
     name: [train(read, study.config.seed + i) for i in range(settings.networks)]
     for name, read in readers.READERS.items()
   }
-  sentences(
-    study,
-    network,
+  params, end = (
     found[readers.RANDOM][0].params,
-    splits["train"],
     tokens.vocabulary.index.get("\n"),
   )
+  sentences(study, network, params, splits["train"], end)
   return compare(study, found, len(splits["test"]))
 
 
@@ -84,14 +82,9 @@ def toy(study: run_lib.Study) -> None:
     epoch = reader.segments(0, count)  # arrays [count, T, B]
     steps = epoch.targets[1:, 0] - epoch.targets[:-1, -1]
     follows = (steps % total == 1)[epoch.mask[1:, 0]]
-    body.append(
-      [
-        name,
-        count,
-        float(follows.mean()) if follows.size else float("nan"),
-        "carried" if name == readers.SEQUENTIAL else "cleared",
-      ]
-    )
+    share = follows.mean() if follows.size else float("nan")
+    state = "carried" if name == readers.SEQUENTIAL else "cleared"
+    body.append([name, count, share, state])
     if name == readers.CLEARED:  # reads what the carrying reader reads
       continue
     shown += [name]
@@ -106,16 +99,9 @@ def toy(study: run_lib.Study) -> None:
     np.add.at(times, parts.targets[parts.mask], 1.0 / epochs)
     shares[name] = (ids, times)
   page.verbatim("toy", "\n".join(shown))
-  page.table(
-    "toy_readers",
-    [
-      "reader",
-      "minibatches an epoch",
-      "rows that continue the last minibatch",
-      "state",
-    ],
-    body,
-  )
+  head = ["reader", "minibatches an epoch"]
+  head += ["rows that continue the last minibatch", "state"]
+  page.table("toy_readers", head, body)
   figures.curves(
     page.figure("coverage"),
     "Which symbols an epoch predicts",
@@ -146,26 +132,15 @@ def compare(
     name: np.mean([one.by_position for one in several], axis=0)
     for name, several in found.items()
   }
-  page.table(
-    "scores",
-    [
-      "reader",
-      "test text in one go",
-      f"spread of {settings.networks}",
-      f"first {length} after a cleared state, on stretches",
-      f"{length + 1}th to {settings.positions}th, on stretches",
-    ],
-    [
-      [
-        name,
-        means[name],
-        float(np.ptp([one.streaming for one in several])),
-        float(by_position[name][:length].mean()),
-        float(by_position[name][length:].mean()),
-      ]
-      for name, several in found.items()
-    ],
-  )
+  head = ["reader", "test text in one go", f"spread of {settings.networks}"]
+  head += [f"first {length} after a cleared state, on stretches"]
+  head += [f"{length + 1}th to {settings.positions}th, on stretches"]
+  body = []
+  for name, several in found.items():
+    spread = np.ptp([one.streaming for one in several])
+    near, far = np.split(by_position[name], [length])
+    body.append([name, means[name], spread, near.mean(), far.mean()])
+  page.table("scores", head, body)
   figures.curves(
     page.figure("learning"),
     "One network, one budget, four readers",
@@ -234,14 +209,11 @@ def sentences(
     "shuffled": study.random.permutation(lengths),
     "lines of like length together": np.sort(lengths),
   }
-  page.table(
-    "padding",
-    ["minibatches of", "positions that are padding"],
-    [
-      [name, f"{100 * readers.padding(ordered, batch):.1f} %"]
-      for name, ordered in orders.items()
-    ],
-  )
+  body = [
+    [name, f"{100 * readers.padding(ordered, batch):.1f} %"]
+    for name, ordered in orders.items()
+  ]
+  page.table("padding", ["minibatches of", "positions that are padding"], body)
   real, every = readers.scores(network, params, reader.segment(0))
   page["lines"] = {
     "shortest": lengths.min(),

@@ -290,13 +290,8 @@ def _recovery(study: run_lib.Study) -> None:
     times = laws.ranked(np.bincount(drawn))
     found = laws.maximum_likelihood(times)
     likeliest = f"{found.exponent:.3f} ± {found.standard_error:.1g}"
-    body.append(
-      [
-        exponent,
-        -laws.line(np.arange(1, len(times) + 1), times).slope,
-        likeliest,
-      ]
-    )
+    slope = laws.line(np.arange(1, len(times) + 1), times).slope
+    body.append([exponent, -slope, likeliest])
   head = ["true alpha", "least squares", "maximum likelihood"]
   study.page.table("recovery", head, body)
 
@@ -521,14 +516,9 @@ def _pieces(study: run_lib.Study, words: list[str]) -> None:
         "yes" if scheme.decode(ids) == new else "no",
       ]
     )
-  head = [
-    "pieces",
-    "vocabulary",
-    "tokens",
-    "tokens a word",
-    "tokens a new word",
-  ]
-  page.table("pieces", [*head, "alpha", "new text comes back"], body)
+  head = ["pieces", "vocabulary", "tokens", "tokens a word"]
+  head += ["tokens a new word", "alpha", "new text comes back"]
+  page.table("pieces", head, body)
   longest = schemes[-2]
   shown = []
   for word in unseen[:: max(1, len(unseen) // 5)][:5]:

@@ -29,7 +29,9 @@ def ask(request, elman, params):
     "backing off": lambda: smoothing.BackoffNGram.of(
       ngram.NGram.fit(tokens, 5, order=3)
     ),
-    "pseudo-counts": lambda: ngram_counts.LaplaceNGram.fit(tokens, 5, order=3),
+    "pseudo-counts": lambda: ngram_counts.LaplaceNGram(
+      ngram_counts.NGramCounts.of(tokens, 5, order=3), (1.0,) * 3
+    ),
   }[request.param]()
   return lambda prefix, several: continuations.by_counts(model, prefix, several)
 

@@ -14,6 +14,13 @@ Laplace = ngram_counts.LaplaceNGram
 BOUNDARY = "boundary"
 
 
+def fit(tokens, size, *, order, pseudo_count=1.0, back_off="shorter", end=None):
+  counts = ngram_counts.NGramCounts.of(
+    tokens, size, order=order, sentence_end=end
+  )
+  return Laplace(counts, (pseudo_count,) * order, back_off)
+
+
 class BruteForce:
   """The definition, counted by hand for every question."""
 
@@ -63,13 +70,13 @@ def test_every_token_and_distribution_equals_brute_force(
   order, e, back_off, end
 ):
   training, other = text(60, 4).tolist(), text(25, 5, seed=1)
-  model = Laplace.fit(
+  model = fit(
     np.array(training),
     5,
     order=order,
     pseudo_count=e,
     back_off=back_off,
-    sentence_end=end,
+    end=end,
   )
   slow = BruteForce(training, 5, order, e, back_off, end)
   expected = [
@@ -105,7 +112,7 @@ def test_the_textbooks_example_by_hand():
 
 def test_nothing_added_leaves_relative_frequencies():
   training = text(200, 3)
-  model = Laplace.fit(training, 4, order=2, pseudo_count=0.0)
+  model = fit(training, 4, order=2, pseudo_count=0.0)
   after = np.bincount(training[1:][training[:-1] == 1], minlength=4)
   np.testing.assert_allclose(model.distribution([1]), after / after.sum())
   assert model.nats(np.array([1, 3]))[1] == math.inf
@@ -115,7 +122,7 @@ def test_nothing_added_leaves_relative_frequencies():
 
 def test_much_added_leaves_the_back_off():
   training = text(200, 3)
-  flat = Laplace.fit(training, 4, order=1, pseudo_count=1e12)
+  flat = fit(training, 4, order=1, pseudo_count=1e12)
   np.testing.assert_allclose(flat.distribution([]), 0.25, rtol=1e-6)
   counts = ngram_counts.NGramCounts.of(training, 4, order=2)
   pairs = Laplace(counts, (1.0, 1e12), "unigram")
@@ -148,7 +155,7 @@ def test_nltk_agrees_where_a_context_is_full(order, k):
 
 @pytest.mark.parametrize("back_off", ngram_counts.BACK_OFFS)
 def test_all_texts_of_a_length_together_have_probability_one(back_off):
-  model = Laplace.fit(text(30, 3), 3, order=3, back_off=back_off)
+  model = fit(text(30, 3), 3, order=3, back_off=back_off)
   total = sum(
     math.exp(-model.nats(np.array(whole)).sum())
     for whole in itertools.product(range(3), repeat=4)
@@ -160,7 +167,7 @@ def test_unknown_words_have_a_share_and_all_sum_to_one():
   words = ["the", "cat", "saw", "the", "dog", "and", "the", "cat", "saw"]
   for least in (1, 2):  # no word of training is unknown; some are
     symbols = vocabulary.Vocabulary.build(words, min_frequency=least)
-    model = Laplace.fit(symbols.encode(words), symbols.size, order=2)
+    model = fit(symbols.encode(words), symbols.size, order=2)
     for before in (["the"], ["zebra"], []):
       shares = model.distribution(symbols.encode(before).tolist())
       assert shares[symbols.unk] > 0
@@ -170,7 +177,7 @@ def test_unknown_words_have_a_share_and_all_sum_to_one():
 
 
 def test_text_drawn_from_a_model_is_as_surprising_as_its_entropy():
-  model = Laplace.fit(text(300, 4), 4, order=2)
+  model = fit(text(300, 4), 4, order=2)
   random, drawn, entropies = np.random.default_rng(1), [], []
   for _ in range(4_000):
     shares = model.distribution(drawn[-1:])
@@ -287,7 +294,7 @@ def test_reference_perplexities_of_the_words_of_the_book(
 )
 def test_bad_settings_are_named(change, message):
   with pytest.raises(errors.UserError, match=message):
-    Laplace.fit(np.zeros(8, int), 2, **{"order": 2, **change})
+    fit(np.zeros(8, int), 2, **{"order": 2, **change})
 
 
 def test_ids_of_another_vocabulary_are_refused():

@@ -18,7 +18,12 @@ import optax
 
 from experiments.studies import run as run_lib
 from experiments.studies.autoregressive import series, shapes
-from experiments.studies.common import chains, figures, training
+from experiments.studies.common import (
+  chains,
+  figures,
+  ngram_counts,
+  training,
+)
 from seqmodels import errors, losses, units
 from seqmodels.data.text import batching
 from seqmodels.io import results
@@ -50,20 +55,14 @@ def run(study: run_lib.Study) -> list[results.Row]:
   for predicted in (_data, _one_step, _free_run, _accumulation):
     predicted(study, fits)
   rows = _k_steps(study, fits)
-  for section in (
-    *(_linear_errors, _window_length, _averages, _fill_in),
-    *(_past_winners, _paths, _causes),
-  ):
-    study.signals.check()
-    section(study)
-  for measured in (
-    _markov_orders,
-    _both_directions,
-    _hidden_chain,
+  sections: Sequence[Callable[[run_lib.Study], list[results.Row] | None]] = (
+    *(_linear_errors, _window_length, _averages, _fill_in, _past_winners),
+    *(_paths, _causes, _markov_orders, _both_directions, _hidden_chain),
     _drifting_sine,
-  ):
+  )
+  for section in sections:
     study.signals.check()
-    rows += measured(study)
+    rows += section(study) or []
   return rows
 
 
@@ -112,20 +111,20 @@ def _sine(
 def _row(
   name: str,
   evaluation: str,
-  metric: str,
   value: float,
   count: int,
   began: float,
   split: str = "test",
 ) -> results.Row:
-  """A result whose scoring began at that time."""
+  """A result whose scoring began at that time; models of symbols are static."""
+  symbols = evaluation == "static"
   return results.row(
     name,
     split=split,
     evaluation=evaluation,
-    metric=metric,
+    metric="perplexity" if symbols else "sse",
     value=value,
-    unit="mean of squares" if metric == "sse" else None,
+    unit=None if symbols else "mean of squares",
     count=count,
     seconds=time.perf_counter() - began,
   )
@@ -136,7 +135,38 @@ def _perplexity(
 ) -> results.Row:
   """The result of a model of symbols from the nats of each."""
   value = units.perplexity(float(nats.mean()), 1)
-  return _row(name, "static", "perplexity", value, len(nats), began, split)
+  return _row(name, "static", value, len(nats), began, split)
+
+
+def _measured(
+  study: run_lib.Study,
+  name: str,
+  title: str,
+  columns: Mapping[str, Sequence[float] | np.ndarray],
+  *,
+  unit: str = "mean squared error",
+  log_x: int = 2,
+  references: Mapping[str, float] | None = None,
+  rest: Sequence[Sequence[str]] = (),
+) -> None:
+  """Scores by a size, the first column: a table and a figure of one name.
+
+  Lines of the `rest` follow in the table, `references` lie in the figure.
+  """
+  (label, sizes), *drawn = columns.items()
+  lines = zip(*columns.values(), strict=True)
+  body = [[size, *_four(*line)] for size, *line in lines]
+  study.page.table(name, [*columns], [*body, *rest])
+  figures.curves(
+    study.page.figure(name),
+    title,
+    {name: (sizes, values) for name, values in drawn},
+    x=label,
+    y=unit,
+    log_x=log_x,
+    marks=True,
+    references=references,
+  )
 
 
 def _four(*values: float) -> list[str]:
@@ -203,41 +233,32 @@ def fit(study: run_lib.Study) -> Fits:
   """All models on all series."""
   settings, random = study.config.settings, study.random
   many = np.stack([_sine(study, random) for _ in range(settings.series)])
-  tau, first = settings.window, seen(study)
-  linear, mlp = (series.window(tau, hidden) for hidden in ((), (10,)))
-  adam = optimizers.build("adam", learning_rate=0.01)
+  tau, first, length = settings.window, seen(study), settings.stretch
+  linear, epochs = series.window(tau), settings.network_epochs
   plain = optimizers.build("sgd", learning_rate=0.01, momentum=0.0)
-  length, epochs = settings.stretch, settings.network_epochs
-  steps = epochs * -(-(first - length) // settings.batch)
-  solved = []
-  for xs in many:
-    past, _ = series.windows(xs, tau).split(settings.pairs)
-    best = series.least_squares(past.features, past.labels)
-    solved.append(series.of_linear(best))
-  weights: dict[str, tuple[series.Forecaster, list[Any]]] = {
-    LEAST_SQUARES: (linear, solved),
-    "linear, gradient descent": (
-      linear,
-      _learned(study, many, linear, plain, tau, settings.epochs),
-    ),
-    "MLP": (mlp, _learned(study, many, mlp, adam, tau, settings.epochs)),
+  adam = optimizers.build("adam", learning_rate=0.01)
+  falling = series.adam(0.005, epochs * -(-(first - length) // settings.batch))
+  # Model, rule, length of what it learns from at a time, epochs.
+  learners: dict[str, tuple[series.Forecaster, Any, int, int]] = {
+    "linear, gradient descent": (linear, plain, tau, settings.epochs),
+    "MLP": (series.window(tau, (10,)), adam, tau, settings.epochs),
   }
   for name in settings.networks:
-    study.signals.check()
     network = series.latent(training.CELLS[name], (settings.hidden,))
-    rule = series.adam(0.005, steps)
-    params = _learned(study, many, network, rule, length, epochs)
-    weights[name] = (network, params)
+    learners[name] = (network, falling, length, epochs)
+  past = [series.windows(xs, tau).split(settings.pairs)[0] for xs in many]
+  best = [series.least_squares(part.features, part.labels) for part in past]
+  weights = {LEAST_SQUARES: (linear, [*map(series.of_linear, best)])}
+  for name, (model, *how) in learners.items():
+    study.signals.check()
+    weights[name] = (model, _learned(study, many, model, *how))
   # Two at least, that there is a growth to speak of.
-  longest = max((2, *settings.horizons))
+  longest, steps = max((2, *settings.horizons)), many.shape[1] - first
   found = {}
   for name, (model, params) in weights.items():
     began, both = time.perf_counter(), list(zip(params, many, strict=True))
     ahead = [series.k_steps(model, own, xs, longest) for own, xs in both]
-    runs = [
-      series.free_run(model, own, xs[:first], len(xs) - first)
-      for own, xs in both
-    ]
+    runs = [series.free_run(model, own, xs[:first], steps) for own, xs in both]
     spent = time.perf_counter() - began
     predictions = np.stack(ahead), np.stack(runs)
     found[name] = Fitted(model, params, many, first, *predictions, spent)
@@ -356,7 +377,7 @@ def _k_steps(study: run_lib.Study, fits: Fits) -> list[results.Row]:
       count = np.isfinite(entry.ahead[:, k - 1, entry.first :]).sum()
       value, began = entry.test[k - 1], time.perf_counter() - entry.seconds
       label = f"{name}, k = {k}"
-      rows.append(_row(label, "k steps ahead", "sse", value, count, began))
+      rows.append(_row(label, "k steps ahead", value, count, began))
   head = ["model", *(f"k = {k}" for k in horizons)]
   study.page.table("k_steps", head, body)
   best, linear, longest = _best(study, fits), fits[LEAST_SQUARES], max(horizons)
@@ -459,28 +480,17 @@ def _choice(
 
 
 def _window_length(study: run_lib.Study) -> None:
-  settings, page, many = study.config.settings, study.page, _few_sines(study)
+  settings, many = study.config.settings, _few_sines(study)
   taus = settings.windows
   lines = [_choice(study, many, -np.arange(tau, 0, -1)) for tau in taus]
-  page.table(
-    "window_length",
-    ["tau", "train", "test", "best weights, any data"],
-    [[tau, *_four(*line)] for tau, line in zip(taus, lines, strict=True)],
-  )
   train, test, best = zip(*lines, strict=True)
-  page["choice"] = {"series": len(many), "window": taus[int(np.argmin(test))]}
-  figures.curves(
-    page.figure("window_length"),
+  window = taus[int(np.argmin(test))]
+  study.page["choice"] = {"series": len(many), "window": window}
+  _measured(
+    study,
+    "window_length",
     "How many past values?",
-    {
-      "best weights": (taus, best),
-      "train": (taus, train),
-      "test": (taus, test),
-    },
-    x="values in the window",
-    y="mean squared error",
-    log_x=2,
-    marks=True,
+    {"tau": taus, "best weights": best, "train": train, "test": test},
     references={"noise": settings.noise**2},
   )
 
@@ -525,32 +535,26 @@ def _averages(study: run_lib.Study) -> None:
 def _fill_in(study: run_lib.Study) -> None:
   """Four values before a gap, or two on either side of it."""
   settings, page, many = study.config.settings, study.page, _few_sines(study)
-  ks = 2 ** np.arange(int(np.log2(max(settings.horizons))) + 1)
+  ks = [2**i for i in range(max(settings.horizons).bit_length())]
   ways: dict[str, Callable[[int], np.ndarray]] = {
     "forecast": lambda k: np.arange(-k - 3, 1 - k),
     "fill in": lambda k: np.array([-k - 1, -k, k, k + 1]),
   }
-  columns = {}
+  columns: dict[str, Sequence[float]] = {"k": ks}
   for name, way in ways.items():
-    lines = [_choice(study, many, way(int(k))) for k in ks]
-    columns[f"{name}, best"] = [best for *_, best in lines]
-    columns[f"{name}, test"] = [test for _, test, _ in lines]
-  values = zip(ks, *columns.values(), strict=True)
-  body = [[k, *_four(*line)] for k, *line in values]
-  page.table("fill_in", ["k", *columns], body)
+    lines = [_choice(study, many, way(k)) for k in ks]
+    _, test, best = zip(*lines, strict=True)
+    columns |= {f"{name}, best": best, f"{name}, test": test}
   page["gap"] = {
-    "k": int(ks[-1]),
+    "k": ks[-1],
     "forecast": columns["forecast, best"][-1],
     "fill_in": columns["fill in, best"][-1],
   }
-  figures.curves(
-    page.figure("fill_in"),
+  _measured(
+    study,
+    "fill_in",
     "Forecasts and interpolations",
-    {name: (ks, values) for name, values in columns.items()},
-    x="distance to the nearest known value, k",
-    y="mean squared error",
-    log_x=2,
-    marks=True,
+    columns,
     references={"noise": settings.noise**2},
   )
 
@@ -587,43 +591,41 @@ def _past_winners(study: run_lib.Study) -> None:
 
 def _markov_orders(study: run_lib.Study) -> list[results.Row]:
   """Models of every order of a chain of order 2."""
-  settings, page, random = study.config.settings, study.page, study.random
+  settings, random = study.config.settings, study.random
   kernel = random.dirichlet(np.full(4, 0.7), size=(4, 4))
   start = chains.stationary(kernel)
   train, test = (
     chains.markov_chain(kernel, settings.chain, random=random, initial=start)
     for _ in range(2)
   )
-  longest = settings.longest_order
-  model = chains.Markov.fit(train, 4, order=longest, epsilon=0.5)
-  rows, lines = [], []
-  for order in range(longest + 1):
-    began = time.perf_counter()
-    nats = [model.nats(part, order) for part in (train, test)]
+  orders, rows, lines = range(settings.longest_order + 1), [], []
+  models = _counted(train, 4, orders[-1])
+  for order in orders:
+    began, model = time.perf_counter(), models(order)
+    nats = [model.nats(part) for part in (train, test)]
     name = f"Markov chain of order 2, model of order {order}"
     rows.append(_perplexity(name, nats[1], began))
     rate = chains.entropy_rate(kernel, min(order, 2))
     lines.append([rate, *(float(part.mean()) for part in nats)])
-  page.table(
+  rates, seen, new = zip(*lines, strict=True)
+  study.page["best_order"] = int(np.argmin(new))
+  _measured(
+    study,
     "markov_orders",
-    ["k", "rows", "true rate", "train", "test"],
-    [[order, 4**order, *_four(*line)] for order, line in enumerate(lines)],
-  )
-  rates, *scores = zip(*lines, strict=True)
-  page["best_order"] = int(np.argmin(scores[1]))
-  figures.curves(
-    page.figure("markov_orders"),
     "A chain of order 2",
-    {
-      name: (range(longest + 1), values)
-      for name, values in zip(("train", "test"), scores, strict=True)
-    },
-    x="order k of the model",
-    y="nats a symbol",
-    marks=True,
-    references={"entropy rate": rates[-1]},
+    {"order k": orders, "true rate": rates, "train": seen, "test": new},
+    unit="nats a symbol",
+    log_x=0,
   )
   return rows
+
+
+def _counted(
+  text: np.ndarray, size: int, longest: int
+) -> Callable[[int], ngram_counts.LaplaceNGram]:
+  """Markov models of a text, by order; one half is added to every count."""
+  counts = ngram_counts.NGramCounts.of(text, size, order=longest + 1)
+  return lambda k: ngram_counts.LaplaceNGram.add_k(counts, 0.5, order=k + 1)
 
 
 def _paths(study: run_lib.Study) -> None:
@@ -710,30 +712,18 @@ def _hidden_chain(study: run_lib.Study) -> list[results.Row]:
   train, test = np.split(drawn, [settings.hidden_chain])
   began, nats = time.perf_counter(), _COINS.nats(test)
   rows = [_perplexity("hidden chain, filter", nats, began)]
-  floor, name = float(nats.mean()), f"RNN of {_UNITS} units"
+  floor, network = float(nats.mean()), f"RNN of {_UNITS} units"
   totals = _network_on_coins(study, train, test)
   recurrent, began = totals.nats_per_symbol, time.perf_counter()
-  score = ("static", "perplexity", units.perplexity(recurrent, 1), totals.count)
-  rows.append(_row(f"hidden chain, {name}", *score, began - totals.seconds))
-  longest = settings.longest_window
-  model = chains.Markov.fit(train, 2, order=longest, epsilon=0.5)
-  lengths, scores = range(0, longest + 1, 2), []
-  best = _COINS.entropy_by_window(longest)[::2]
+  score = ("static", units.perplexity(recurrent, 1), totals.count)
+  rows.append(_row(f"hidden chain, {network}", *score, began - totals.seconds))
+  lengths, scores = range(0, settings.longest_window + 1, 2), []
+  models = _counted(train, 2, lengths[-1])
   for length in lengths:
-    began, nats = time.perf_counter(), model.nats(test, length)
+    began, nats = time.perf_counter(), models(length).nats(test)
     label = f"hidden chain, window of {length}, counted"
     rows.append(_perplexity(label, nats, began))
     scores.append(float(nats.mean()))
-  lines = zip(lengths, best, scores, strict=True)
-  page.table(
-    "hidden_chain",
-    ["what is read", "best possible", "on the test"],
-    [
-      *([f"window of {k}", *_four(*line)] for k, *line in lines),
-      [f"everything, {name}", "", *_four(recurrent)],
-      ["everything, filter", "", *_four(floor)],
-    ],
-  )
   page["coins"] = {
     "changes": f"{_COINS.transition[0, 1]:.2f}",
     "shows": f"{_COINS.emission[0, 0]:g}",
@@ -741,17 +731,22 @@ def _hidden_chain(study: run_lib.Study) -> list[results.Row]:
     "window_excess": f"{min(scores) - floor:.4f}",
     "network_excess": f"{recurrent - floor:.4f}",
   }
-  figures.curves(
-    page.figure("hidden_chain"),
+  _measured(
+    study,
+    "hidden_chain",
     "Two coins, and nobody says which",
     {
-      "window, best possible": (lengths, best),
-      "window, counted": (lengths, scores),
+      "symbols in the window": lengths,
+      "window, best possible": _COINS.entropy_by_window(lengths[-1])[::2],
+      "window, counted": scores,
     },
-    x="symbols in the window",
-    y="nats a symbol",
-    marks=True,
-    references={name: recurrent, "filter": floor},
+    unit="nats a symbol",
+    log_x=0,
+    references={network: recurrent, "filter": floor},
+    rest=[
+      [f"all, {network}", "", *_four(recurrent)],
+      ["all, filter", "", *_four(floor)],
+    ],
   )
   part = min(len(test), 20_000)
   _looking_back(study, test[:part], coins[settings.hidden_chain :][:part])
@@ -833,22 +828,11 @@ def _drifting_sine(study: run_lib.Study) -> list[results.Row]:
     # The last third is the test.
     missed = predict()[learned - len(xs) :] - xs[learned:]
     scores[name] = float(np.mean(missed**2))
-    row = (f"drifting sine, {name}", "one step ahead", "sse", scores[name])
-    rows.append(_row(*row, len(missed), began))
+    label, count = f"drifting sine, {name}", len(missed)
+    rows.append(_row(label, "one step ahead", scores[name], count, began))
   covariance = series.sine_autocovariance(**_DRIFTING)
   best = [series.optimum(covariance, -np.arange(1, tau + 1))[1] for tau in taus]
   linear, recurrent, exact, *fitted = scores.values()
-  lines = zip(taus, best, fitted, strict=True)
-  page.table(
-    "drifting_errors",
-    ["what is read", "best linear", "on the test"],
-    [
-      *([f"window of {tau}", *_four(*line)] for tau, *line in lines),
-      ["everything, linear filter", *_four(kalman.error, linear)],
-      [f"everything, {network}", "", *_four(recurrent)],
-      ["everything, exact filter", "", *_four(exact)],
-    ],
-  )
   page["drifting"] = {
     **{name: f"{value:g}" for name, value in _DRIFTING.items()},
     "test": f"{learned // 2:,}",
@@ -858,20 +842,26 @@ def _drifting_sine(study: run_lib.Study) -> list[results.Row]:
     "exact_excess": f"{exact - linear:+.4f}",
     "network_excess": f"{recurrent - exact:+.4f}",
   }
-  figures.curves(
-    page.figure("drifting_sine"),
+  _measured(
+    study,
+    "drifting_sine",
     "A sine that does not keep time",
-    {"window, best linear": (taus, best), "window, fitted": (taus, fitted)},
-    x="values in the window",
-    y="mean squared error",
-    log_x=2,
-    marks=True,
+    {
+      "values in the window": taus,
+      "window, best linear": best,
+      "window, fitted": fitted,
+    },
     references={
       "linear filter": linear,
       network: recurrent,
       "exact filter": exact,
       "noise": _DRIFTING["noise"] ** 2,
     },
+    rest=[
+      ["all, linear filter", *_four(kalman.error, linear)],
+      [f"all, {network}", "", *_four(recurrent)],
+      ["all, exact filter", "", *_four(exact)],
+    ],
   )
   return rows
 

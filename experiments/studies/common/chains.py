@@ -1,4 +1,4 @@
-"""Chains of symbols: counted Markov models and hidden Markov models.
+"""Chains of symbols: Markov chains and hidden Markov models.
 
 A Markov chain of order k has a kernel, an array [V, ..., V] of k + 1 axes: the
 probability of the next symbol (last axis) after the k before it, oldest first.
@@ -15,9 +15,9 @@ and the sum over all K^T ways of the states costs O(K^2 T) by recursion.
 """
 
 import dataclasses
-from typing import NamedTuple, Self
 
 import numpy as np
+from scipy import special
 
 
 def markov_chain(
@@ -80,10 +80,8 @@ def entropy_rate(kernel: np.ndarray, order: int | None = None) -> float:
   seen = known if order is None else order
   joint = stationary(kernel)[..., None] * kernel
   joint = joint.sum(axis=tuple(range(known - seen)))
-  context = joint.sum(axis=-1, keepdims=True)
-  with np.errstate(divide="ignore", invalid="ignore"):
-    nats = np.where(joint > 0, -np.log(joint / context), 0.0)
-  return float((joint * nats).sum())
+  # H(context, next) - H(context).
+  return float(special.entr(joint).sum() - special.entr(joint.sum(-1)).sum())
 
 
 def most_likely(
@@ -111,69 +109,6 @@ def most_likely(
   for step in range(len(scores) - 1, 0, -1):
     path[step - 1] = came_from[step, path[step]]
   return path, float(best.max())
-
-
-class Markov(NamedTuple):
-  """Markov models of every order up to k, counted in one text.
-
-      P(b | a) = (n(a b) + eps) / (n(a) + V eps)
-
-  The first symbols of a sequence have contexts as short as what there is, so
-  the whole is a distribution over sequences: it sums to 1.
-
-  >>> model = Markov.fit(np.array([0, 1, 0, 1, 1]), 2, order=1)
-  >>> model.tables[1]
-  array([[0. , 1. ], [0.5, 0.5]])
-  >>> np.exp(-model.nats(np.array([1, 1, 0])))
-  array([0.6, 0.5, 0.5])
-  """
-
-  # For j = 0 to k, the next symbol after every context of j symbols, [V^j, V];
-  # a context's row is its ids read as a number of base V.
-  tables: tuple[np.ndarray, ...]
-
-  @classmethod
-  def fit(
-    cls, tokens: np.ndarray, size: int, *, order: int, epsilon: float = 0.0
-  ) -> Self:
-    """Counts a sequence of ids below `size`, longer than `order`.
-
-    Without epsilon what was not seen is impossible, and a context that was not
-    seen has the uniform row.
-    """
-    tables = []
-    for length in range(order + 1):
-      places = _contexts(tokens, size, length)[length:]
-      counts = np.bincount(
-        places * size + tokens[length:], minlength=size ** (length + 1)
-      )
-      shares = counts.reshape(-1, size) + epsilon
-      totals = shares.sum(axis=1, keepdims=True)
-      uniform = np.full_like(shares, 1 / size)
-      tables.append(np.divide(shares, totals, out=uniform, where=totals > 0))
-    return cls(tuple(tables))
-
-  def nats(self, tokens: np.ndarray, order: int | None = None) -> np.ndarray:
-    """-log P of every symbol given `order` before it at most, float64 [N].
-
-    The sum is that of the whole sequence, its first symbols included.
-    """
-    longest = len(self.tables) - 1 if order is None else order
-    shares = np.empty(len(tokens))
-    for length, table in enumerate(self.tables[: longest + 1]):
-      last = len(tokens) if length == longest else length + 1
-      part = slice(length, last)
-      rows = _contexts(tokens[:last], table.shape[1], length)
-      shares[part] = table[rows[length:], tokens[part]]
-    return -_log(shares)
-
-
-def _contexts(tokens: np.ndarray, size: int, length: int) -> np.ndarray:
-  """The `length` ids before each place as a number; right from there on."""
-  found = np.zeros(len(tokens), np.int64)
-  for back in range(length, 0, -1):
-    found = found * size + np.roll(tokens, back)
-  return found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -270,8 +205,7 @@ class HiddenMarkov:
     for _ in range(longest + 1):
       shown = prefixes[:, None, :] * self.emission.T
       prefixes = shown.reshape(-1, len(self.initial)) @ self.transition
-      shares = prefixes.sum(axis=1)
-      joint = float(-(shares * np.log(np.where(shares > 0, shares, 1))).sum())
+      joint = float(special.entr(prefixes.sum(axis=1)).sum())
       entropies.append(joint - before)
       before = joint
     return np.array(entropies)
@@ -286,8 +220,5 @@ def _log(values: np.ndarray) -> np.ndarray:
     return np.log(values)
 
 
-def _sum(logs: np.ndarray, axis: int) -> np.ndarray:
-  """log sum exp; -inf where all is."""
-  highest = logs.max(axis=axis, keepdims=True)
-  highest = np.where(np.isfinite(highest), highest, 0.0)
-  return np.squeeze(highest, axis) + _log(np.exp(logs - highest).sum(axis=axis))
+# log sum exp; -inf where all is.
+_sum = np.logaddexp.reduce

@@ -230,22 +230,8 @@ class LaplaceNGram:
     """
     size = self.vocabulary_size
     text = ngram.with_boundaries(tokens, size, self.counts.sentence_end)
-    levels = self.counts.levels[: self.order]
-    space = room(text, size)
-    shares = unigram = np.full(len(text), 1.0 / size)
-    walk = lookups([level.keys for level in levels], text, size)
-    for length, (level, (contexts, ids)) in enumerate(
-      zip(levels, walk, strict=True)
-    ):
-      seen = np.where(ids >= 0, level.counts[ids], 0)
-      totals = np.where(contexts >= 0, level.context_counts[contexts], 0)
-      mixed = self._mixed(length, seen, totals, shares, unigram)
-      # The first symbols have contexts as short as what there is.
-      shares = np.where(space >= length, mixed, shares)
-      if length == 0:
-        unigram = shares
     with np.errstate(divide="ignore"):
-      return -np.log(shares[text < size])
+      return -np.log(self._shares(text)[text < size])
 
   def distribution(self, history: Sequence[int]) -> np.ndarray:
     """p of every symbol of the vocabulary after a history, float64 `[V]`.
@@ -255,40 +241,30 @@ class LaplaceNGram:
     """
     size = self.vocabulary_size
     text = ngram.as_context(history, size, self.counts.sentence_end)
-    levels = self.counts.levels[: self.order]
-    space = int(room(text, size)[-1]) + 1
-    # Of the contexts of whatever comes next.
-    walk = lookups([x.keys for x in levels], np.append(text, 0), size)
-    found = [int(contexts[-1]) for contexts, _ in walk]
-    shares = unigram = np.full(size, 1.0 / size)
-    for length, level in enumerate(levels[: space + 1]):
-      seen, total = np.zeros(size + 1, np.int64), np.int64(0)
-      if found[length] >= 0:
-        edges = found[length] * (size + 1) + np.array([0, size + 1])
-        children = slice(*np.searchsorted(level.keys, edges))
-        seen[level.keys[children] % (size + 1)] = level.counts[children]
-        total = level.context_counts[found[length]]
-      shares = self._mixed(length, seen[:-1], total, shares, unigram)
+    followed = np.column_stack([np.tile(text, (size, 1)), np.arange(size)])
+    return self._shares(followed.ravel()).reshape(size, -1)[:, -1]
+
+  def _shares(self, text: np.ndarray) -> np.ndarray:
+    """p of every symbol of a text with boundaries, float64 `[N]`."""
+    size, levels = self.vocabulary_size, self.counts.levels[: self.order]
+    space = room(text, size)
+    shares = unigram = uniform = np.full(len(text), 1.0 / size)
+    walk = lookups([level.keys for level in levels], text, size)
+    for length, (level, (contexts, ids)) in enumerate(
+      zip(levels, walk, strict=True)
+    ):
+      seen = np.where(ids >= 0, level.counts[ids], 0)
+      totals = np.where(contexts >= 0, level.context_counts[contexts], 0)
+      # All three are uniform under the empty context.
+      backs = {"uniform": uniform, "unigram": unigram, "shorter": shares}
+      below = backs[self.back_off]
+      e = self.pseudo_counts[length]
+      sums = totals + e
+      # Never seen and e = 0: the limit of e to 0, the back-off.
+      mixed = (seen + e * below) / np.where(sums > 0, sums, 1.0)
+      mixed = np.where(sums > 0, mixed, below)
+      # The first symbols have contexts as short as what there is.
+      shares = np.where(space >= length, mixed, shares)
       if length == 0:
         unigram = shares
     return shares
-
-  def _mixed(
-    self,
-    length: int,
-    seen: np.ndarray,
-    totals: np.ndarray | np.integer,
-    shorter: np.ndarray,
-    unigram: np.ndarray,
-  ) -> np.ndarray:
-    """p with contexts of `length` symbols, given those of shorter ones."""
-    below = shorter  # which is uniform under the empty context
-    if length and self.back_off == "uniform":
-      below = np.full_like(shorter, 1.0 / self.vocabulary_size)
-    if length and self.back_off == "unigram":
-      below = unigram
-    e = self.pseudo_counts[length]
-    sums = totals + e
-    # Never seen and e = 0: the limit of e to 0, the back-off.
-    mixed = (seen + e * below) / np.where(sums > 0, sums, 1.0)
-    return np.where(sums > 0, mixed, below)

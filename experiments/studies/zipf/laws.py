@@ -25,10 +25,11 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+from scipy import optimize, special
 
 from seqmodels import errors
 
-# Exponents are looked for in [0, this]: at 64 all but the first rank is gone.
+# Exponents are looked for up to here: all but the first rank is gone.
 _STEEPEST = 64.0
 
 
@@ -65,12 +66,9 @@ def ranked(counts: np.ndarray) -> np.ndarray:
 def line(x: np.ndarray, y: np.ndarray) -> Line:
   """Least squares of log y on log x, both positive, at two places or more."""
   logs, values = np.log(x), np.log(y)
-  centred = logs - logs.mean()
-  slope = float(centred @ values / (centred @ centred))
-  intercept = float(values.mean() - slope * logs.mean())
-  rest = values - intercept - slope * logs
-  spread = float(np.sum((values - values.mean()) ** 2))
-  explained = 1.0 - float(rest @ rest) / spread if spread else 1.0
+  slope, intercept = map(float, np.polyfit(logs, values, 1))
+  rest, spread = values - intercept - slope * logs, float(np.var(values))
+  explained = 1.0 - float(np.var(rest)) / spread if spread else 1.0
   return Line(slope, intercept, explained, len(logs))
 
 
@@ -120,21 +118,14 @@ def maximum_likelihood(
   logs = np.log(np.arange(1, len(frequencies) + 1) + shift)
   total = float(np.sum(frequencies))
   observed = float(frequencies @ logs) / total
-  low, high, exponent = 0.0, _STEEPEST, 1.0
-  for _ in range(100):
-    shares = _shares(exponent, logs)
-    mean = float(shares @ logs)
-    variance = float(shares @ (logs - mean) ** 2)
-    # The mean of the logs falls as the law steepens.
-    if mean > observed:
-      low = exponent
-    else:
-      high = exponent
-    before, exponent = exponent, exponent + (mean - observed) / variance
-    if not low <= exponent <= high:  # Newton's step leads away
-      exponent = (low + high) / 2
-    if abs(exponent - before) < 1e-12:
-      break
+
+  def excess(exponent: float) -> float:
+    """The mean of the logs under the law, which falls as that steepens."""
+    return float(_shares(exponent, logs) @ logs) - observed
+
+  exponent = 0.0
+  if excess(0.0) > 0:
+    exponent = optimize.brentq(excess, 0.0, _STEEPEST, xtol=1e-12)
   shares = _shares(exponent, logs)
   spread = float(shares @ (logs - shares @ logs) ** 2)
   nats = exponent * (observed - logs[0]) - float(np.log(shares[0]))
@@ -147,22 +138,11 @@ def mandelbrot(frequencies: np.ndarray) -> tuple[float, Likeliest]:
   def nats(place: float) -> float:
     return maximum_likelihood(frequencies, shift=math.expm1(place)).nats
 
-  # By golden section on log(1 + c), from 0 to as many as there are ranks.
-  golden = (math.sqrt(5) - 1) / 2
-  low, high = 0.0, math.log1p(len(frequencies))
-  left, right = high - golden * (high - low), low + golden * (high - low)
-  lower, upper = nats(left), nats(right)
-  while high - low > 1e-4:
-    if lower < upper:
-      high, right, upper = right, left, lower
-      left = high - golden * (high - low)
-      lower = nats(left)
-    else:
-      low, left, lower = left, right, upper
-      right = low + golden * (high - low)
-      upper = nats(right)
-  # The best may be no shift at all, which the section only comes near.
-  shift = math.expm1(min((low + high) / 2, 0.0, key=nats))
+  found = optimize.minimize_scalar(
+    nats, bounds=(0.0, math.log1p(len(frequencies))), options={"xatol": 1e-4}
+  )
+  # The best may be no shift at all, which the search only comes near.
+  shift = math.expm1(min(found.x, 0.0, key=nats))
   return shift, maximum_likelihood(frequencies, shift=shift)
 
 
@@ -195,24 +175,10 @@ def shuffled_growth(frequencies: np.ndarray, lengths: np.ndarray) -> np.ndarray:
   """
   sizes, types = np.unique(frequencies, return_counts=True)
   total = int(np.sum(frequencies))
-
-  def missed(size: int, length: int) -> float:
-    """The chance that none of a symbol's `size` is among the N."""
-    if size > total - length:
-      return 0.0
-    return math.exp(
-      math.lgamma(total - size + 1)
-      - math.lgamma(total - size - length + 1)
-      - math.lgamma(total + 1)
-      + math.lgamma(total - length + 1)
-    )
-
-  return np.array(
-    [
-      sum(
-        n * (1.0 - missed(int(size), int(length)))
-        for size, n in zip(sizes, types, strict=True)
-      )
-      for length in lengths
-    ]
-  )
+  others = total - np.asarray(lengths)[:, None]
+  log = special.gammaln
+  # The chance that none of a symbol's n_i is among the N.
+  logs = log(others + 1) - log(np.maximum(others - sizes, 0) + 1)
+  logs += log(total - sizes + 1) - log(total + 1)
+  missed = np.where(others >= sizes, np.exp(logs), 0.0)
+  return (1.0 - missed) @ types

@@ -37,7 +37,8 @@ class Page:
   | --- | --- |
   | the | 0.500 |
 
-  A dict gives several places one name:
+  A list gives the lines of a table whose head the template has, and a dict
+  gives several places one name:
 
   >>> _ = template.write_text("{{ lstm.bits }} and {{ gru.bits }} bits")
   >>> page = Page(template, folder)
@@ -63,7 +64,10 @@ class Page:
 
   def __setitem__(self, name: str, value: Any) -> None:
     """Gives a place its value; numbers with a point get about four digits."""
-    if isinstance(value, Mapping):
+    if isinstance(value, list):
+      self.table(name, [], value)
+      self._values[name] = "\n".join(self._values[name].split("\n")[2:])
+    elif isinstance(value, Mapping):
       # No dict: its methods would take the places of values such as `items`.
       shown = {key: _shown(part) for key, part in value.items()}
       self._values[name] = types.SimpleNamespace(**shown)
@@ -91,7 +95,8 @@ class Page:
 
     Raises:
       ValueError: a place without a value or a value without a place, a figure
-        that was drawn and is not shown or is shown and was not drawn.
+        that was drawn and is not shown or is shown and was not drawn, a table
+        with lines of different lengths.
     """
     source = self._template.read_text(encoding="utf-8")
     tree = _TEMPLATES.parse(source)
@@ -107,6 +112,11 @@ class Page:
       )
     except jinja2.UndefinedError as error:
       raise ValueError(f"{self._template.name}: {error}") from error
+    for table in _TABLE.findall(text):
+      sizes = sorted({len(_EDGE.findall(x)) - 1 for x in table.splitlines()})
+      if len(sizes) > 1:
+        complaint = f"a table has lines of {sizes} cells"
+        raise ValueError(f"{self._template.name}: {complaint}: {table}")
     shown = {name for _, name in _FIGURE.findall(text)}
     drawn = {name for name in self._drawn if self.figure(name).exists()}
     self._agree("does not show the figures", drawn - shown)
@@ -132,6 +142,8 @@ class Page:
 
 
 _FIGURE = re.compile(r"!\[([^\]]+)\]\(figures/([\w-]+)\.png\)")
+_TABLE = re.compile(r"(?:^\|.*\n)+", re.MULTILINE)
+_EDGE = re.compile(r"(?<!\\)\|")
 _TEMPLATES = jinja2.Environment(
   undefined=jinja2.StrictUndefined,
   trim_blocks=True,

@@ -28,6 +28,17 @@ def test_values_tables_and_samples_come_to_their_places(tmp_path):
   )
 
 
+def test_lines_come_under_the_head_in_the_template(tmp_path):
+  text = "| cell | bits |\n| --- | --- |\n{{ cells }}\n"
+  shown = page(tmp_path, text)
+  shown["cells"] = [["a|b", 1.5], ["gru", 2]]
+  lines = "| a\\|b | 1.500 |\n| gru | 2 |\n"
+  assert shown.text() == text.replace("{{ cells }}\n", lines)
+  shown["cells"] = [["gru", 2], ["lstm", 2, 3]]
+  with pytest.raises(ValueError, match=r"^page.md: .*lines of \[2, 3\] cells"):
+    shown.text()
+
+
 def test_a_place_without_a_value_is_an_error(tmp_path):
   with pytest.raises(ValueError, match=r"^page.md: 'loss' is undefined"):
     page(tmp_path, "{{ loss }}").text()

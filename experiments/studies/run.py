@@ -77,6 +77,14 @@ class Study(NamedTuple):
     return found
 
 
+def unknown(text: tokens.Tokens) -> str:
+  """The share of `<unk>` in each split, to be read on a page."""
+  return ", ".join(
+    f"{100 * text.unknown_per_split[name] / max(1, len(ids)):.1f}% of {name}"
+    for name, ids in text.splits.items()
+  )
+
+
 def run(
   config: config_dict.ConfigDict, workdir: pathlib.Path, data_dir: pathlib.Path
 ) -> list[results.Row]:

@@ -1,10 +1,5 @@
 """Series of numbers, and models of their next value.
 
-    noisy sine     x_t = sin(rate t + phase_t) + noise e_t,  e_t ~ N(0, 1)
-                   phase_t = phase_{t-1} + drift d_t,        d_t ~ N(0, 1)
-    random walk    x_t = x_{t-1} + scale e_t,  x_0 = 0
-    cubic          x_t = 3/2 x_{t-1} - 1/4 x_{t-1}^3 + noise e_t
-
 A window model reads the last tau values and a latent model keeps a state,
 
     window   x^_{t+1} = f(x_{t-tau+1}, ..., x_t)
@@ -24,6 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from scipy import linalg
 
 from experiments.studies.common import training
 from seqmodels.layers import stack as stack_lib
@@ -39,9 +35,10 @@ def noisy_sine(
   phase: float = 0.0,
   drift: float = 0.0,
 ) -> np.ndarray:
-  """The noisy sine at t = 1 to `length`, float64 [length].
+  """x_t = sin(rate t + phase_t) + noise e_t, t = 1 to T, float64 [length].
 
-  `noise` and `drift` are standard deviations, `rate` radians a step, and
+  The phase moves by drift d_t in a step; e_t and d_t are N(0, 1). `noise` and
+  `drift` are standard deviations, `rate` radians a step, and
   `phase` radians at t = 0.
   """
   angles = rate * np.arange(1, length + 1) + phase
@@ -62,9 +59,9 @@ def random_walks(
 def cubic(
   length: int, *, random: np.random.Generator, noise: float = 0.4
 ) -> np.ndarray:
-  """The cubic recursion from a random start, float64 [length].
+  """x_t = 3/2 x_{t-1} - 1/4 x_{t-1}^3 + noise e_t, float64 [length].
 
-  It has its turning points at +-sqrt(2), which it leaves where they are: a
+  From a random start. The turning points are +-sqrt(2), which stay in place: a
   state rests near one of them until the noise throws it over to the other.
   """
   settling = 50
@@ -299,26 +296,20 @@ class StateSpace(NamedTuple):
     found = np.empty(len(values))
     for t, value in enumerate(values):
       found[t] = self.readout @ mean
-      gain, covariance = self._read(covariance)
+      seen = covariance @ self.readout
+      gain = seen / (self.readout @ seen + self.variance)
       mean = self.transition @ (mean + gain * (value - found[t]))
+      left = covariance - np.outer(gain, seen)
+      covariance = self.transition @ left @ self.transition.T + self.drive
     return found
 
   @property
   def error(self) -> float:
     """s once it has settled: the mean squared error of the best prediction."""
-    covariance, before, error = self.start, 0.0, np.inf
-    while not abs(error - before) < 1e-13 * error:
-      before = error
-      error = float(self.readout @ covariance @ self.readout) + self.variance
-      _, covariance = self._read(covariance)
-    return error
-
-  def _read(self, covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """k, and P of the next state."""
-    seen = covariance @ self.readout
-    gain = seen / (self.readout @ seen + self.variance)
-    left = covariance - np.outer(gain, seen)
-    return gain, self.transition @ left @ self.transition.T + self.drive
+    settled = linalg.solve_discrete_are(
+      self.transition.T, self.readout[:, None], self.drive, [[self.variance]]
+    )
+    return float(self.readout @ settled @ self.readout) + self.variance
 
 
 def rotation(*, rate: float, noise: float, drift: float) -> StateSpace:
@@ -383,6 +374,10 @@ class Forecaster(NamedTuple):
   initial_carry: Any  # batch -> carry, leaves [B, ...]
   init: Any  # key -> params
   reach: int  # values to be read before a prediction: tau of a window, or 1
+
+  def score(self, *segment: Any) -> Any:
+    """The squared errors of params, carry and segment, as training wants it."""
+    return training.of_values(self, *segment)
 
 
 class _Window(nn.Module):
@@ -477,7 +472,7 @@ def adam(rate: float, steps: int) -> optax.GradientTransformation:
 
 
 def fit_each(
-  model: Forecaster,
+  model: Any,
   optimizer: optax.GradientTransformation,
   seed: int,
   parts: Sequence[Minibatch],
@@ -485,9 +480,9 @@ def fit_each(
   """The weights of one model a series, all trained side by side.
 
   Each step minimises the mean over its minibatch, of [steps, T, B] a series.
+  The model has `init`, `initial_carry` and `score`, as `SequenceModel` has.
   """
-  learner = training.Learner.of(model, training.of_values)
-  train_step = step.make_train_step(learner, optimizer)
+  train_step = step.make_train_step(model, optimizer)
   carry = model.initial_carry(parts[0].mask.shape[-1])
 
   def fit(key: jax.Array, minibatches: Minibatch) -> Any:

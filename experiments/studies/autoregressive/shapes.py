@@ -11,7 +11,7 @@
 The core is `layers.stack.DeepRecurrent`, and a head is one linear map to
 logits. A model that writes a sequence (second, fourth and fifth shape) reads
 what has been written before, from the null vector on: the true symbols in
-training (`shifted`), its own afterwards (`greedy`).
+training (`shifted`), its own afterwards (`Task.answers`).
 
 Whoever finds the rule of a toy in a part of the examples makes no mistake in
 the rest.
@@ -24,15 +24,14 @@ from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from experiments.studies import run as run_lib
 from experiments.studies.autoregressive import series
 from experiments.studies.common import training
-from seqmodels import errors, losses
+from seqmodels import errors
 from seqmodels.layers import stack
-from seqmodels.training import loss, step
+from seqmodels.models import api
 
 _MOST = 100_000
 
@@ -180,22 +179,8 @@ def shifted(targets: np.ndarray) -> np.ndarray:
   >>> shifted(np.array([[5], [6], [7]])).ravel().tolist()
   [-1, 5, 6]
   """
-  return np.concatenate([np.full_like(targets[:1], -1), targets[:-1]])
-
-
-def greedy(
-  logits: Callable[[np.ndarray], jax.Array], steps: int, batch: int
-) -> np.ndarray:
-  """The likeliest symbols [T, B], each after those that were written before.
-
-  `logits` are [T, B, K] of what is written; there must be no looking ahead.
-  """
-  # T passes over all T steps; but one shape, compiled once.
-  written = np.full((steps + 1, batch), -1, np.int32)
-  for place in range(steps):
-    found = np.asarray(logits(written[:-1]))
-    written[place + 1] = found[place].argmax(axis=-1)
-  return written[1:]
+  begin = np.full_like(targets[..., :1, :], -1)
+  return np.concatenate([begin, targets[..., :-1, :]], axis=-2)
 
 
 class Task(NamedTuple):
@@ -203,34 +188,51 @@ class Task(NamedTuple):
 
   problem: str  # in words
   examples: Examples  # all there are
-  model: nn.Module  # takes what is given, then, if it writes, what is written
+  model: Any  # a module of what is given, then, if it writes, what is written
   writes: bool = False
   free: int = 0  # symbols at the beginning that cannot be known
 
-  def inputs(self, part: Examples) -> tuple[np.ndarray, ...]:
-    """What the model takes: time first, vectors as they are."""
-    found = []
+  def segment(self, part: Examples) -> series.Minibatch:
+    """Inputs of the model and targets: time first, vectors as they are."""
+    inputs, targets = [], np.swapaxes(part.targets, -1, -2)
     if part.given is not None:
       vectors = np.issubdtype(part.given.dtype, np.floating)
-      found.append(part.given if vectors else part.given.T)
+      inputs.append(part.given if vectors else np.swapaxes(part.given, -1, -2))
     if self.writes:
-      found.append(shifted(part.targets.T))
-    return tuple(found)
+      inputs.append(shifted(targets))
+    return series.Minibatch(
+      tuple(inputs), targets, np.ones(targets.shape, bool)
+    )
+
+  def learner(self) -> api.SequenceModel:
+    """The network as training wants it; no carry crosses from step to step."""
+    first = self.segment(self.examples.rows(np.arange(1))).inputs
+    return api.SequenceModel(
+      lambda params, _, *inputs: ((), self.model.apply(params, *inputs)),
+      initial_carry=lambda batch: (),
+      init=lambda key: self.model.init(key, *first),
+      vocabulary_size=self.model.outputs,
+      reads=lambda segment: segment.inputs,
+    )
 
   def answers(
-    self, model: Callable[..., jax.Array], part: Examples
+    self, logits: Callable[..., jax.Array], part: Examples
   ) -> np.ndarray:
-    """What the model says by itself, [T, B]."""
-    inputs, targets = self.inputs(part), part.targets.T
+    """What the model says by itself, [T, B], from `logits` of its inputs.
+
+    One that writes reads its own likeliest symbols, behind those that are free.
+    """
+    inputs = self.segment(part).inputs
     if not self.writes:
-      return np.asarray(model(*inputs)).argmax(axis=-1)
+      return np.asarray(logits(*inputs)).argmax(axis=-1)
     *given, known = inputs
-    told = np.arange(len(known))[:, None] <= self.free
-
-    def logits(written: np.ndarray) -> jax.Array:
-      return model(*given, np.where(told, known, written))
-
-    return greedy(logits, *targets.shape)
+    shown = np.arange(len(known))[:, None] <= self.free
+    written = np.where(shown, known, -1)
+    # Passes over all T steps; but one shape, compiled once.
+    for place in range(self.free, len(known)):
+      said = np.asarray(logits(*given, written)).argmax(axis=-1)
+      written[place + 1 : place + 2] = said[place]
+    return said
 
 
 def tasks(settings: Any) -> dict[str, Task]:
@@ -283,56 +285,26 @@ def solved(task: Task, study: run_lib.Study) -> tuple[float, float, int]:
 
   Returns the share of those without a mistake, nats of one, and their number.
   """
-  order = study.random.permutation(len(task.examples.targets))
-  cut = 3 * len(order) // 4
-  params = _learned(task, task.examples.rows(order[:cut]), study)
-  asked = task.examples.rows(order[cut:])
-  model = functools.partial(jax.jit(task.model.apply), {"params": params})
-  targets = asked.targets.T
-  scored = jax.jit(losses.nats)
-  logits = model(*task.inputs(asked))
-  nats, *_ = scored(logits, targets, np.ones(targets.shape, bool))
-  found = task.answers(model, asked)
-  right = np.mean(np.all((found == targets)[task.free :], axis=0))
-  return float(right), float(nats) / len(asked.targets), len(asked.targets)
-
-
-def _learned(task: Task, part: Examples, study: run_lib.Study) -> Any:
-  """The weights after training on a part of the examples."""
-  settings, random = study.config.settings, study.random
-  batch = min(settings.toy_batch, len(part.targets))
-  drawn = []
-  for _ in range(settings.toy_steps):
-    rows = part.rows(random.choice(len(part.targets), batch, replace=False))
-    targets = rows.targets.T
-    mask = np.ones(targets.shape, bool)
-    drawn.append(series.Minibatch(task.inputs(rows), targets, mask))
-  minibatches = jax.tree.map(lambda *leaves: np.stack(leaves), *drawn)
-  rule = series.adam(0.01, settings.toy_steps)
-  learner = training.Learner.of(task.model, of_examples)
-  train_step = step.make_train_step(learner, rule)
-
-  @jax.jit
-  def fit(key: jax.Array, minibatches: series.Minibatch) -> Any:
-    first = jax.tree.map(lambda leaf: leaf[0], minibatches.inputs)
-    params = task.model.init(key, *first)["params"]
-    state = step.TrainState(jnp.int32(0), params, rule.init(params), (), key)
-    return jax.lax.scan(train_step, state, minibatches)[0].params
-
-  return fit(jax.random.key(study.config.seed), minibatches)
-
-
-def of_examples(
-  model: nn.Module,
-  params: Any,
-  carry: Any,
-  minibatch: series.Minibatch,
-  key: Any = None,
-) -> tuple[jax.Array, loss.Outcome]:
-  """The loss of every example [B], as `common.training.Learner` wants it."""
-  del key
-  logits: Any = model.apply({"params": params}, *minibatch.inputs)
-  nats, wrong = losses.cross_entropy(logits, minibatch.targets, minibatch.mask)
-  by_example = jnp.sum(nats, axis=0)
-  sums = jnp.sum(by_example), jnp.sum(minibatch.mask), jnp.sum(wrong)
-  return by_example, (carry, losses.Metrics(*sums))
+  settings, random, model = study.config.settings, study.random, task.learner()
+  order = random.permutation(len(task.examples.targets))
+  learned, asked = np.split(order, [3 * len(order) // 4])
+  batch = min(settings.toy_batch, len(learned))
+  drawn = np.stack(
+    [
+      random.choice(learned, batch, replace=False)
+      for _ in range(settings.toy_steps)
+    ]
+  )
+  [params] = series.fit_each(
+    model,
+    series.adam(0.01, settings.toy_steps),
+    study.config.seed,
+    [task.segment(task.examples.rows(drawn))],
+  )
+  new = task.examples.rows(asked)
+  segment = task.segment(new)
+  _, (_, metrics) = jax.jit(model.score)(params, (), segment)
+  logits = functools.partial(jax.jit(task.model.apply), params)
+  right = task.answers(logits, new) == segment.targets
+  share = np.mean(np.all(right[task.free :], axis=0))
+  return float(share), float(metrics.nats) / len(asked), len(asked)

@@ -182,14 +182,12 @@ def _four(*values: float) -> list[str]:
 
 
 def _shapes(study: run_lib.Study, toys: Mapping[str, shapes.Task]) -> None:
-  body = []
+  settings, body = study.config.settings, []
   for name, task in toys.items():
     right, nats, count = shapes.solved(task, study)
     body.append([name, task.problem, count, f"{100 * right:.1f}", nats])
     study.signals.check()
-  head = ["problem", "toy", "new examples", "wholly right, in %"]
-  study.page.table("toys", [*head, "nats an example"], body)
-  settings = study.config.settings
+  study.page["toys"] = body
   floor = settings.toy_length * math.log(settings.toy_letters)
   study.page["palindrome"] = floor
 
@@ -315,8 +313,7 @@ def _one_step(study: run_lib.Study, fits: Fits) -> None:
     table[name] = _four(train, entry.test[0], _afresh(study, entry))
     leaves = jax.tree.leaves(entry.params[0])
     body.append([name, sum(leaf.size for leaf in leaves), *table[name]])
-  head = ["model", "weights", "train", "test", "test, from an empty state"]
-  page.table("one_step", head, body)
+  page["one_step"] = body
   covariance = series.sine_autocovariance(noise=settings.noise)
   _, best = series.optimum(covariance, -np.arange(1, settings.window + 1))
   page["best_window"] = f"{best:.4f}"
@@ -355,8 +352,7 @@ def _free_run(study: run_lib.Study, fits: Fits) -> None:
     [name, np.mean((run - rest) ** 2), np.mean(run[:, -1] ** 2)]
     for name, run in runs.items()
   ]
-  head = ["model", "mean squared error", "mean square of its last prediction"]
-  page.table("free_run", head, body)
+  page["free_run"] = body
   *models, idle = [line[1] for line in body]
   better = sum(error < idle for error in models)
   page["free"] = {"better": better, "models": len(models)}
@@ -435,8 +431,7 @@ def _linear_errors(study: run_lib.Study) -> None:
     _, direct = series.optimum(covariance, places)
     height = series.gain(ahead.weights, 0.01)
     body.append([k, *_four(iterated, direct), height])
-  head = ["k", "best weights, iterated", "best weights for this k"]
-  study.page.table("linear_errors", [*head, "height let through"], body)
+  study.page["linear_errors"] = body
 
 
 # ---- Which values a window should hold
@@ -528,8 +523,7 @@ def _averages(study: run_lib.Study) -> None:
     cut = [xs[_LAGS - reach :] for xs in many]
     _, test, best = _choice(study, cut, -lags[:reach], mixing)
     body.append([name, *_four(best, test)])
-  head = ["features", "best weights", "learned, test"]
-  study.page.table("averages", head, body)
+  study.page["averages"] = body
 
 
 def _fill_in(study: run_lib.Study) -> None:
@@ -571,9 +565,7 @@ def _past_winners(study: run_lib.Study) -> None:
     gains.append([winner[steps], winner[-1] - winner[steps]])
   means = np.mean(gains, axis=0)
   scatter = np.std(gains, axis=0, ddof=1) / len(gains) ** 0.5
-  body = zip(["first", "second"], means, scatter, strict=True)
-  head = ["period", "mean gain of the winner", "standard error"]
-  page.table("winners", head, [[a, float(b), float(c)] for a, b, c in body])
+  page["winners"] = [*zip(["first", "second"], means, scatter, strict=True)]
   page["winner_errors"] = f"{abs(means[1]) / scatter[1]:.1f}"
   prices = np.exp(0.2 * walks)
   order = np.argsort(prices[:, steps])
@@ -640,8 +632,7 @@ def _paths(study: run_lib.Study) -> None:
     power = np.linalg.matrix_power(_WEATHER, steps)
     counted = [np.mean(later[now == day] == wet) for day in (0, wet)]
     body.append([steps, power[0, wet], counted[0], power[wet, wet], counted[1]])
-  head = ["days on", "wet after dry", "counted", "wet after wet", "counted"]
-  page.table("days", head, body)
+  page["days"] = body
   # It is wet today; the first day of a path is tomorrow.
   days, tomorrow = 6, _WEATHER[wet]
   path, log = chains.most_likely(tomorrow, _WEATHER, np.zeros((days, 3)))
@@ -676,8 +667,7 @@ def _both_directions(study: run_lib.Study) -> list[results.Row]:
       rows.append(_perplexity(label, nats, began, split="valid"))
     values = [row["value"] for row in rows[-2:]]
     body.append([order, *values, 100 * (values[1] / values[0] - 1)])
-  head = ["characters", "forwards", "backwards", "difference in %"]
-  study.page.table("directions", head, body)
+  study.page["directions"] = body
   study.page["text_length"] = f"{len(train):,}"
   return rows
 
@@ -792,8 +782,7 @@ def _looking_back(
   }.items():
     right = f"{100 * np.mean(guess == coins):.1f}"
     body.append([name, right, np.count_nonzero(np.diff(guess))])
-  head = ["guess of the coin", "right, in %", "exchanges"]
-  study.page.table("guesses", head, body)
+  study.page["guesses"] = body
 
 
 # ---- The same with numbers

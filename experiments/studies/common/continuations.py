@@ -1,11 +1,10 @@
-"""How probable given continuations are after a prefix.
+"""Probabilities of given continuations after a prefix.
 
     log p(x_{m+1} .. x_{m+n} | x_1 .. x_m) = sum_t log p(x_t | x_1 .. x_{t-1})
 
-over the places m + 1 to m + n alone: the prefix is read, not scored. The sum is
-additive: the first half of a continuation, and the second after both, make the
-whole. Its mean over the symbols does not depend on their number and so compares
-continuations of different lengths; the sum itself prefers short ones.
+over the places m + 1 to m + n alone: the prefix is read, not scored. The mean
+over the symbols compares continuations of different lengths; the sum prefers
+short ones.
 """
 
 import functools

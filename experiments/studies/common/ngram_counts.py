@@ -1,32 +1,24 @@
-"""Counts of n-grams over integer ids, and Laplace's idea of smoothing.
+"""Counts of n-grams over integer ids, and models of pseudo-counts.
 
     c(u w): occurrences of the n-gram u w,    c(u) = sum over w of c(u w)
 
 So c(u) counts u as a context. A symbol that ends the text is a context of
-nothing: dividing by the occurrences of u would lose probability there.
-
-The n-grams of all lengths form the trie of `ngram.NGram`, built by the same
-sorts, with the same boundary in front of every sequence.
-
-Laplace's idea and its descendants are pseudo-counts:
+nothing: dividing by the occurrences of u would lose probability there. The
+n-grams of all lengths form the trie of `ngram.NGram`, built by the same sorts,
+with the same boundary in front of every sequence.
 
     p(w | u) = (c(u w) + e b(w | u)) / (c(u) + e)
 
-As if every context u had been seen e times more, each time followed by what a
-back-off b expects. The forms differ in b:
+The forms of smoothing differ in the back-off b:
 
-    "uniform"  b = 1 / V: e = k V adds k to every count (Laplace has k = 1,
-               Lidstone any k)
-    "unigram"  b = p(w), itself smoothed towards 1 / V: the textbook's (Zhang
-               et al., Dive into Deep Learning), for contexts of any length
+    "uniform"  b = 1 / V: e = k V adds k to every count
+    "unigram"  b = p(w), itself smoothed towards 1 / V, for contexts of any
+               length (Zhang et al., Dive into Deep Learning)
     "shorter"  b = p(w | u'), with u' = u without its first symbol
 
-e = 0 leaves relative frequencies, e to infinity the back-off. Whatever e, a
-context that was never seen gives its back-off, and the first symbols of a text
-have contexts as short as what there is. `<unk>` is a symbol like any other and
-has its share even where nothing in training was unknown, so that probabilities
-over the vocabulary sum to one. That share is then e / (V (N + e)) with the e of
-single symbols, which so decides what every unknown word of a new text costs.
+A context that was never seen gives its back-off, and the first symbols of a
+text have contexts as short as what there is. `<unk>` has its share even where
+nothing in training was unknown, so that the vocabulary sums to one.
 """
 
 import dataclasses

@@ -1,11 +1,7 @@
 """Every form of n-gram smoothing, fitted to a text and scored on its test.
 
-What a form has to choose (the weight of pseudo-counts) is chosen on the
-validation split; the test split is scored once.
-
-Kneser-Ney comes in two kinds. `ngram.NGram` interpolates: a share of the
-shorter context goes to every symbol, seen or not. Here is the form of Kneser
-and Ney (1995), and of Katz before them, which backs off:
+Kneser-Ney comes in two kinds. `ngram.NGram` interpolates. Here is the form of
+Kneser and Ney (1995), and of Katz before them, which backs off:
 
     p(w | u) = (c(u w) - d) / c(u)     where u w was seen,
                a(u) p(w | u')          where it was not
@@ -121,7 +117,13 @@ class Level(NamedTuple):
     )
     return cls(name, tokens, counts, splits)
 
-  def kneser_ney(self, order: int, *, modified: bool) -> ngram.NGram:
+  def pseudo_counts(
+    self, back_off: str, order: int, e: float
+  ) -> ngram_counts.LaplaceNGram:
+    """The counts smoothed by as much at every length."""
+    return ngram_counts.LaplaceNGram(self.counts, (e,) * order, back_off)
+
+  def kneser_ney(self, order: int, *, modified: bool = False) -> ngram.NGram:
     """The interpolated model of the training text."""
     return ngram.NGram.fit(
       self.splits["train"],
@@ -153,16 +155,10 @@ FORMS: dict[str, Callable[[Level, int, float], Any]] = {
   ADD_K: lambda level, order, k: ngram_counts.LaplaceNGram.add_k(
     level.counts, k, order=order
   ),
-  SINGLE: lambda level, order, e: ngram_counts.LaplaceNGram(
-    level.counts, (e,) * order, "unigram"
-  ),
-  SHORTER: lambda level, order, e: ngram_counts.LaplaceNGram(
-    level.counts, (e,) * order, "shorter"
-  ),
-  BACKING: lambda level, order, _: BackoffNGram.of(
-    level.kneser_ney(order, modified=False)
-  ),
-  INTERPOLATED: lambda level, order, _: level.kneser_ney(order, modified=False),
+  SINGLE: lambda level, *e: level.pseudo_counts("unigram", *e),
+  SHORTER: lambda level, *e: level.pseudo_counts("shorter", *e),
+  BACKING: lambda level, order, _: BackoffNGram.of(level.kneser_ney(order)),
+  INTERPOLATED: lambda level, order, _: level.kneser_ney(order),
   MODIFIED_BACKING: lambda level, order, _: BackoffNGram.of(
     level.kneser_ney(order, modified=True)
   ),

@@ -4,6 +4,7 @@
 on characters, a function for each part of `page.md`.
 """
 
+import functools
 import math
 import os
 import pathlib
@@ -94,10 +95,7 @@ def _sizes(study: run_lib.Study, level: smoothing.Level) -> None:
     seen = f"{len(level.counts.table(length)[1]):,}"
     unseen = level.counts.unseen(level.splits["test"], length)
     body.append([length, possible, places, seen, unseen])
-  head = ["n", "V^n", "N - n + 1", "different n-grams seen"]
-  page = study.page
-  page.table(f"{level.name}_sizes", [*head, "unseen in the test"], body)
-  page[level.name] = {"train": f"{total:,}", "vocabulary": f"{size:,}"}
+  study.page[f"{level.name}_sizes"] = body
 
 
 class Compared(NamedTuple):
@@ -114,15 +112,15 @@ def _compare(
   study: run_lib.Study, level: smoothing.Level, fits: Fits
 ) -> Compared:
   """The table and the figure of all forms; returns the best of them."""
-  page, test = study.page, len(level.splits["test"])
-  orders = list(fits[smoothing.MODIFIED])
+  page, modified = study.page, fits[smoothing.MODIFIED]
+  train, test = (len(level.splits[name]) for name in ("train", "test"))
 
   def cell(fit: smoothing.Fit) -> str:
     chosen = f" ({fit.chosen})" if fit.chosen else ""
     return results.figure(fit.perplexity) + chosen
 
   body = [[form, *map(cell, fits[form].values())] for form in fits]
-  head = ["form", *(f"n = {order}" for order in orders)]
+  head = ["form", *(f"n = {order}" for order in modified)]
   page.table(f"{level.name}_forms", head, body)
 
   def best(form: str) -> str:
@@ -131,13 +129,13 @@ def _compare(
     return f"{form}, n = {order} (perplexity {value})"
 
   chosen = (smoothing.ADD_K, smoothing.SHORTER, smoothing.MODIFIED)
-  times = [
-    f"{fit.seconds:.2f} s at n = {order}"
-    for order, fit in fits[smoothing.MODIFIED].items()
-  ]
-  page[f"{level.name}_found"] = {
+  times = [f"{modified[n].seconds:.2f} s at n = {n}" for n in modified]
+  page[level.name] = {
+    "train": f"{train:,}",
+    "vocabulary": f"{level.counts.vocabulary_size:,}",
+    "unknown": run_lib.unknown(level.tokens),
     "test": f"{test:,}",
-    "read": f"{len(level.splits['train']) + test:,}",
+    "read": f"{train + test:,}",
     "times": ", ".join(times),
     "best": "; ".join(map(best, chosen)),
   }
@@ -146,7 +144,7 @@ def _compare(
   curves = {}
   for form in DRAWN:
     values = [fit.perplexity for fit in fits[form].values()]
-    curves[form] = (orders, values if words else np.log2(values))
+    curves[form] = ([*modified], values if words else np.log2(values))
   figures.curves(
     page.figure(f"smoothing_{level.name}"),
     f"Orders and smoothing: {level.name}",
@@ -172,22 +170,19 @@ def _rows(
   data, count = study.config.data, len(level.splits["test"])
   treebank = data.source == "ptb" and not data.limit and level.name == "words"
   best = fits[smoothing.MODIFIED]
-  shown = max([n for n in best if n <= 5], default=0)
+  shown = {max((n for n in best if n <= 5), default=0)}
+  row = functools.partial(results.row, split="test", evaluation="static")
   rows = []
   for form, by_order in fits.items():
-    for order, fit in by_order.items():
-      if order != shown and form != smoothing.MODIFIED:
-        continue
-      cited: dict[str, Any] = {}
-      if treebank and order == 5 and form == smoothing.MODIFIED:
+    for order in best if by_order is best else shown & best.keys():
+      fit, cited = by_order[order], dict[str, Any]()
+      if treebank and order == 5 and by_order is best:
         # Of 5-grams on the Penn Treebank.
         cited["reference"] = 141.0
         cited["reference_source"] = "Mikolov, as Graves (2013) cites"
       rows.append(
-        results.row(
+        row(
           f"{order}-gram, {form}, {level.name}",
-          split="test",
-          evaluation="static",
           metric="perplexity",
           value=fit.perplexity,
           unit=f"per {UNITS[level.name]}",
@@ -199,10 +194,8 @@ def _rows(
   order, fit = max(best.items())
   total = len(level.splits["train"]) + count
   rows.append(
-    results.row(
+    row(
       f"{order}-gram, {smoothing.MODIFIED}, {level.name}: counting and scoring",
-      split="test",
-      evaluation="static",
       metric="tokens_per_second",
       value=total / fit.seconds,
       count=total,
@@ -241,10 +234,9 @@ def _unknown_words(study: run_lib.Study) -> None:
     every = units.perplexity(float(nats.sum()), len(nats))
     alone = units.perplexity(float(nats[known].sum()), int(known.sum()))
     listed = f"{level.tokens.vocabulary.size:,}"
-    body.append([least, listed, 1 - np.mean(known), every, alone])
+    body.append([least, listed, run_lib.unknown(level.tokens), every, alone])
     study.signals.check()
-  head = ["least count", "vocabulary", "`<unk>` in the test", "perplexity"]
-  study.page.table("unknown", [*head, "of the known words alone"], body)
+  study.page["unknown"] = body
   study.page["longest"] = order
 
 
@@ -318,9 +310,7 @@ def beside(
       scored = f"{one.scored:,}" if one.scored else ""
       perplexity = 2**one.bits
       body.append([*one[:3], perplexity, one.bits, scored])
-  head = ["symbols", "model", "evaluation", "perplexity a symbol"]
-  page = study.page
-  page.table("networks", [*head, "bits a symbol", "scored"], body)
+  study.page["networks"] = body
   better = sum(one.bits < best[one.level].bits for one in networks)
-  page["beside"] = {"better": better, "scores": len(networks)}
+  study.page["beside"] = {"better": better, "scores": len(networks)}
   return rows

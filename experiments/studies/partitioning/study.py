@@ -99,9 +99,7 @@ def toy(study: run_lib.Study) -> None:
     np.add.at(times, parts.targets[parts.mask], 1.0 / epochs)
     shares[name] = (ids, times)
   page.verbatim("toy", "\n".join(shown))
-  head = ["reader", "minibatches an epoch"]
-  head += ["rows that continue the last minibatch", "state"]
-  page.table("toy_readers", head, body)
+  page["toy_readers"] = body
   figures.curves(
     page.figure("coverage"),
     "Which symbols an epoch predicts",
@@ -132,15 +130,12 @@ def compare(
     name: np.mean([one.by_position for one in several], axis=0)
     for name, several in found.items()
   }
-  head = ["reader", "test text in one go", f"spread of {settings.networks}"]
-  head += [f"first {length} after a cleared state, on stretches"]
-  head += [f"{length + 1}th to {settings.positions}th, on stretches"]
   body = []
   for name, several in found.items():
     spread = np.ptp([one.streaming for one in several])
     near, far = np.split(by_position[name], [length])
     body.append([name, means[name], spread, near.mean(), far.mean()])
-  page.table("scores", head, body)
+  page["scores"] = body
   figures.curves(
     page.figure("learning"),
     "One network, one budget, four readers",
@@ -209,11 +204,10 @@ def sentences(
     "shuffled": study.random.permutation(lengths),
     "lines of like length together": np.sort(lengths),
   }
-  body = [
+  page["padding"] = [
     [name, f"{100 * readers.padding(ordered, batch):.1f} %"]
     for name, ordered in orders.items()
   ]
-  page.table("padding", ["minibatches of", "positions that are padding"], body)
   real, every = readers.scores(network, params, reader.segment(0))
   page["lines"] = {
     "shortest": lengths.min(),

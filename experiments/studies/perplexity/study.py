@@ -1,5 +1,6 @@
 """Perplexity: models of one text, averages, code lengths, continuations."""
 
+import functools
 import math
 import os
 import pathlib
@@ -97,36 +98,46 @@ def compare_orders(study: run_lib.Study, counted: Counted) -> list[results.Row]:
   body = [line("uniform", count * math.log(counted.symbols.size))]
   rows = []
   for order, model in counted.models.items():
-    start = time.perf_counter()
+    start, name = time.perf_counter(), f"{order}-gram"
     nats = float(model.nats(counted.test).sum())
-    body.append(line(f"{order}-gram", nats))
-    rows.append(
-      results.row(
-        f"{order}-gram, pseudo-counts",
-        split="test",
-        evaluation="static",
-        metric="perplexity",
-        value=units.perplexity(nats, count),
-        unit="per character",
-        count=count,
-        seconds=time.perf_counter() - start,
-      )
-    )
+    body.append(line(name, nats))
+    perplexity = units.perplexity(nats, count)
+    spent = time.perf_counter() - start
+    score = (perplexity, "character", count, spent)
+    rows.append(_row(f"{name}, pseudo-counts", "test", "static", *score))
   order = counted.best.order
   bare = ngram_counts.LaplaceNGram(counted.best.counts, (0.0,) * order)
   nats = float(bare.nats(counted.test).sum())
   body.append(line(f"{order}-gram, not smoothed", nats))
-  page.table(
-    "models",
-    ["model", "bits a character", "PPL a character", "PPL a word"],
-    body,
-  )
+  page["models"] = body
   page["order"], page["best"] = order, rows[-1]["value"]
   page["source"] = study.config.data.source
   page["pseudo_count"] = f"{study.config.settings.pseudo_count:g}"
   page["count"], page["words"] = f"{count:,}", f"{words:,}"
+  page["lacking"] = f"{100 * np.mean(counted.test == counted.symbols.unk):.1f}"
   page["word_length"] = f"{count / words:.2f}"
   return rows
+
+
+def _row(
+  name: str,
+  split: str,
+  evaluation: str,
+  perplexity: float,
+  symbol: str,
+  count: int,
+  seconds: float,
+) -> results.Row:
+  return results.row(
+    name,
+    split=split,
+    evaluation=evaluation,
+    metric="perplexity",
+    value=perplexity,
+    unit=f"per {symbol}",
+    count=count,
+    seconds=seconds,
+  )
 
 
 def _shown(value: float) -> str:
@@ -185,11 +196,7 @@ def averages(study: run_lib.Study, counted: Counted) -> None:
     parts = np.split(nats, range(size, len(nats), size))
     wrong = float(np.mean([math.exp(part.mean()) for part in parts]))
     body.append([f"{size:,}", f"{len(parts):,}", wrong, true])
-  page.table(
-    "averages",
-    ["symbols a batch", "batches", "mean of their PPL", "PPL of the text"],
-    body,
-  )
+  page["averages"] = body
   first = counted.models[min(counted.models)]
   once, twice = (first.nats(np.tile(test, n)).sum() for n in (1, 2))
   page["lengths"] = {
@@ -218,13 +225,11 @@ def encode(
   model: ngram_counts.LaplaceNGram, text: np.ndarray
 ) -> tuple[bytes, np.ndarray]:
   """The code of a text [N] by a model, and the frequencies that read it."""
-  distributions = [
+  shares = [
     model.distribution(text[max(0, i - model.order) : i].tolist())
     for i in range(len(text))
   ]
-  frequencies = np.asarray(
-    range_coder.frequencies(jnp.asarray(np.stack(distributions)))
-  )
+  frequencies = np.asarray(range_coder.frequencies(jnp.asarray(shares)))
   encoder = range_coder.Encoder()
   encoder.encode(text, frequencies)
   return encoder.code(), frequencies
@@ -239,22 +244,20 @@ class Given(NamedTuple):
 
 def read_given(settings: Any) -> Given:
   """The settings' own, or those of a file: the prefix in its first line."""
-  if not settings.continuations_file:
+  place = settings.continuations_file
+  if not place:
     given = Given(settings.prefix, list(settings.continuations))
     place = "config.settings.continuations"
   else:
-    place = settings.continuations_file
     content = b"".join(files.content(os.path.expanduser(place)))
     try:
-      lines = content.decode("utf-8").splitlines()
+      first, *lines = content.decode("utf-8").splitlines() or [""]
     except UnicodeDecodeError as error:
       raise errors.UserError(
         f"{place} is not UTF-8 at byte {error.start:,} "
         f"(0x{error.object[error.start]:02x}); convert it"
       ) from error
-    given = Given(
-      lines[0] if lines else "", [x for x in lines[1:] if x.strip()]
-    )
+    given = Given(first, [line for line in lines if line.strip()])
   if not given.continuations or not all(given.continuations):
     raise errors.UserError(
       f"{place} has {len(given.continuations)} continuations, or an empty one; "
@@ -269,7 +272,7 @@ class Reader(NamedTuple):
 
   name: str  # on the page
   tokenizer: vocabulary.Tokenizer  # cuts a text as the model reads it
-  symbols: vocabulary.Vocabulary  # its vocabulary
+  symbols: vocabulary.Vocabulary
   # From the ids of a prefix and of each continuation.
   score: Callable[[list[int], list[list[int]]], list[continuations.Scored]]
 
@@ -287,14 +290,9 @@ class Reader(NamedTuple):
 
 def by_counts(order: int, counted: Counted) -> Reader:
   """An n-gram of characters."""
-  return Reader(
-    f"{order}-gram",
-    vocabulary.named("characters"),
-    counted.symbols,
-    lambda prefix, several: continuations.by_counts(
-      counted.models[order], prefix, several
-    ),
-  )
+  score = functools.partial(continuations.by_counts, counted.models[order])
+  characters = vocabulary.named("characters")
+  return Reader(f"{order}-gram", characters, counted.symbols, score)
 
 
 def restored(folder: str) -> Reader | None:
@@ -307,9 +305,7 @@ def restored(folder: str) -> Reader | None:
     f"network {name} (step {trained.step:,})",
     vocabulary.named(trained.config.data.tokenizer),
     trained.symbols,
-    lambda prefix, several: continuations.by_network(
-      trained.model, trained.params, prefix, several
-    ),
+    functools.partial(continuations.by_network, trained.model, trained.params),
   )
 
 
@@ -349,36 +345,22 @@ def compare_continuations(
   study: run_lib.Study, given: Given, counted: Counted, network: Reader | None
 ) -> list[results.Row]:
   """The continuations by every model; those of the best ones are rows."""
-  page = study.page
-  page.verbatim(
-    "given",
-    "\n".join(f"{given.prefix} ... {text}" for text in given.continuations),
-  )
+  page, prefix, texts = study.page, given.prefix, given.continuations
+  page.verbatim("given", "\n".join(f"{prefix} ... {text}" for text in texts))
   counting = [by_counts(order, counted) for order in counted.models]
   shortest, longest = counting[0], counting[-1]
   readers = [*counting, *([network] if network else [])]
   answers = {reader.name: ask(reader, given) for reader in readers}
-  page.table(
-    "continuations",
-    [
-      "model",
-      *(f"`{text}`" for text in given.continuations),
-      "by perplexity",
-      "by probability",
-    ],
-    [
-      [
-        name,
-        *(
-          f"{results.figure(one.perplexity)} ({one.total:.1f})"
-          for one in answer.scored
-        ),
-        answer.ranks,
-        _ranked([-one.total for one in answer.scored]),
-      ]
-      for name, answer in answers.items()
-    ],
-  )
+  body = []
+  for name, answer in answers.items():
+    shown = [
+      f"{results.figure(one.perplexity)} ({one.total:.1f})"
+      for one in answer.scored
+    ]
+    likeliest = _ranked([-one.total for one in answer.scored])
+    body.append([name, *shown, answer.ranks, likeliest])
+  head = ["model", *(f"`{text}`" for text in texts)]
+  page.table("continuations", [*head, "by perplexity", "by probability"], body)
   page["ranks"] = {
     "longest_model": longest.name,
     "longest": answers[longest.name].ranks,
@@ -400,36 +382,22 @@ def compare_continuations(
   rows = []
   for kind, reader in best.items():
     answer, before = answers[reader.name], reader.prefix(given)
-    symbol_name = reader.tokenizer.name.rstrip("s")
-    drawn = []
-    for text, one in zip(given.continuations, answer.scored, strict=True):
-      drawn.append(
-        figures.Passage(
-          f"perplexity {results.figure(one.perplexity)} a {symbol_name}",
-          [_character(symbol) for symbol in [*before, *reader.split(text)]],
-          np.concatenate([np.full(len(before), np.nan), one.bits]),
-        )
-      )
-      rows.append(
-        results.row(
-          f"{reader.name}: {text!r} after {given.prefix!r}",
-          split="given",
-          evaluation="continuation",
-          metric="perplexity",
-          value=one.perplexity,
-          unit=f"per {symbol_name}",
-          count=len(one.log_probabilities),
-          seconds=answer.seconds,
-        )
-      )
+    symbol, drawn = reader.tokenizer.name.rstrip("s"), []
+    for text, one in zip(texts, answer.scored, strict=True):
+      title = f"perplexity {results.figure(one.perplexity)} a {symbol}"
+      # Byte values as characters.
+      shown = [
+        x if isinstance(x, str) else chr(int(x))
+        for x in [*before, *reader.split(text)]
+      ]
+      bits = np.concatenate([np.full(len(before), np.nan), one.bits])
+      drawn.append(figures.Passage(title, shown, bits))
+      name = f"{reader.name}: {text!r} after {prefix!r}"
+      score = (one.perplexity, symbol, len(one.bits), answer.seconds)
+      rows.append(_row(name, "given", "continuation", *score))
     figures.surprise(
       page.figure(f"continuations_{kind}"),
       f"What surprises the {reader.name}",
       drawn,
     )
   return rows
-
-
-def _character(symbol: Any) -> str:
-  """A symbol to be drawn; byte values as characters."""
-  return symbol if isinstance(symbol, str) else chr(int(symbol))

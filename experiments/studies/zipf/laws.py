@@ -1,24 +1,14 @@
-"""Zipf's law and Heaps' law, and how their exponents are estimated.
+"""Zipf's law and Heaps' law, and estimates of their exponents.
 
-With n_i the count of the i-th most frequent symbol (i is its rank),
+    n_i = K (i + c)^-alpha      of the i-th most frequent symbol; Zipf has c = 0
+    types(N) = K N^beta         different symbols among the first N (Heaps)
 
-    n_i = K i^-alpha,    log n_i = log K - alpha log i         (Zipf)
-    n_i = K (i + c)^-alpha,    c >= 0                          (Mandelbrot)
-    types(N) = K N^beta                                        (Heaps)
-
-where types(N) are the different symbols among the first N. Two estimators of
-alpha:
-
-- least squares on the second form of the law. Every rank weighs the same, so
-  the long plateau of symbols seen once counts most, and it is not on the line;
-- maximum likelihood of p(i) = i^-alpha / sum_{j <= R} j^-alpha over R ranks,
-  the truncated Zipf law. Every occurrence weighs the same, so the head counts
-  most. The likelihood is concave in alpha and at its maximum where the mean of
-  log i under the law is the mean over the text; its curvature, the variance of
-  log i, gives the standard error.
-
-Ranks are sorted counts of the same text, which bends the sample towards a
-steeper law; the bias is small where most symbols are seen often.
+Two estimators of alpha: least squares of log n_i on log i, where every rank
+weighs the same, and maximum likelihood of p(i) = i^-alpha / sum_j j^-alpha over
+R ranks, where every occurrence does. The likelihood is concave in alpha and at
+its maximum where the mean of log i under the law is the mean over the text; its
+curvature, the variance of log i, gives the standard error. Ranks are sorted
+counts of the same text, which bends the sample towards a steeper law.
 """
 
 import math

@@ -6,11 +6,13 @@
 
 import contextlib
 import functools
+import itertools
 import time
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy import special
 
 from experiments.studies import run as run_lib
 from experiments.studies.common import cleaning, figures, ngram_counts
@@ -159,18 +161,14 @@ def _textbook(study: run_lib.Study) -> None:
 
 def _vocabulary(study: run_lib.Study, counted: Counted) -> None:
   words, times = counted.types()
-  total = times.sum()
+  total, body = times.sum(), []
   # A corpus may write `<unk>` itself.
   known = times[np.array(words) != vocabulary.UNKNOWN]
-  study.page.table(
-    "vocabulary",
-    ["least count", "vocabulary with `<unk>`", "share of the text covered"],
-    [
-      [least, f"{1 + len(kept):,}", kept.sum() / total]
-      for least in study.config.settings.min_frequencies
-      for kept in (known[known >= least],)
-    ],
-  )
+  for least in study.config.settings.min_frequencies:
+    kept = known[known >= least]
+    unknown = f"{100 * (1 - kept.sum() / total):.1f}"
+    body.append([least, f"{1 + len(kept):,}", unknown])
+  study.page["vocabulary"] = body
   once = int((known == 1).sum())
   study.page["once"] = {
     "types": f"{once:,}",
@@ -190,20 +188,14 @@ def named(length: int) -> str:
 def _lists(study: run_lib.Study, counted: Counted) -> None:
   count, lengths = study.config.settings.head, range(1, counted.grams.order + 1)
   columns = [counted.head(length, count) for length in lengths]
-  body = [
-    [rank + 1, *(c[rank] if rank < len(c) else "" for c in columns)]
-    for rank in range(count)
-  ]
-  study.page.table("heads", ["rank", *map(named, lengths)], body)
-  study.page.table(
-    "grams",
-    ["n", "in the text", "different", "share of these seen once"],
-    [
-      [length, f"{times.sum():,}", f"{len(times):,}", np.mean(times == 1)]
-      for length in lengths
-      for times in (counted.grams.table(length)[1],)
-    ],
-  )
+  lines = itertools.zip_longest(range(1, count + 1), *columns, fillvalue="")
+  study.page.table("heads", ["rank", *map(named, lengths)], lines)
+  body = []
+  for length in lengths:
+    _, times = counted.grams.table(length)
+    sizes = (f"{times.sum():,}", f"{len(times):,}")
+    body.append([length, *sizes, np.mean(times == 1)])
+  study.page["grams"] = body
 
 
 def _fits(
@@ -225,17 +217,13 @@ def _fits(
     every = laws.line(ranks, times)
     middle = laws.least_squares(times, first=first, last=last)
     often = laws.least_squares(times, first=first, least_count=5)
-    body.append(
-      [
-        name,
-        *(
-          f"{-fit.slope:.3f} ({fit.r_squared:.2f})" if fit else "n/a"
-          for fit in (every, middle, often)
-        ),
-        f"{likeliest.exponent:.3f} ± {likeliest.standard_error:.1g}",
-        f"{shifted.exponent:.3f}, c = {shift:.1f}",
-      ]
-    )
+    slopes = [
+      f"{-fit.slope:.3f} ({fit.r_squared:.2f})" if fit else "n/a"
+      for fit in (every, middle, often)
+    ]
+    likely = f"{likeliest.exponent:.3f} ± {likeliest.standard_error:.1g}"
+    bent = f"{shifted.exponent:.3f}, c = {shift:.1f}"
+    body.append([name, *slopes, likely, bent])
     exponents.append(f"{likeliest.exponent:.3f} for {name}")
     drawn[name] = (ranks, times)
     shown = middle or every
@@ -243,11 +231,10 @@ def _fits(
     lowest = (shown.intercept - np.log(0.7)) / max(-shown.slope, 1e-9)
     ends = np.array([1, np.exp(min(np.log(len(times)), lowest)), np.nan])
     lines.append(np.stack([ends, shown.at(ends)]))
-    shares = times / times.sum()
     for what, nats in (
       ("truncated Zipf law", likeliest.nats),
       ("Zipf-Mandelbrot law", shifted.nats),
-      ("own frequencies", float(-shares @ np.log(shares))),
+      ("own frequencies", float(special.entr(times / times.sum()).sum())),
     ):
       rows.append(
         results.row(
@@ -260,10 +247,7 @@ def _fits(
           seconds=time.perf_counter() - began,
         )
       )
-  head = ["alpha (R²) of", "least squares, all ranks"]
-  head += [f"ranks {first} to {last:,}", f"counts of 5 up, ranks {first} up"]
-  head += ["maximum likelihood", "Mandelbrot's"]
-  page.table(f"fits_{level}", head, body)
+  page[f"fits_{level}"] = body
   page[f"exponents_{level}"] = ", ".join(exponents)
   if level == "words":
     places, values = np.concatenate(lines, axis=1)
@@ -292,8 +276,7 @@ def _recovery(study: run_lib.Study) -> None:
     likeliest = f"{found.exponent:.3f} ± {found.standard_error:.1g}"
     slope = laws.line(np.arange(1, len(times) + 1), times).slope
     body.append([exponent, -slope, likeliest])
-  head = ["true alpha", "least squares", "maximum likelihood"]
-  study.page.table("recovery", head, body)
+  study.page["recovery"] = body
 
 
 def _stop_words(study: run_lib.Study, counted: Counted) -> None:
@@ -334,9 +317,7 @@ def _growth(study: run_lib.Study, ids: np.ndarray) -> None:
     alpha = laws.maximum_likelihood(times).exponent
     shares = (found / length, np.mean(times == 1), times[0] / length)
     body.append([f"{length:,}", f"{found:,}", *shares, alpha])
-  head = ["tokens", "types", "types a token", "share of types seen once"]
-  head += ["share of the commonest word", "alpha"]
-  page.table("growth", head, body)
+  page["growth"] = body
   middle = len(lengths) // 2
   page["heaps"] = {
     "beta": f"{heaps.slope:.3f}",
@@ -453,30 +434,30 @@ class Scheme(NamedTuple):
   encode: Callable[[str], np.ndarray]
   decode: Callable[[np.ndarray], str]
 
-  @classmethod
-  def of_symbols(
-    cls, name: str, text: str, cut: Callable[[str], Any], glue: str = ""
-  ) -> "Scheme":
-    """Characters or words, with the vocabulary of a text."""
-    symbols = vocabulary.Vocabulary.build(cut(text))
-    return cls(
-      name,
-      symbols.size,
-      lambda new: symbols.encode(cut(new)),
-      lambda ids: glue.join(map(str, symbols.decode(ids))),
-    )
 
-  @classmethod
-  def of_bytes(cls, name: str, text: str, merges: int) -> "Scheme":
-    """Pieces that are learned from a text."""
-    pairs = BytePairs.learn(text.encode(), merges)
-    return cls(
-      name,
-      len(pairs.pieces),
-      lambda new: pairs.encode(new.encode()),
-      # A piece alone may be half a letter.
-      lambda ids: pairs.decode(ids).decode("utf-8", "replace"),
-    )
+def symbols(
+  name: str, text: str, cut: Callable[[str], Any], glue: str = ""
+) -> Scheme:
+  """Characters or words, with the vocabulary of a text."""
+  known = vocabulary.Vocabulary.build(cut(text))
+  return Scheme(
+    name,
+    known.size,
+    lambda new: known.encode(cut(new)),
+    lambda ids: glue.join(map(str, known.decode(ids))),
+  )
+
+
+def byte_pairs(name: str, text: str, merges: int) -> Scheme:
+  """Pieces that are learned from a text."""
+  pairs = BytePairs.learn(text.encode(), merges)
+  return Scheme(
+    name,
+    len(pairs.pieces),
+    lambda new: pairs.encode(new.encode()),
+    # A piece alone may be half a letter.
+    lambda ids: pairs.decode(ids).decode("utf-8", "replace"),
+  )
 
 
 def _pieces(study: run_lib.Study, words: list[str]) -> None:
@@ -491,43 +472,36 @@ def _pieces(study: run_lib.Study, words: list[str]) -> None:
   learned, new = " ".join(words[:cut]), " ".join(words[cut:])
   unseen = sorted(set(words[cut:]) - set(words[:cut]))
   schemes = [
-    Scheme.of_symbols("characters", learned, vocabulary.characters),
-    Scheme.of_bytes("bytes", learned, 0),
+    symbols("characters", learned, vocabulary.characters),
+    byte_pairs("bytes", learned, 0),
     *(
-      Scheme.of_bytes(f"{count:,} byte pairs", learned, count)
+      byte_pairs(f"{count:,} byte pairs", learned, count)
       for count in sorted(set(settings.merges))
     ),
-    Scheme.of_symbols("words", learned, str.split, " "),
+    symbols("words", learned, str.split, " "),
   ]
   body = []
   for scheme in schemes:
-    ids = scheme.encode(new)
+    ids, text = scheme.encode(new), scheme.encode(learned)
     # As it stands in a text: the space before it belongs to a word's pieces.
     spelled = sum(len(scheme.encode(f" {word}")) for word in unseen)
-    times = laws.ranked(np.bincount(scheme.encode(learned)))
-    body.append(
-      [
-        scheme.name,
-        f"{scheme.size:,}",
-        f"{len(ids):,}",
-        len(ids) / (len(words) - cut),
-        spelled / len(unseen) if unseen else "",
-        laws.maximum_likelihood(times).exponent,
-        "yes" if scheme.decode(ids) == new else "no",
-      ]
-    )
-  head = ["pieces", "vocabulary", "tokens", "tokens a word"]
-  head += ["tokens a new word", "alpha", "new text comes back"]
-  page.table("pieces", head, body)
+    alpha = laws.maximum_likelihood(laws.ranked(np.bincount(text))).exponent
+    sizes = [f"{scheme.size:,}", f"{len(ids):,}", len(ids) / (len(words) - cut)]
+    sizes += [spelled / len(unseen) if unseen else ""]
+    back = "yes" if scheme.decode(ids) == new else "no"
+    body.append([scheme.name, *sizes, alpha, back])
+  page["pieces"] = body
   longest = schemes[-2]
   shown = []
   for word in unseen[:: max(1, len(unseen) // 5)][:5]:
     parts = [longest.decode(np.array([i])) for i in longest.encode(f" {word}")]
     shown.append(f"{word:16}  {'|'.join(parts).strip()}")
+  missed = np.isin(words[cut:], unseen).mean()
   page["split"] = {
     "learned": f"{cut:,}",
     "new": f"{len(words) - cut:,}",
     "unseen": f"{len(unseen):,}",
+    "unknown": f"{100 * missed:.1f}",
     "scheme": longest.name,
   }
   page.verbatim("spelled", "\n".join(shown) or "(there are no new words)")

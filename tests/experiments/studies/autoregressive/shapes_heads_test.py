@@ -134,7 +134,9 @@ def test_greedy_writing_is_the_likeliest_symbol_each_time():
   model = shapes.EncoderDecoder(core(), core(), SYMBOLS)
   written = shapes.shifted(ids(2, BATCH))
   logits, _ = begun(model, source, written)
-  found = shapes.greedy(lambda w: logits(source, w), 2, BATCH)
+  examples = shapes.Examples(source.T, ids(2, BATCH).T)
+  task = shapes.Task("", examples, model, writes=True)
+  found = task.answers(logits, examples)
   slow = np.full((1, BATCH), -1)
   for _ in range(2):
     last = np.argmax(logits(source, slow)[-1], axis=-1)

@@ -7,6 +7,7 @@
 import contextlib
 import functools
 import itertools
+import pathlib
 import time
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
@@ -24,23 +25,8 @@ from seqmodels.io import results
 # The closed classes of English, which any text is full of, in lower case: the
 # articles, pronouns, prepositions, conjunctions, auxiliaries, a few adverbs
 # that work like them, and the ends of contractions.
-_STOP_WORDS = """
-  a an the
-  i me my mine myself we us our ours ourselves you your yours yourself he him
-  his himself she her hers herself it its itself they them their theirs
-  themselves one who whom whose which what that this these those
-  of in to for with on at from by about as into like through after over between
-  out against during without before under around among upon within along across
-  behind beyond near up down off above below toward towards until since
-  and or but nor so yet if because although though while when where whether than
-  unless
-  be am is are was were been being have has had having do does did doing will
-  would shall should can could may might must
-  not no there here then now how why all any both each few more most other some
-  such only own same too very just again once
-  s t d ll m re ve don isn
-"""
-STOP_WORDS = frozenset(_STOP_WORDS.split())
+_LIST = pathlib.Path(__file__).with_name("stop_words.txt")
+STOP_WORDS = frozenset(_LIST.read_text(encoding="utf-8").split())
 
 
 class Counted(NamedTuple):

@@ -51,17 +51,10 @@ def by_counts(
   prefix: Sequence[int],
   continuations: Sequence[Sequence[int]],
 ) -> list[Scored]:
-  """Scores by an n-gram model: anything with `nats`, such as `ngram.NGram`.
-
-  Raises:
-    errors.UserError: an empty continuation, or an id outside the vocabulary.
-  """
+  """Scores by an n-gram model: anything with `nats`, such as `ngram.NGram`."""
   _check(continuations)
-  found = []
-  for continuation in continuations:
-    whole = np.concatenate([prefix, continuation]).astype(np.int64)
-    found.append(Scored(-model.nats(whole)[len(prefix) :]))
-  return found
+  texts = (np.append(prefix, ids).astype(np.int64) for ids in continuations)
+  return [Scored(-model.nats(text)[len(prefix) :]) for text in texts]
 
 
 def by_network(
@@ -72,9 +65,6 @@ def by_network(
 ) -> list[Scored]:
   """Scores by a network, which reads the null vector first; one dispatch.
 
-  Raises:
-    errors.UserError: an empty continuation, or an id outside the vocabulary.
-
   >>> uniform = predictor_lib.SequenceModel(
   ...   apply=lambda params, carry, inputs, reset: (
   ...     carry, jnp.zeros((*inputs.shape, 4))),
@@ -84,15 +74,11 @@ def by_network(
   (4.0, 3)
   """
   _check(continuations)
-  lengths = [len(continuation) for continuation in continuations]
+  ends = [len(prefix) + len(continuation) for continuation in continuations]
   # What follows a continuation cannot change its score: short ones are filled.
-  shape = (len(prefix) + max(lengths), len(lengths))
-  targets = np.zeros(shape, np.int32)
-  mask = np.zeros(shape, bool)
+  targets = np.zeros((max(ends), len(ends)), np.int32)
   for row, continuation in enumerate(continuations):
-    whole = np.concatenate([prefix, continuation]).astype(np.int32)
-    targets[: len(whole), row] = whole
-    mask[len(prefix) : len(whole), row] = True
+    targets[: ends[row], row] = np.append(prefix, continuation)
   outside = targets[(targets < 0) | (targets >= predictor.vocabulary_size)]
   if len(outside):
     raise errors.UserError(
@@ -100,10 +86,8 @@ def by_network(
       f"{predictor.vocabulary_size - 1}: encode it with the model's own "
       "vocabulary"
     )
-  losses = np.asarray(_losses(predictor, params, targets, mask), np.float64)
-  return [
-    Scored(-losses[mask[:, row], row]) for row in range(len(continuations))
-  ]
+  losses = np.asarray(_losses(predictor, params, targets), np.float64)
+  return [Scored(-losses[len(prefix) : end, i]) for i, end in enumerate(ends)]
 
 
 @functools.partial(jax.jit, static_argnames=("predictor",))
@@ -111,7 +95,6 @@ def _losses(
   predictor: predictor_lib.SequenceModel,
   params: Any,
   targets: jax.Array,
-  mask: jax.Array,
 ) -> jax.Array:
   """Nats `[T, B]`, each row a sequence of its own."""
   null = jnp.full((1, targets.shape[1]), -1, targets.dtype)
@@ -120,7 +103,8 @@ def _losses(
   _, logits = predictor.apply(
     params, carry, inputs, jnp.zeros(inputs.shape, bool)
   )
-  return losses_lib.cross_entropy(logits, targets, mask)[0]
+  scored = jnp.ones(targets.shape, bool)
+  return losses_lib.cross_entropy(logits, targets, scored)[0]
 
 
 def _check(continuations: Sequence[Sequence[int]]) -> None:

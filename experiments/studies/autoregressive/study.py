@@ -485,7 +485,12 @@ def _window_length(study: run_lib.Study) -> None:
     study,
     "window_length",
     "How many past values?",
-    {"tau": taus, "best weights": best, "train": train, "test": test},
+    {
+      "values in the window": taus,
+      "best weights": best,
+      "train": train,
+      "test": test,
+    },
     references={"noise": settings.noise**2},
   )
 
@@ -534,7 +539,8 @@ def _fill_in(study: run_lib.Study) -> None:
     "forecast": lambda k: np.arange(-k - 3, 1 - k),
     "fill in": lambda k: np.array([-k - 1, -k, k, k + 1]),
   }
-  columns: dict[str, Sequence[float]] = {"k": ks}
+  label = "distance to the nearest known value, k"
+  columns: dict[str, Sequence[float]] = {label: ks}
   for name, way in ways.items():
     lines = [_choice(study, many, way(k)) for k in ks]
     _, test, best = zip(*lines, strict=True)

@@ -24,7 +24,7 @@ from experiments.studies.common import (
   ngram_counts,
   training,
 )
-from seqmodels import errors, losses, units
+from seqmodels import errors, losses
 from seqmodels.data.text import batching
 from seqmodels.io import results
 from seqmodels.models import language_model, ngram
@@ -109,33 +109,19 @@ def _sine(
 
 
 def _row(
-  name: str,
-  evaluation: str,
-  value: float,
-  count: int,
-  began: float,
-  split: str = "test",
+  name: str, evaluation: str, value: float, count: int, began: float
 ) -> results.Row:
-  """A result whose scoring began at that time; models of symbols are static."""
-  symbols = evaluation == "static"
+  """A mean squared error of the test, whose predictions began at that time."""
   return results.row(
     name,
-    split=split,
+    split="test",
     evaluation=evaluation,
-    metric="perplexity" if symbols else "sse",
+    metric="sse",
     value=value,
-    unit=None if symbols else "mean of squares",
+    unit="mean of squares",
     count=count,
     seconds=time.perf_counter() - began,
   )
-
-
-def _perplexity(
-  name: str, nats: np.ndarray, began: float, split: str = "test"
-) -> results.Row:
-  """The result of a model of symbols from the nats of each."""
-  value = units.perplexity(float(nats.mean()), 1)
-  return _row(name, "static", value, len(nats), began, split)
 
 
 def _measured(
@@ -602,7 +588,8 @@ def _markov_orders(study: run_lib.Study) -> list[results.Row]:
     began, model = time.perf_counter(), models(order)
     nats = [model.nats(part) for part in (train, test)]
     name = f"Markov chain of order 2, model of order {order}"
-    rows.append(_perplexity(name, nats[1], began))
+    score = training.counted(nats[1], began)
+    rows.append(training.scored_row(name, score, split="test"))
     rate = chains.entropy_rate(kernel, min(order, 2))
     lines.append([rate, *(float(part.mean()) for part in nats)])
   rates, seen, new = zip(*lines, strict=True)
@@ -669,8 +656,8 @@ def _both_directions(study: run_lib.Study) -> list[results.Row]:
         train[::turn], len(tokens.vocabulary), order=order, modified=True
       )
       began, label = time.perf_counter(), f"character {order}-gram, {name}"
-      nats = model.nats(valid[::turn])
-      rows.append(_perplexity(label, nats, began, split="valid"))
+      score = training.counted(model.nats(valid[::turn]), began)
+      rows.append(training.scored_row(label, score))
     values = [row["value"] for row in rows[-2:]]
     body.append([order, *values, 100 * (values[1] / values[0] - 1)])
   study.page["directions"] = body
@@ -706,20 +693,23 @@ def _hidden_chain(study: run_lib.Study) -> list[results.Row]:
   settings, page = study.config.settings, study.page
   coins, drawn = _COINS.sample(settings.hidden_chain * 3 // 2, study.random)
   train, test = np.split(drawn, [settings.hidden_chain])
-  began, nats = time.perf_counter(), _COINS.nats(test)
-  rows = [_perplexity("hidden chain, filter", nats, began)]
-  floor, network = float(nats.mean()), f"RNN of {_UNITS} units"
+  row = functools.partial(training.scored_row, split="test")
+  began = time.perf_counter()
+  score = training.counted(_COINS.nats(test), began)
+  floor, network = score.nats_per_symbol, f"RNN of {_UNITS} units"
   totals = _network_on_coins(study, train, test)
-  recurrent, began = totals.nats_per_symbol, time.perf_counter()
-  score = ("static", units.perplexity(recurrent, 1), totals.count)
-  rows.append(_row(f"hidden chain, {network}", *score, began - totals.seconds))
+  recurrent = totals.nats_per_symbol
+  rows = [
+    row("hidden chain, filter", score),
+    row(f"hidden chain, {network}", totals),
+  ]
   lengths, scores = range(0, settings.longest_window + 1, 2), []
   models = _counted(train, 2, lengths[-1])
   for length in lengths:
-    began, nats = time.perf_counter(), models(length).nats(test)
-    label = f"hidden chain, window of {length}, counted"
-    rows.append(_perplexity(label, nats, began))
-    scores.append(float(nats.mean()))
+    began = time.perf_counter()
+    score = training.counted(models(length).nats(test), began)
+    rows.append(row(f"hidden chain, window of {length}, counted", score))
+    scores.append(score.nats_per_symbol)
   page["coins"] = {
     "changes": f"{_COINS.transition[0, 1]:.2f}",
     "shows": f"{_COINS.emission[0, 0]:g}",

@@ -348,9 +348,14 @@ def held_out(
 
 
 def scored_row(
-  name: str, score: Metrics, *, split: str = "valid", evaluation: str = "static"
+  name: str,
+  score: Metrics,
+  *,
+  split: str = "valid",
+  evaluation: str = "static",
+  **cited: Any,
 ) -> results.Row:
-  """The result row of a perplexity."""
+  """The result row of a perplexity, whose unit or reference may be `cited`."""
   return results.row(
     name,
     split=split,
@@ -359,7 +364,14 @@ def scored_row(
     value=score.perplexity,
     count=score.count,
     seconds=score.seconds,
+    **cited,
   )
+
+
+def counted(nats: np.ndarray, began: float) -> Metrics:
+  """The score of symbols by the nats of each, from that time to now."""
+  seconds = time.perf_counter() - began
+  return Metrics(float(nats.sum()), len(nats), seconds=seconds)
 
 
 def smooth(values: np.ndarray, share: float = 0.1) -> np.ndarray:

@@ -21,8 +21,8 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from experiments.studies.common import ngram_counts
-from seqmodels import units
+from experiments.studies.common import ngram_counts, training
+from seqmodels import losses
 from seqmodels.data.text import tokens as tokens_lib
 from seqmodels.models import ngram
 
@@ -138,9 +138,8 @@ class Fit(NamedTuple):
   """A form at one order."""
 
   model: Any  # with `nats`
-  perplexity: float  # on the test split
+  score: losses.Metrics  # of the test split
   chosen: str  # what validation chose, if anything
-  seconds: float
 
 
 ADD_K = "add k"
@@ -183,7 +182,5 @@ def fit(level: Level, form: str, order: int, settings: Any) -> Fit:
 
   best = min(values, key=cost) if name else 0.0
   model = build(level, order, best)
-  nats = model.nats(level.splits["test"])
-  perplexity = units.perplexity(float(nats.sum()), len(nats))
-  chosen = f"{name} = {best:g}" if name else ""
-  return Fit(model, perplexity, chosen, time.perf_counter() - began)
+  score = training.counted(model.nats(level.splits["test"]), began)
+  return Fit(model, score, f"{name} = {best:g}" if name else "")

@@ -4,7 +4,6 @@
 on characters, a function for each part of `page.md`.
 """
 
-import functools
 import math
 import os
 import pathlib
@@ -117,19 +116,21 @@ def _compare(
 
   def cell(fit: smoothing.Fit) -> str:
     chosen = f" ({fit.chosen})" if fit.chosen else ""
-    return results.figure(fit.perplexity) + chosen
+    return results.figure(fit.score.perplexity) + chosen
 
   body = [[form, *map(cell, fits[form].values())] for form in fits]
   head = ["form", *(f"n = {order}" for order in modified)]
   page.table(f"{level.name}_forms", head, body)
 
   def best(form: str) -> str:
-    order, fit = min(fits[form].items(), key=lambda item: item[1].perplexity)
-    value = results.figure(fit.perplexity)
+    order, fit = min(
+      fits[form].items(), key=lambda item: item[1].score.perplexity
+    )
+    value = results.figure(fit.score.perplexity)
     return f"{form}, n = {order} (perplexity {value})"
 
   chosen = (smoothing.ADD_K, smoothing.SHORTER, smoothing.MODIFIED)
-  times = [f"{modified[n].seconds:.2f} s at n = {n}" for n in modified]
+  times = [f"{modified[n].score.seconds:.2f} s at n = {n}" for n in modified]
   page[level.name] = {
     "train": f"{train:,}",
     "vocabulary": f"{level.counts.vocabulary_size:,}",
@@ -143,7 +144,7 @@ def _compare(
   unit = "perplexity a word" if words else "bits a character"
   curves = {}
   for form in DRAWN:
-    values = [fit.perplexity for fit in fits[form].values()]
+    values = [fit.score.perplexity for fit in fits[form].values()]
     curves[form] = ([*modified], values if words else np.log2(values))
   figures.curves(
     page.figure(f"smoothing_{level.name}"),
@@ -155,7 +156,7 @@ def _compare(
     marks=True,
   )
   perplexity, order, form = min(
-    (fit.perplexity, order, form)
+    (fit.score.perplexity, order, form)
     for form, by_order in fits.items()
     for order, fit in by_order.items()
   )
@@ -171,35 +172,27 @@ def _rows(
   treebank = data.source == "ptb" and not data.limit and level.name == "words"
   best = fits[smoothing.MODIFIED]
   shown = {max((n for n in best if n <= 5), default=0)}
-  row = functools.partial(results.row, split="test", evaluation="static")
   rows = []
   for form, by_order in fits.items():
     for order in best if by_order is best else shown & best.keys():
-      fit, cited = by_order[order], dict[str, Any]()
+      cited: dict[str, Any] = {"unit": f"per {UNITS[level.name]}"}
       if treebank and order == 5 and by_order is best:
         # Of 5-grams on the Penn Treebank.
         cited["reference"] = 141.0
         cited["reference_source"] = "Mikolov, as Graves (2013) cites"
-      rows.append(
-        row(
-          f"{order}-gram, {form}, {level.name}",
-          metric="perplexity",
-          value=fit.perplexity,
-          unit=f"per {UNITS[level.name]}",
-          count=count,
-          seconds=fit.seconds,
-          **cited,
-        )
-      )
+      name, score = f"{order}-gram, {form}, {level.name}", by_order[order].score
+      rows.append(training.scored_row(name, score, split="test", **cited))
   order, fit = max(best.items())
   total = len(level.splits["train"]) + count
   rows.append(
-    row(
+    results.row(
       f"{order}-gram, {smoothing.MODIFIED}, {level.name}: counting and scoring",
+      split="test",
+      evaluation="static",
       metric="tokens_per_second",
-      value=total / fit.seconds,
+      value=total / fit.score.seconds,
       count=total,
-      seconds=fit.seconds,
+      seconds=fit.score.seconds,
     )
   )
   return rows

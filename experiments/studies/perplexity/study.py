@@ -14,8 +14,13 @@ import numpy as np
 
 from experiments import restore
 from experiments.studies import run as run_lib
-from experiments.studies.common import continuations, figures, ngram_counts
-from seqmodels import errors, units
+from experiments.studies.common import (
+  continuations,
+  figures,
+  ngram_counts,
+  training,
+)
+from seqmodels import errors, losses, units
 from seqmodels.compression import range_coder
 from seqmodels.data import files
 from seqmodels.data.text import vocabulary
@@ -98,13 +103,10 @@ def compare_orders(study: run_lib.Study, counted: Counted) -> list[results.Row]:
   body = [line("uniform", count * math.log(counted.symbols.size))]
   rows = []
   for order, model in counted.models.items():
-    start, name = time.perf_counter(), f"{order}-gram"
-    nats = float(model.nats(counted.test).sum())
-    body.append(line(name, nats))
-    perplexity = units.perplexity(nats, count)
-    spent = time.perf_counter() - start
-    score = (perplexity, "character", count, spent)
-    rows.append(_row(f"{name}, pseudo-counts", "test", "static", *score))
+    began, name = time.perf_counter(), f"{order}-gram"
+    score = training.counted(model.nats(counted.test), began)
+    body.append(line(name, score.nats))
+    rows.append(_row(f"{name}, pseudo-counts", score, split="test"))
   order = counted.best.order
   bare = ngram_counts.LaplaceNGram(counted.best.counts, (0.0,) * order)
   nats = float(bare.nats(counted.test).sum())
@@ -119,25 +121,7 @@ def compare_orders(study: run_lib.Study, counted: Counted) -> list[results.Row]:
   return rows
 
 
-def _row(
-  name: str,
-  split: str,
-  evaluation: str,
-  perplexity: float,
-  symbol: str,
-  count: int,
-  seconds: float,
-) -> results.Row:
-  return results.row(
-    name,
-    split=split,
-    evaluation=evaluation,
-    metric="perplexity",
-    value=perplexity,
-    unit=f"per {symbol}",
-    count=count,
-    seconds=seconds,
-  )
+_row = functools.partial(training.scored_row, unit="per character")
 
 
 def _shown(value: float) -> str:
@@ -392,9 +376,16 @@ def compare_continuations(
       ]
       bits = np.concatenate([np.full(len(before), np.nan), one.bits])
       drawn.append(figures.Passage(title, shown, bits))
-      name = f"{reader.name}: {text!r} after {prefix!r}"
-      score = (one.perplexity, symbol, len(one.bits), answer.seconds)
-      rows.append(_row(name, "given", "continuation", *score))
+      count, seconds = len(one.bits), answer.seconds
+      rows.append(
+        _row(
+          f"{reader.name}: {text!r} after {prefix!r}",
+          losses.Metrics(-one.total, count, seconds=seconds),
+          split="given",
+          evaluation="continuation",
+          unit=f"per {symbol}",
+        )
+      )
     figures.surprise(
       page.figure(f"continuations_{kind}"),
       f"What surprises the {reader.name}",

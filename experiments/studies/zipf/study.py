@@ -16,9 +16,14 @@ import numpy as np
 from scipy import special
 
 from experiments.studies import run as run_lib
-from experiments.studies.common import cleaning, figures, ngram_counts
+from experiments.studies.common import (
+  cleaning,
+  figures,
+  ngram_counts,
+  training,
+)
 from experiments.studies.zipf import laws
-from seqmodels import errors, units
+from seqmodels import errors, losses
 from seqmodels.data.text import vocabulary
 from seqmodels.io import results
 
@@ -217,21 +222,16 @@ def _fits(
     lowest = (shown.intercept - np.log(0.7)) / max(-shown.slope, 1e-9)
     ends = np.array([1, np.exp(min(np.log(len(times)), lowest)), np.nan])
     lines.append(np.stack([ends, shown.at(ends)]))
+    spent = time.perf_counter() - began
     for what, nats in (
       ("truncated Zipf law", likeliest.nats),
       ("Zipf-Mandelbrot law", shifted.nats),
       ("own frequencies", float(special.entr(times / times.sum()).sum())),
     ):
+      score = losses.Metrics(nats * times.sum(), times.sum(), seconds=spent)
+      label = f"{level}, {name}: {what}"
       rows.append(
-        results.row(
-          f"{level}, {name}: {what}",
-          split="train",
-          evaluation="fitted",
-          metric="perplexity",
-          value=units.perplexity(nats, 1),
-          count=int(times.sum()),
-          seconds=time.perf_counter() - began,
-        )
+        training.scored_row(label, score, split="train", evaluation="fitted")
       )
   page[f"fits_{level}"] = body
   page[f"exponents_{level}"] = ", ".join(exponents)

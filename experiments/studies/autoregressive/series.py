@@ -375,9 +375,11 @@ class Forecaster(NamedTuple):
   init: Any  # key -> params
   reach: int  # values to be read before a prediction: tau of a window, or 1
 
-  def score(self, *segment: Any) -> Any:
-    """The squared errors of params, carry and segment, as training wants it."""
-    return training.of_values(self, *segment)
+  def score(
+    self, params: Any, carry: Any, segment: Minibatch, key: Any = None
+  ) -> Any:
+    """Half the squared errors of every segment, as training wants it."""
+    return training.of_values(self, params, carry, segment, key)
 
 
 class _Window(nn.Module):

@@ -84,18 +84,16 @@ def _check(settings: Any) -> None:
     "toy_bits": (2, math.inf),
   }
   # The first limits first: later ones follow from what they allow.
-  for name in dict.fromkeys([*ranges, *settings]):
+  for name, (least, most) in ranges.items():
     value = settings[name]
-    if name in ("networks", "toys", "noise"):
-      continue
     values = (value,) if isinstance(value, int) else tuple(value) or (0,)
-    least, most = ranges.get(name, (1, math.inf))
     if min(values) < least or max(values) > most:
       limit = f"at least {least}" if most == math.inf else f"{least} to {most}"
       raise errors.UserError(
         f"config.settings.{name} is {value}; beside the other settings it must "
         f"be {limit}"
       )
+  training.check_sizes(settings, "toys")
 
 
 def _sine(

@@ -6,13 +6,12 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 
 from experiments.studies import run
 from experiments.studies.common import cleaning, training
-from seqmodels import losses, units
+from seqmodels import units
 from seqmodels.data.text import batching
 from seqmodels.evaluation import static
 from seqmodels.models import api
@@ -126,20 +125,12 @@ def padding(lengths: np.ndarray, batch: int) -> float:
 
 
 def scores(
-  network: api.SequenceModel, params: Any, segment: Any
+  network: api.SequenceModel, params: Any, segment: batching.Segment
 ) -> tuple[float, float]:
   """Mean bits of the real positions, and of all as if all were real."""
-
-  @jax.jit
-  def by_position(params: Any, mask: jax.Array) -> jax.Array:
-    carry = network.initial_carry(mask.shape[1])
-    _, logits = network.apply(
-      params, carry, jnp.asarray(segment.inputs), jnp.asarray(segment.reset)
-    )
-    return losses.cross_entropy(logits, jnp.asarray(segment.targets), mask)[0]
-
-  real, whole = (
-    float(jnp.sum(by_position(params, mask)) / jnp.sum(mask) / units.LOG2)
-    for mask in (jnp.asarray(segment.mask), jnp.ones(segment.mask.shape, bool))
+  score, carry = jax.jit(network.score), network.initial_carry
+  real, every = (
+    score(params, carry(mask.shape[1]), segment._replace(mask=mask))[1][1]
+    for mask in (segment.mask, np.ones_like(segment.mask))
   )
-  return real, whole
+  return real.total().bits_per_symbol, every.total().bits_per_symbol

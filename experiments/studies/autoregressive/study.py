@@ -32,6 +32,7 @@ from seqmodels.plotting import style
 from seqmodels.training import optimizers
 
 LEAST_SQUARES = "linear, least squares"
+_PALE = "#B9B9B9"
 _LAGS = 1000  # hold all but 4e-5 of the slowest exponential average
 _DRIFTING: dict[str, Any] = {"rate": 0.1, "noise": 0.5, "drift": 0.05}
 _UNITS = 8  # of the networks that are set beside exact filters
@@ -276,6 +277,39 @@ def _best(study: run_lib.Study, fits: Fits) -> str:
   return min(study.config.settings.networks, key=lambda n: fits[n].test[0])
 
 
+def _draw(
+  study: run_lib.Study,
+  fits: Fits,
+  name: str,
+  panels: Mapping[str, Mapping[str, np.ndarray]],
+  *,
+  enlarged: int | None = None,
+) -> None:
+  """The first series in grey, and predictions of it by the legend's names.
+
+  A dashed line marks where the test begins; the last panel may show only so
+  many values of it, `enlarged`.
+  """
+  xs, first = fits[LEAST_SQUARES].xs[0], seen(study)
+  path, height = study.page.figure(name), 0.8 + 2.4 * len(panels)
+  with style.panels(path, "", height=height, rows=len(panels)) as pairs:
+    for pair, (title, curves) in zip(pairs, panels.items(), strict=True):
+      times = np.arange(len(xs))
+      if enlarged and pair is pairs[-1]:
+        times = times[first : first + enlarged]
+      else:
+        pair.axvline(first + 0.5, color=style.GREY, lw=1.1, ls="--")
+      pair.plot(times + 1, xs[times], color=_PALE, lw=0.7, label="series")
+      for colour, (label, values) in zip(
+        style.COLOURS, curves.items(), strict=False
+      ):
+        pair.plot(times + 1, values[times], color=colour, lw=1.3, label=label)
+      pair.set_title(title, fontsize=10)
+      pair.set_ylabel("x")
+    pairs[-1].set_xlabel("time")
+    style.legend_beside(pairs[0], "")
+
+
 def _data(study: run_lib.Study, fits: Fits) -> None:
   noise, xs = study.config.settings.noise, fits[LEAST_SQUARES].xs[0]
   clean = np.sin(0.01 * np.arange(1, len(xs) + 1))
@@ -285,8 +319,7 @@ def _data(study: run_lib.Study, fits: Fits) -> None:
     "drawn": f"{np.mean((xs - clean) ** 2):.4f}",
     "seen": seen(study),
   }
-  path = study.page.figure("series")
-  draw_series(path, xs, {"": {"sine": clean}}, seen(study))
+  _draw(study, fits, "series", {"": {"sine": clean}})
 
 
 def _one_step(study: run_lib.Study, fits: Fits) -> None:
@@ -305,13 +338,11 @@ def _one_step(study: run_lib.Study, fits: Fits) -> None:
   lost = max(table, key=lambda n: float(table[n][1]) - float(table[n][2]))
   page["lost"] = dict(zip(("test", "afresh"), table[lost][1:], strict=True))
   page["lost_name"] = lost
-  linear = fits[LEAST_SQUARES]
   curves = {
     name: fits[name].ahead[0, 0] for name in (LEAST_SQUARES, _best(study, fits))
   }
   views = {"whole": curves, "the beginning of the test": curves}
-  path = page.figure("one_step")
-  draw_series(path, linear.xs[0], views, linear.first, enlarged=120)
+  _draw(study, fits, "one_step", views, enlarged=120)
 
 
 def _afresh(study: run_lib.Study, entry: Fitted) -> float:
@@ -342,8 +373,7 @@ def _free_run(study: run_lib.Study, fits: Fits) -> None:
   page["free"] = {"better": better, "models": len(models)}
   before = np.full(linear.first, np.nan)
   curves = {name: np.append(before, fits[name].runs[0]) for name in fits}
-  path = page.figure("free_run")
-  draw_series(path, linear.xs[0], {"": curves}, linear.first)
+  _draw(study, fits, "free_run", {"": curves})
   weights = series.to_linear(linear.params[0])
   radius = f"{weights.radius:.4f}"
   page["linear"] = {"radius": radius, "fixed_point": weights.fixed_point}
@@ -360,13 +390,12 @@ def _k_steps(study: run_lib.Study, fits: Fits) -> list[results.Row]:
       rows.append(_row(label, "k steps ahead", value, count, began))
   head = ["model", *(f"k = {k}" for k in horizons)]
   study.page.table("k_steps", head, body)
-  best, linear, longest = _best(study, fits), fits[LEAST_SQUARES], max(horizons)
+  best, longest = _best(study, fits), max(horizons)
   views = {
     name: {f"k = {k}": fits[name].ahead[0, k - 1] for k in horizons}
     for name in (LEAST_SQUARES, best)
   }
-  path = study.page.figure("k_steps")
-  draw_series(path, linear.xs[0], views, linear.first)
+  _draw(study, fits, "k_steps", views)
   near, far = _four(fits[best].test[0], fits[best].test[longest - 1])
   drawn = {"name": best, "near": near, "horizon": longest, "far": far}
   study.page["drawn"] = drawn
@@ -864,46 +893,6 @@ def _network_on_sine(
     epochs=settings.drifting_epochs,
     random=study.random,
   )
-  model, rule = (
-    series.latent("gru", (_UNITS,)),
-    series.adam(0.01, len(part.mask)),
-  )
+  model, rule = series.latent("gru", (_UNITS,)), series.adam(0.01, len(part[0]))
   [params] = series.fit_each(model, rule, study.config.seed, [part])
   return series.k_steps(model, params, xs, 1)[0]
-
-
-# ---- Figures
-
-_PALE = "#B9B9B9"
-
-
-def draw_series(
-  path: style.Path,
-  xs: np.ndarray,
-  panels: Mapping[str, Mapping[str, np.ndarray]],
-  first: int,
-  *,
-  enlarged: int | None = None,
-) -> None:
-  """A series in grey, and predictions of it by the names of the legend.
-
-  A dashed line marks where the test begins, at `first`; the last panel may show
-  only so many values of it, `enlarged`.
-  """
-  height = 0.8 + 2.4 * len(panels)
-  with style.panels(path, "", height=height, rows=len(panels)) as pairs:
-    for pair, (title, curves) in zip(pairs, panels.items(), strict=True):
-      times = np.arange(len(xs))
-      if enlarged and pair is pairs[-1]:
-        times = times[first : first + enlarged]
-      else:
-        pair.axvline(first + 0.5, color=style.GREY, lw=1.1, ls="--")
-      pair.plot(times + 1, xs[times], color=_PALE, lw=0.7, label="series")
-      for colour, (name, values) in zip(
-        style.COLOURS, curves.items(), strict=False
-      ):
-        pair.plot(times + 1, values[times], color=colour, lw=1.3, label=name)
-      pair.set_title(title, fontsize=10)
-      pair.set_ylabel("x")
-    pairs[-1].set_xlabel("time")
-    style.legend_beside(pairs[0], "")

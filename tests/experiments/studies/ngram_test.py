@@ -1,5 +1,7 @@
 """The study of n-gram models: every form, every order, words and characters."""
 
+import re
+
 import pytest
 
 from experiments import cli
@@ -36,6 +38,12 @@ def test_the_smoke_run_leaves_a_page_with_figures(run, tmp_path):
   assert len(speeds) == 2
   page = (tmp_path / "run" / "report.md").read_text()
   assert "## Unknown words" in page
+  # Rare words are `<unk>`, the same number of them wherever it is said.
+  share = r"([\d.]+% of train, [\d.]+% of valid, [\d.]+% of test)"
+  [said, *table] = re.findall(share, " ".join(page.split()))[:3]
+  assert said == table[1]
+  assert table[0].startswith("0.0% of train")
+  assert not said.startswith("0.0%")
   figures = {path.stem for path in (tmp_path / "run/figures").iterdir()}
   assert figures == {"smoothing_words", "smoothing_characters"}
 

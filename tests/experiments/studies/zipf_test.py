@@ -36,6 +36,10 @@ def test_the_smoke_run_leaves_a_page_with_figures(run, tmp_path):
   for pieces, back in (("bytes | 256", "yes"), ("40 byte pairs | 296", "yes")):
     assert re.search(rf"\| {re.escape(pieces)} \|.*\| {back} \|", page)
   assert re.search(r"\| words \|.*\| no \|", page)
+  unknown = re.search(
+    r"is `<unk>`; ([\d.]+)% of the new", " ".join(page.split())
+  )
+  assert 0 < float(unknown[1]) < 100
   figures = {path.stem for path in (tmp_path / "run/figures").iterdir()}
   assert figures == {"zipf_words", "zipf_characters", "growth"}
   saved = json.loads((tmp_path / "run" / "results.json").read_text())
@@ -71,10 +75,10 @@ def test_the_time_machine_gives_the_textbooks_numbers(run, real_data, tmp_path):
     "| 1 | 32,775 | 4,579 | 0.523 |",
     "| 2 | 32,774 | 20,234 | 0.822 |",
     "| 3 | 32,773 | 29,882 | 0.945 |",
-    # Least count, vocabulary, coverage.
-    "| 2 | 2,183 | 0.927 |",
-    "| 5 | 825 | 0.819 |",
-    "| 50 | 85 | 0.537 |",
+    # Least count, vocabulary, unknown words in %.
+    "| 2 | 2,183 | 7.3 |",
+    "| 5 | 825 | 18.1 |",
+    "| 50 | 85 | 46.3 |",
     # The four fits: unigrams steeper than bigrams steeper than trigrams.
     "| single | 1.035 (0.97) | 1.044 (1.00) | 1.038 (0.99) | 0.974 ± 0.002 | ",
     "| pairs | 0.464 (0.81) | 0.689 (0.99) | 0.678 (0.99) | 0.605 ± 0.003 | ",

@@ -317,7 +317,6 @@ def _data(study: run_lib.Study, fits: Fits) -> None:
     "periods": f"{len(xs) * 0.01 / (2 * np.pi):.1f}",
     "variance": f"{noise**2:.4f}",
     "drawn": f"{np.mean((xs - clean) ** 2):.4f}",
-    "seen": seen(study),
   }
   _draw(study, fits, "series", {"": {"sine": clean}})
 
@@ -847,7 +846,6 @@ def _drifting_sine(study: run_lib.Study) -> list[results.Row]:
   linear, recurrent, exact, *fitted = scores.values()
   page["drifting"] = {
     **{name: f"{value:g}" for name, value in _DRIFTING.items()},
-    "test": f"{learned // 2:,}",
     "kalman": f"{kalman.error:.4f}",
     "window": taus[int(np.argmin(fitted))],
     "window_excess": f"{min(fitted) - linear:+.4f}",

@@ -22,11 +22,8 @@ def run(study: run_lib.Study) -> list[results.Row]:
   tokens = study.tokens("characters")
   splits = {name: np.asarray(ids) for name, ids in tokens.splits.items()}
   _check(splits, settings)
-  page["features"] = " and ".join(map(str, settings.features))
   page["symbols"] = tokens.vocabulary.size
   page["source"] = study.config.data.source
-  page["steps"] = f"{settings.steps:,}"
-  page["read"] = f"{settings.steps * settings.batch * settings.length:,}"
   network = language_model.as_predictor(
     language_model.LanguageModel(
       vocabulary_size=tokens.vocabulary.size,
@@ -73,7 +70,6 @@ def toy(study: run_lib.Study) -> None:
   """The readers on the numbers 0, 1, ...: minibatches, and their coverage."""
   page, settings = study.page, study.config.settings
   total, batch, length = settings.toy
-  page["toy_epochs"] = f"{settings.toy_epochs:,}"
   ids = np.arange(total)
   shown, body, shares = [], [], {}
   for name, read in readers.READERS.items():

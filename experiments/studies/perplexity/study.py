@@ -114,7 +114,6 @@ def compare_orders(study: run_lib.Study, counted: Counted) -> list[results.Row]:
   page["models"] = body
   page["order"], page["best"] = order, rows[-1]["value"]
   page["source"] = study.config.data.source
-  page["pseudo_count"] = f"{study.config.settings.pseudo_count:g}"
   page["count"], page["words"] = f"{count:,}", f"{words:,}"
   page["lacking"] = f"{100 * np.mean(counted.test == counted.symbols.unk):.1f}"
   page["word_length"] = f"{count / words:.2f}"

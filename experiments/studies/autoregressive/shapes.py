@@ -204,13 +204,16 @@ class Task(NamedTuple):
       tuple(inputs), targets, np.ones(targets.shape, bool)
     )
 
-  def learner(self) -> api.SequenceModel:
-    """The network as training wants it; no carry crosses from step to step."""
+  def learner(self, seed: int) -> api.SequenceModel:
+    """The network as training wants it, with the weights of a seed.
+
+    No carry crosses from step to step.
+    """
     first = self.segment(self.examples.rows(np.arange(1))).inputs
     return api.SequenceModel(
       lambda params, _, *inputs: ((), self.model.apply(params, *inputs)),
       initial_carry=lambda batch: (),
-      init=lambda key: self.model.init(key, *first),
+      init=lambda _: self.model.init(jax.random.key(seed), *first),
       vocabulary_size=self.model.outputs,
       reads=lambda segment: segment.inputs,
     )
@@ -285,8 +288,9 @@ def solved(task: Task, study: run_lib.Study) -> tuple[float, float, int]:
 
   Returns the share of those without a mistake, nats of one, and their number.
   """
-  settings, random, model = study.config.settings, study.random, task.learner()
-  order = random.permutation(len(task.examples.targets))
+  settings, random = study.config.settings, study.random
+  model = task.learner(study.config.seed)
+  order = study.random.permutation(len(task.examples.targets))
   learned, asked = np.split(order, [3 * len(order) // 4])
   batch = min(settings.toy_batch, len(learned))
   drawn = np.stack(

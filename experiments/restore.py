@@ -12,7 +12,7 @@ from configs import checks
 from seqmodels import errors, portable, pretrained, trained
 from seqmodels.data.text import vocabulary
 from seqmodels.io import distributed, files
-from seqmodels.models import api
+from seqmodels.models import networks
 
 
 def require_same_files(
@@ -78,7 +78,7 @@ class LoadedRun(NamedTuple):
 
   config: config_dict.ConfigDict
   symbols: Any  # the vocabulary of a text, the pen of a handwriting network
-  model: api.SequenceModel
+  model: networks.SequenceModel
   params: Any
   step: int
   source: trained.Source
@@ -117,7 +117,7 @@ def opened(restore: str, kind: str = "", shipped: str = "") -> trained.Source:
 
   Args:
     restore: a run folder or a portable file.
-    kind: a key of `loading.KINDS`; empty takes any.
+    kind: a key of `trained.KINDS`; empty takes any.
     shipped: as of `reload`.
 
   Raises:

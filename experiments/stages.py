@@ -18,7 +18,7 @@ from experiments import train
 from seqmodels import errors, units
 from seqmodels.data.text import tokens as tokens_lib
 from seqmodels.data.text import vocabulary
-from seqmodels.evaluation import metrics
+from seqmodels.evaluation import static
 from seqmodels.io import (
   checkpoint_integrity,
   distributed,
@@ -26,7 +26,7 @@ from seqmodels.io import (
   progress,
   results,
 )
-from seqmodels.models.api import SequenceModel
+from seqmodels.models.networks import SequenceModel
 
 PHASES = "evaluations.json"
 
@@ -267,7 +267,7 @@ def score(metric: str, nats: float, count: int) -> float:
   return units.bits_per_symbol(nats, count)
 
 
-def lost_note(scores: metrics.Scores) -> str:
+def lost_note(scores: static.Scores) -> str:
   """A warning of lost streams (`Scores.lost_streams`); "" without any."""
   lost = scores.lost_streams()
   if not lost:

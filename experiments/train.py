@@ -26,7 +26,7 @@ from seqmodels import errors, trained, trees
 from seqmodels.io import checkpoints, distributed, progress, results
 from seqmodels.io import metrics as metrics_lib
 from seqmodels.losses import Metrics
-from seqmodels.models.api import SequenceModel
+from seqmodels.models.networks import SequenceModel
 from seqmodels.regularization import weight_noise
 from seqmodels.training import loop, optimizers, regularizers, sharding, step
 
@@ -141,7 +141,7 @@ def build_regularizer(
     )
   if chosen.weight_noise:
     return regularizers.noisy(chosen.weight_noise)
-  return regularizers.plain()
+  return regularizers.Regularizer()
 
 
 class Validation(NamedTuple):

@@ -22,7 +22,7 @@ def load(
       pen = seqmodels.load("handwriting_synthesis")
       pen.write("Dear reader", bias=1.0).save("page.svg")
 
-  See `loading.load`, which this is.
+  See `trained.load`, which this is.
   """
   from seqmodels import trained
 

@@ -6,8 +6,9 @@ A loss is a function of a model's outputs and of the segment that they are of:
 
 What is minimised, by stream, and what is reported. They are two things: label
 smoothing, say, changes the first and not the second. Training, static and
-dynamic evaluation all take a model's own loss (`models.api.SequenceModel`), so
-a sum that a loss adds to its metrics shows in all of them.
+dynamic evaluation all take a model's own loss
+(`models.networks.SequenceModel`), so a sum that a loss adds to its metrics
+shows in all of them.
 """
 
 import math
@@ -270,7 +271,7 @@ def mixture_density_nll(
   `evaluation.handwriting.PointMetrics.half_sse`.
 
   Readings come in whole units, and a density may be as sharp as it likes where
-  they repeat. What a score owes to that, `coarse` leaves out.
+  they repeat. `coarse` is the score without that gain.
 
   Args:
     outputs: [T, B, 6M + 1].

@@ -21,7 +21,7 @@ from seqmodels.evaluation import dynamic as dynamic_lib
 from seqmodels.evaluation import handwriting as pen_evaluation
 from seqmodels.evaluation import static
 from seqmodels.io import checkpoint_integrity, files
-from seqmodels.models import api, from_settings
+from seqmodels.models import networks
 from seqmodels.plotting import handwriting
 from seqmodels.sampling import handwriting as handwriting_lib
 from seqmodels.sampling import text as text_lib
@@ -94,7 +94,7 @@ def texts_of(
 
 
 def write(
-  network: api.SequenceModel,
+  network: networks.SequenceModel,
   params: Any,
   pen: pens.Pen,
   lines: Sequence[str],
@@ -214,7 +214,7 @@ def lines_of(pen: pens.Pen, text: str, width: int) -> list[str]:
 
 
 def page(
-  network: api.SequenceModel,
+  network: networks.SequenceModel,
   params: Any,
   pen: pens.Pen,
   text: str,
@@ -412,11 +412,6 @@ class TextModel(Loaded):
   """
 
   @property
-  def predictor(self) -> api.SequenceModel:
-    """The network, by the library's own name for it."""
-    return self.model
-
-  @property
   def vocabulary(self) -> vocabularies.Vocabulary:
     """Its symbols by id."""
     return self.symbols
@@ -428,7 +423,7 @@ class TextModel(Loaded):
 
   @property
   def sentence_end(self) -> int | None:
-    """The id after which it begins anew; None if it reads straight on."""
+    """The id after which the carry is cleared; None if it never is."""
     if not self.settings["data"].get("sentences"):
       return None
     return self.vocabulary.index[self.tokenizer.sentence_end]
@@ -444,7 +439,7 @@ class TextModel(Loaded):
 
     Args:
       text: of the model's symbols; others count as `<unk>` if it has one.
-      dynamic: settings of the rule "sgd" of `dynamic_rules`, such as
+      dynamic: settings of the rule "sgd" of `dynamic.RULES`, such as
         `{"learning_rate": 0.01, "momentum": 0.0}`: learn from each segment
         after it is scored. None leaves the weights alone.
       segment: symbols that dynamic evaluation learns from at a time. A static
@@ -560,11 +555,6 @@ class HandwritingModel(Loaded):
   """A trained handwriting network: of prediction, or of synthesis."""
 
   @property
-  def network(self) -> api.SequenceModel:
-    """The network, by the library's own name for it."""
-    return self.model
-
-  @property
   def pen(self) -> pens.Pen:
     """Alphabet and scaling."""
     return self.symbols
@@ -597,14 +587,14 @@ class HandwritingModel(Loaded):
       UserError, RunError: as `page`; a prime of another shape, or a network
         that knows no text.
     """
-    if self.network.window is None:
+    if self.model.window is None:
       raise errors.UserError(
         f"the network of {self.place} predicts pen movements and knows "
         "no text; give one of configs/handwriting_synthesis.py"
       )
     strokes, says = prime if prime is not None else (None, "")
     return page(
-      self.network,
+      self.model,
       self.params,
       self.pen,
       text,
@@ -635,10 +625,10 @@ class HandwritingModel(Loaded):
         spell.
     """
     lines = pens.PenLines.of([self._standardised(strokes, 1)], ["line"], [text])
-    alphabet = self.pen.alphabet if self.network.window else None
+    alphabet = self.pen.alphabet if self.model.window else None
     found = pen_batching.evaluation(lines, alphabet, 1)
     return pen_evaluation.evaluate(
-      self.network, self.params, (segment for _, segment in found)
+      self.model, self.params, (segment for _, segment in found)
     )
 
   def _standardised(self, strokes: np.ndarray, least: int) -> np.ndarray:
@@ -729,14 +719,14 @@ KINDS = {
   "language_model": Kind(
     "language model",
     "vocabulary",
-    from_settings.language_model,
+    networks.language_model,
     lambda record: vocabularies.Vocabulary.from_json(json.dumps(record)),
     TextModel,
   ),
   "handwriting": Kind(
     "handwriting network",
     "pen",
-    from_settings.handwriting_network,
+    networks.handwriting,
     pens.Pen.of,
     HandwritingModel,
   ),

@@ -17,7 +17,7 @@ import pytest
 from seqmodels.data.handwriting import batching
 from seqmodels.data.text import batching as batching_lib
 from seqmodels.evaluation import dynamic
-from seqmodels.models import handwriting, language_model
+from seqmodels.models import networks
 from seqmodels.sampling import handwriting as pen_sampling
 from seqmodels.sampling import text as text_sampling
 from seqmodels.training import optimizers, step
@@ -29,13 +29,13 @@ DTYPES = {"float32": None, "bfloat16": jnp.bfloat16}
 MODELS = {
   # Skip connections, peepholes, bounded derivatives: the paper's.
   "characters": functools.partial(
-    language_model.LanguageModel,
+    networks.LanguageModel,
     vocabulary_size=V,
     features=(4, 4),
     gradient_clip=1.0,
   ),
   "words": functools.partial(
-    language_model.LanguageModel,
+    networks.LanguageModel,
     # Above the size up to which a lookup's gradient is a product.
     vocabulary_size=600,
     features=(4, 3),
@@ -44,19 +44,19 @@ MODELS = {
     chunk=2,
   ),
   "prediction": functools.partial(
-    handwriting.Handwriting, features=(4, 4), components=2
+    networks.Handwriting, features=(4, 4), components=2
   ),
   "synthesis": functools.partial(
-    handwriting.Handwriting, symbols=V, window=2, features=(4, 4), components=2
+    networks.Handwriting, symbols=V, window=2, features=(4, 4), components=2
   ),
 }
 
 
 def network(name, dtype):
   model = MODELS[name](dtype=DTYPES[dtype])
-  if isinstance(model, handwriting.Handwriting):
-    return handwriting.network(model)
-  return language_model.as_predictor(model)
+  if isinstance(model, networks.Handwriting):
+    return model.as_model()
+  return model.as_model()
 
 
 def array(*shape, dtype=jnp.float32):

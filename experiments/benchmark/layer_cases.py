@@ -14,8 +14,9 @@ from ml_collections import config_dict
 
 from experiments.benchmark import case, peers_jax, peers_torch
 from seqmodels import errors
+from seqmodels.cells import cell as cells
 from seqmodels.cells import lstm, ops, scan
-from seqmodels.layers import stack as stack_lib
+from seqmodels.layers import recurrent
 
 
 class Shape(NamedTuple):
@@ -327,12 +328,14 @@ def stacks(shared: case.Settings, size: Shape) -> list[case.Entry]:
 def our_stack(task: case.LayerTask) -> case.Layers:
   """The stack of this library, without skips, over any number of layers."""
   batch, features = task.xs.shape[1:]
-  stack = stack_lib.DeepRecurrent(
-    features=(features,) * len(task.params),
+  stack = recurrent.DeepRecurrent(
+    recurrent.StackOptions(
+      features=(features,) * len(task.params),
+      input_skips=False,
+      output_skips=False,
+      cell=cells.get("lstm", peepholes=False),
+    ),
     in_features=features,
-    options={"peepholes": False},
-    input_skips=False,
-    output_skips=False,
   )
 
   def run(params: tuple[lstm.LSTMParams, ...], xs: jax.Array) -> jax.Array:

@@ -18,6 +18,7 @@ from configs import compression as compression_page
 from experiments.benchmark import case, peers_jax, peers_torch
 from experiments.compression import report as compression_report
 from seqmodels import errors, losses
+from seqmodels.cells import cell as cells
 from seqmodels.cells import ops
 from seqmodels.compression import codec, container
 from seqmodels.compression import model as model_lib
@@ -26,7 +27,8 @@ from seqmodels.data.handwriting import batching
 from seqmodels.data.text import corpora
 from seqmodels.evaluation import dynamic as dynamic_lib
 from seqmodels.evaluation import static
-from seqmodels.models import api, handwriting, language_model
+from seqmodels.layers import recurrent
+from seqmodels.models import networks
 from seqmodels.sampling import text as text_sampling
 from seqmodels.training import optimizers, step
 
@@ -100,17 +102,17 @@ def random_text(sizes: Sizes, *, seed: int) -> static.Chunk:
 
 def our_language_model(
   sizes: Sizes, *, peepholes: bool, dtype: ops.Dtype = None
-) -> api.SequenceModel:
+) -> networks.SequenceModel:
   """Our language model with one layer, over one-hot or embedded symbols."""
-  return language_model.as_predictor(
-    language_model.LanguageModel(
-      vocabulary_size=sizes.symbols,
+  return networks.LanguageModel(
+    sizes.symbols,
+    recurrent.StackOptions(
       features=(sizes.units,),
-      options={"peepholes": peepholes},
-      embedding=sizes.embedding,
       dtype=dtype,
-    )
-  )
+      cell=cells.get("lstm", peepholes=peepholes),
+    ),
+    embedding=sizes.embedding,
+  ).as_model()
 
 
 # Training: truncated backpropagation, clipping, Adam.
@@ -178,17 +180,17 @@ def handwriting_to_train(
   Ours has no limits on derivatives, for Flax has none.
   """
 
-  def build(*, peepholes: bool, dtype: ops.Dtype) -> api.SequenceModel:
-    return handwriting.network(
-      handwriting.Handwriting(
+  def build(*, peepholes: bool, dtype: ops.Dtype) -> networks.SequenceModel:
+    return networks.Handwriting(
+      recurrent.StackOptions(
         features=(sizes.units,) * sizes.layers,
-        components=sizes.components,
-        options={"peepholes": peepholes},
         gradient_clip=None,
-        output_clip=None,
         dtype=dtype,
-      )
-    )
+        cell=cells.get("lstm", peepholes=peepholes),
+      ),
+      components=sizes.components,
+      output_clip=None,
+    ).as_model()
 
   return Model(
     title=(
@@ -360,7 +362,7 @@ def tiny_dynamic(shared: case.Settings) -> Sequence[case.Entry]:
 
 def _evaluate(
   segments: static.Chunk,
-  network: api.SequenceModel,
+  network: networks.SequenceModel,
   *,
   rate: float,
   momentum: float,
@@ -422,7 +424,7 @@ def samplers(shared: case.Settings, sizes: Sizes) -> list[case.Entry]:
 
   def fresh(
     dtype: ops.Dtype, *, peepholes: bool
-  ) -> tuple[api.SequenceModel, Any]:
+  ) -> tuple[networks.SequenceModel, Any]:
     network = our_language_model(sizes, peepholes=peepholes, dtype=dtype)
     return network, jax.jit(network.init)(jax.random.key(shared.seed))
 
@@ -447,7 +449,7 @@ def samplers(shared: case.Settings, sizes: Sizes) -> list[case.Entry]:
 
 
 def our_sampler(
-  network: api.SequenceModel, params: Any, task: case.SamplingTask
+  network: networks.SequenceModel, params: Any, task: case.SamplingTask
 ) -> case.Sampler:
   """The library's own sampler, as experiments call it."""
   key = jax.random.key(task.seed)

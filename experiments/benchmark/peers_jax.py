@@ -17,7 +17,7 @@ from jax.experimental import rnn as cudnn
 
 from experiments.benchmark import case
 from seqmodels.cells import convert, lstm, ops, scan
-from seqmodels.models import api
+from seqmodels.models import networks
 
 FLAX_SAMPLER = "flax.linen.OptimizedLSTMCell in lax.scan"
 
@@ -214,8 +214,8 @@ def cudnn_weights(params: lstm.LSTMParams) -> jax.Array:
 
 
 def flax_language_model(
-  ours: api.SequenceModel, *, dtype: ops.Dtype = None
-) -> api.SequenceModel:
+  ours: networks.SequenceModel, *, dtype: ops.Dtype = None
+) -> networks.SequenceModel:
   """A language model of `flax.linen.RNN`, `nn.Dense` and a table.
 
   Ours has LSTM layers, a linear head, and perhaps an embedding.
@@ -237,8 +237,8 @@ def flax_language_model(
 
 
 def flax_handwriting(
-  ours: api.SequenceModel, *, dtype: ops.Dtype = None
-) -> api.SequenceModel:
+  ours: networks.SequenceModel, *, dtype: ops.Dtype = None
+) -> networks.SequenceModel:
   """The network of handwriting prediction, of `flax.linen.RNN` with skips.
 
   Ours has no limits on derivatives.

@@ -14,10 +14,10 @@ from seqmodels.data.handwriting import batching, strokes
 from seqmodels.data.handwriting import datasets as handwritings
 from seqmodels.evaluation import handwriting as evaluation
 from seqmodels.io import distributed, files, progress
-from seqmodels.models import api, from_settings
+from seqmodels.models import networks
 
 PEN = trained.PEN
-build_network = from_settings.handwriting_network
+build_network = networks.handwriting
 
 
 def pen_of(data: handwritings.Handwriting) -> strokes.Pen:
@@ -128,7 +128,7 @@ MULTIPLE, SHAPES = 16, 12
 def task(
   config: config_dict.ConfigDict,
   data: handwritings.Handwriting,
-  network: api.SequenceModel,
+  network: networks.SequenceModel,
 ) -> train.Task:
   """A network that learns to move a pen.
 
@@ -191,7 +191,7 @@ def task(
 def _stream(
   config: config_dict.ConfigDict,
   data: handwritings.Handwriting,
-  network: api.SequenceModel,
+  network: networks.SequenceModel,
 ) -> batching.PenBatches | batching.PenChunks:
   """The training lines, whole or a stretch at a time."""
   training = config.training
@@ -215,7 +215,7 @@ def _stream(
 def evaluate(
   config: config_dict.ConfigDict,
   data: handwritings.Handwriting,
-  network: api.SequenceModel,
+  network: networks.SequenceModel,
   weights: Any,
   split: str,
   *,
@@ -237,7 +237,7 @@ def evaluate(
 def _segments(
   config: config_dict.ConfigDict,
   data: handwritings.Handwriting,
-  network: api.SequenceModel,
+  network: networks.SequenceModel,
   lines: strokes.PenLines,
 ) -> Iterator[batching.PenSegment]:
   minibatches = batching.evaluation(

@@ -33,7 +33,6 @@ from seqmodels.evaluation import (
   compressors,
   constant_cells,
   dynamic,
-  metrics,
   static,
 )
 from seqmodels.io import checkpoints, files, results
@@ -180,7 +179,7 @@ def dynamic_phase(
   return stages.phase(context, f"dynamic {key}", compute)
 
 
-def _record(scores: metrics.Scores, expected: int) -> dict[str, Any]:
+def _record(scores: static.Scores, expected: int) -> dict[str, Any]:
   """Totals and a curve, once it is sure that every symbol was scored."""
   found = scores.totals()
   if found.count != expected:
@@ -370,7 +369,7 @@ def _search_segment(context: stages.Context, segment: int) -> dict[str, Any]:
     length=segment,
     symbols=given.search_symbols,
   )
-  found = dynamic.search(
+  rows = dynamic.search(
     context.model,
     context.params,
     pieces,
@@ -380,7 +379,7 @@ def _search_segment(context: stages.Context, segment: int) -> dict[str, Any]:
     together=given.search_together,
     callback=stages.watch(context, f"search, segments of {segment}", segment),
   )
-  return {"rows": [_finite(row) for row in found.rows]}
+  return {"rows": [_finite(row) for row in rows]}
 
 
 def grid(given: Mapping[str, Any], segment: int) -> dict[str, list[float]]:
@@ -458,7 +457,7 @@ def score_dynamic(
   rule: dynamic.SGD | dynamic.RMS,
   *,
   segment: int,
-) -> metrics.Scores:
+) -> static.Scores:
   """Scores along a split, its state saved every minute and on a signal.
 
   The weights learnt so far, the rule's memory and the carry lie under
@@ -495,7 +494,7 @@ def score_dynamic(
     list(itertools.chain.from_iterable(parts))
     for parts in zip(*done.parts, strict=True)
   )
-  return metrics.Scores(
+  return static.Scores(
     losses.Metrics(
       np.array(nats, np.float32),
       np.array(counts, np.int32),

@@ -15,7 +15,7 @@ from experiments.language_model import report
 from seqmodels import errors
 from seqmodels.data.text import vocabulary
 from seqmodels.io import distributed, results
-from seqmodels.models import api as predictors
+from seqmodels.models import networks
 from seqmodels.sampling import beam, text
 
 
@@ -97,7 +97,7 @@ def sample_phase(context: stages.Context) -> str:
 
 
 def sampled_text(
-  predictor: predictors.SequenceModel,
+  predictor: networks.SequenceModel,
   params: Any,
   symbols: vocabulary.Vocabulary,
   tokenizer: vocabulary.Tokenizer,
@@ -145,7 +145,7 @@ def sampled_text(
 
 
 def _drawn(
-  predictor: predictors.SequenceModel,
+  predictor: networks.SequenceModel,
   params: Any,
   prime: np.ndarray,
   length: int,
@@ -170,7 +170,7 @@ def _drawn(
 
 
 def _searched(
-  predictor: predictors.SequenceModel,
+  predictor: networks.SequenceModel,
   params: Any,
   prime: np.ndarray,
   length: int,

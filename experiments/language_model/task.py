@@ -17,8 +17,7 @@ from seqmodels.data.text import batching, corpora, vocabulary
 from seqmodels.data.text import tokens as tokens_lib
 from seqmodels.evaluation import constant_cells, static
 from seqmodels.io import distributed, run_folder
-from seqmodels.models import api as predictors
-from seqmodels.models import from_settings
+from seqmodels.models import networks
 
 VOCABULARY = trained.VOCABULARY
 # From here on, training on whole lines is hardly meant.
@@ -26,7 +25,7 @@ LONG_LINE = 20_000
 # About how many symbols of each stream an evaluation scores in one dispatch.
 CHUNK_SYMBOLS = 1 << 13
 
-build_predictor = from_settings.language_model
+build_predictor = networks.language_model
 
 
 class Unit(NamedTuple):
@@ -260,7 +259,7 @@ IDLE = {
 def task(
   config: config_dict.ConfigDict,
   tokens: tokens_lib.Tokens,
-  network: predictors.SequenceModel,
+  network: networks.SequenceModel,
 ) -> train.Task:
   """A network that learns to predict a corpus.
 

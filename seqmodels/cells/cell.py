@@ -35,9 +35,9 @@ from seqmodels.cells import (
 class Cell:
   """A recurrent cell as pure functions.
 
-  A layer takes such an object as well as a name of `CELLS`: a cell of one's own
-  needs `init_params`, `initial_carry` and `step` alone, and no keyword argument
-  that its user does not set.
+  A layer takes such an object. A cell of one's own needs `init_params`,
+  `initial_carry` and `step` alone, and no keyword argument that its user does
+  not set.
 
   Attributes:
     init_params: fresh weights. The cells of the table take `kernel_init`,
@@ -49,7 +49,9 @@ class Cell:
     gates: names of the blocks of `kernel`, `recurrent_kernel` and `bias`, in
       their order; the kernels are [D, len(gates) * H] and [H, len(gates) * H].
     options: what `get` may bind, by name.
+    bound: what it has bound to `step` and `sequence`.
     zoneout: whether `sequence` takes `zoneout`.
+    name: for messages.
   """
 
   init_params: Callable[..., Any]
@@ -58,7 +60,9 @@ class Cell:
   sequence: Callable[..., Any] = None  # type: ignore[assignment]
   gates: tuple[str, ...] = ()
   options: Mapping[str, "Option"] = dataclasses.field(default_factory=dict)
+  bound: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   zoneout: bool = False
+  name: str = "given"
 
   def __post_init__(self) -> None:
     """Fills in the plain scan."""
@@ -71,90 +75,100 @@ class Option(NamedTuple):
 
   Attributes:
     arguments: value -> keyword arguments.
-    fields: the functions of the cell that take them.
+    of_weights: they are those of `init_params`, else of `step` and `sequence`.
   """
 
   arguments: Callable[[Any], dict[str, Any]]
-  fields: tuple[str, ...]
-
-
-def _of_weights(arguments: Callable[[Any], dict[str, Any]]) -> Option:
-  return Option(arguments, ("init_params",))
-
-
-def _of_steps(arguments: Callable[[Any], dict[str, Any]]) -> Option:
-  return Option(arguments, ("step", "sequence"))
+  of_weights: bool = True
 
 
 _OPTIONS: dict[str, Option] = {
-  "recurrent_init": _of_weights(
+  "recurrent_init": Option(
     lambda value: {"recurrent_kernel_init": ops.recurrent(value)}
   ),
 }
 
-
 _LSTM_OPTIONS: dict[str, Option] = {
   **_OPTIONS,
-  "peepholes": _of_weights(lambda value: {"peepholes": bool(value)}),
-  "forget_bias": _of_weights(
+  "peepholes": Option(lambda value: {"peepholes": bool(value)}),
+  "forget_bias": Option(
     lambda value: {"bias_init": ops.forget_bias(float(value))}
   ),
-  "cell_clip": _of_steps(lambda value: {"cell_clip": float(value) or None}),
+  "cell_clip": Option(
+    lambda value: {"cell_clip": float(value) or None}, of_weights=False
+  ),
 }
 
-_LSTM_GATES = ("i", "f", "g", "o")
+_MOGRIFIER_OPTIONS: dict[str, Option] = {
+  **_LSTM_OPTIONS,
+  "rounds": Option(lambda value: {"rounds": int(value)}),
+  "rank": Option(lambda value: {"rank": int(value)}),
+}
 
 
 def _cell(
+  name: str,
   module: Any,
   gates: tuple[str, ...],
   options: Mapping[str, Option] = _OPTIONS,
-  *,
-  zoneout: bool = False,
-  **bound: Any,
+  **others: Any,
 ) -> Cell:
-  """The functions of a module, the last two with arguments bound."""
-  step, sequence = module.step, module.sequence
-  if bound:
-    step = functools.partial(step, **bound)
-    sequence = functools.partial(sequence, **bound)
   return Cell(
     module.init_params,
     module.initial_carry,
-    step,
-    sequence,
+    module.step,
+    module.sequence,
     gates,
     options,
-    zoneout,
+    name=name,
+    **others,
   )
 
 
+def bind(cell: Cell, weights: dict[str, Any], steps: dict[str, Any]) -> Cell:
+  """The cell with keyword arguments of its functions set.
+
+  Args:
+    cell: the cell.
+    weights: arguments of `init_params`.
+    steps: arguments of `step` and `sequence`.
+  """
+  if weights:
+    init_params = functools.partial(cell.init_params, **weights)
+    cell = dataclasses.replace(cell, init_params=init_params)
+  if steps:
+    cell = dataclasses.replace(
+      cell,
+      step=functools.partial(cell.step, **steps),
+      sequence=functools.partial(cell.sequence, **steps),
+      bound={**cell.bound, **steps},
+    )
+  return cell
+
+
+_GATES = ("i", "f", "g", "o")
+
 CELLS: dict[str, Cell] = {
-  "lstm": _cell(lstm, _LSTM_GATES, _LSTM_OPTIONS, zoneout=True),
-  "layer_norm_lstm": _cell(
-    layer_norm_lstm, _LSTM_GATES, _LSTM_OPTIONS, zoneout=True
-  ),
-  "mogrifier_lstm": _cell(
-    mogrifier_lstm,
-    _LSTM_GATES,
-    {
-      **_LSTM_OPTIONS,
-      "rounds": _of_weights(lambda value: {"rounds": int(value)}),
-      "rank": _of_weights(lambda value: {"rank": int(value)}),
-    },
-  ),
-  "gru": _cell(gru, ("r", "z", "n")),
-  "elman": _cell(elman, ("h",), activation="tanh"),
-  "elman_relu": _cell(elman, ("h",), activation="relu"),
+  cell.name: cell
+  for cell in (
+    _cell("lstm", lstm, _GATES, _LSTM_OPTIONS, zoneout=True),
+    _cell(
+      "layer_norm_lstm", layer_norm_lstm, _GATES, _LSTM_OPTIONS, zoneout=True
+    ),
+    _cell("mogrifier_lstm", mogrifier_lstm, _GATES, _MOGRIFIER_OPTIONS),
+    _cell("gru", gru, ("r", "z", "n")),
+    bind(_cell("elman", elman, ("h",)), {}, {"activation": "tanh"}),
+    bind(_cell("elman_relu", elman, ("h",)), {}, {"activation": "relu"}),
+  )
 }
 
 
 @functools.cache
-def get(name: str | Cell, **options: Any) -> Cell:
+def get(name: str, **options: Any) -> Cell:
   """The cell of that name, with options bound to its functions.
 
   Args:
-    name: a key of `CELLS`, or a cell, which needs no options.
+    name: a key of `CELLS`.
     **options: all have `recurrent_init` (a key of `ops.RECURRENT`,
       "uniform" by default), the LSTMs `peepholes` (bool, by default true for
       "lstm" and false for the others), `forget_bias` (float, 1 by default) and
@@ -172,24 +186,15 @@ def get(name: str | Cell, **options: Any) -> Cell:
   >>> cell.init_params(jax.random.key(0), 3, 1).bias
   Array([0., 2., 0., 0.], dtype=float32)
   """
-  if isinstance(name, Cell):
-    cell, name = name, "given"
-  elif name in CELLS:
-    cell = CELLS[name]
-  else:
+  if name not in CELLS:
     raise errors.UserError(f"no cell {name!r}{errors.closest(name, CELLS)}")
-  bound: dict[str, dict[str, Any]] = {}
+  cell = CELLS[name]
+  weights: dict[str, Any] = {}
+  steps: dict[str, Any] = {}
   for option, value in options.items():
     if option not in cell.options:
       hint = errors.closest(option, cell.options)
       raise errors.UserError(f"the {name} cell has no option {option!r}{hint}")
-    chosen = cell.options[option]
-    for field in chosen.fields:
-      bound.setdefault(field, {}).update(chosen.arguments(value))
-  if not bound:
-    return cell
-  functions: dict[str, Any] = {
-    field: functools.partial(getattr(cell, field), **arguments)
-    for field, arguments in bound.items()
-  }
-  return dataclasses.replace(cell, **functions)
+    arguments, of_weights = cell.options[option]
+    (weights if of_weights else steps).update(arguments(value))
+  return bind(cell, weights, steps)

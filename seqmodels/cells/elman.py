@@ -34,49 +34,21 @@ class ElmanCarry(NamedTuple):
 
 
 def init_params(
-  key: jax.Array,
-  in_features: int,
-  features: int,
-  *,
-  kernel_init: ops.Initializer | None = None,
-  recurrent_kernel_init: ops.Initializer | None = None,
-  bias_init: ops.Initializer | None = None,
-  param_dtype: jax.typing.DTypeLike = jnp.float32,
+  key: jax.Array, in_features: int, features: int, **initializers: Any
 ) -> ElmanParams:
-  """Fresh weights.
-
-  Args as of `lstm.init_params`, with zeros as the default of `bias_init`.
+  """Fresh weights; arguments as of `ops.gate_weights`.
 
   >>> params = init_params(jax.random.key(0), 3, 4)
   >>> sum(leaf.size for leaf in params)
   32
   """
-  fallback = ops.recurrent_uniform(features)
   keys = jax.random.split(key, 3)
   return ElmanParams(
-    kernel=(kernel_init or fallback)(
-      keys[0], (in_features, features), param_dtype
-    ),
-    recurrent_kernel=(recurrent_kernel_init or fallback)(
-      keys[1], (features, features), param_dtype
-    ),
-    bias=(bias_init or jax.nn.initializers.zeros)(
-      keys[2], (features,), param_dtype
-    ),
+    *ops.gate_weights(keys, in_features, features, 1, **initializers)
   )
 
 
-def initial_carry(
-  batch_shape: tuple[int, ...],
-  features: int,
-  dtype: jax.typing.DTypeLike = jnp.float32,
-) -> ElmanCarry:
-  """Zeros, [*batch_shape, features].
-
-  >>> initial_carry((2,), 3).h.shape
-  (2, 3)
-  """
-  return ElmanCarry(h=jnp.zeros((*batch_shape, features), dtype))
+initial_carry = functools.partial(ops.zero_carry, ElmanCarry)
 
 
 def step(
@@ -130,14 +102,9 @@ sequence = fused.make_sequence(gates)
 
 
 def _forward(
-  activation: Activation,
-  extra: None,
-  net_x: jax.Array,
-  net_h: jax.Array,
-  carry: ElmanCarry,
+  activation: Activation, loop: fused.Loop, x: jax.Array, carry: ElmanCarry
 ) -> tuple[ElmanCarry, None]:
-  del extra, carry
-  return ElmanCarry(h=ACTIVATIONS[activation](net_x + net_h)), None
+  return ElmanCarry(h=ACTIVATIONS[activation](loop.net(x, carry.h))), None
 
 
 def _backward(

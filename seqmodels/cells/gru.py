@@ -44,49 +44,27 @@ def init_params(
   in_features: int,
   features: int,
   *,
-  kernel_init: ops.Initializer | None = None,
-  recurrent_kernel_init: ops.Initializer | None = None,
-  bias_init: ops.Initializer | None = None,
-  recurrent_bias_init: ops.Initializer | None = None,
+  recurrent_bias_init: ops.Initializer = jax.nn.initializers.zeros,
   param_dtype: jax.typing.DTypeLike = jnp.float32,
+  **initializers: Any,
 ) -> GRUParams:
   """Fresh weights.
 
-  Args as of `lstm.init_params`, with zeros as the default of `bias_init` and
-  of `recurrent_bias_init`.
+  Args as of `ops.gate_weights`, and `recurrent_bias_init` [H].
 
   >>> params = init_params(jax.random.key(0), 3, 4)
   >>> sum(leaf.size for leaf in params)
   100
   """
-  fallback = ops.recurrent_uniform(features)
-  zeros = jax.nn.initializers.zeros
   keys = jax.random.split(key, 4)
-  return GRUParams(
-    kernel=(kernel_init or fallback)(
-      keys[0], (in_features, 3 * features), param_dtype
-    ),
-    recurrent_kernel=(recurrent_kernel_init or fallback)(
-      keys[1], (features, 3 * features), param_dtype
-    ),
-    bias=(bias_init or zeros)(keys[2], (3 * features,), param_dtype),
-    recurrent_bias=(recurrent_bias_init or zeros)(
-      keys[3], (features,), param_dtype
-    ),
+  weights = ops.gate_weights(
+    keys, in_features, features, 3, param_dtype=param_dtype, **initializers
   )
+  recurrent_bias = recurrent_bias_init(keys[3], (features,), param_dtype)
+  return GRUParams(*weights, recurrent_bias)
 
 
-def initial_carry(
-  batch_shape: tuple[int, ...],
-  features: int,
-  dtype: jax.typing.DTypeLike = jnp.float32,
-) -> GRUCarry:
-  """Zeros, [*batch_shape, features].
-
-  >>> initial_carry((2,), 3).h.shape
-  (2, 3)
-  """
-  return GRUCarry(h=jnp.zeros((*batch_shape, features), dtype))
+initial_carry = functools.partial(ops.zero_carry, GRUCarry)
 
 
 def step(
@@ -130,15 +108,12 @@ sequence = fused.make_sequence(gates, lambda params: params.recurrent_bias)
 
 
 def _forward(
-  recurrent_bias: jax.Array,
-  net_x: jax.Array,
-  net_h: jax.Array,
-  carry: GRUCarry,
+  loop: fused.Loop, x: jax.Array, carry: GRUCarry
 ) -> tuple[GRUCarry, tuple[jax.Array, ...]]:
-  x_r, x_z, x_n = jnp.split(net_x, 3, axis=-1)
-  h_r, h_z, h_n = jnp.split(net_h, 3, axis=-1)
+  x_r, x_z, x_n = jnp.split(loop.inputs(x), 3, axis=-1)
+  h_r, h_z, h_n = jnp.split(loop.product(carry.h), 3, axis=-1)
   r, z = fused.sigmoid(x_r + h_r), fused.sigmoid(x_z + h_z)
-  m = h_n + recurrent_bias[None]
+  m = h_n + loop.extra[None]
   n = jnp.tanh(x_n + r * m)
   return GRUCarry(h=n + z * (carry.h - n)), (r, z, n, m)
 

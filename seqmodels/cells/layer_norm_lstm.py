@@ -16,7 +16,7 @@ derivatives holds what enters a nonlinearity: net inputs as the gates see them.
 """
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +25,6 @@ from seqmodels.cells import fused, lstm, ops
 
 EPSILON = 1e-5
 
-LayerNormLSTMCarry = lstm.LSTMCarry
 Carry = lstm.LSTMCarry
 initial_carry = lstm.initial_carry
 
@@ -48,10 +47,8 @@ def init_params(
   features: int,
   *,
   peepholes: bool = False,
-  kernel_init: ops.Initializer | None = None,
-  recurrent_kernel_init: ops.Initializer | None = None,
-  bias_init: ops.Initializer | None = None,
   param_dtype: jax.typing.DTypeLike = jnp.float32,
+  **initializers: Any,
 ) -> LayerNormLSTMParams:
   """Fresh weights: scales 1, biases 0 but for 1 on the forget gate.
 
@@ -66,10 +63,8 @@ def init_params(
     in_features,
     features,
     peepholes=peepholes,
-    kernel_init=kernel_init,
-    recurrent_kernel_init=recurrent_kernel_init,
-    bias_init=bias_init,
     param_dtype=param_dtype,
+    **initializers,
   )
   return LayerNormLSTMParams(
     kernel=plain.kernel,
@@ -153,20 +148,17 @@ def _by_gate(net: jax.Array) -> jax.Array:
 
 
 def _forward(
-  cell_clip: float | None,
-  extra: Extra,
-  net_x: jax.Array,
-  net_h: jax.Array,
-  carry: Carry,
+  cell_clip: float | None, loop: fused.Loop, x: jax.Array, carry: Carry
 ) -> tuple[Carry, tuple[jax.Array, ...]]:
-  n, factor = norm(_by_gate(net_x + net_h))
-  n = n.reshape(net_x.shape)
+  extra = loop.extra
+  n, factor = norm(_by_gate(loop.net(x, carry.h)))
+  n = n.reshape(x.shape)
   net = n * extra.scale[None] + extra.bias[None]
-  c, opened = lstm.open_gates(extra.peephole, net, carry.c, cell_clip)
-  seen, cell_factor = norm(c)
+  plain, gates = lstm.forward(cell_clip, fused.Loop(extra.peephole), net, carry)
+  seen, cell_factor = norm(plain.c)
   squashed = jnp.tanh(seen * extra.cell_scale[None] + extra.cell_bias[None])
-  saved = (*opened, n, factor, seen, cell_factor, squashed)
-  return Carry(c=c, h=opened[3] * squashed), saved
+  saved = (*gates, n, factor, seen, cell_factor, squashed)
+  return plain._replace(h=gates[3] * squashed), saved
 
 
 def _through_norm(d_n: jax.Array, n: jax.Array, factor: jax.Array) -> jax.Array:

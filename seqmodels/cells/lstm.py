@@ -46,11 +46,10 @@ def init_params(
   features: int,
   *,
   peepholes: bool = True,
-  kernel_init: ops.Initializer | None = None,
-  recurrent_kernel_init: ops.Initializer | None = None,
   bias_init: ops.Initializer | None = None,
   peephole_init: ops.Initializer | None = None,
   param_dtype: jax.typing.DTypeLike = jnp.float32,
+  **initializers: Any,
 ) -> LSTMParams:
   """Fresh weights.
 
@@ -59,42 +58,31 @@ def init_params(
     in_features: D, all inputs of the layer together.
     features: H.
     peepholes: whether the gates see the cell.
-    kernel_init: [D, 4H]; uniform +-1/sqrt(H) by default, as are the recurrent
-      kernel and the peepholes.
-    recurrent_kernel_init: [H, 4H].
     bias_init: [4H]; by default 1 on the forget gate and 0 elsewhere.
-    peephole_init: [3, H].
+    peephole_init: [3, H]; uniform +-1/sqrt(H) by default.
     param_dtype: dtype of the weights.
+    **initializers: of the kernels, see `ops.gate_weights`.
 
   >>> params = init_params(jax.random.key(0), 49, 1000)
   >>> sum(leaf.size for leaf in params)
   4203000
   """
-  fallback = ops.recurrent_uniform(features)
   keys = jax.random.split(key, 4)
-  peephole = (peephole_init or fallback)(keys[3], (3, features), param_dtype)
-  return LSTMParams(
-    kernel=(kernel_init or fallback)(
-      keys[0], (in_features, 4 * features), param_dtype
-    ),
-    recurrent_kernel=(recurrent_kernel_init or fallback)(
-      keys[1], (features, 4 * features), param_dtype
-    ),
-    bias=(bias_init or ops.forget_bias(1.0))(
-      keys[2], (4 * features,), param_dtype
-    ),
-    peephole=peephole if peepholes else None,
+  weights = ops.gate_weights(
+    keys,
+    in_features,
+    features,
+    4,
+    bias_init=bias_init or ops.forget_bias(1.0),
+    param_dtype=param_dtype,
+    **initializers,
   )
+  peephole_init = peephole_init or ops.recurrent_uniform(features)
+  peephole = peephole_init(keys[3], (3, features), param_dtype)
+  return LSTMParams(*weights, peephole if peepholes else None)
 
 
-def initial_carry(
-  batch_shape: tuple[int, ...],
-  features: int,
-  dtype: jax.typing.DTypeLike = jnp.float32,
-) -> LSTMCarry:
-  """Zeros, [*batch_shape, features]."""
-  shape = (*batch_shape, features)
-  return LSTMCarry(c=jnp.zeros(shape, dtype), h=jnp.zeros(shape, dtype))
+initial_carry = functools.partial(ops.zero_carry, LSTMCarry)
 
 
 def clip_cell(c: jax.Array, bound: float | None) -> jax.Array:
@@ -209,7 +197,7 @@ def gates(
 ) -> fused.Gates:
   """The LSTM's arithmetic, one object a pair (it is hashed)."""
   return fused.Gates(
-    forward=functools.partial(_forward, cell_clip),
+    forward=functools.partial(forward, cell_clip),
     backward=functools.partial(_backward, gradient_clip),
     extra_gradient=_extra_gradient,
   )
@@ -218,22 +206,24 @@ def gates(
 sequence = fused.make_sequence(gates, lambda params: params.peephole)
 
 
-def open_gates(
-  peephole: jax.Array | None,
-  net: jax.Array,
-  c: jax.Array,
+def forward(
   cell_clip: float | None,
-) -> tuple[jax.Array, tuple[jax.Array, jax.Array, jax.Array, jax.Array]]:
-  """`update_cell` for a kernel: c', and (i, f, g, o)."""
-  net_i, net_f, net_g, net_o = jnp.split(net, 4, axis=-1)
+  loop: fused.Loop,
+  x: jax.Array,
+  carry: LSTMCarry,
+) -> tuple[LSTMCarry, tuple[jax.Array, ...]]:
+  """`step` for a kernel; `loop.extra` is the peepholes, (i, f, g, o) saved."""
+  peephole = loop.extra
+  net_i, net_f, net_g, net_o = jnp.split(loop.net(x, carry.h), 4, axis=-1)
   if peephole is not None:
-    net_i = net_i + peephole[0:1] * c
-    net_f = net_f + peephole[1:2] * c
+    net_i = net_i + peephole[0:1] * carry.c
+    net_f = net_f + peephole[1:2] * carry.c
   i, f, g = fused.sigmoid(net_i), fused.sigmoid(net_f), jnp.tanh(net_g)
-  c = clip_cell(f * c + i * g, cell_clip)
+  c = clip_cell(f * carry.c + i * g, cell_clip)
   if peephole is not None:
     net_o = net_o + peephole[2:3] * c
-  return c, (i, f, g, fused.sigmoid(net_o))
+  o = fused.sigmoid(net_o)
+  return LSTMCarry(c=c, h=o * jnp.tanh(c)), (i, f, g, o)
 
 
 def close_gates(
@@ -244,7 +234,7 @@ def close_gates(
   d_o: jax.Array,
   gradient_clip: float | None,
 ) -> tuple[jax.Array, jax.Array]:
-  """The way back through `open_gates`.
+  """The way back through the gates of `forward`.
 
   Args:
     peephole: [3, H], if any.
@@ -283,17 +273,6 @@ def peephole_gradient(
   rows = (d_i * before.c, d_f * before.c, d_o * after.c)
   gradient = jnp.stack([jnp.sum(row, axis=(0, 1)) for row in rows])
   return gradient.astype(peephole.dtype)
-
-
-def _forward(
-  cell_clip: float | None,
-  peephole: jax.Array | None,
-  net_x: jax.Array,
-  net_h: jax.Array,
-  carry: LSTMCarry,
-) -> tuple[LSTMCarry, tuple[jax.Array, ...]]:
-  c, gates = open_gates(peephole, net_x + net_h, carry.c, cell_clip)
-  return LSTMCarry(c=c, h=gates[3] * jnp.tanh(c)), gates
 
 
 def _backward(

@@ -10,7 +10,7 @@ scale but its one.
 
 Over a sequence no product can be taken ahead of the loop, since the input
 depends on the output before it; all weights' gradients are still formed after
-the backward loop, one product each (see `recurrence`).
+the backward loop, one product each (see `fused`).
 """
 
 import functools
@@ -21,9 +21,8 @@ import jax
 import jax.numpy as jnp
 
 from seqmodels import errors
-from seqmodels.cells import fused, lstm, ops, recurrence, scan
+from seqmodels.cells import fused, lstm, ops, scan
 
-MogrifierLSTMCarry = lstm.LSTMCarry
 Carry = lstm.LSTMCarry
 initial_carry = lstm.initial_carry
 
@@ -65,10 +64,8 @@ def init_params(
   rounds: int = 5,
   rank: int = 0,
   peepholes: bool = False,
-  kernel_init: ops.Initializer | None = None,
-  recurrent_kernel_init: ops.Initializer | None = None,
-  bias_init: ops.Initializer | None = None,
   param_dtype: jax.typing.DTypeLike = jnp.float32,
+  **initializers: Any,
 ) -> MogrifierLSTMParams:
   """Fresh weights; those of the rounds uniform on +-1/sqrt(rows).
 
@@ -94,10 +91,8 @@ def init_params(
     in_features,
     features,
     peepholes=peepholes,
-    kernel_init=kernel_init,
-    recurrent_kernel_init=recurrent_kernel_init,
-    bias_init=bias_init,
     param_dtype=param_dtype,
+    **initializers,
   )
   odd, even = -(-rounds // 2), rounds // 2
 
@@ -181,18 +176,22 @@ def sequence(
   carry: Carry,
   xs: ops.Inputs,
   *,
+  reset: jax.Array | None = None,
+  lengths: jax.Array | None = None,
+  reverse: bool = False,
+  reset_carry: Carry | None = None,
   gradient_clip: float | None = None,
   cell_clip: float | None = None,
   dtype: ops.Dtype = None,
-  **schedule: Any,
 ) -> tuple[Carry, jax.Array]:
   """Runs the layer over time.
 
   Args as of `step`, and of `lstm.sequence` but for `zoneout`.
   """
-  xs = dense(scan.blank_padding(xs, schedule.get("lengths")))
-  return recurrence.run(
-    _recurrence(gradient_clip, cell_clip, dtype), params, xs, carry, **schedule
+  xs = dense(scan.blank_padding(xs, lengths))
+  cell = _recurrence(gradient_clip, cell_clip, dtype)
+  return fused.run(
+    cell, reverse, params, xs, carry, reset, lengths, reset_carry
   )
 
 
@@ -208,7 +207,7 @@ def _chain(params: MogrifierLSTMParams, number: int) -> tuple[jax.Array, ...]:
 @functools.cache
 def _recurrence(
   gradient_clip: float | None, cell_clip: float | None, dtype: ops.Dtype
-) -> recurrence.Recurrence:
+) -> fused.Recurrence:
   gates = lstm.gates(gradient_clip, cell_clip)
 
   def cast(tree: Any) -> Any:
@@ -237,9 +236,9 @@ def _recurrence(
         x = x * factors[-1]
       else:
         h = h * factors[-1]
-    net_x = ops.dot(x, kernel, dtype) + bias[None]
-    net_h = ops.dot(h, recurrent_kernel, dtype)
-    after, saved = gates.forward(peephole, net_x, net_h, carry)
+    net = ops.dot(x, kernel, dtype) + bias[None]
+    net = net + ops.dot(h, recurrent_kernel, dtype)
+    after, saved = gates.forward(fused.Loop(peephole), net, carry)
     return after, (first, factors, thin, saved)
 
   def backward(
@@ -319,7 +318,7 @@ def _recurrence(
       lambda like, leaf: leaf.astype(like.dtype), params, gradients
     )
 
-  return recurrence.Recurrence(ready, forward, backward, gradient)
+  return fused.Recurrence(ready, forward, backward, gradient)
 
 
 def _sources(

@@ -410,6 +410,56 @@ def recurrent_uniform(features: int) -> Initializer:
   return uniform(1.0 / math.sqrt(features))
 
 
+def zero_carry(
+  kind: Any,
+  batch_shape: tuple[int, ...],
+  features: int,
+  dtype: jax.typing.DTypeLike = jnp.float32,
+) -> Any:
+  """A NamedTuple of that kind, each of its fields zeros [*batch_shape, H]."""
+  shape = (*batch_shape, features)
+  # An array of its own a field: a caller may donate all of them.
+  return kind(*(jnp.zeros(shape, dtype) for _ in kind._fields))
+
+
+def gate_weights(
+  keys: jax.Array,
+  in_features: int,
+  features: int,
+  gates: int,
+  *,
+  kernel_init: Initializer | None = None,
+  recurrent_kernel_init: Initializer | None = None,
+  bias_init: Initializer | None = None,
+  param_dtype: jax.typing.DTypeLike = jnp.float32,
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+  """Fresh kernels and bias of a cell, one block of columns a gate.
+
+  Args:
+    keys: at least three, consumed.
+    in_features: D, all inputs of the layer together.
+    features: H.
+    gates: G.
+    kernel_init: [D, GH]; uniform +-1/sqrt(H) by default, as is the recurrent
+      kernel.
+    recurrent_kernel_init: [H, GH].
+    bias_init: [GH]; zeros by default.
+    param_dtype: dtype of the weights.
+
+  >>> keys = jax.random.split(jax.random.key(0), 3)
+  >>> [leaf.shape for leaf in gate_weights(keys, 3, 2, 4)]
+  [(3, 8), (2, 8), (8,)]
+  """
+  fallback, width = recurrent_uniform(features), gates * features
+  return (
+    (kernel_init or fallback)(keys[0], (in_features, width), param_dtype),
+    (recurrent_kernel_init or fallback)(
+      keys[1], (features, width), param_dtype
+    ),
+    (bias_init or jax.nn.initializers.zeros)(keys[2], (width,), param_dtype),
+  )
+
+
 def orthogonal_gates(
   key: jax.Array,
   shape: tuple[int, ...],

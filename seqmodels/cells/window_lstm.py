@@ -32,12 +32,13 @@ next step reads it. Its derivatives are the closed forms of the paper:
 
 import functools
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from seqmodels.cells import lstm, ops, recurrence
+from seqmodels.cells import fused, lstm, ops
 
 # A letter takes about 25 points, and the window's position, in letters, moves
 # by exp(kappa^) a point: started at one letter a point, it would have left the
@@ -199,11 +200,10 @@ def init_params(
   symbols: int,
   components: int = 10,
   *,
-  peepholes: bool = True,
-  bias_init: ops.Initializer | None = None,
+  lstm_init: Callable[..., lstm.LSTMParams] = lstm.init_params,
   param_dtype: jax.typing.DTypeLike = jnp.float32,
 ) -> WindowLSTMParams:
-  """Fresh weights, as of `lstm.init_params` and `init_window_params`.
+  """Fresh weights, as of `lstm_init` and `init_window_params`.
 
   Args as of these two; `in_features` is D without the window's V `symbols`.
 
@@ -212,14 +212,7 @@ def init_params(
   750830
   """
   layer_key, letters_key, window_key = jax.random.split(key, 3)
-  layer = lstm.init_params(
-    layer_key,
-    in_features,
-    features,
-    peepholes=peepholes,
-    bias_init=bias_init,
-    param_dtype=param_dtype,
-  )
+  layer = lstm_init(layer_key, in_features, features, param_dtype=param_dtype)
   # Met by what is nearly one letter at a time, as a one-hot vector is.
   rows = ops.normal(0.1)(letters_key, (symbols, 4 * features), param_dtype)
   window = init_window_params(
@@ -326,19 +319,14 @@ def sequence(
     params.window_kernel,
     params.window_bias,
   )
-  return recurrence.run(
-    _recurrence(gradient_clip, cell_clip, dtype),
-    (inner, characters),
-    net_x,
-    carry,
-    reset=reset,
-  )
+  cell = _recurrence(gradient_clip, cell_clip, dtype)
+  return fused.run(cell, False, (inner, characters), net_x, carry, reset)
 
 
 @functools.cache
 def _recurrence(
   gradient_clip: float | None, cell_clip: float | None, dtype: ops.Dtype
-) -> recurrence.Recurrence:
+) -> fused.Recurrence:
   gates = lstm.gates(gradient_clip, cell_clip)
 
   def cast(kernel: jax.Array) -> jax.Array:
@@ -351,9 +339,10 @@ def _recurrence(
 
   def forward(weights: Any, net_x: jax.Array, carry: Carry) -> Any:
     (kernel, window_kernel), window_bias, peephole, characters = weights
-    net_h = ops.dot(carry.h, kernel, dtype)
     inner, gated = gates.forward(
-      peephole, net_x, net_h, lstm.LSTMCarry(c=carry.c, h=carry.h)
+      fused.Loop(peephole, kernel, dtype=dtype),
+      net_x,
+      lstm.LSTMCarry(c=carry.c, h=carry.h),
     )
     alpha, beta, moved = window_gates(
       WindowParams(window_kernel, window_bias), inner.h, dtype
@@ -422,4 +411,4 @@ def _recurrence(
     # The text is data, not learned.
     return gradients, jnp.zeros_like(characters)
 
-  return recurrence.Recurrence(ready, forward, backward, gradient)
+  return fused.Recurrence(ready, forward, backward, gradient)

@@ -6,7 +6,7 @@ h~ = o * tanh(c~),
     c_t = d_c * c_{t-1} + (1 - d_c) * c~
     h_t = d_h * h_{t-1} + (1 - d_h) * h~
 
-where d_c and d_h are drawn anew for every unit, step and row: 1 with the
+where d_c and d_h are drawn for every unit, step and row: 1 with the
 probabilities z_c and z_h ("zoneout rates") in training, and these probabilities
 themselves, the expectation, everywhere else.
 
@@ -23,8 +23,7 @@ import jax
 import jax.numpy as jnp
 
 from seqmodels import errors
-from seqmodels.cells import recurrence as recurrences
-from seqmodels.cells import scan as unrolling
+from seqmodels.cells import scan
 
 Carry = Any  # a NamedTuple of `c` and `h`, as `lstm.LSTMCarry`
 
@@ -91,7 +90,7 @@ class Rates(NamedTuple):
     )
 
 
-def stepwise(step: unrolling.Step) -> unrolling.Step:
+def stepwise(step: scan.Step) -> scan.Step:
   """A cell's step with zoneout, to be unrolled over pairs of input and `Kept`.
 
   Args:
@@ -117,8 +116,8 @@ def stepwise(step: unrolling.Step) -> unrolling.Step:
 
 
 @functools.cache
-def around(recurrence: recurrences.Recurrence) -> recurrences.Recurrence:
-  """The recurrence with zoneout; its inputs are pairs of input and `Kept`."""
+def around(recurrence: Any) -> Any:
+  """A `fused.Recurrence` with zoneout: its inputs are pairs of x and `Kept`."""
 
   def forward(ready: Any, x: Any, carry: Carry) -> Any:
     x, kept = x
@@ -141,7 +140,9 @@ def around(recurrence: recurrences.Recurrence) -> recurrences.Recurrence:
     saved, new, _ = saved
     return recurrence.gradient(weights, saved, d_x[0], rest, before, new)
 
-  return recurrences.Recurrence(recurrence.ready, forward, backward, gradient)
+  return recurrence._replace(
+    forward=forward, backward=backward, gradient=gradient
+  )
 
 
 def _mask(key: jax.Array, rate: float, shape: tuple[int, ...]) -> jax.Array:

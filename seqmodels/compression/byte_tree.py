@@ -13,7 +13,7 @@ import numpy as np
 SYMBOLS = 256
 NODES = 255
 DEPTH = 8
-# Log-odds are kept within this bound: no bit is dearer than 12 nats.
+# Log-odds are kept within this bound: no bit costs more than 12 nats.
 BOUND = 12.0
 
 _SHIFTS = np.arange(DEPTH)[::-1]

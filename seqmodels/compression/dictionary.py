@@ -74,7 +74,7 @@ class Dictionary(NamedTuple):
     return dict(zip(self.words, codes, strict=False))
 
   def pack(self) -> bytes:
-    """As it stands before the text."""
+    """The dictionary as it is written before the text."""
     return b"".join(
       (
         bytes((len(self.codes),)),

@@ -54,8 +54,8 @@ class Evidence(NamedTuple):
 class Expert(NamedTuple):
   """A model of bytes that learns while it is used, as pure functions.
 
-  What it knows is in two states: `shared` is learnt from all streams and lasts;
-  `streams` is where each stream stands and is begun anew for every block.
+  It has two states: `shared` is learnt from all streams and lasts; `streams` is
+  the position of each stream and begins with every block.
 
   Attributes:
     inputs: a name for each of the I columns of its evidence.
@@ -399,7 +399,7 @@ def match_expert(*, least: int, bits: int, size: int) -> Expert:
     place = (streams.place + 1) % size
     found = shared.seen[key]
     follows = jnp.where(right, (streams.follows + 1) % size, found)
-    # At the place where a stream stands now there is nothing to be read yet.
+    # At the current place of a stream there is nothing to be read yet.
     unwritten = jnp.any(follows[:, None] == place[None], axis=1)
     follows = jnp.where(unwritten, _NOWHERE, follows)
     slot = once(key, len(shared.seen))

@@ -14,12 +14,13 @@ import jax.numpy as jnp
 import optax
 
 from seqmodels import errors
+from seqmodels.cells import cell as cells
 from seqmodels.cells import ops
 from seqmodels.compression import byte_tree, mixer, network, range_coder
 from seqmodels.compression import experts as experts_lib
 from seqmodels.compression import settings as settings_lib
-from seqmodels.models import api as predictor_lib
-from seqmodels.models import language_model
+from seqmodels.layers import recurrent
+from seqmodels.models import networks
 
 Tree = Any
 
@@ -217,7 +218,7 @@ def build(
   settings: settings_lib.Settings,
   size: int,
   *,
-  trained: tuple[predictor_lib.SequenceModel, Any] | None = None,
+  trained: tuple[networks.SequenceModel, Any] | None = None,
   portable: bool = True,
 ) -> Model:
   """The model of a file.
@@ -249,7 +250,7 @@ def _of(
   settings: settings_lib.Settings,
   size: int,
   portable: bool,
-  predictor: predictor_lib.SequenceModel | None,
+  predictor: networks.SequenceModel | None,
   params: Any,
 ) -> Model:
   experts: list[experts_lib.Expert] = []
@@ -292,18 +293,18 @@ def _of(
 
 def byte_network(
   settings: settings_lib.Settings,
-) -> predictor_lib.SequenceModel | None:
+) -> networks.SequenceModel | None:
   """The network that the settings describe, over the 256 bytes, if any."""
   if not settings.layers:
     return None
-  return language_model.as_predictor(
-    language_model.LanguageModel(
-      vocabulary_size=256,
+  return networks.LanguageModel(
+    256,
+    recurrent.StackOptions(
       features=settings.layers,
-      cell=settings.cell,
       dtype=None if settings.dtype == "float32" else jnp.dtype(settings.dtype),
-    )
-  )
+      cell=cells.get(settings.cell),
+    ),
+  ).as_model()
 
 
 def optimizer(

@@ -16,15 +16,15 @@ import optax
 
 from seqmodels import errors, losses
 from seqmodels.compression import byte_tree, experts
-from seqmodels.models import api as predictor_lib
+from seqmodels.models import networks
 
 # Share of the probability that bytes without a symbol divide among them.
 _REST = 1e-4
 
 
 def over_bytes(
-  predictor: predictor_lib.SequenceModel, symbols: Sequence[Any]
-) -> predictor_lib.SequenceModel:
+  predictor: networks.SequenceModel, symbols: Sequence[Any]
+) -> networks.SequenceModel:
   """The same network and weights, its inputs and outputs being bytes.
 
   Args:
@@ -50,11 +50,11 @@ def over_bytes(
   unknown = np.flatnonzero(ids < 0)
 
   def apply(
-    params: predictor_lib.Tree,
-    carry: predictor_lib.Tree,
+    params: networks.Tree,
+    carry: networks.Tree,
     inputs: jax.Array,
     reset: jax.Array,
-  ) -> tuple[predictor_lib.Tree, jax.Array]:
+  ) -> tuple[networks.Tree, jax.Array]:
     given = jnp.where(inputs < 0, -1, jnp.asarray(ids)[inputs])
     carry, logits = predictor.apply(params, carry, given, reset)
     rest = np.log(_REST / max(1, len(unknown)))
@@ -102,7 +102,7 @@ class Streams(NamedTuple):
 
 
 def create(
-  predictor: predictor_lib.SequenceModel,
+  predictor: networks.SequenceModel,
   optimizer: optax.GradientTransformation | None,
   *,
   segment: int,
@@ -184,7 +184,7 @@ def create(
       known - replay.length,
     )
     places = begins[None] + jnp.arange(replay.length + 1)[:, None]
-    # The oldest byte kept stands where the block will write next.
+    # The oldest byte is where the block will write next.
     places = jnp.where(origin > size, places + origin, places) % size
     inputs = shared.history[places].astype(jnp.int32)
     mask = jnp.arange(replay.length)[:, None] >= _WARM_UP

@@ -62,7 +62,7 @@ class Encoder:
     self._encoder = constriction.stream.queue.RangeEncoder()
 
   def encode(self, symbols: np.ndarray, frequencies: np.ndarray) -> None:
-    """Appends N symbols; frequencies int [N, V] of `quantization`."""
+    """Appends N symbols; int [N, V] of `frequencies`."""
     if len(symbols):
       symbols = np.ascontiguousarray(symbols, np.int32)
       self._encoder.encode(symbols, _FAMILY, _rows(frequencies))

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from seqmodels.models import api as predictor_lib
+from seqmodels.models import networks
 
 # Watched are so many positions from the null state, of up to so many streams.
 POSITIONS, STREAMS = 1_000, 8
@@ -25,7 +25,7 @@ LEAST_DEVIATION = 1e-3
 
 
 def measure(
-  predictor: predictor_lib.SequenceModel, params: Any, segment: Any
+  predictor: networks.SequenceModel, params: Any, segment: Any
 ) -> dict[str, float]:
   """Share of cells with a constant output, and the largest cell state.
 
@@ -49,7 +49,7 @@ def measure(
   Example: an identity, whose output follows its input.
 
   >>> from seqmodels.cells import elman
-  >>> follower = predictor_lib.SequenceModel(
+  >>> follower = networks.SequenceModel(
   ...   apply=lambda params, carry, inputs, reset: (
   ...     elman.ElmanCarry(h=inputs[-1][:, None] * params), None),
   ...   initial_carry=lambda batch: elman.ElmanCarry(h=jnp.zeros((batch, 2))),
@@ -76,7 +76,7 @@ def measure(
 
 @functools.partial(jax.jit, static_argnames=("predictor",))
 def _watch(
-  predictor: predictor_lib.SequenceModel,
+  predictor: networks.SequenceModel,
   params: Any,
   inputs: jax.Array,
   reset: jax.Array,

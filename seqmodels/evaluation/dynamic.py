@@ -24,12 +24,11 @@ import numpy as np
 
 from seqmodels import errors
 from seqmodels.evaluation import static
-from seqmodels.evaluation.metrics import Scores
+from seqmodels.evaluation.static import Scores
 from seqmodels.losses import Metrics
-from seqmodels.models.api import SequenceModel
+from seqmodels.models.networks import SequenceModel
 
 Tree = Any
-# Recurrent carry, sum of squared gradients, segments that scored something.
 
 
 class Rule(Protocol):
@@ -209,7 +208,7 @@ def make_rule(
   if statistics is None:
     raise errors.UserError(
       "the dynamic rule 'rms' needs gradient statistics; collect them with "
-      "gradient_statistics.measure on training segments"
+      "dynamic.measure_statistics on training segments"
     )
   return RMS(
     **values,
@@ -505,7 +504,7 @@ def steps(
 
   For those who keep the state between chunks: save what is yielded before
   asking for the next, which overwrites it. A saved state and the segments
-  that follow continue where it stands.
+  that follow continue from there.
   """
   for chunk in static.each(segments, streams=streams):
     start = time.perf_counter()
@@ -558,26 +557,6 @@ def advance(
 Row = dict[str, Any]
 
 
-class Search(NamedTuple):
-  """The result of a search.
-
-  Attributes:
-    rows: one dict a setting, after a first row for static evaluation of the
-      same symbols: `rule`, the settings by name, `nats`, `count`,
-      `bits_per_symbol`, `perplexity`, `error_rate`, `seconds`. A setting that
-      diverged keeps its row, with NaN or infinite nats.
-    best: the settings of the dynamic row with the fewest nats. Whether it
-      beats the static row is for the reader of the table to see.
-  """
-
-  rows: list[Row]
-
-  @property
-  def best(self) -> dict[str, float]:
-    """Settings of the best dynamic row; see `best_settings`."""
-    return best_settings(self.rows)
-
-
 def search(
   predictor: SequenceModel,
   params: Tree,
@@ -590,7 +569,7 @@ def search(
   streams: int = 1,
   together: int = 1,
   callback: Callable[[int, int], None] | None = None,
-) -> Search:
+) -> list[Row]:
   """Dynamic evaluation under every combination of settings.
 
   The segment length is a setting too, and the most telling one: search once
@@ -613,10 +592,14 @@ def search(
     callback: called after each chunk of each group with the segments done and
       those there are, over all settings; may raise to stop.
 
+  Returns:
+    One dict a setting, after a first row for static evaluation of the same
+    symbols: `rule`, the settings by name, `nats`, `count`, `bits_per_symbol`,
+    `perplexity`, `error_rate`, `seconds`. A setting that diverged keeps its
+    row, with NaN or infinite nats.
+
   Raises:
     errors.UserError: an unknown rule or setting, an empty grid, no segments.
-
-  Whether any setting was finite shows when `best_settings` is asked for.
 
   Example: which learning rate suits a text of zeros.
 
@@ -627,11 +610,11 @@ def search(
   ...   init=lambda key: jnp.zeros(4), vocabulary_size=4)
   >>> ids = np.zeros((20, 5, 1), np.int32)
   >>> text = (ids, ids, ids == 0, ids > 0)
-  >>> found = search(counter, jnp.zeros(4), text, "sgd",
+  >>> rows = search(counter, jnp.zeros(4), text, "sgd",
   ...   {"learning_rate": [0.01, 0.1], "momentum": [0.0]})
-  >>> found.best
-  {'learning_rate': 0.1, 'momentum': 0.0}
-  >>> [row["rule"] for row in found.rows]
+  >>> best_row(rows)["learning_rate"]
+  0.1
+  >>> [row["rule"] for row in rows]
   ['static', 'sgd', 'sgd']
   """
   settings = combinations(grid)
@@ -675,33 +658,24 @@ def search(
     for setting, scores in zip(settings[start:], found[:size], strict=False):
       values = {**RULES[rule].defaults, **setting}
       rows.append(_row(rule, values, scores))
-  return Search(rows)
-
-
-def best_settings(rows: Sequence[Row]) -> dict[str, float]:
-  """The settings of the dynamic row with the fewest nats a symbol.
-
-  Rows of several searches (one for each segment length, say) may be mixed as
-  long as they scored the same symbols.
-
-  Raises:
-    errors.RunError: no dynamic row has finite nats.
-
-  >>> best_settings([
-  ...   {"rule": "sgd", "learning_rate": 1.0, "momentum": 0.9, "nats": 5.0},
-  ...   {"rule": "sgd", "learning_rate": 2.0, "momentum": 0.9, "nats": 4.0},
-  ... ])
-  {'learning_rate': 2.0, 'momentum': 0.9}
-  """
-  row = best_row(rows)
-  return {key: row[key] for key in RULES[row["rule"]].defaults}
+  return rows
 
 
 def best_row(rows: Sequence[Row]) -> Row:
   """The dynamic row with the fewest nats a symbol.
 
+  Rows of several searches (one for each segment length, say) may be mixed as
+  long as they scored the same symbols. Whether it beats the static row is for
+  the reader of the table to see.
+
   Raises:
     errors.RunError: no dynamic row has finite nats.
+
+  >>> best_row([
+  ...   {"rule": "sgd", "learning_rate": 1.0, "nats": 5.0},
+  ...   {"rule": "sgd", "learning_rate": 2.0, "nats": 4.0},
+  ... ])["learning_rate"]
+  2.0
   """
   finite = [
     row

@@ -12,7 +12,7 @@ import numpy as np
 from seqmodels import errors, losses
 from seqmodels import mixture_density as mixtures
 from seqmodels.cells import window_lstm
-from seqmodels.models import api
+from seqmodels.models import networks
 
 
 class Trace(NamedTuple):
@@ -36,7 +36,7 @@ class Trace(NamedTuple):
 
 
 def trace(
-  network: api.SequenceModel,
+  network: networks.SequenceModel,
   params: Any,
   line: np.ndarray,
   text: np.ndarray | None = None,
@@ -49,10 +49,9 @@ def trace(
     line: standardised points [T, 3].
     text: int [U], what the line says; for a network with a window.
 
-  >>> from seqmodels.models import handwriting
-  >>> network = handwriting.network(
-  ...   handwriting.Handwriting(features=(4,), components=2)
-  ... )
+  >>> from seqmodels.layers.recurrent import StackOptions
+  >>> options = StackOptions(features=(4,))
+  >>> network = networks.Handwriting(options, components=2).as_model()
   >>> params = network.init(jax.random.key(0))
   >>> trace(network, params, np.zeros((5, 3))).means.shape
   (5, 2, 2)
@@ -74,7 +73,7 @@ def trace(
 
 @functools.partial(jax.jit, static_argnames=("network",))
 def _follow(
-  network: api.SequenceModel,
+  network: networks.SequenceModel,
   params: Any,
   inputs: jax.Array,
   text: jax.Array,
@@ -376,7 +375,7 @@ class PointMetrics(losses.Metrics):
 
 
 def evaluate(
-  network: api.SequenceModel,
+  network: networks.SequenceModel,
   params: Tree,
   segments: Iterable[Any],
   *,
@@ -403,7 +402,7 @@ def evaluate(
 
 @functools.partial(jax.jit, static_argnames=("network",))
 def _score(
-  network: api.SequenceModel, params: Tree, segment: Any
+  network: networks.SequenceModel, params: Tree, segment: Any
 ) -> losses.Metrics:
   carry = network.initial_carry(segment.mask.shape[1])
   return network.score(params, carry, segment)[1][1]

@@ -1,5 +1,6 @@
-"""From symbols to what a stack reads: one-hot vectors or an embedding."""
+"""From symbols to what a stack reads, and from its outputs to predictions."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -7,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from seqmodels.cells import ops
-from seqmodels.layers.noise import Noise
+from seqmodels.layers.recurrent import Noise
 from seqmodels.regularization import dropout
 
 # Bound of a fresh embedding's uniform weights (Merity et al., 2018).
@@ -92,3 +93,64 @@ class Embedding(nn.Module):
         variational=noise.variational,
       )
     return xs
+
+
+class Head(nn.Module):
+  """One linear map of all outputs of the stack, equation (3).
+
+  Attributes:
+    features: K outputs.
+    dtype: dtype of the product's operands.
+
+  >>> head = Head(features=3)
+  >>> variables = head.init(jax.random.key(0), (jnp.ones((2, 4)),))
+  >>> head.apply(variables, (jnp.ones((2, 4)),)).shape
+  (2, 3)
+  """
+
+  features: int
+  dtype: Any = None
+
+  @nn.compact
+  def __call__(self, outputs: Sequence[jax.Array]) -> jax.Array:
+    """[..., K] from [..., H_n] of each layer."""
+    width = sum(hs.shape[-1] for hs in outputs)
+    init = nn.initializers.variance_scaling(1.0 / 3.0, "fan_in", "uniform")
+    kernel = self.param("kernel", init, (width, self.features), jnp.float32)
+    bias = self.param(
+      "bias", nn.initializers.zeros, (self.features,), jnp.float32
+    )
+    return ops.project(kernel, tuple(outputs), bias=bias, dtype=self.dtype)
+
+
+class TiedHead(nn.Module):
+  """Logits by an embedding's own rows (Press and Wolf, 2017).
+
+      y = E p + b,    p = sum_n W_n h^n  (left out where h is as wide as E)
+
+  Attributes:
+    dtype: dtype of the products' operands.
+
+  >>> head, table = TiedHead(), jnp.ones((5, 3))
+  >>> variables = head.init(jax.random.key(0), (jnp.ones((2, 4)),), table)
+  >>> head.apply(variables, (jnp.ones((2, 4)),), table).shape
+  (2, 5)
+  """
+
+  dtype: Any = None
+
+  @nn.compact
+  def __call__(
+    self, outputs: Sequence[jax.Array], table: jax.Array
+  ) -> jax.Array:
+    """[..., V] from [..., H_n] of each layer and the embedding [V, E]."""
+    symbols, width = table.shape
+    inner = outputs[0]
+    if len(outputs) > 1 or inner.shape[-1] != width:
+      init = nn.initializers.variance_scaling(1.0 / 3.0, "fan_in", "uniform")
+      total = sum(hs.shape[-1] for hs in outputs)
+      kernel = self.param("kernel", init, (total, width), jnp.float32)
+      inner = ops.project(kernel, tuple(outputs), dtype=self.dtype)
+    bias = self.param("bias", nn.initializers.zeros, (symbols,), jnp.float32)
+    logits = ops.matmul(inner, table.T, self.dtype)
+    return logits + ops.along_last(bias, logits.ndim)

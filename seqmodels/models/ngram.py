@@ -82,7 +82,7 @@ class NGram:
       tokens: integer ids `[N]`.
       vocabulary_size: V.
       order: n, at least 1.
-      sentence_end: a symbol after which contexts start anew, as the streams'
+      sentence_end: a symbol after which contexts are empty, as the streams'
         sentence mode has it. It is predicted like any other.
       modified: three discounts a length instead of one.
 

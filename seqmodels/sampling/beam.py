@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from seqmodels import errors, losses
-from seqmodels.models import api as predictors
+from seqmodels.models import networks
 from seqmodels.sampling import text as text_lib
 
 Tree = Any
@@ -31,7 +31,7 @@ _NO_END = -2
 
 
 def search(
-  predictor: predictors.SequenceModel,
+  predictor: networks.SequenceModel,
   params: Tree,
   *,
   width: int,
@@ -66,7 +66,7 @@ def search(
       the vocabulary, or a model whose outputs are no numbers.
 
   Example: after the likelier symbol 0 nothing is certain, after 1 it is 0.
-  >>> chain = predictors.SequenceModel(
+  >>> chain = networks.SequenceModel(
   ...   apply=lambda params, carry, inputs, reset: (carry, params[inputs]),
   ...   initial_carry=lambda batch: (), init=lambda key: (), vocabulary_size=2)
   >>> rows = jnp.log(jnp.array([[0.5, 0.5], [1.0, 0.0], [0.6, 0.4]]))
@@ -109,7 +109,7 @@ def search(
 
 
 def greedy(
-  predictor: predictors.SequenceModel,
+  predictor: networks.SequenceModel,
   params: Tree,
   *,
   length: int,
@@ -133,7 +133,7 @@ def greedy(
 
 
 def exhaustive(
-  predictor: predictors.SequenceModel,
+  predictor: networks.SequenceModel,
   params: Tree,
   *,
   length: int,
@@ -148,7 +148,7 @@ def exhaustive(
   Raises:
     errors.UserError: as `search`, or more than `MOST` strings of that length.
 
-  >>> coin = predictors.SequenceModel(
+  >>> coin = networks.SequenceModel(
   ...   apply=lambda params, carry, inputs, reset: (
   ...     carry, jnp.zeros((*inputs.shape, 2))),
   ...   initial_carry=lambda batch: (), init=lambda key: (), vocabulary_size=2)
@@ -188,7 +188,7 @@ def exhaustive(
 
 @functools.partial(jax.jit, static_argnames=("predictor",))
 def _score(
-  predictor: predictors.SequenceModel,
+  predictor: networks.SequenceModel,
   params: Tree,
   prime: jax.Array,
   strings: jax.Array,
@@ -203,7 +203,7 @@ def _score(
 
 
 def _check(
-  predictor: predictors.SequenceModel,
+  predictor: networks.SequenceModel,
   length: int,
   prime: Sequence[int],
   end: int | None,
@@ -240,7 +240,7 @@ class _Kept(NamedTuple):
 
 @functools.partial(jax.jit, static_argnames=("predictor", "width", "length"))
 def _search(
-  predictor: predictors.SequenceModel,
+  predictor: networks.SequenceModel,
   params: Tree,
   prime: jax.Array,
   end: jax.Array,

@@ -22,7 +22,7 @@ import numpy as np
 from seqmodels import errors
 from seqmodels import mixture_density as mixtures
 from seqmodels.cells import window_lstm
-from seqmodels.models import api
+from seqmodels.models import networks
 
 
 def broken(text: str, width: int) -> list[str]:
@@ -100,7 +100,7 @@ class Written(NamedTuple):
 
 
 def write(
-  network: api.SequenceModel,
+  network: networks.SequenceModel,
   params: Any,
   key: jax.Array,
   *,
@@ -128,10 +128,9 @@ def write(
   Raises:
     UserError: a bias out of range, no steps, or no text for a window.
 
-  >>> from seqmodels.models import handwriting
-  >>> network = handwriting.network(
-  ...   handwriting.Handwriting(features=(4,), components=2)
-  ... )
+  >>> from seqmodels.layers.recurrent import StackOptions
+  >>> options = StackOptions(features=(4,))
+  >>> network = networks.Handwriting(options, components=2).as_model()
   >>> params = network.init(jax.random.key(0))
   >>> drawn = write(network, params, jax.random.key(1), rows=2, steps=5)
   >>> drawn.points.shape, drawn.lengths.tolist(), drawn.stopped.tolist()
@@ -192,7 +191,7 @@ class _State(NamedTuple):
 
 @functools.partial(jax.jit, static_argnames=("network",))
 def _begin(
-  network: api.SequenceModel,
+  network: networks.SequenceModel,
   params: Any,
   text: jax.Array,
   forced: jax.Array,
@@ -211,7 +210,7 @@ def _begin(
 
 @functools.partial(jax.jit, static_argnames=("network",))
 def _draw(
-  network: api.SequenceModel,
+  network: networks.SequenceModel,
   params: Any,
   key: jax.Array,
   text: jax.Array,

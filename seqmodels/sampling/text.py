@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from seqmodels import errors
-from seqmodels.models import api as predictors
+from seqmodels.models import networks
 
 # Beyond them float32 has no room for logits / T, or for T times the noise.
 COLDEST, HOTTEST = 1e-30, 1e37
@@ -58,8 +58,8 @@ def of(
 ) -> tuple[float, LogitFilters | None]:
   """Temperature and logit filters as `sample` takes them.
 
-  A temperature alone is traced there, so that each compiles nothing anew. One
-  below `COLDEST` is 0.
+  A temperature alone is traced there, so that another one compiles nothing.
+  Below `COLDEST` it is 0.
 
   >>> of(0.5), of(0.0, top_k=3), of(1e-50, top_k=3)
   ((0.5, None), (0.0, None), (0.0, None))
@@ -203,7 +203,7 @@ def prime_ids(prime: Sequence[int]) -> jax.Array:
 
 
 def read(
-  predictor: predictors.SequenceModel, params: Tree, prime: jax.Array, rows: int
+  predictor: networks.SequenceModel, params: Tree, prime: jax.Array, rows: int
 ) -> tuple[Tree, jax.Array]:
   """Reads a prime once, for many continuations.
 
@@ -229,7 +229,7 @@ def read(
 
 
 def feed(
-  predictor: predictors.SequenceModel,
+  predictor: networks.SequenceModel,
   params: Tree,
   carry: Tree,
   symbols: jax.Array,
@@ -242,7 +242,7 @@ def feed(
 
 
 def check_ids(
-  predictor: predictors.SequenceModel, what: str, ids: Sequence[int]
+  predictor: networks.SequenceModel, what: str, ids: Sequence[int]
 ) -> None:
   """Raises UserError for ids that the model lacks; `what` holds them."""
   outside = [i for i in ids if not 0 <= i < predictor.vocabulary_size]
@@ -254,7 +254,7 @@ def check_ids(
 
 
 def sample(
-  predictor: predictors.SequenceModel,
+  predictor: networks.SequenceModel,
   params: Tree,
   key: jax.Array,
   *,
@@ -297,7 +297,7 @@ def sample(
     errors.UserError: length or batch below 1, a temperature out of range, or
       a prime outside the vocabulary.
 
-  >>> cycle = predictors.SequenceModel(
+  >>> cycle = networks.SequenceModel(
   ...   apply=lambda params, carry, inputs, reset: (
   ...     carry, 9.0 * jax.nn.one_hot((inputs + 1) % 3, 3)),
   ...   initial_carry=lambda batch: (), init=lambda key: (), vocabulary_size=3)
@@ -335,7 +335,7 @@ def sample(
   jax.jit, static_argnames=("predictor", "length", "batch", "logit_filters")
 )
 def _scan(
-  predictor: predictors.SequenceModel,
+  predictor: networks.SequenceModel,
   params: Tree,
   key: jax.Array,
   read: jax.Array,

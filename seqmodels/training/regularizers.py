@@ -1,59 +1,115 @@
-"""Weight-noise regularizers: they change what is trained, and its gradient.
+"""Weight noise in a training step: what is trained, and its gradient.
 
 Dropout and DropConnect are not here: they belong to the model's forward pass
-(`models.api.SequenceModel.apply` with a key).
+(`models.networks.SequenceModel.apply` with a key).
 """
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 
+from seqmodels.losses import Metrics
 from seqmodels.regularization import weight_noise
-from seqmodels.training import loss as objectives
 
 Tree = Any
-Squares = Callable[
-  [objectives.Objective, Tree, jax.Array],
-  tuple[Tree, Tree, objectives.Outcome],
-]
+# The carry at the segment's right edge, and the metrics of the segment.
+Outcome = tuple[Any, Metrics]
 
 
-class Regularizer(NamedTuple):
-  """Three functions around the weights of a training step.
+class Trainable(Protocol):
+  """All that a training step wants of a model; a `SequenceModel` has it."""
+
+  @property
+  def init(self) -> Any:
+    """`key -> params`."""
+
+  @property
+  def initial_carry(self) -> Any:
+    """`batch -> carry`."""
+
+  @property
+  def score(self) -> Any:
+    """`(params, carry, segment, key=KEY) -> (loss [B], Outcome)`."""
+
+
+class Objective(NamedTuple):
+  """The loss of one segment of every stream, summed over its positions.
 
   Attributes:
-    wrap: weights -> what the optimiser updates.
-    weights: what the optimiser updates -> weights for evaluation.
-    gradient: `(objective, trained, key) -> (gradient, outcome)`.
-    complexity: nats that what is trained costs beside the data's; `None` where
-      it costs nothing.
+    model: the model, which brings its own loss.
+    carry: the state at the segment's left edge, a row a stream.
+    segment: arrays [T, B, ...] in any tree, with `mask` [T, B].
+    key: of the noise of this step.
   """
 
-  wrap: Callable[[Tree], Tree]
-  weights: Callable[[Tree], Tree]
-  gradient: Callable[
-    [objectives.Objective, Tree, jax.Array], tuple[Tree, objectives.Outcome]
-  ]
-  complexity: Callable[[Tree], jax.Array] | None = None
+  model: Trainable
+  carry: Any
+  segment: Any
+  key: jax.Array
+
+  @property
+  def by_stream(self) -> Callable[[Tree], tuple[jax.Array, Outcome]]:
+    """`params -> (loss [B], outcome)`."""
+    return functools.partial(
+      self.model.score, carry=self.carry, segment=self.segment, key=self.key
+    )
+
+  def gradient(self, params: Tree) -> tuple[Tree, Outcome]:
+    """The gradient of the loss of all streams together."""
+    loss, pull, outcome = jax.vjp(self.by_stream, params, has_aux=True)
+    (gradient,) = pull(jnp.ones_like(loss))
+    return gradient, outcome
+
+  @property
+  def scored(self) -> jax.Array:
+    """Scored positions, at least 1."""
+    return jnp.maximum(jnp.sum(self.segment.mask, dtype=jnp.int32), 1)
+
+  def streams(self) -> tuple[Any, Any, jax.Array]:
+    """Carry, segment and key of each stream alone, along a new leading axis.
+
+    Carry leaves [B, 1, ...], segment [B, T, 1], keys [B].
+    """
+    batch = self.segment.mask.shape[1]
+    return (
+      jax.tree.map(lambda leaf: leaf[:, None], self.carry),
+      jax.tree.map(
+        lambda leaf: jnp.moveaxis(leaf, 1, 0)[:, :, None], self.segment
+      ),
+      jax.random.split(self.key, batch),
+    )
+
+
+Squares = Callable[[Objective, Tree, jax.Array], tuple[Tree, Tree, Outcome]]
 
 
 def _itself(tree: Tree) -> Tree:
   return tree
 
 
-def plain() -> Regularizer:
-  """No noise: the gradient at the weights themselves."""
+class Regularizer(NamedTuple):
+  """Three functions around the weights of a training step.
 
-  def gradient(
-    objective: objectives.Objective, params: Tree, key: jax.Array
-  ) -> tuple[Tree, objectives.Outcome]:
-    del key
-    return objective.gradient(params)
+  By default there is no noise: what is trained are the weights.
 
-  return Regularizer(_itself, _itself, gradient)
+  Attributes:
+    wrap: weights -> what the optimiser updates.
+    weights: what the optimiser updates -> weights for evaluation.
+    gradient: `(objective, trained, key) -> (gradient, outcome)`, of the sum
+      over all positions; `None` for the gradient at the weights themselves.
+    complexity: nats that what is trained costs beside the data's; `None` where
+      it costs nothing.
+  """
+
+  wrap: Callable[[Tree], Tree] = _itself
+  weights: Callable[[Tree], Tree] = _itself
+  gradient: (
+    Callable[[Objective, Tree, jax.Array], tuple[Tree, Outcome]] | None
+  ) = None
+  complexity: Callable[[Tree], jax.Array] | None = None
 
 
 def noisy(deviation: float) -> Regularizer:
@@ -68,17 +124,17 @@ def noisy(deviation: float) -> Regularizer:
   weight_noise.check_deviation(deviation)
 
   def gradient(
-    objective: objectives.Objective, params: Tree, key: jax.Array
-  ) -> tuple[Tree, objectives.Outcome]:
+    objective: Objective, params: Tree, key: jax.Array
+  ) -> tuple[Tree, Outcome]:
     draw = weight_noise.perturb(params, key, deviation)
     return objective.gradient(draw)
 
-  return Regularizer(_itself, _itself, gradient)
+  return Regularizer(gradient=gradient)
 
 
 def exact_squares(
-  objective: objectives.Objective, params: Tree, key: jax.Array
-) -> tuple[Tree, Tree, objectives.Outcome]:
+  objective: Objective, params: Tree, key: jax.Array
+) -> tuple[Tree, Tree, Outcome]:
   """Sums over streams of their gradients and of the gradients' squares.
 
   One stream after another, so that two gradients are in memory and not B; the
@@ -89,11 +145,10 @@ def exact_squares(
   """
   del key
 
-  def add(sums: Any, stream: Any) -> tuple[Any, objectives.Outcome]:
+  def add(sums: Any, stream: Any) -> tuple[Any, Outcome]:
     carry, segment, noise = stream
-    gradient, outcome = objective._replace(
-      carry=carry, segment=segment, key=noise, reduction="sum"
-    ).gradient(params)
+    alone = objective._replace(carry=carry, segment=segment, key=noise)
+    gradient, outcome = alone.gradient(params)
     total, squares = sums
     total = jax.tree.map(jnp.add, total, gradient)
     squares = jax.tree.map(lambda s, g: s + g * g, squares, gradient)
@@ -115,8 +170,8 @@ def exact_squares(
 
 
 def signed_squares(
-  objective: objectives.Objective, params: Tree, key: jax.Array
-) -> tuple[Tree, Tree, objectives.Outcome]:
+  objective: Objective, params: Tree, key: jax.Array
+) -> tuple[Tree, Tree, Outcome]:
   """As `exact_squares`, the squares estimated by one more backward pass.
 
   With independent random signs e_b, the cross terms of (sum_b e_b g_b)^2
@@ -157,10 +212,10 @@ def adaptive(
   summed = SQUARES[squares]
 
   def gradient(
-    objective: objectives.Objective,
+    objective: Objective,
     posterior: weight_noise.Posterior,
     key: jax.Array,
-  ) -> tuple[Tree, objectives.Outcome]:
+  ) -> tuple[Tree, Outcome]:
     draw_key, sign_key = jax.random.split(key)
     draw = weight_noise.sample(posterior, draw_key)
     total, squared, outcome = summed(objective, draw, sign_key)
@@ -170,7 +225,7 @@ def adaptive(
       squared,
       share=complexity * objective.scored / symbols,
     )
-    return jax.tree.map(lambda leaf: leaf * objective.scale, combined), outcome
+    return combined, outcome
 
   return Regularizer(
     wrap=functools.partial(weight_noise.create, deviation=deviation),

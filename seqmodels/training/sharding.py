@@ -171,7 +171,10 @@ def gathering(
 
   def gradient(objective: Any, trained: Tree, key: jax.Array) -> Any:
     gathered = jax.lax.with_sharding_constraint(trained, replicated(mesh))
-    found, outcome = rule.gradient(objective, gathered, key)
+    if rule.gradient is None:
+      found, outcome = objective.gradient(gathered)
+    else:
+      found, outcome = rule.gradient(objective, gathered, key)
     divided = jax.lax.with_sharding_constraint(
       found, param_shardings(mesh, found)
     )

@@ -9,7 +9,6 @@ import optax
 
 from seqmodels import trees
 from seqmodels.losses import Metrics
-from seqmodels.training import loss as objectives
 from seqmodels.training import optimizers, regularizers
 
 
@@ -35,7 +34,7 @@ class TrainState(NamedTuple):
 
 
 def create(
-  model: objectives.Trainable,
+  model: regularizers.Trainable,
   optimizer: optax.GradientTransformation,
   *,
   batch: int,
@@ -81,7 +80,7 @@ TrainSteps = Callable[[TrainState, Any], tuple[TrainState, StepReport]]
 
 
 def make_train_step(
-  model: objectives.Trainable,
+  model: regularizers.Trainable,
   optimizer: optax.GradientTransformation,
   *,
   reduction: str = "mean",
@@ -95,11 +94,13 @@ def make_train_step(
   Args:
     model: the model, which brings its own loss.
     optimizer: the update rule.
-    reduction: see `loss.Objective`.
+    reduction: `mean` over the scored positions, or their `sum` (the paper's).
+      The sum is differentiated either way, so that limits on derivatives inside
+      the network mean the same.
     regularizer: what `state.params` is and how its gradient is formed; plain
       weights by default.
   """
-  rule = regularizer or regularizers.plain()
+  rule = regularizer or regularizers.Regularizer()
 
   def train_step(
     state: TrainState, segment: Any
@@ -107,12 +108,19 @@ def make_train_step(
     noise_key, model_key = jax.random.split(
       jax.random.fold_in(state.key, state.step)
     )
-    objective = objectives.Objective(
-      model, state.carry, segment, model_key, reduction
-    )
-    gradient, (carry, metrics) = rule.gradient(
-      objective, state.params, noise_key
-    )
+    objective = regularizers.Objective(model, state.carry, segment, model_key)
+    if rule.gradient is None:
+      loss, pull, (carry, metrics) = jax.vjp(
+        objective.by_stream, state.params, has_aux=True
+      )
+      (gradient,) = pull(jnp.ones_like(loss))
+    else:
+      gradient, (carry, metrics) = rule.gradient(
+        objective, state.params, noise_key
+      )
+    if reduction == "mean":
+      scale = 1.0 / objective.scored
+      gradient = jax.tree.map(lambda leaf: leaf * scale, gradient)
     updates, opt_state = optimizer.update(
       gradient, state.opt_state, state.params
     )
@@ -129,7 +137,7 @@ def make_train_step(
 
 
 def make_train_steps(
-  model: objectives.Trainable,
+  model: regularizers.Trainable,
   optimizer: optax.GradientTransformation,
   *,
   reduction: str = "mean",

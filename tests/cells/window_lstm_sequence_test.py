@@ -1,12 +1,14 @@
 """The fused windowed layer against its own step unrolled."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import jax.test_util
 import numpy as np
 import pytest
 
-from seqmodels.cells import scan, window_lstm
+from seqmodels.cells import lstm, scan, window_lstm
 
 STEPS, BATCH, FEATURES, SYMBOLS, GAUSSIANS = 9, 3, 4, 6, 2
 
@@ -25,7 +27,7 @@ def setting(peepholes=True):
     FEATURES,
     SYMBOLS,
     GAUSSIANS,
-    peepholes=peepholes,
+    lstm_init=functools.partial(lstm.init_params, peepholes=peepholes),
     param_dtype=jnp.float64,
   )
   # Fast enough that the window crosses its text.

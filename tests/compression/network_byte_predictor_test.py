@@ -7,13 +7,14 @@ import pytest
 
 from seqmodels import errors
 from seqmodels.compression import network as network_lib
-from seqmodels.models import language_model
+from seqmodels.layers import recurrent
+from seqmodels.models import networks
 
 
 def network(size):
-  return language_model.as_predictor(
-    language_model.LanguageModel(size, features=(5,))
-  )
+  return networks.LanguageModel(
+    size, recurrent.StackOptions(features=(5,))
+  ).as_model()
 
 
 def test_known_bytes_keep_their_probabilities_and_the_rest_share_a_little():

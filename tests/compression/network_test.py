@@ -6,14 +6,16 @@ import numpy as np
 import optax
 
 from seqmodels import losses
+from seqmodels.cells import cell as cells
 from seqmodels.compression import byte_tree, network
-from seqmodels.models import language_model
+from seqmodels.layers import recurrent
+from seqmodels.models import networks
 
 
 def byte_model():
-  return language_model.as_predictor(
-    language_model.LanguageModel(256, features=(6,), cell="lstm")
-  )
+  return networks.LanguageModel(
+    256, recurrent.StackOptions(features=(6,), cell=cells.get("lstm"))
+  ).as_model()
 
 
 def test_the_network_takes_the_steps_of_truncated_backpropagation():

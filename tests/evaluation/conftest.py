@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqmodels.models import api as predictor_lib
+from seqmodels.models import networks
 
 VOCABULARY, HIDDEN = 5, 4
 
@@ -108,7 +108,7 @@ def cut(tokens, length, *, streams=1):
 # One object for all tests, because what is compiled belongs to it.
 @pytest.fixture(scope="session")
 def elman():
-  return predictor_lib.SequenceModel(
+  return networks.SequenceModel(
     apply=_apply,
     initial_carry=lambda batch: jnp.zeros((batch, HIDDEN)),
     init=_init,

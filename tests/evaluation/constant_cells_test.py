@@ -9,8 +9,8 @@ from seqmodels.cells import cell as cells
 from seqmodels.cells import lstm
 from seqmodels.data.text import batching
 from seqmodels.evaluation import constant_cells
-from seqmodels.models import api as predictors
-from seqmodels.models import language_model
+from seqmodels.layers import recurrent
+from seqmodels.models import networks
 
 WIDE = 50.0  # the net input of a gate that is open
 
@@ -41,7 +41,7 @@ def made_by_hand(cell_clip=0.0):
     carry, hs = cell.sequence(params, carry[0], inputs, reset=reset)
     return (carry,), hs
 
-  return predictors.SequenceModel(
+  return networks.SequenceModel(
     apply=apply,
     initial_carry=lambda batch: (cell.initial_carry((batch,), 3),),
     init=lambda key: params,
@@ -101,9 +101,9 @@ def test_a_text_that_is_too_short_tells_nothing():
 
 @pytest.mark.parametrize("cell", ["lstm", "gru", "elman"])
 def test_all_layers_of_a_language_model_are_watched(cell):
-  network = language_model.as_predictor(
-    language_model.LanguageModel(vocabulary_size=2, features=(5, 3), cell=cell)
-  )
+  network = networks.LanguageModel(
+    2, recurrent.StackOptions(features=(5, 3), cell=cells.get(cell))
+  ).as_model()
   params = network.init(jax.random.key(0))
   found = constant_cells.measure(network, params, text(200))
   assert found["constant_cells"] == 0.0
@@ -114,7 +114,7 @@ def test_all_layers_of_a_language_model_are_watched(cell):
 
 
 def test_a_model_without_cells_has_none():
-  bigram = predictors.SequenceModel(
+  bigram = networks.SequenceModel(
     apply=lambda params, carry, inputs, reset: (carry, params[inputs]),
     initial_carry=lambda batch: (),
     init=lambda key: None,

@@ -7,18 +7,19 @@ import pytest
 
 from seqmodels import mixture_density as mixtures
 from seqmodels.evaluation import handwriting as handwriting_lib
-from seqmodels.models import handwriting
+from seqmodels.layers import recurrent
+from seqmodels.models import networks
 
 SYMBOLS, TEXT = 6, np.array([1, 4, 2, 2, 5])
 LINE = np.random.default_rng(0).normal(size=(8, 3))
-SMALL = {"features": (5,), "components": 2}
+SMALL = recurrent.StackOptions(features=(5,), gradient_clip=10.0)
 
 
 @pytest.fixture(scope="module")
 def writing():
-  network = handwriting.network(
-    handwriting.Handwriting(symbols=SYMBOLS, window=2, **SMALL)
-  )
+  network = networks.Handwriting(
+    SMALL, symbols=SYMBOLS, window=2, components=2
+  ).as_model()
   params = jax.jit(network.init)(jax.random.key(0))
   # A window that crosses the text, and letters that are heard.
   layer = params["stack"]["layer_0"]
@@ -29,7 +30,7 @@ def writing():
 
 @pytest.fixture(scope="module")
 def predicting():
-  network = handwriting.network(handwriting.Handwriting(**SMALL))
+  network = networks.Handwriting(SMALL, components=2).as_model()
   return network, jax.jit(network.init)(jax.random.key(0))
 
 

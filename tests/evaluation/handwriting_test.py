@@ -12,7 +12,7 @@ import pytest
 from seqmodels import losses
 from seqmodels import mixture_density as mixtures
 from seqmodels.evaluation import handwriting as evaluation
-from seqmodels.models import api, handwriting
+from seqmodels.models import networks
 
 COUNT, LENGTHS = 2, (3, 9, 1, 6, 6, 4, 8)
 RANDOM = np.random.default_rng(0)
@@ -42,13 +42,13 @@ def _apply(params, carry, inputs, text, reset=None):
   return sums[-1], jnp.concatenate([inputs, sums, letters], -1) @ params
 
 
-NETWORK = api.SequenceModel(
+NETWORK = networks.SequenceModel(
   apply=_apply,
   initial_carry=lambda batch: jnp.zeros((batch, 3)),
   init=lambda key: 0.2 * jax.random.normal(key, (7, mixtures.outputs(COUNT))),
   vocabulary_size=0,
   loss=losses.of_points,
-  reads=handwriting.points_and_text,
+  reads=networks.points_and_text,
   components=COUNT,
 )
 PARAMS = NETWORK.init(jax.random.key(0))

@@ -6,8 +6,8 @@ import pytest
 
 from experiments import train
 from seqmodels.data.text import batching
-from seqmodels.layers import noise as noise_lib
-from seqmodels.models import language_model
+from seqmodels.layers import recurrent
+from seqmodels.models import networks
 from seqmodels.training import loop, optimizers, regularizers, step
 
 PLAN = loop.Plan(total=7, dispatch=2, evaluate=4, checkpoint=2)
@@ -15,13 +15,9 @@ PLAN = loop.Plan(total=7, dispatch=2, evaluate=4, checkpoint=2)
 
 @pytest.fixture(scope="module")
 def parts():
-  network = language_model.as_predictor(
-    language_model.LanguageModel(
-      vocabulary_size=6,
-      features=(5,),
-      noise=noise_lib.Noise(output=0.2),
-    )
-  )
+  network = networks.LanguageModel(
+    6, recurrent.StackOptions(features=(5,), noise=recurrent.Noise(output=0.2))
+  ).as_model()
   optimizer = optimizers.build("adam", learning_rate=0.01)
   ids = np.random.default_rng(0).integers(0, 6, 200)
   stream = batching.SequentialStream(ids, batch=2, length=5, training=True)

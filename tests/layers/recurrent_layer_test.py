@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from seqmodels.cells import cell as cells
 from seqmodels.cells import lstm, scan
 from seqmodels.layers import recurrent
 
@@ -86,7 +87,9 @@ def test_weights_carry_the_cells_names(xs):
   layer = recurrent.RecurrentLayer(features=4)
   names = set(layer.init(jax.random.key(1), xs)["params"])
   assert names == {"kernel", "recurrent_kernel", "bias", "peephole"}
-  plain = recurrent.RecurrentLayer(features=4, options={"peepholes": False})
+  plain = recurrent.RecurrentLayer(
+    features=4, cell=cells.get("lstm", peepholes=False)
+  )
   assert "peephole" not in plain.init(jax.random.key(1), xs)["params"]
 
 

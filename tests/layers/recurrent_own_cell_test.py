@@ -2,16 +2,15 @@
 
 from typing import NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqmodels import errors
 from seqmodels.cells import cell as cells
 from seqmodels.cells import scan
 from seqmodels.layers import recurrent
-from seqmodels.layers import stack as stack_lib
 
 
 class Params(NamedTuple):
@@ -76,7 +75,9 @@ def test_it_trains_in_a_layer_as_in_the_reference_scan(chunk):
 def test_it_trains_in_a_stack_as_in_the_reference_scan():
   xs = jax.random.normal(jax.random.key(0), (7, 2, 3))
   reset = jnp.zeros((7, 2), bool).at[3, 1].set(True)
-  stack = stack_lib.DeepRecurrent(features=(4, 5), in_features=3, cell=LEAKY)
+  stack = recurrent.DeepRecurrent(
+    recurrent.StackOptions(features=(4, 5), cell=LEAKY), in_features=3
+  )
   carry = stack.initial_carry(2)
   start = stack.init(jax.random.key(1), carry, xs)["params"]
 
@@ -98,6 +99,13 @@ def test_it_trains_in_a_stack_as_in_the_reference_scan():
     np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
 
-def test_an_option_it_does_not_have_is_refused():
-  with pytest.raises(errors.UserError, match="no option 'peepholes'"):
-    cells.get(LEAKY, peepholes=False)
+def test_it_steps_in_flax_rnn_as_in_the_reference_scan():
+  xs = jax.random.normal(jax.random.key(0), (2, 7, 3))
+  layer = nn.RNN(recurrent.RecurrentCell(4, LEAKY))
+  variables = layer.init(jax.random.key(1), xs)
+  params = Params(**variables["params"]["cell"])
+  carry = initial_carry((2,), 4)
+  _, hs = scan.unroll(step, params, carry, jnp.swapaxes(xs, 0, 1))
+  np.testing.assert_allclose(
+    layer.apply(variables, xs), jnp.swapaxes(hs, 0, 1), rtol=1e-5, atol=1e-6
+  )

@@ -8,8 +8,8 @@ import pytest
 
 from experiments.studies.decoding import models
 from seqmodels import errors
-from seqmodels.models import api as predictors
-from seqmodels.models import language_model
+from seqmodels.layers import recurrent
+from seqmodels.models import networks
 from seqmodels.sampling import beam, text
 
 # Symbols A, B, C and the end, in this order.
@@ -24,15 +24,15 @@ WORKED = {
 }
 
 VOCABULARY, LENGTH = 3, 4
-CHAIN = predictors.SequenceModel(  # of the two symbols before
+CHAIN = networks.SequenceModel(  # of the two symbols before
   apply=lambda params, carry, inputs, reset: _chain(params, carry, inputs),
   initial_carry=lambda batch: jnp.full((batch,), VOCABULARY),
   init=lambda key: jax.random.normal(key, (4, 4, VOCABULARY)) * 2.0,
   vocabulary_size=VOCABULARY,
 )
-NETWORK = language_model.as_predictor(
-  language_model.LanguageModel(vocabulary_size=VOCABULARY, features=(5,))
-)
+NETWORK = networks.LanguageModel(
+  VOCABULARY, recurrent.StackOptions(features=(5,))
+).as_model()
 
 
 def _chain(params, carry, inputs):

@@ -12,8 +12,8 @@ from seqmodels import errors
 from seqmodels import mixture_density as mixtures
 from seqmodels.cells import window_lstm
 from seqmodels.evaluation import handwriting as evaluation
-from seqmodels.models import api
-from seqmodels.models import handwriting as models
+from seqmodels.layers import recurrent
+from seqmodels.models import networks
 from seqmodels.sampling import handwriting
 
 SYMBOLS, STEPS, ROWS = 6, 40, 3
@@ -24,9 +24,12 @@ PRIME = np.random.default_rng(3).normal(size=(6, 3)).astype(np.float32)
 @pytest.fixture(scope="module")
 def trained():
   """A network whose window crosses its text within the steps drawn."""
-  network = models.network(
-    models.Handwriting(symbols=SYMBOLS, features=(5,), components=3, window=2)
-  )
+  network = networks.Handwriting(
+    recurrent.StackOptions(features=(5,), gradient_clip=10.0),
+    symbols=SYMBOLS,
+    components=3,
+    window=2,
+  ).as_model()
   params = jax.jit(network.init)(jax.random.key(0))
   layer = params["stack"]["layer_0"]
   layer["recurrent_kernel"] = 2.0 * layer["recurrent_kernel"]
@@ -175,7 +178,7 @@ def _walk(speed, carry, inputs, text, reset=None):
   return carry + speed * len(inputs), jnp.zeros((*inputs.shape[:2], 7))
 
 
-WALKER = api.SequenceModel(
+WALKER = networks.SequenceModel(
   apply=_walk,
   initial_carry=jnp.zeros,
   init=lambda key: jnp.float32(1),

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from seqmodels import errors
-from seqmodels.models import api as predictors
+from seqmodels.models import networks
 from seqmodels.sampling import text
 
 # The carry is the number of symbols read and their sum; logits show both.
-COUNTING = predictors.SequenceModel(
+COUNTING = networks.SequenceModel(
   apply=lambda params, carry, inputs, reset: (
     (carry[0] + inputs.shape[0], carry[1] + jnp.sum(inputs, axis=0)),
     jnp.stack(

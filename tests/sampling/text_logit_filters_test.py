@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from seqmodels import errors
-from seqmodels.models import api as predictors
+from seqmodels.models import networks
 from seqmodels.sampling import text
 
 SHARES = np.array([0.05, 0.4, 0.02, 0.25, 0.2, 0.08])
@@ -114,7 +114,7 @@ def test_a_sharpening_is_its_three_in_their_order():
 
 def _draws(count, **settings):
   """Independent draws of the first symbol."""
-  unigram = predictors.SequenceModel(
+  unigram = networks.SequenceModel(
     apply=lambda params, carry, inputs, reset: (
       carry,
       jnp.broadcast_to(params[None, None], (*inputs.shape, 6)),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from seqmodels import errors
-from seqmodels.models import api as predictor_lib
+from seqmodels.models import networks
 from seqmodels.sampling import text
 
 VOCABULARY, HIDDEN = 5, 6
@@ -21,7 +21,7 @@ def _apply(params, carry, inputs, reset):
   return jax.lax.scan(step, carry, (inputs, reset))
 
 
-ELMAN = predictor_lib.SequenceModel(
+ELMAN = networks.SequenceModel(
   apply=_apply,
   initial_carry=lambda batch: jnp.zeros((batch, HIDDEN)),
   init=lambda key: {
@@ -42,7 +42,7 @@ PARAMS = ELMAN.init(jax.random.key(2))
 CHAIN = np.array(
   [[0.1, 0.6, 0.3], [0.5, 0.0, 0.5], [0.25, 0.7, 0.05], [0.2, 0.2, 0.6]]
 )
-MARKOV = predictor_lib.SequenceModel(
+MARKOV = networks.SequenceModel(
   apply=lambda params, carry, inputs, reset: (carry, params[inputs]),
   initial_carry=lambda batch: (),
   init=lambda key: jnp.log(jnp.asarray(CHAIN, jnp.float32)),

@@ -1,19 +1,20 @@
 import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from seqmodels.data.text import batching
-from seqmodels.models import language_model
+from seqmodels.layers import recurrent
+from seqmodels.models import networks
 from seqmodels.training import optimizers, step
 
 
 @pytest.fixture(scope="session")
 def network():
-  return language_model.as_predictor(
-    language_model.LanguageModel(
-      vocabulary_size=7, features=(6,), gradient_clip=1.0
-    )
-  )
+  return networks.LanguageModel(
+    7, recurrent.StackOptions(features=(6,), gradient_clip=1.0)
+  ).as_model()
 
 
 @pytest.fixture(scope="session")
@@ -50,3 +51,21 @@ def same_bits():
       np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
 
   return check
+
+
+@pytest.fixture(scope="session")
+def step_gradient():
+  """The gradient that a training step hands to its optimiser."""
+  keep = optax.GradientTransformation(
+    lambda params: params,
+    lambda gradient, *_: (jax.tree.map(jnp.zeros_like, gradient), gradient),
+  )
+
+  def gradient(objective, params, **settings):
+    model, carry, segment, key = objective
+    before = step.TrainState(jnp.int32(0), params, params, carry, key)
+    train_step = step.make_train_step(model, keep, **settings)
+    after, report = train_step(before, segment)
+    return after.opt_state, (after.carry, report.metrics)
+
+  return gradient

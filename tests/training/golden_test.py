@@ -22,10 +22,12 @@ import jax
 import numpy as np
 import pytest
 
+from seqmodels.cells import cell as cells
 from seqmodels.data.handwriting import batching
 from seqmodels.data.handwriting import datasets as ink
 from seqmodels.data.text import batching as batching_lib
-from seqmodels.models import handwriting, language_model
+from seqmodels.layers import recurrent
+from seqmodels.models import networks
 from seqmodels.training import optimizers, step
 
 PROJECT = pathlib.Path(__file__).resolve().parents[2]
@@ -51,17 +53,15 @@ def processor():
 def text(cell):
   """A network of a cell, and the symbols that it learns to predict."""
   tokens = np.tile(np.arange(11) ** 2 % 11, 200)
-  network = language_model.as_predictor(
-    language_model.LanguageModel(
-      vocabulary_size=11,
-      # One deep network is enough; the others are quicker to compile.
+  network = networks.LanguageModel(
+    11,
+    recurrent.StackOptions(
       features=(16, 16) if cell == "lstm" else (16,),
-      cell=cell,
-      # The Mogrifier gates its input, which one-hot vectors are not made for.
-      embedding=8 if cell == "mogrifier_lstm" else 0,
       gradient_clip=1.0,
-    )
-  )
+      cell=cells.get(cell),
+    ),
+    embedding=8 if cell == "mogrifier_lstm" else 0,
+  ).as_model()
   stream = batching_lib.SequentialStream(tokens, batch=4, length=12)
   return network, stream
 
@@ -70,14 +70,12 @@ def pen(kind):
   """A network for a made-up pen, and stretches of its lines."""
   data = ink.load("synthetic", limit=8)
   letters = data.alphabet if kind == "synthesis" else None
-  network = handwriting.network(
-    handwriting.Handwriting(
-      symbols=letters.size if letters else 0,
-      features=(8,),
-      components=3,
-      window=2,
-    )
-  )
+  network = networks.Handwriting(
+    recurrent.StackOptions(features=(8,), gradient_clip=10.0),
+    symbols=letters.size if letters else 0,
+    components=3,
+    window=2,
+  ).as_model()
   stream = batching.PenChunks(
     data.splits["train"], batch=4, length=12, alphabet=letters
   )

@@ -17,12 +17,12 @@ import json, sys
 import jax, numpy as np
 from seqmodels.data.text import batching
 from seqmodels.io import checkpoints
-from seqmodels.models import language_model
+from seqmodels.layers import recurrent
+from seqmodels.models import networks
 from seqmodels.training import optimizers, regularizers, sharding, step
 
-network = language_model.as_predictor(
-  language_model.LanguageModel(vocabulary_size=7, features=(6,))
-)
+options = recurrent.StackOptions(features=(6,))
+network = networks.LanguageModel(7, options).as_model()
 optimizer = optimizers.build(
   "adam", learning_rate=0.01, clip_norm=1.0, steps=22, average=0.75
 )
@@ -49,7 +49,7 @@ for devices, shards in ((8, 2), (8, 1), (4, 1), (2, 1), (1, 1)):
   train = step.make_train_steps(
     network,
     optimizer,
-    regularizer=sharding.gathering(regularizers.plain(), mesh),
+    regularizer=sharding.gathering(regularizers.Regularizer(), mesh),
     shardings=(shardings, sharding.replicated(mesh)),
   )
   def go_on(start):

@@ -22,7 +22,8 @@ import optax
 from scipy import linalg
 
 from experiments.studies.common import training
-from seqmodels.layers import stack as stack_lib
+from seqmodels.cells import cell as cells
+from seqmodels.layers import embedding, recurrent
 from seqmodels.training import optimizers, step
 
 
@@ -411,7 +412,7 @@ class _Window(nn.Module):
 class _Latent(nn.Module):
   """A recurrent stack that reads one number a step, and a linear readout."""
 
-  stack: stack_lib.DeepRecurrent
+  stack: recurrent.DeepRecurrent
 
   def initial_carry(self, batch: int) -> Any:
     return self.stack.initial_carry(batch)
@@ -419,7 +420,7 @@ class _Latent(nn.Module):
   @nn.compact
   def __call__(self, carry: Any, values: jax.Array) -> tuple[Any, jax.Array]:
     carry, outputs = self.stack(carry, values[..., None])
-    return carry, stack_lib.Head(1, name="readout")(outputs)[..., 0]
+    return carry, embedding.Head(1, name="readout")(outputs)[..., 0]
 
 
 def _forecaster(module: Any, reach: int) -> Forecaster:
@@ -447,7 +448,10 @@ def window(tau: int, hidden: tuple[int, ...] = ()) -> Forecaster:
 @functools.cache
 def latent(cell: str, features: tuple[int, ...]) -> Forecaster:
   """A recurrent network, with a cell of `cells.cell.CELLS`."""
-  core = stack_lib.DeepRecurrent(features=features, in_features=1, cell=cell)
+  core = recurrent.DeepRecurrent(
+    recurrent.StackOptions(features=features, cell=cells.get(cell)),
+    in_features=1,
+  )
   return _forecaster(_Latent(core), 1)
 
 

@@ -8,7 +8,7 @@
     density        P(x_1 .. x_T)               aligned, with y_t = x_t and the
                                                inputs one step late
 
-The core is `layers.stack.DeepRecurrent`, and a head is one linear map to
+The core is `layers.recurrent.DeepRecurrent`, and a head is one linear map to
 logits. A model that writes a sequence (second, fourth and fifth shape) reads
 what has been written before, from the null vector on: the true symbols in
 training (`shifted`), its own afterwards (`Task.answers`).
@@ -30,8 +30,9 @@ from experiments.studies import run as run_lib
 from experiments.studies.autoregressive import series
 from experiments.studies.common import training
 from seqmodels import errors
-from seqmodels.layers import stack
-from seqmodels.models import api
+from seqmodels.cells import cell as cells
+from seqmodels.layers import embedding, recurrent
+from seqmodels.models import networks
 
 _MOST = 100_000
 
@@ -108,27 +109,27 @@ def strings(letters: int, length: int) -> np.ndarray:
 class PerStep(nn.Module):
   """A label for every step; of `shifted` symbols, a language model."""
 
-  core: stack.DeepRecurrent
+  core: recurrent.DeepRecurrent
   outputs: int  # K kinds of label
 
   @nn.compact
   def __call__(self, inputs: jax.Array) -> jax.Array:
     """Logits [T, B, K] from ids [T, B]."""
     _, states = _read(self.core, inputs)
-    return stack.Head(self.outputs, name="head")(states)
+    return embedding.Head(self.outputs, name="head")(states)
 
 
 class LastState(nn.Module):
   """One label for a sequence."""
 
-  core: stack.DeepRecurrent
+  core: recurrent.DeepRecurrent
   outputs: int
 
   @nn.compact
   def __call__(self, inputs: jax.Array) -> jax.Array:
     """Logits [1, B, K] from ids [T, B]."""
     _, states = _read(self.core, inputs)
-    return stack.Head(self.outputs, name="head")(
+    return embedding.Head(self.outputs, name="head")(
       tuple(hs[-1:] for hs in states)
     )
 
@@ -139,7 +140,7 @@ class FromVector(nn.Module):
   Every number of the first state is tanh of a linear map of the vector.
   """
 
-  core: stack.DeepRecurrent
+  core: recurrent.DeepRecurrent
   outputs: int
 
   @nn.compact
@@ -151,14 +152,14 @@ class FromVector(nn.Module):
       for i, leaf in enumerate(empty)
     ]
     _, states = self.core(jax.tree.unflatten(shape, first), written)
-    return stack.Head(self.outputs, name="head")(states)
+    return embedding.Head(self.outputs, name="head")(states)
 
 
 class EncoderDecoder(nn.Module):
   """A sequence for a sequence, of any two lengths; two cores alike."""
 
-  encoder: stack.DeepRecurrent
-  decoder: stack.DeepRecurrent
+  encoder: recurrent.DeepRecurrent
+  decoder: recurrent.DeepRecurrent
   outputs: int
 
   @nn.compact
@@ -166,10 +167,10 @@ class EncoderDecoder(nn.Module):
     """Logits [T, B, K] from ids [S, B] and `shifted` ids [T, B]."""
     carry, _ = _read(self.encoder, source)
     _, states = self.decoder(carry, written)
-    return stack.Head(self.outputs, name="head")(states)
+    return embedding.Head(self.outputs, name="head")(states)
 
 
-def _read(core: stack.DeepRecurrent, inputs: jax.Array) -> Any:
+def _read(core: recurrent.DeepRecurrent, inputs: jax.Array) -> Any:
   return core(core.initial_carry(inputs.shape[1]), inputs)
 
 
@@ -204,13 +205,13 @@ class Task(NamedTuple):
       tuple(inputs), targets, np.ones(targets.shape, bool)
     )
 
-  def learner(self, seed: int) -> api.SequenceModel:
+  def learner(self, seed: int) -> networks.SequenceModel:
     """The network as training wants it, with the weights of a seed.
 
     No carry crosses from step to step.
     """
     first = self.segment(self.examples.rows(np.arange(1))).inputs
-    return api.SequenceModel(
+    return networks.SequenceModel(
       lambda params, _, *inputs: ((), self.model.apply(params, *inputs)),
       initial_carry=lambda batch: (),
       init=lambda _: self.model.init(jax.random.key(seed), *first),
@@ -245,9 +246,12 @@ def tasks(settings: Any) -> dict[str, Task]:
     UserError: one of another name, or more examples than fit.
   """
   bits, letters = settings.toy_bits, settings.toy_letters
-  length, features = settings.toy_length, (settings.toy_units,)
-  core = functools.partial(stack.DeepRecurrent, features=features, cell="gru")
-  ones, others = core(in_features=2), core(in_features=letters)
+  length = settings.toy_length
+  options = recurrent.StackOptions(
+    features=(settings.toy_units,), cell=cells.get("gru")
+  )
+  ones = recurrent.DeepRecurrent(options, in_features=2)
+  others = recurrent.DeepRecurrent(options, in_features=letters)
   known = {
     "fixed target": Task(
       f"do most of {bits - 1} bits say 1?",

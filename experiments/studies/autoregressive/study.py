@@ -25,9 +25,11 @@ from experiments.studies.common import (
   training,
 )
 from seqmodels import errors, losses
+from seqmodels.cells import cell as cells
 from seqmodels.data.text import batching
 from seqmodels.io import results
-from seqmodels.models import language_model, ngram
+from seqmodels.layers import recurrent
+from seqmodels.models import networks, ngram
 from seqmodels.plotting import style
 from seqmodels.training import optimizers
 
@@ -770,9 +772,9 @@ def _network_on_coins(
 ) -> losses.Metrics:
   """The score of a small trained network."""
   seed = study.config.seed
-  predictor = language_model.as_predictor(
-    language_model.LanguageModel(2, features=(_UNITS,), cell="elman")
-  )
+  predictor = networks.LanguageModel(
+    2, recurrent.StackOptions(features=(_UNITS,), cell=cells.get("elman"))
+  ).as_model()
   stream = batching.SequentialStream(
     train, batch=32, length=50, seed=seed, training=True, random_offset=True
   )

@@ -19,8 +19,8 @@ from seqmodels.cells import scan
 from seqmodels.data.text import batching
 from seqmodels.evaluation import static
 from seqmodels.io import results
-from seqmodels.models import api
-from seqmodels.training import loss, optimizers
+from seqmodels.models import networks
+from seqmodels.training import optimizers
 
 
 class Strategy(NamedTuple):
@@ -43,7 +43,9 @@ RARELY = Strategy("randomised, p = 0.95", keep=0.95)
 Runs = Mapping[Strategy, Sequence[training.Trained]]
 
 
-def predictor(network: training.Network, window: int = 0) -> api.SequenceModel:
+def predictor(
+  network: training.Network, window: int = 0
+) -> networks.SequenceModel:
   """The network with inputs (symbols, factors), each segment read afresh.
 
   Each state sees `window` steps, if any, in place of what the factors say.
@@ -244,10 +246,12 @@ def side_by_side(
 
     def gradient(params: Any, drawn: Any) -> jax.Array:
       one = jax.tree.map(lambda leaf: leaf[0], drawn)
-      # No noise is drawn; the key is not looked at.
-      objective = loss.Objective(model, carry, one, jax.random.key(0))
-      leaves = jax.tree.leaves(objective.gradient(params)[0])
-      return jnp.concatenate([jnp.ravel(leaf) for leaf in leaves])
+      _, pull, _ = jax.vjp(
+        lambda params: model.score(params, carry, one), params, has_aux=True
+      )
+      leaves = jax.tree.leaves(pull(jnp.ones(one.mask.shape[1])))
+      flat = jnp.concatenate([jnp.ravel(leaf) for leaf in leaves])
+      return flat / jnp.sum(one.mask)
 
     return jax.jit(gradient)
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from seqmodels import errors, units
 from seqmodels import losses as losses_lib
-from seqmodels.models import api as predictor_lib
+from seqmodels.models import networks
 
 
 class Scored(NamedTuple):
@@ -58,14 +58,14 @@ def by_counts(
 
 
 def by_network(
-  predictor: predictor_lib.SequenceModel,
+  predictor: networks.SequenceModel,
   params: Any,
   prefix: Sequence[int],
   continuations: Sequence[Sequence[int]],
 ) -> list[Scored]:
   """Scores by a network, which reads the null vector first; one dispatch.
 
-  >>> uniform = predictor_lib.SequenceModel(
+  >>> uniform = networks.SequenceModel(
   ...   apply=lambda params, carry, inputs, reset: (
   ...     carry, jnp.zeros((*inputs.shape, 4))),
   ...   initial_carry=lambda batch: (), init=lambda key: (), vocabulary_size=4)
@@ -92,7 +92,7 @@ def by_network(
 
 @functools.partial(jax.jit, static_argnames=("predictor",))
 def _losses(
-  predictor: predictor_lib.SequenceModel,
+  predictor: networks.SequenceModel,
   params: Any,
   targets: jax.Array,
 ) -> jax.Array:

@@ -20,10 +20,10 @@ from seqmodels.data.text import batching
 from seqmodels.data.text import tokens as tokens_lib
 from seqmodels.evaluation import static
 from seqmodels.io import results
+from seqmodels.layers import recurrent
 from seqmodels.losses import Metrics
-from seqmodels.models import api as predictors
-from seqmodels.models import language_model
-from seqmodels.training import loss, optimizers, step
+from seqmodels.models import networks
+from seqmodels.training import optimizers, regularizers, step
 
 DISPATCH = 25  # steps of training a dispatch, and a point of the curves
 
@@ -64,20 +64,20 @@ class Network(NamedTuple):
     _, kernel, bias = params
     return ops.matmul(hs, kernel) + bias[None, None]
 
-  def predictor(self) -> predictors.SequenceModel:
+  def predictor(self) -> networks.SequenceModel:
     """As a model of symbols."""
 
     def apply(params: Any, carry: Any, inputs: Any, reset: Any) -> Any:
       carry, hs = self.cell.sequence(params[0], carry, inputs, reset=reset)
       return carry, self.read(params, hs)
 
-    return predictors.SequenceModel(
+    return networks.SequenceModel(
       apply, self.initial_carry, self.init, self.outputs
     )
 
 
 # (model, params, carry, segment, key) -> (loss of each stream [B], outcome)
-Loss = Callable[..., tuple[jax.Array, loss.Outcome]]
+Loss = Callable[..., tuple[jax.Array, regularizers.Outcome]]
 
 
 class Learner(NamedTuple):
@@ -85,7 +85,7 @@ class Learner(NamedTuple):
 
   init: Callable[[jax.Array], Any]
   initial_carry: Callable[[int], Any]
-  score: Callable[..., tuple[jax.Array, loss.Outcome]]
+  score: Callable[..., tuple[jax.Array, regularizers.Outcome]]
 
   @classmethod
   def of(cls, model: Any, losses: Loss | None) -> Any:
@@ -162,7 +162,7 @@ def descend(
 
 
 def train(
-  model: predictors.SequenceModel,
+  model: networks.SequenceModel,
   text: Any,
   optimizer: optax.GradientTransformation,
   *,
@@ -194,7 +194,7 @@ _program = functools.lru_cache(maxsize=16)(step.make_train_steps)
 
 @functools.lru_cache(maxsize=16)
 def _beginning(
-  model: predictors.SequenceModel,
+  model: networks.SequenceModel,
   optimizer: optax.GradientTransformation,
   batch: int,
   side_by_side: bool = False,
@@ -209,14 +209,14 @@ def _beginning(
   return jax.jit(jax.vmap(build, (0, None)) if side_by_side else build)
 
 
-def fresh(model: predictors.SequenceModel, seed: int) -> Any:
+def fresh(model: networks.SequenceModel, seed: int) -> Any:
   """The weights that `step.create` begins with; compiled once a model."""
   key, _ = jax.random.split(jax.random.key(seed, impl="threefry2x32"))
   return jax.jit(model.init)(key)
 
 
 def train_side_by_side(
-  model: predictors.SequenceModel,
+  model: networks.SequenceModel,
   optimizer: optax.GradientTransformation,
   begun: Sequence[Any],
   segments: Callable[[int, int], Sequence[Any]],
@@ -292,7 +292,7 @@ def drawn(
 
 def on_streams(
   study: Any,
-  predictor: predictors.SequenceModel,
+  predictor: networks.SequenceModel,
   ids: tokens_lib.Ids,
   *,
   params: Any = None,
@@ -333,7 +333,7 @@ _optimizer = functools.lru_cache(optimizers.build)
 
 
 def held_out(
-  predictor: predictors.SequenceModel,
+  predictor: networks.SequenceModel,
   params: Any,
   ids: tokens_lib.Ids,
   *,
@@ -390,7 +390,7 @@ def smooth(values: np.ndarray, share: float = 0.1) -> np.ndarray:
 
 def of_values(
   model: Any, params: Any, carry: Any, segment: Any, key: Any = None
-) -> tuple[jax.Array, loss.Outcome]:
+) -> tuple[jax.Array, regularizers.Outcome]:
   """Half the squared errors of every segment [B] of numbers, each [T, B].
 
       1/2 sum_t (x^_{t+1} - x_{t+1})^2
@@ -414,22 +414,23 @@ CELLS = {"RNN": "elman", "GRU": "gru", "LSTM": "lstm"}
 @functools.lru_cache
 def network(
   cell: str, symbols: int, features: tuple[int, ...], embedding: int = 0
-) -> predictors.SequenceModel:
+) -> networks.SequenceModel:
   """A language model without skips and peepholes.
 
   Equal arguments give one object, so what is compiled for it is compiled once.
   An embedding of width 0 is none: symbols are one-hot vectors.
   """
-  model = language_model.LanguageModel(
-    vocabulary_size=symbols,
-    features=features,
-    cell=cell,
-    options={"peepholes": False} if cell == "lstm" else None,
+  model = networks.LanguageModel(
+    symbols,
+    recurrent.StackOptions(
+      features=features,
+      input_skips=False,
+      output_skips=False,
+      cell=cell_of(cell),
+    ),
     embedding=embedding,
-    input_skips=False,
-    output_skips=False,
   )
-  return language_model.as_predictor(model)
+  return model.as_model()
 
 
 def check_sizes(settings: Any, *empty: str) -> None:

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from seqmodels.models import api
+from seqmodels.models import networks
 
 
 def walk(
@@ -30,7 +30,7 @@ def walk(
 
 
 @functools.cache
-def automaton(symbols: int) -> api.SequenceModel:
+def automaton(symbols: int) -> networks.SequenceModel:
   """A model whose parameters are logits and following nodes, both [N, V]."""
 
   def apply(params: Any, node: Any, inputs: Any, reset: Any) -> Any:
@@ -38,7 +38,7 @@ def automaton(symbols: int) -> api.SequenceModel:
     node, nodes = walk(following, node, inputs, reset)
     return node, logits[nodes]
 
-  return api.SequenceModel(
+  return networks.SequenceModel(
     apply=apply,
     initial_carry=lambda batch: jnp.zeros(batch, jnp.int32),
     init=lambda key: (jnp.zeros((1, symbols)), jnp.zeros((1, symbols), int)),
@@ -48,7 +48,7 @@ def automaton(symbols: int) -> api.SequenceModel:
 
 def table(
   rows: Mapping[tuple[int, ...], Sequence[float]],
-) -> tuple[api.SequenceModel, Any]:
+) -> tuple[networks.SequenceModel, Any]:
   """A model by its probabilities [V] after each prefix, and its parameters.
 
   The prefix () is the beginning. After one that the table lacks all symbols are
@@ -79,7 +79,7 @@ def table(
   return automaton(symbols), (logits, jnp.asarray(following))
 
 
-def second_order(logits: np.ndarray) -> tuple[api.SequenceModel, Any]:
+def second_order(logits: np.ndarray) -> tuple[networks.SequenceModel, Any]:
   """A model that knows the last two symbols, and its parameters.
 
   Logits [V + 1, V + 1, V] go by the symbol before the last and the last; the
@@ -106,11 +106,11 @@ _BETWEEN, _ASTRAY = 0, 1
 
 
 def confined(
-  predictor: api.SequenceModel,
+  predictor: networks.SequenceModel,
   params: Any,
   words: Iterable[Sequence[int]],
   separators: Sequence[int],
-) -> tuple[api.SequenceModel, Confined]:
+) -> tuple[networks.SequenceModel, Confined]:
   """The model, confined to a list of words, and its parameters.
 
   The words form a tree of prefixes. With u what was written since the last
@@ -123,7 +123,7 @@ def confined(
   that a prime began and no word of the list continues has to end at once.
 
   Example: of three symbols 2 is the separator, and the words are 0 1 and 1.
-  >>> coin = api.SequenceModel(
+  >>> coin = networks.SequenceModel(
   ...   apply=lambda params, carry, inputs, reset: (
   ...     carry, jnp.zeros((*inputs.shape, 3))),
   ...   initial_carry=lambda batch: (), init=lambda key: (), vocabulary_size=3)
@@ -160,7 +160,7 @@ def confined(
   def with_tree(model: Any) -> Confined:
     return Confined(model, jax.device_put(following), jax.device_put(allowed))
 
-  wrapped = api.SequenceModel(
+  wrapped = networks.SequenceModel(
     apply=apply,
     initial_carry=lambda batch: (
       predictor.initial_carry(batch),

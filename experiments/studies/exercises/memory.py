@@ -14,9 +14,9 @@ from experiments.studies import run
 from experiments.studies.common import gradient_reach, memory_tasks, training
 from experiments.studies.exercises import exact
 from seqmodels.io import results
-from seqmodels.models import api
+from seqmodels.models import networks
 from seqmodels.plotting import style
-from seqmodels.training import loss, optimizers
+from seqmodels.training import optimizers, regularizers
 
 # sigmoid(+-_SHUT) is 0 or 1 to the last bit, its slope 0: held for good.
 _SHUT = 1000.0
@@ -382,8 +382,8 @@ def copying(study: run.Study) -> list[results.Row]:
 
 
 def squared(
-  model: api.SequenceModel, params: Any, carry: Any, segment: Any, key: Any
-) -> tuple[jax.Array, loss.Outcome]:
+  model: networks.SequenceModel, params: Any, carry: Any, segment: Any, key: Any
+) -> tuple[jax.Array, regularizers.Outcome]:
   """Half the squared error of every sequence [B], of a model of one number."""
 
   def apply(params: Any, carry: Any, inputs: Any) -> Any:
@@ -463,12 +463,12 @@ def penalised(weight: float) -> training.Loss:
   """Nats of symbols, and `weight` |W_h|^2 added to their mean."""
 
   def losses(
-    model: api.SequenceModel,
+    model: networks.SequenceModel,
     params: Any,
     carry: Any,
     segment: Any,
     key: Any = None,
-  ) -> tuple[jax.Array, loss.Outcome]:
+  ) -> tuple[jax.Array, regularizers.Outcome]:
     nats, outcome = model.score(params, carry, segment, key)
     extra = weight * jnp.sum(params[0].recurrent_kernel ** 2)
     # The mean is over positions; the nats that are reported stay plain.

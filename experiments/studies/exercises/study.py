@@ -23,10 +23,12 @@ from experiments.studies.common import (
 )
 from experiments.studies.exercises import exact, memory
 from seqmodels import errors, trees
+from seqmodels.cells import cell as cells
 from seqmodels.cells import elman, gru, lstm, scan
 from seqmodels.data.text import batching
 from seqmodels.io import results
-from seqmodels.models import api, language_model
+from seqmodels.layers import recurrent
+from seqmodels.models import networks
 from seqmodels.plotting import style
 from seqmodels.training import optimizers, step
 
@@ -237,10 +239,10 @@ def by_length(study: run_lib.Study) -> None:
   xs = random.normal(size=(_ROWS, steps, 1, _INPUTS))
   vector = random.normal(size=features) * scale
   norms, body, half = {}, [], steps // 2
-  for name, (recurrent, activation) in networks.items():
+  for name, (matrix, activation) in networks.items():
     with jax.enable_x64(True):
       found = norms[name] = np.asarray(
-        _norms(activation, *map(jnp.asarray, (recurrent, kernel, xs, vector)))
+        _norms(activation, *map(jnp.asarray, (matrix, kernel, xs, vector)))
       )
     growth = float((found[-1] / found[half]) ** (1 / (steps - 1 - half)))
     # At T = 1 the state before is 0, and so is the gradient.
@@ -370,11 +372,12 @@ def texts(study: run_lib.Study, others: Mapping[str, str]) -> list[results.Row]:
   train, symbols = tokens.splits["train"], tokens.vocabulary.size
   known = train[: settings.by_heart]
   unseen = np.asarray(tokens.splits["valid"][: settings.unseen])
-  network = language_model.as_predictor(
-    language_model.LanguageModel(
-      symbols, (settings.heart_features,), cell="gru"
-    )
-  )
+  network = networks.LanguageModel(
+    symbols,
+    recurrent.StackOptions(
+      features=(settings.heart_features,), cell=cells.get("gru")
+    ),
+  ).as_model()
   adam = optimizers.build(
     "adam", learning_rate=settings.heart_rate, clip_norm=1.0
   )
@@ -435,7 +438,7 @@ def texts(study: run_lib.Study, others: Mapping[str, str]) -> list[results.Row]:
 
 def learned(
   study: run_lib.Study,
-  network: api.SequenceModel,
+  network: networks.SequenceModel,
   optimizer: optax.GradientTransformation,
   unseen: np.ndarray,
   ids: Any,

@@ -14,7 +14,7 @@ from experiments.studies.common import cleaning, training
 from seqmodels import units
 from seqmodels.data.text import batching
 from seqmodels.evaluation import static
-from seqmodels.models import api
+from seqmodels.models import networks
 from seqmodels.training import loop, step
 
 RANDOM = "random sampling"
@@ -48,7 +48,7 @@ class Trained(NamedTuple):
 
 def train(
   study: run.Study,
-  network: api.SequenceModel,
+  network: networks.SequenceModel,
   optimizer: optax.GradientTransformation,
   splits: dict[str, np.ndarray],
   read: Callable[..., Reader],
@@ -97,7 +97,7 @@ RUN = 500
 
 
 def _by_position(
-  network: api.SequenceModel, params: Any, ids: np.ndarray, positions: int
+  network: networks.SequenceModel, params: Any, ids: np.ndarray, positions: int
 ) -> np.ndarray:
   """Bits of the n-th symbol after a cleared state, mean over many windows."""
   # Long runs of windows one symbol apart: every place sees nearly the same
@@ -125,7 +125,7 @@ def padding(lengths: np.ndarray, batch: int) -> float:
 
 
 def scores(
-  network: api.SequenceModel, params: Any, segment: batching.Segment
+  network: networks.SequenceModel, params: Any, segment: batching.Segment
 ) -> tuple[float, float]:
   """Mean bits of the real positions, and of all as if all were real."""
   score, carry = jax.jit(network.score), network.initial_carry

@@ -9,9 +9,11 @@ from experiments.studies import run as run_lib
 from experiments.studies.common import figures
 from experiments.studies.partitioning import readers
 from seqmodels import errors
+from seqmodels.cells import cell as cells
 from seqmodels.data.text import batching
 from seqmodels.io import results
-from seqmodels.models import api, language_model
+from seqmodels.layers import recurrent
+from seqmodels.models import networks
 from seqmodels.training import optimizers
 
 
@@ -24,13 +26,12 @@ def run(study: run_lib.Study) -> list[results.Row]:
   _check(splits, settings)
   page["symbols"] = tokens.vocabulary.size
   page["source"] = study.config.data.source
-  network = language_model.as_predictor(
-    language_model.LanguageModel(
-      vocabulary_size=tokens.vocabulary.size,
-      features=tuple(settings.features),
-      cell=settings.cell,
-    )
-  )
+  network = networks.LanguageModel(
+    tokens.vocabulary.size,
+    recurrent.StackOptions(
+      features=tuple(settings.features), cell=cells.get(settings.cell)
+    ),
+  ).as_model()
   optimizer = optimizers.build(
     "adam", learning_rate=settings.learning_rate, clip_norm=1.0
   )
@@ -182,7 +183,7 @@ def compare(
 
 def sentences(
   study: run_lib.Study,
-  network: api.SequenceModel,
+  network: networks.SequenceModel,
   params: Any,
   ids: np.ndarray,
   end: int | None,

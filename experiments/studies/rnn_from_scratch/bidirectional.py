@@ -27,14 +27,14 @@ import numpy as np
 from experiments.studies import run as run_lib
 from experiments.studies.common import chains, figures, training
 from seqmodels import losses, units
+from seqmodels.cells import cell as cells
 from seqmodels.cells import ops
 from seqmodels.data.text import batching
 from seqmodels.data.text import tokens as tokens_lib
 from seqmodels.evaluation import static
 from seqmodels.io import results
-from seqmodels.layers import recurrent
-from seqmodels.layers import stack as stack_lib
-from seqmodels.models import api
+from seqmodels.layers import embedding, recurrent
+from seqmodels.models import networks
 from seqmodels.plotting import style
 
 
@@ -68,7 +68,7 @@ class Bidirectional(nn.Module):
       halves = [
         recurrent.RecurrentLayer(
           features=features,
-          cell=self.cell,
+          cell=cells.get(self.cell),
           in_features=width,
           time_major=True,
           reverse=direction == "backward",
@@ -94,11 +94,11 @@ class Reader(nn.Module):
     """Logits [T, B, V] of ids [T, B] or one-hot vectors [T, B, V]."""
     stack = Bidirectional(self.features, self.symbols, self.cell, name="stack")
     outputs = stack(inputs, lengths)
-    return stack_lib.Head(self.symbols, name="head")((outputs,))
+    return embedding.Head(self.symbols, name="head")((outputs,))
 
 
 @functools.lru_cache
-def as_predictor(reader: Reader) -> api.SequenceModel:
+def as_predictor(reader: Reader) -> networks.SequenceModel:
   """The reader where a causal model belongs, which it is not.
 
   It has no carry: each call is a text of its own. Equal readers give one
@@ -111,7 +111,7 @@ def as_predictor(reader: Reader) -> api.SequenceModel:
     del reset
     return carry, reader.apply({"params": params}, inputs)  # type: ignore[return-value]
 
-  return api.SequenceModel(
+  return networks.SequenceModel(
     apply=apply,
     initial_carry=lambda batch: (),
     init=lambda key: reader.init(key, jnp.zeros((1, 1), jnp.int32))["params"],
@@ -119,7 +119,7 @@ def as_predictor(reader: Reader) -> api.SequenceModel:
   )
 
 
-def readers(symbols: int, h: int) -> dict[str, api.SequenceModel]:
+def readers(symbols: int, h: int) -> dict[str, networks.SequenceModel]:
   """A GRU that reads forwards, and one that reads both ways."""
   return {
     "forwards": training.network("gru", symbols, (h,)),
@@ -157,7 +157,7 @@ CAUSAL = {
 _DRAWN = ("RNN", "LSTM, two layers", BIDIRECTIONAL)
 
 
-def tested_network(name: str) -> api.SequenceModel:
+def tested_network(name: str) -> networks.SequenceModel:
   """A small network over few symbols, a name of `CAUSAL` or `BIDIRECTIONAL`."""
   if name == BIDIRECTIONAL:
     return as_predictor(Reader(_SYMBOLS, (_UNITS,), cell="elman"))
@@ -204,7 +204,7 @@ def causality(study: run_lib.Study) -> None:
 
 
 def derivatives(
-  predictor: api.SequenceModel, params: Any, ids: np.ndarray
+  predictor: networks.SequenceModel, params: Any, ids: np.ndarray
 ) -> np.ndarray:
   """The largest |dO_t / dX_s| between two places of a text of ids [T].
 
@@ -222,7 +222,7 @@ def derivatives(
 
 
 def total_probability(
-  predictor: api.SequenceModel, params: Any, *, length: int
+  predictor: networks.SequenceModel, params: Any, *, length: int
 ) -> float:
   """The sum over all strings of a length of what the model gives them.
 
@@ -256,7 +256,9 @@ def windows_of(study: run_lib.Study, ids: tokens_lib.Ids) -> Any:
   )
 
 
-def fit(study: run_lib.Study, network: api.SequenceModel, text: Any) -> Any:
+def fit(
+  study: run_lib.Study, network: networks.SequenceModel, text: Any
+) -> Any:
   """Weights trained for `reader_steps` on windows, with blanks or without."""
   settings = study.config.settings
   return training.train(
@@ -270,7 +272,7 @@ def fit(study: run_lib.Study, network: api.SequenceModel, text: Any) -> Any:
 
 
 def score(
-  network: api.SequenceModel, params: Any, segments: batching.Segment
+  network: networks.SequenceModel, params: Any, segments: batching.Segment
 ) -> losses.Metrics:
   """The scored places of segments [K, T, B]."""
   return static.evaluate(
@@ -403,7 +405,7 @@ def blanks(
 
 def _filled(
   tokens: tokens_lib.Tokens,
-  networks: dict[str, api.SequenceModel],
+  networks: dict[str, networks.SequenceModel],
   weights: dict[str, Any],
   segments: batching.Segment,
 ) -> str:
@@ -435,7 +437,7 @@ _SHOWN = (0, 1, 4)
 def by_reach(
   study: run_lib.Study,
   tokens: tokens_lib.Tokens,
-  networks: dict[str, api.SequenceModel],
+  networks: dict[str, networks.SequenceModel],
   weights: dict[str, Any],
 ) -> None:
   """The guess improves with what may be read behind the blank."""
@@ -527,7 +529,7 @@ def _log_shares(
 
 
 def _forwards(
-  network: api.SequenceModel, params: Any, texts: np.ndarray, place: int
+  network: networks.SequenceModel, params: Any, texts: np.ndarray, place: int
 ) -> np.ndarray:
   """The same of a network that reads forwards, [B, V]."""
   inputs = texts[: place + 1].astype(np.int32)

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from seqmodels.models import api
+from seqmodels.models import networks
 
 sigmoid, tanh = jax.nn.sigmoid, jnp.tanh
 
@@ -79,7 +79,7 @@ def from_library(params: Mapping[str, Any]) -> tuple[Any, ...]:
 
 def as_predictor(
   symbols: int, features: int, init: Callable[[jax.Array], Any]
-) -> api.SequenceModel:
+) -> networks.SequenceModel:
   """`plain_rnn` over one-hot vectors, for everything that takes a predictor.
 
   Its state can be cleared at the first step only, which is where shuffled
@@ -93,7 +93,7 @@ def as_predictor(
     outputs, state = plain_rnn(params, state, jax.nn.one_hot(inputs, symbols))
     return state, outputs
 
-  return api.SequenceModel(
+  return networks.SequenceModel(
     apply=apply,
     initial_carry=lambda batch: jnp.zeros((batch, features)),
     init=init,

@@ -14,10 +14,12 @@ from experiments.studies import run as run_lib
 from experiments.studies.common import figures, training
 from experiments.studies.rnn_from_scratch import bidirectional, plain, textbook
 from seqmodels import losses, trees, units
+from seqmodels.cells import cell as cells
 from seqmodels.data.text import batching
 from seqmodels.data.text import tokens as tokens_lib
 from seqmodels.io import results
-from seqmodels.models import api, language_model, ngram
+from seqmodels.layers import recurrent
+from seqmodels.models import networks, ngram
 from seqmodels.plotting import style
 from seqmodels.sampling import text as sampling
 from seqmodels.training import optimizers, step
@@ -108,7 +110,7 @@ def one_word(study: run_lib.Study) -> None:
   )
 
 
-def learn_word(seed: int) -> tuple[api.SequenceModel, training.Trained]:
+def learn_word(seed: int) -> tuple[networks.SequenceModel, training.Trained]:
   """A network trained on the word alone, from weights of that seed."""
   network = training.network("elman", len(LETTERS), (_UNITS,))
   trained = training.train(
@@ -125,7 +127,7 @@ def learn_word(seed: int) -> tuple[api.SequenceModel, training.Trained]:
 
 
 def outputs(
-  network: api.SequenceModel, params: Any, ids: np.ndarray
+  network: networks.SequenceModel, params: Any, ids: np.ndarray
 ) -> np.ndarray:
   """O_t after each letter that is read, [T, V] from ids [T]."""
   inputs = jnp.asarray(ids)[:, None]
@@ -134,7 +136,7 @@ def outputs(
   return np.asarray(logits[:, 0])
 
 
-def rest_of_word(network: api.SequenceModel, params: Any) -> str:
+def rest_of_word(network: networks.SequenceModel, params: Any) -> str:
   """What the network takes to follow the word's first letter."""
   ids = sampling.sample(
     network,
@@ -151,8 +153,11 @@ def by_the_library(
   ids: Any, symbols: int, features: int, length: int, seed: int
 ) -> tuple[Any, Any, Any]:
   """A model of a text: its state, the text in pieces, and how it learns."""
-  net = language_model.LanguageModel(symbols, (features,), cell="elman")
-  network = language_model.as_predictor(net)
+  net = networks.LanguageModel(
+    symbols,
+    recurrent.StackOptions(features=(features,), cell=cells.get("elman")),
+  )
+  network = net.as_model()
   descent = optimizers.build("sgd", learning_rate=1.0, momentum=0, clip_norm=1)
   text = batching.RandomWindows(ids, batch=32, length=length, seed=seed)
   state = step.create(network, descent, batch=32, seed=seed)
@@ -279,7 +284,7 @@ NETWORKS = {
 
 def characters(
   study: run_lib.Study, tokens: tokens_lib.Tokens
-) -> tuple[list[results.Row], api.SequenceModel, Any]:
+) -> tuple[list[results.Row], networks.SequenceModel, Any]:
   """Trains all networks on one text: rows, the last network, its weights."""
   page, settings = study.page, study.config.settings
   for name in ("batch", "segment", "features", "schedule", "embedding"):
@@ -350,7 +355,7 @@ def characters(
 
 def fit(
   study: run_lib.Study, tokens: tokens_lib.Tokens, kind: Kind
-) -> tuple[api.SequenceModel, training.Trained, losses.Metrics]:
+) -> tuple[networks.SequenceModel, training.Trained, losses.Metrics]:
   """A network of the comparison, its training and its held-out score."""
   settings = study.config.settings
   network = training.network(
@@ -530,7 +535,7 @@ def lost_at(nats: np.ndarray, symbols: int) -> int | None:
 def write(
   study: run_lib.Study,
   tokens: tokens_lib.Tokens,
-  network: api.SequenceModel,
+  network: networks.SequenceModel,
   params: Any,
 ) -> None:
   """A trained network goes on from a prefix, greedily and by drawing."""

@@ -13,7 +13,7 @@ from experiments import restore
 from experiments.language_model import sample
 from seqmodels import errors
 from seqmodels.data.text import vocabulary
-from seqmodels.models import api as predictors
+from seqmodels.models import networks
 from seqmodels.sampling import text
 
 SYMBOLS = vocabulary.Vocabulary(("a", "b", "c", "\n"))
@@ -28,7 +28,7 @@ SHARES = np.array(
     [0.4, 0.3, 0.2, 0.1],
   ]
 )
-BIGRAM = predictors.SequenceModel(
+BIGRAM = networks.SequenceModel(
   apply=lambda params, carry, inputs, reset: (carry, params[inputs]),
   initial_carry=lambda batch: (),
   init=lambda key: jnp.log(jnp.asarray(SHARES, jnp.float32)),

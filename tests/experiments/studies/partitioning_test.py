@@ -7,9 +7,11 @@ import pytest
 from experiments import cli
 from experiments.studies.partitioning import readers
 from seqmodels import errors
+from seqmodels.cells import cell as cells
 from seqmodels.data.text import batching
-from seqmodels.models import language_model
-from seqmodels.training import loss
+from seqmodels.layers import recurrent
+from seqmodels.models import networks
+from seqmodels.training import regularizers
 
 
 def settings(**changes):
@@ -50,9 +52,9 @@ def test_only_sequential_minibatches_continue_each_other(name, seed):
 
 def test_a_padded_minibatch_is_its_lines_one_by_one(tmp_path):
   """The mean over real positions, and its gradient."""
-  network = language_model.as_predictor(
-    language_model.LanguageModel(5, features=(4,), cell="elman")
-  )
+  network = networks.LanguageModel(
+    5, recurrent.StackOptions(features=(4,), cell=cells.get("elman"))
+  ).as_model()
   params = jax.jit(network.init)(jax.random.key(0))
   text = np.array([1, 2, 3, 0, 4, 0, 2, 2, 1, 4, 3, 0])
   batch = batching.Sentences(text, batch=3, end=0).segment(0)
@@ -61,8 +63,8 @@ def test_a_padded_minibatch_is_its_lines_one_by_one(tmp_path):
   @jax.jit
   def gradient(segment):
     carry = network.initial_carry(segment.mask.shape[1])
-    return loss.Objective(
-      network, carry, segment, jax.random.key(0), "sum"
+    return regularizers.Objective(
+      network, carry, segment, jax.random.key(0)
     ).gradient(params)
 
   whole, (_, metrics) = gradient(batch)

@@ -5,13 +5,17 @@ import numpy as np
 import pytest
 
 from experiments.studies.autoregressive import shapes
-from seqmodels.layers import stack
+from seqmodels.cells import cell as cells
+from seqmodels.layers import recurrent
 
 SYMBOLS, STEPS, BATCH = 5, 4, 3
 
 
 def core(symbols=SYMBOLS, cell="elman", layers=(4,)):
-  return stack.DeepRecurrent(features=layers, in_features=symbols, cell=cell)
+  return recurrent.DeepRecurrent(
+    recurrent.StackOptions(features=layers, cell=cells.get(cell)),
+    in_features=symbols,
+  )
 
 
 def ids(*shape, seed=0):

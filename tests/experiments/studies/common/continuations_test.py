@@ -11,7 +11,7 @@ from experiments.studies.common import cleaning, continuations, ngram_counts
 from experiments.studies.ngram import smoothing
 from seqmodels import errors
 from seqmodels.data.text import corpora, vocabulary
-from seqmodels.models import api, ngram
+from seqmodels.models import networks, ngram
 
 PREFIX, FIRST, SECOND = [0, 3, 1], [2, 2], [4, 0, 1]
 
@@ -92,7 +92,7 @@ def test_a_network_is_read_as_evaluation_reads_it(elman, params, numpy_elman):
 def _fixed(logits):
   """A network that says the same of every symbol."""
   row = jnp.array(logits, jnp.float32)
-  return api.SequenceModel(
+  return networks.SequenceModel(
     apply=lambda params, carry, inputs, reset: (
       carry,
       jnp.broadcast_to(row, (*inputs.shape, len(logits))),

@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 
 from experiments.studies.decoding import models
-from seqmodels.models import api, language_model
+from seqmodels.layers import recurrent
+from seqmodels.models import networks
 from seqmodels.sampling import beam, text
 
 # Symbols by their letters; the last two are between words.
 LETTERS = "abc -"
 WORDS = ("a", "ab", "bca", "ab")
-BIGRAM = api.SequenceModel(
+BIGRAM = networks.SequenceModel(
   apply=lambda params, carry, inputs, reset: (carry, params[inputs]),
   initial_carry=lambda batch: (),
   init=lambda key: jax.random.normal(key, (6, 5)),
@@ -103,9 +104,9 @@ def test_a_reset_and_the_null_vector_begin_between_words():
 
 
 def test_a_network_keeps_its_state_and_a_beam_finds_the_best_words():
-  network = language_model.as_predictor(
-    language_model.LanguageModel(vocabulary_size=5, features=(4,))
-  )
+  network = networks.LanguageModel(
+    5, recurrent.StackOptions(features=(4,))
+  ).as_model()
   random = np.random.default_rng(2)
   weights = jax.tree.map(
     lambda leaf: jnp.asarray(random.normal(size=leaf.shape), jnp.float32),

@@ -10,25 +10,29 @@ import pytest
 from seqmodels import mixture_density as mixtures
 from seqmodels import trees
 from seqmodels.cells import window_lstm
-from seqmodels.layers import noise as noise_lib
-from seqmodels.models import handwriting
+from seqmodels.layers import recurrent
+from seqmodels.models import networks
 
 STEPS, BATCH, SYMBOLS = 8, 2, 6
-SMALL = {"features": (5, 4), "components": 2}
 TEXT = np.array([[1, 4], [2, 0], [5, -1]])
 XS = np.random.default_rng(0).normal(size=(STEPS, BATCH, 3)).astype(np.float32)
 
 
+def small(**settings):
+  settings = {"features": (5, 4), "gradient_clip": 10.0, **settings}
+  return recurrent.StackOptions(**settings)
+
+
 @functools.cache
 def predicting(**settings):
-  return handwriting.network(handwriting.Handwriting(**{**SMALL, **settings}))
+  return networks.Handwriting(small(**settings), components=2).as_model()
 
 
 @functools.cache
 def writing(**settings):
-  return handwriting.network(
-    handwriting.Handwriting(symbols=SYMBOLS, window=2, **{**SMALL, **settings})
-  )
+  return networks.Handwriting(
+    small(**settings), symbols=SYMBOLS, window=2, components=2
+  ).as_model()
 
 
 NETWORKS = {"prediction": predicting, "synthesis": writing}
@@ -59,13 +63,23 @@ def outputs(network, params, text=TEXT, key=None):
 @pytest.mark.parametrize(
   ("network", "count"),
   [
-    (handwriting.network(handwriting.Handwriting()), 3_368_121),
     (
-      handwriting.network(handwriting.Handwriting(features=(900,))),
+      networks.Handwriting(
+        recurrent.StackOptions(features=(400, 400, 400), gradient_clip=10.0)
+      ).as_model(),
+      3_368_121,
+    ),
+    (
+      networks.Handwriting(
+        recurrent.StackOptions(features=(900,), gradient_clip=10.0)
+      ).as_model(),
       3_366_121,
     ),
     (
-      handwriting.network(handwriting.Handwriting(symbols=57)),
+      networks.Handwriting(
+        recurrent.StackOptions(features=(400, 400, 400), gradient_clip=10.0),
+        symbols=57,
+      ).as_model(),
       3_653_751,
     ),
   ],
@@ -140,7 +154,7 @@ def test_the_window_that_is_shown_is_the_one_that_was_read_through(dtype):
     places = np.arange(1, len(TEXT) + 1)
     away = kappa[:, None] - places
     phi = (alpha[:, None] * np.exp(-beta[:, None] * away**2)).sum(axis=0)
-    seen = np.asarray(carry[0].h[b, SMALL["features"][0] :])
+    seen = np.asarray(carry[0].h[b, small().features[0] :])
     np.testing.assert_allclose(phi @ letters[b], seen, rtol=1e-4, atol=1e-6)
     assert seen.max() > 0.01
     assert np.all(kappa > 1)
@@ -159,7 +173,7 @@ def test_bfloat16_products_stay_near(kind):
 @each
 @pytest.mark.parametrize("rate", ["hidden", "output", "drop_connect"])
 def test_every_rate_drops_as_its_key_says_and_in_training_alone(kind, rate):
-  loud = NETWORKS[kind](noise=noise_lib.Noise(**{rate: 0.5}))
+  loud = NETWORKS[kind](noise=recurrent.Noise(**{rate: 0.5}))
   params = params_of(kind)
   calm = outputs(NETWORKS[kind](), params)
   np.testing.assert_array_equal(outputs(loud, params), calm)

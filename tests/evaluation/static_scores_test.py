@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from seqmodels import losses
-from seqmodels.evaluation import metrics
+from seqmodels.evaluation import static
 
 
 def _scores(nats, counts, errors, seconds=0.0):
-  return metrics.Scores(
+  return static.Scores(
     losses.Metrics(np.float32(nats), np.int32(counts), np.int32(errors)),
     seconds,
   )
@@ -49,15 +49,15 @@ def test_counts_beyond_int32_do_not_wrap():
 
 
 def test_concatenation_keeps_order_and_adds_time():
-  joined = metrics.Scores.concatenate(
+  joined = static.Scores.concatenate(
     [_scores([1, 2], [3, 4], [0, 1], 1.0), _scores([5], [6], [2], 2.0)]
   )
   assert joined.metrics.nats.tolist() == [1, 2, 5]
   assert joined.metrics.count.tolist() == [3, 4, 6]
   assert joined.metrics.errors.tolist() == [0, 1, 2]
   assert joined.seconds == 3.0
-  assert metrics.Scores.concatenate([joined], seconds=9.0).seconds == 9.0
-  assert metrics.Scores.concatenate([]).totals() == losses.Metrics()
+  assert static.Scores.concatenate([joined], seconds=9.0).seconds == 9.0
+  assert static.Scores.concatenate([]).totals() == losses.Metrics()
 
 
 def _by_stream(*bits, count=1_000):
@@ -86,7 +86,7 @@ def test_no_stream_is_lost_where_all_are_alike_or_short_or_unknown():
 def test_parts_of_streams_are_added_up():
   # Lost in the second stretch alone: 2.0 bits and 6.0 are 4.0 in all.
   first, second = _by_stream(2.0, 2.0, 2.0), _by_stream(2.0, 2.0, 6.0)
-  joined = metrics.Scores.concatenate([first, second])
+  joined = static.Scores.concatenate([first, second])
   assert joined.by_stream[1].tolist() == [2_000] * 3
   assert joined.lost_streams() == {2: pytest.approx(4.0)}
 

@@ -2,14 +2,13 @@
 
 import functools
 
-import flax
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqmodels.layers import noise
-from seqmodels.layers import stack as stack_lib
+from seqmodels.cells import cell as cells
+from seqmodels.layers import recurrent
 
 FEATURES, INPUTS, SYMBOLS, GAUSSIANS = (4, 3, 5), 3, 6, 2
 STEPS, BATCH = 8, 2
@@ -19,8 +18,8 @@ XS = XS.astype(np.float32)
 
 
 def make(**settings):
-  return stack_lib.WindowedRecurrent(
-    **{"features": FEATURES, **settings},
+  return recurrent.WindowedRecurrent(
+    recurrent.StackOptions(**{"features": FEATURES, **settings}),
     in_features=INPUTS,
     symbols=SYMBOLS,
     window=GAUSSIANS,
@@ -184,7 +183,7 @@ def test_a_reset_begins_the_line_anew_window_and_all(params, plain):
 
 @pytest.mark.parametrize("rate", ["hidden", "output"])
 def test_units_are_dropped_under_a_key_alone(params, plain, rate):
-  stack = make(noise=noise.Noise(**{rate: 0.5}))
+  stack = make(noise=recurrent.Noise(**{rate: 0.5}))
   close(from_zero(stack, params, XS, TEXT), plain, rtol=0)
   one, again, other = (
     from_zero(stack, params, XS, TEXT, jax.random.key(seed))[1]
@@ -199,7 +198,7 @@ def test_units_are_dropped_under_a_key_alone(params, plain, rate):
 
 @pytest.mark.parametrize("variational", [True, False])
 def test_a_mask_is_one_a_sequence_or_one_a_step(params, variational):
-  stack = make(noise=noise.Noise(output=0.5, variational=variational))
+  stack = make(noise=recurrent.Noise(output=0.5, variational=variational))
   _, outputs = from_zero(stack, params, XS, TEXT, jax.random.key(3))
   zero = np.concatenate([hs == 0 for hs in outputs], axis=-1)
   assert np.array_equal(zero.any(axis=0), zero.all(axis=0)) == variational
@@ -207,8 +206,8 @@ def test_a_mask_is_one_a_sequence_or_one_a_step(params, variational):
 
 def test_the_cell_state_is_bounded_in_every_layer(params, plain):
   bound = 0.1
-  options = flax.core.freeze({"cell_clip": bound})
-  carry, _ = from_zero(make(options=options), params, XS, TEXT)
+  cell = cells.get("lstm", cell_clip=bound)
+  carry, _ = from_zero(make(cell=cell), params, XS, TEXT)
   for held, free in zip(carry, plain[0], strict=True):
     assert np.abs(free.c).max() > bound
     assert np.abs(held.c).max() == np.float32(bound)

@@ -12,8 +12,8 @@ from experiments.studies.common import chains, ngram_counts
 from experiments.studies.ngram import smoothing
 from seqmodels import losses
 from seqmodels.cells import cell as cells
-from seqmodels.layers import stack as stack_lib
-from seqmodels.models import language_model, ngram
+from seqmodels.layers import recurrent
+from seqmodels.models import networks, ngram
 
 SIZE, LENGTH = 3, 4
 STRINGS = np.array(list(itertools.product(range(SIZE), repeat=LENGTH)))
@@ -78,11 +78,11 @@ def scored(request):
   """Nats [T, strings] of every string under a random network."""
   # One-hot symbols are nothing that the Mogrifier could gate.
   width = 4 if request.param == "mogrifier_lstm" else 0
-  model = language_model.as_predictor(
-    language_model.LanguageModel(
-      SIZE, features=(4,), cell=request.param, embedding=width
-    )
-  )
+  model = networks.LanguageModel(
+    SIZE,
+    recurrent.StackOptions(features=(4,), cell=cells.get(request.param)),
+    embedding=width,
+  ).as_model()
   inputs = np.concatenate([np.full((1, len(STRINGS)), -1), STRINGS.T[:-1]])
 
   @jax.jit
@@ -116,8 +116,11 @@ def test_a_network_scores_a_symbol_before_it_sees_the_next(scored):
 def test_the_jacobian_of_a_stack_is_lower_triangular(cell):
   """|d output_t / d input_s| is zero for s > t, and nowhere else."""
   # Two layers of one kind are enough to see how layers are joined.
-  stack = stack_lib.DeepRecurrent(
-    features=(3, 2) if cell == "elman" else (3,), in_features=2, cell=cell
+  stack = recurrent.DeepRecurrent(
+    recurrent.StackOptions(
+      features=(3, 2) if cell == "elman" else (3,), cell=cells.get(cell)
+    ),
+    in_features=2,
   )
   random = np.random.default_rng(0)
   xs = jnp.asarray(np.abs(random.normal(size=(5, 1, 2))), jnp.float32)

@@ -4,32 +4,32 @@ import numpy as np
 import pytest
 
 from seqmodels import trees
-from seqmodels.models import language_model
+from seqmodels.cells import cell as cells
+from seqmodels.layers import recurrent
+from seqmodels.models import networks
 
 # Every published network of the language experiments, and what it weighs:
 # 4(IH + HH + H) + 3H a layer, (sum H) K + K for the head.
 PUBLISHED = {
-  "Penn Treebank characters": ({"vocabulary_size": 49}, 4_252_049),
-  "Penn Treebank words": ({"vocabulary_size": 10_000}, 54_017_000),
+  "Penn Treebank characters": ((49, {"features": (1000,)}), 4_252_049),
+  "Penn Treebank words": ((10_000, {"features": (1000,)}), 54_017_000),
   "Wikipedia, five layers, all skips": (
-    {"vocabulary_size": 205, "features": (700,) * 5},
+    (205, {"features": (700,) * 5}),
     21_252_205,
   ),
   "Wikipedia, seven layers, no input skips": (
-    {"vocabulary_size": 205, "features": (700,) * 7, "input_skips": False},
+    (205, {"features": (700,) * 7, "input_skips": False}),
     27_093_005,
   ),
   "Wikipedia, seven layers, all skips": (
-    {"vocabulary_size": 205, "features": (700,) * 7},
+    (205, {"features": (700,) * 7}),
     30_537_005,
   ),
   "Wikipedia, seven layers, no skips at all": (
-    {
-      "vocabulary_size": 205,
-      "features": (700,) * 7,
-      "input_skips": False,
-      "output_skips": False,
-    },
+    (
+      205,
+      {"features": (700,) * 7, "input_skips": False, "output_skips": False},
+    ),
     26_232_005,
   ),
 }
@@ -37,8 +37,9 @@ PUBLISHED = {
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_networks_have_their_weights(name):
-  settings, expected = PUBLISHED[name]
-  model = language_model.as_predictor(language_model.LanguageModel(**settings))
+  (symbols, settings), expected = PUBLISHED[name]
+  options = recurrent.StackOptions(**settings)
+  model = networks.LanguageModel(symbols, options).as_model()
   shapes = jax.eval_shape(model.init, jax.random.key(0))
   assert trees.count_parameters(shapes) == expected
 
@@ -88,14 +89,12 @@ def numpy_model(params, inputs, layers, input_skips, output_skips):
 @pytest.mark.parametrize("input_skips", [True, False])
 @pytest.mark.parametrize("output_skips", [True, False])
 def test_the_network_is_the_papers(input_skips, output_skips):
-  model = language_model.as_predictor(
-    language_model.LanguageModel(
-      vocabulary_size=6,
-      features=(4, 3, 5),
-      input_skips=input_skips,
-      output_skips=output_skips,
-    )
-  )
+  model = networks.LanguageModel(
+    6,
+    recurrent.StackOptions(
+      features=(4, 3, 5), input_skips=input_skips, output_skips=output_skips
+    ),
+  ).as_model()
   params = model.init(jax.random.key(1))
   inputs = np.random.default_rng(0).integers(-1, 6, size=(7, 2))
   reset = jnp.zeros((7, 2), bool)
@@ -107,9 +106,9 @@ def test_the_network_is_the_papers(input_skips, output_skips):
 def test_probabilities_of_all_strings_sum_to_one():
   # The one test that catches shifted targets and leaking states.
   symbols, steps = 3, 4
-  model = language_model.as_predictor(
-    language_model.LanguageModel(vocabulary_size=symbols, features=(5,))
-  )
+  model = networks.LanguageModel(
+    symbols, recurrent.StackOptions(features=(5,))
+  ).as_model()
   params = model.init(jax.random.key(0))
   strings = np.stack(
     np.meshgrid(*[np.arange(symbols)] * steps, indexing="ij"), -1
@@ -130,9 +129,9 @@ def test_probabilities_of_all_strings_sum_to_one():
 
 
 def test_a_reset_forgets_what_came_before():
-  model = language_model.as_predictor(
-    language_model.LanguageModel(vocabulary_size=4, features=(3, 3))
-  )
+  model = networks.LanguageModel(
+    4, recurrent.StackOptions(features=(3, 3))
+  ).as_model()
   params = model.init(jax.random.key(0))
   inputs = jnp.array([[0], [1], [-1], [2]])
   reset = jnp.array([[True], [False], [True], [False]])
@@ -143,9 +142,9 @@ def test_a_reset_forgets_what_came_before():
 
 @pytest.mark.parametrize("cell", ["gru", "elman", "elman_relu"])
 def test_other_cells_take_the_lstms_place(cell):
-  model = language_model.as_predictor(
-    language_model.LanguageModel(vocabulary_size=4, features=(3, 2), cell=cell)
-  )
+  model = networks.LanguageModel(
+    4, recurrent.StackOptions(features=(3, 2), cell=cells.get(cell))
+  ).as_model()
   params = model.init(jax.random.key(0))
   inputs = jnp.zeros((5, 2), int)
   carry, logits = model.apply(
@@ -157,11 +156,9 @@ def test_other_cells_take_the_lstms_place(cell):
 
 def test_bfloat16_products_keep_float32_results():
   def logits(dtype):
-    model = language_model.as_predictor(
-      language_model.LanguageModel(
-        vocabulary_size=4, features=(8,), dtype=dtype
-      )
-    )
+    model = networks.LanguageModel(
+      4, recurrent.StackOptions(features=(8,), dtype=dtype)
+    ).as_model()
     params = model.init(jax.random.key(0))
     ids = jnp.array([[0], [1], [2]])
     carry, found = model.apply(params, model.initial_carry(1), ids, ids < 0)

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 from seqmodels import errors, trees
+from seqmodels.cells import cell as cells
 from seqmodels.cells import lstm, scan, zoneout
 from seqmodels.evaluation import dynamic, static
-from seqmodels.layers import noise as noise_lib
-from seqmodels.models import language_model
+from seqmodels.layers import recurrent
+from seqmodels.models import networks
 from seqmodels.sampling import text
 
-NOISE = noise_lib.Noise(
+NOISE = recurrent.Noise(
   embedding=0.3, input=0.3, hidden=0.3, output=0.3, drop_connect=0.3
 )
 IDS = jnp.array(np.random.default_rng(0).integers(-1, 7, (6, 3)))
@@ -22,9 +23,15 @@ CALM = jnp.zeros(IDS.shape, bool)
 KEYS = jax.random.split(jax.random.key(4), 2)
 
 
-def make(**settings):
-  settings = {"vocabulary_size": 7, "features": (5, 5), **settings}
-  return language_model.as_predictor(language_model.LanguageModel(**settings))
+def make(vocabulary_size=7, **settings):
+  settings = {"features": (5, 5), **settings}
+  others = {
+    name: settings.pop(name)
+    for name in ("embedding", "tied")
+    if name in settings
+  }
+  options = recurrent.StackOptions(**settings)
+  return networks.LanguageModel(vocabulary_size, options, **others).as_model()
 
 
 def scores(network, params, key=None):
@@ -44,7 +51,7 @@ def test_training_drops_and_evaluation_does_not(shape):
 
 
 def test_rate_zero_is_none():
-  network = make(noise=noise_lib.Noise())
+  network = make(noise=recurrent.Noise())
   params = network.init(jax.random.key(0))
   assert not network.noisy
   one, other = (scores(network, params, key) for key in KEYS)
@@ -53,11 +60,11 @@ def test_rate_zero_is_none():
 
 
 @pytest.mark.parametrize(
-  "field", [name for name in noise_lib.Noise._fields if name[0] != "v"]
+  "field", [name for name in recurrent.Noise._fields if name[0] != "v"]
 )
 @pytest.mark.parametrize("width", [0, 4])
 def test_every_rate_does_something_of_its_own(field, width):
-  network = make(noise=noise_lib.Noise(**{field: 0.5}), embedding=width)
+  network = make(noise=recurrent.Noise(**{field: 0.5}), embedding=width)
   params = network.init(jax.random.key(0))
   assert not bool(
     jnp.all(scores(network, params, KEYS[0]) == scores(network, params))
@@ -66,7 +73,7 @@ def test_every_rate_does_something_of_its_own(field, width):
 
 def test_dropped_units_average_out():
   """With one linear map above, the mean over masks is the score without."""
-  network = make(features=(5,), noise=noise_lib.Noise(output=0.5))
+  network = make(features=(5,), noise=recurrent.Noise(output=0.5))
   params = network.init(jax.random.key(0))
   keys = jax.random.split(jax.random.key(1), 4_000)
   mean = jnp.mean(jax.vmap(lambda key: scores(network, params, key))(keys), 0)
@@ -75,7 +82,7 @@ def test_dropped_units_average_out():
 
 def zoned(rates=(0.5, 0.2), **settings):
   rates = {"zoneout_cell": rates[0], "zoneout_state": rates[1]}
-  return make(noise=noise_lib.Noise(**rates), **settings)
+  return make(noise=recurrent.Noise(**rates), **settings)
 
 
 def test_evaluation_takes_the_expectation_of_zoneout():
@@ -151,7 +158,7 @@ def test_zoneout_is_the_same_where_steps_are_recomputed():
 def test_zoneout_of_a_cell_without_it_is_refused(cell):
   sentence = f"the {cell} cell has no zoneout; use lstm or layer_norm_lstm"
   with pytest.raises(errors.UserError, match=sentence):
-    zoned(cell=cell)
+    zoned(cell=cells.get(cell))
 
 
 def test_a_tied_softmax_is_the_embedding_read_backwards():
@@ -228,6 +235,6 @@ def test_a_tied_softmax_without_an_embedding_is_refused():
 @pytest.mark.parametrize("rate", [1.0, -0.5])
 def test_a_rate_that_leaves_nothing_is_refused(rate):
   with pytest.raises(errors.UserError, match="below 1"):
-    make(noise=noise_lib.Noise(hidden=rate))
+    make(noise=recurrent.Noise(hidden=rate))
   with pytest.raises(errors.UserError, match="below 1"):
     zoned((rate, 0.0))

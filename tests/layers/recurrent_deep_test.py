@@ -3,14 +3,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqmodels.layers import stack as stack_lib
+from seqmodels.layers import embedding, recurrent
 
 
 @pytest.mark.parametrize("dense", [False, True])
 @pytest.mark.parametrize("skips", [True, False])
 def test_skips_widen_the_layers_above_and_what_the_head_reads(dense, skips):
-  stack = stack_lib.DeepRecurrent(
-    features=(3, 4), in_features=6, input_skips=skips, output_skips=skips
+  stack = recurrent.DeepRecurrent(
+    recurrent.StackOptions(
+      features=(3, 4), input_skips=skips, output_skips=skips
+    ),
+    in_features=6,
   )
   inputs = jnp.zeros((5, 2, 6)) if dense else jnp.zeros((5, 2), int)
   carry = stack.initial_carry(2)
@@ -22,7 +25,9 @@ def test_skips_widen_the_layers_above_and_what_the_head_reads(dense, skips):
 
 
 def test_one_hot_and_dense_inputs_agree():
-  stack = stack_lib.DeepRecurrent(features=(3, 4), in_features=6)
+  stack = recurrent.DeepRecurrent(
+    recurrent.StackOptions(features=(3, 4)), in_features=6
+  )
   ids = jnp.array([[0, 5], [2, -1], [1, 1]])
   carry = stack.initial_carry(2)
   variables = stack.init(jax.random.key(0), carry, ids)
@@ -37,7 +42,7 @@ def test_one_hot_and_dense_inputs_agree():
 
 
 def test_the_head_is_one_product_of_all_layers():
-  head = stack_lib.Head(features=3)
+  head = embedding.Head(features=3)
   layers = (jnp.ones((2, 4)), 2 * jnp.ones((2, 5)))
   variables = head.init(jax.random.key(0), layers)
   params = variables["params"]

@@ -7,34 +7,26 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from seqmodels import errors, trees
+from seqmodels import trees
 from seqmodels.cells import cell as cells
 from seqmodels.cells import convert
 from seqmodels.layers import recurrent
 
 BATCH, STEPS, WIDTH, FEATURES = 3, 6, 4, 5
 
+CELLS = {
+  "lstm": cells.get("lstm"),
+  "lstm_plain": cells.get("lstm", peepholes=False),
+  "layer_norm_lstm": cells.get("layer_norm_lstm"),
+  "mogrifier_lstm": cells.get("mogrifier_lstm", rounds=3, rank=2),
+  "gru": cells.get("gru"),
+  "elman": cells.get("elman"),
+  "elman_relu": cells.get("elman_relu"),
+}
 # The shell, and the pure cell behind it.
 SHELLS = {
-  "lstm": (recurrent.LSTMCell(FEATURES), cells.get("lstm")),
-  "lstm_plain": (
-    recurrent.LSTMCell(FEATURES, peepholes=False),
-    cells.get("lstm", peepholes=False),
-  ),
-  "layer_norm_lstm": (
-    recurrent.LayerNormLSTMCell(FEATURES),
-    cells.get("layer_norm_lstm"),
-  ),
-  "mogrifier_lstm": (
-    recurrent.MogrifierLSTMCell(FEATURES, rounds=3, rank=2),
-    cells.get("mogrifier_lstm", rounds=3, rank=2),
-  ),
-  "gru": (recurrent.GRUCell(FEATURES), cells.get("gru")),
-  "elman": (recurrent.ElmanCell(FEATURES), cells.get("elman")),
-  "elman_relu": (
-    recurrent.ElmanCell(FEATURES, activation="relu"),
-    cells.get("elman_relu"),
-  ),
+  name: (recurrent.RecurrentCell(FEATURES, cell), cell)
+  for name, cell in CELLS.items()
 }
 
 
@@ -127,8 +119,8 @@ def test_in_rnn_they_are_the_fused_sequence(name):
 
 def test_in_bidirectional_with_lengths_both_directions_are_the_sequences():
   layer = nn.Bidirectional(
-    nn.RNN(recurrent.LSTMCell(FEATURES)),
-    nn.RNN(recurrent.GRUCell(FEATURES)),
+    nn.RNN(SHELLS["lstm"][0]),
+    nn.RNN(SHELLS["gru"][0]),
   )
   variables, xs = case(layer)
   lengths = jnp.array([1, 4, STEPS])
@@ -152,7 +144,7 @@ def test_in_bidirectional_with_lengths_both_directions_are_the_sequences():
 
 
 def test_without_peepholes_it_is_flax_own_lstm():
-  ours = nn.RNN(recurrent.LSTMCell(FEATURES, peepholes=False))
+  ours = nn.RNN(SHELLS["lstm_plain"][0])
   theirs = nn.RNN(nn.OptimizedLSTMCell(FEATURES))
   variables, xs = case(theirs)
   converted = convert.lstm_from_flax(variables["params"]["cell"])
@@ -190,7 +182,7 @@ def test_the_nnx_bridge_keeps_values_and_gradients(name):
 
 def test_initializers_are_handed_to_their_weights():
   fill = jax.nn.initializers.constant
-  shell = recurrent.LSTMCell(
+  shell = recurrent.RecurrentCell(
     2,
     kernel_init=fill(1.0),
     recurrent_kernel_init=fill(2.0),
@@ -209,8 +201,8 @@ def test_initializers_are_handed_to_their_weights():
 
 
 def test_bfloat16_operands_leave_float32_results():
-  single = nn.RNN(recurrent.GRUCell(FEATURES))
-  half = nn.RNN(recurrent.GRUCell(FEATURES, dtype=jnp.bfloat16))
+  single = nn.RNN(SHELLS["gru"][0])
+  half = nn.RNN(SHELLS["gru"][0].clone(dtype=jnp.bfloat16))
   variables, xs = case(single)
   a, b = single.apply(variables, xs), half.apply(variables, xs)
   assert b.dtype == jnp.float32
@@ -220,8 +212,7 @@ def test_bfloat16_operands_leave_float32_results():
 def test_gradients_are_clipped_inside_of_rnn():
   xs = np.ones((1, 1, WIDTH), np.float32)
   free, clipped = (
-    nn.RNN(recurrent.ElmanCell(FEATURES, gradient_clip=clip))
-    for clip in (None, 0.5)
+    nn.RNN(SHELLS["elman"][0].clone(gradient_clip=clip)) for clip in (None, 0.5)
   )
   variables = random_like(lambda: free.init(jax.random.key(0), xs))
 
@@ -233,14 +224,3 @@ def test_gradients_are_clipped_inside_of_rnn():
 
   assert (bias_gradient(free) > 0.5).all()
   np.testing.assert_allclose(bias_gradient(clipped), 0.5)
-
-
-def test_an_unknown_activation_is_named():
-  shell = recurrent.ElmanCell(FEATURES, activation="tahn")
-  with pytest.raises(errors.UserError, match="'tanh'"):
-    shell.initialize_carry(jax.random.key(0), (1, WIDTH))
-
-
-def test_the_base_alone_is_no_cell():
-  with pytest.raises(TypeError, match="RecurrentCell is a base"):
-    recurrent.RecurrentCell(2).initialize_carry(jax.random.key(0), (1, 2))

@@ -29,8 +29,9 @@ def hidden():
   )
 
 
+COUNTS = ngram_counts.NGramCounts.of(TEXT, SIZE, order=3)
 COUNTED = {
-  "markov": chains.Markov.fit(TEXT, SIZE, order=2, epsilon=0.5).nats,
+  "add_k": ngram_counts.LaplaceNGram.add_k(COUNTS, 0.5, order=3).nats,
   "hidden_markov": hidden().nats,
   "kneser_ney": ngram.NGram.fit(TEXT, SIZE, order=3).nats,
   "modified_kneser_ney": ngram.NGram.fit(
@@ -40,10 +41,10 @@ COUNTED = {
     ngram.NGram.fit(TEXT, SIZE, order=3)
   ).nats,
   **{
-    f"pseudo_counts_{back_off}": ngram_counts.LaplaceNGram.fit(
-      TEXT, SIZE, order=3, back_off=back_off
+    f"pseudo_counts_{back_off}": ngram_counts.LaplaceNGram(
+      COUNTS, (1.0,) * 3, back_off
     ).nats
-    for back_off in ngram_counts.BACK_OFFS
+    for back_off in ("uniform", "unigram", "shorter")
   },
 }
 

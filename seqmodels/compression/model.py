@@ -14,12 +14,10 @@ import jax.numpy as jnp
 import optax
 
 from seqmodels import errors
-from seqmodels.cells import cell as cells
 from seqmodels.cells import ops
 from seqmodels.compression import byte_tree, mixer, network, range_coder
 from seqmodels.compression import experts as experts_lib
 from seqmodels.compression import settings as settings_lib
-from seqmodels.layers import recurrent
 from seqmodels.models import networks
 
 Tree = Any
@@ -297,14 +295,12 @@ def byte_network(
   """The network that the settings describe, over the 256 bytes, if any."""
   if not settings.layers:
     return None
-  return networks.LanguageModel(
-    256,
-    recurrent.StackOptions(
-      features=settings.layers,
-      dtype=None if settings.dtype == "float32" else jnp.dtype(settings.dtype),
-      cell=cells.get(settings.cell),
-    ),
-  ).as_model()
+  model = {
+    "cell": settings.cell,
+    "features": settings.layers,
+    "gradient_clip": 0.0,
+  }
+  return networks.language_model({"model": model, "dtype": settings.dtype}, 256)
 
 
 def optimizer(

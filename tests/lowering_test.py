@@ -6,8 +6,6 @@ What this cannot show is that a platform's own compiler takes the result, and
 how fast it is there.
 """
 
-import functools
-
 import jax
 import jax.export
 import jax.numpy as jnp
@@ -17,6 +15,7 @@ import pytest
 from seqmodels.data.handwriting import batching
 from seqmodels.data.text import batching as batching_lib
 from seqmodels.evaluation import dynamic
+from seqmodels.layers.recurrent import StackOptions
 from seqmodels.models import networks
 from seqmodels.sampling import handwriting as pen_sampling
 from seqmodels.sampling import text as text_sampling
@@ -28,35 +27,30 @@ DTYPES = {"float32": None, "bfloat16": jnp.bfloat16}
 
 MODELS = {
   # Skip connections, peepholes, bounded derivatives: the paper's.
-  "characters": functools.partial(
-    networks.LanguageModel,
-    vocabulary_size=V,
-    features=(4, 4),
-    gradient_clip=1.0,
+  "characters": lambda dtype: networks.LanguageModel(
+    V, StackOptions((4, 4), gradient_clip=1.0, dtype=dtype)
   ),
-  "words": functools.partial(
-    networks.LanguageModel,
+  "words": lambda dtype: networks.LanguageModel(
     # Above the size up to which a lookup's gradient is a product.
-    vocabulary_size=600,
-    features=(4, 3),
+    600,
+    StackOptions((4, 3), chunk=2, dtype=dtype),
     embedding=4,
     tied=True,
-    chunk=2,
   ),
-  "prediction": functools.partial(
-    networks.Handwriting, features=(4, 4), components=2
+  "prediction": lambda dtype: networks.Handwriting(
+    StackOptions((4, 4), gradient_clip=10.0, dtype=dtype), components=2
   ),
-  "synthesis": functools.partial(
-    networks.Handwriting, symbols=V, window=2, features=(4, 4), components=2
+  "synthesis": lambda dtype: networks.Handwriting(
+    StackOptions((4, 4), gradient_clip=10.0, dtype=dtype),
+    symbols=V,
+    window=2,
+    components=2,
   ),
 }
 
 
 def network(name, dtype):
-  model = MODELS[name](dtype=DTYPES[dtype])
-  if isinstance(model, networks.Handwriting):
-    return model.as_model()
-  return model.as_model()
+  return MODELS[name](DTYPES[dtype]).as_model()
 
 
 def array(*shape, dtype=jnp.float32):

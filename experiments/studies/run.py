@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from ml_collections import config_dict
 
-from experiments.studies.common import page as page_lib
+from experiments import page as page_lib
 from seqmodels.data.text import tokens
 from seqmodels.io import distributed, results
 

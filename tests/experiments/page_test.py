@@ -4,7 +4,7 @@ import pathlib
 
 import pytest
 
-from experiments.studies.common import page as page_lib
+from experiments import page as page_lib
 
 
 def page(tmp_path: pathlib.Path, text: str) -> page_lib.Page:

@@ -1,4 +1,4 @@
-"""A page that teaches: prose in a template, numbers from a run."""
+"""Pages of prose in a Markdown template and numbers from a run."""
 
 import numbers
 import pathlib

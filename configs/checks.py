@@ -1,4 +1,4 @@
-"""The limits of each setting, checked once after the flags are read.
+"""The limits of each setting, checked once when a run begins.
 
 The flags alone are not enough: they take anything for a list, and any number
 for a number.

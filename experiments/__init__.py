@@ -2,8 +2,10 @@
 
 A module's `run` returns its result rows (`seqmodels.io.results.row`) after it
 has written its own files into the run folder: metrics, checkpoints, figures,
-report.md. What surrounds every experiment is here: the record of the run, the
-lock, results.json as the last file, the printed table.
+report.md. What surrounds every experiment is here: the limits of its settings,
+the record of the run, the lock, results.json as the last file, the printed
+table. A module may have `RULES`, the limits of settings that only it has,
+`PLACEMENT` and `DISTRIBUTED`.
 """
 
 import contextlib
@@ -93,12 +95,12 @@ def run(
   Raises:
     UserError: bad settings, or a folder that belongs to another run.
   """
-  checks.validate(config)
+  single = module(config.experiment)
+  checks.validate(config, getattr(single, "RULES", None))
   config = _absolute(config)
   workdir, data_dir = pathlib.Path(workdir), pathlib.Path(data_dir)
   # Several seeds of any experiment are an experiment of their own.
   several = config.get("seeds", 1) > 1
-  single = module(config.experiment)
   experiment = module("seeds") if several else single
   if jax.process_count() > 1 and not getattr(experiment, "DISTRIBUTED", False):
     what = "several seeds are" if several else f"{config.experiment} is"

@@ -260,7 +260,6 @@ def parse(
     raise errors.UserError(
       f"unexpected argument {stray[0]!r}{hint or '; flags start with --'}"
     )
-  checks.validate(flag_values.config)
   run = "-".join([page.path.stem, *filter(None, page.variant.split(","))])
   return Request(
     config=flag_values.config,

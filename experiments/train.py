@@ -553,7 +553,9 @@ class Run:
     self._running = Metrics()
     figures = validation.figures
     self._log.write(at, "valid", figures, unit=_units(figures))
-    words = ", ".join(f"{name} {value:.4f}" for name, value in figures.items())
+    words = ", ".join(
+      f"{name} {results.figure(value)}" for name, value in figures.items()
+    )
     self._bar.say(f"step {at:,}: valid {words}, {validation.note}")
     select = SELECT[setup.config.training.select]
     self.stopping = self.stopping.update(

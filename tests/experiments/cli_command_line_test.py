@@ -5,6 +5,7 @@ import pathlib
 import pytest
 from absl import flags
 
+import experiments
 from experiments import cli
 from seqmodels import errors
 
@@ -161,8 +162,6 @@ def test_an_unknown_key_is_answered_with_the_closest(here, argument, words):
     (["--config.seed="], "config.seed is ''; it must be a whole number"),
     (["--config.training.momentum=x"], "momentum is 'x'; it must be a number"),
     (["--config.dynamic.search=9"], "search is '9'; it must be true or false"),
-    (["--config.model.features=a"], "features is ('a',); it must be a comma"),
-    (["--config.training.batch=0"], "batch is 0; it must be a whole number,"),
     (["--config.model=3"], "config.model is a group of keys; set one of"),
     (["--config.seed"], "missing value for flag --config.seed"),
     (["--workdir=caf\udce9"], r"'caf\udce9' is not UTF-8; rename it"),
@@ -182,6 +181,23 @@ def test_what_cannot_be_meant_gets_one_sentence(here, arguments, words):
   assert words in sentence
   assert "\n" not in sentence
   assert "Traceback" not in sentence
+
+
+@pytest.mark.parametrize(
+  ("argument", "words"),
+  [
+    ("--config.model.features=a", "features is ('a',); it must be a comma"),
+    ("--config.training.batch=0", "batch is 0; it must be a whole number,"),
+  ],
+)
+def test_limits_are_checked_where_the_run_begins(here, argument, words):
+  request = parse(
+    "--config=page.py", argument, "--config.experiment=language_modelling"
+  )
+  with pytest.raises(errors.UserError) as caught:
+    experiments.run(request.config, request.workdir, request.data_dir)
+  assert words in str(caught.value)
+  assert not request.workdir.exists()
 
 
 def test_a_file_of_flags_is_read_like_the_command_line(here):

@@ -4,14 +4,14 @@ import os
 import typing
 
 if typing.TYPE_CHECKING:
-  from seqmodels import trained
+  from seqmodels import trained, trained_handwriting
 
 __all__ = ["load"]
 
 
 def load(
   source: "str | os.PathLike[str]", *, dtype: str = ""
-) -> "trained.TextModel | trained.HandwritingModel":
+) -> "trained.TextModel | trained_handwriting.HandwritingModel":
   """A trained model: of a run folder, a portable file, or one shipped by name.
 
       model = seqmodels.load("penn_char")  # or "runs/mine", "mine.safetensors"

@@ -70,7 +70,7 @@ BESIDE = {
 }
 
 # Modules above all folders: they may import every one of them.
-TOP = {"__init__", "portable", "trained"}
+TOP = {"__init__", "portable", "trained", "trained_handwriting"}
 
 # Foreign packages that only some modules of a folder may import.
 ONLY_IN = {

@@ -10,7 +10,7 @@ from ml_collections import config_dict
 
 from experiments import stages
 from experiments.handwriting import task
-from seqmodels import trained, trees
+from seqmodels import trained_handwriting, trees
 from seqmodels.data.handwriting import strokes
 from seqmodels.evaluation import handwriting
 from seqmodels.evaluation import handwriting as evaluation
@@ -162,7 +162,7 @@ def scribble(
   context: stages.Context,
   biases: Sequence[float],
   points: Sequence[int] | np.ndarray,
-) -> list[trained.Sample]:
+) -> list[trained_handwriting.Sample]:
   """Lines by a network without a window.
 
   Args:
@@ -182,7 +182,7 @@ def scribble(
     most=np.asarray(points),
   )
   return [
-    trained.Sample(
+    trained_handwriting.Sample(
       "", bias, context.data.scaling.restore(found.line(row)), False, None
     )
     for row, bias in enumerate(biases)
@@ -197,7 +197,7 @@ def compared_lines(context: stages.Context) -> strokes.PenLines:
 
 def measured(
   context: stages.Context,
-) -> tuple[dict[str, Any], list[trained.Sample]]:
+) -> tuple[dict[str, Any], list[trained_handwriting.Sample]]:
   """Stroke statistics of real validation lines and of lines written as long.
 
   A network with a window writes the same texts, unbiased; one without writes as
@@ -216,12 +216,12 @@ def measured(
     context.data.scaling.restore(chosen.line(index)) for index in range(count)
   ]
   texts = list(chosen.texts)
-  drawn: list[trained.Sample] = []
+  drawn: list[trained_handwriting.Sample] = []
 
-  def draw() -> list[trained.Sample]:
+  def draw() -> list[trained_handwriting.Sample]:
     if context.model.window is None:
       return scribble(context, (0.0,) * count, chosen.lengths)
-    return trained.write(
+    return trained_handwriting.write(
       context.model,
       context.params,
       task.pen_of(context.data),
@@ -398,7 +398,7 @@ def _samples(context: stages.Context, path: Any) -> None:
     ]
     drawn = []
     if pairs:
-      drawn = trained.write(
+      drawn = trained_handwriting.write(
         context.model,
         context.params,
         task.pen_of(context.data),
@@ -432,7 +432,7 @@ def _samples(context: stages.Context, path: Any) -> None:
     )
 
 
-def _label(sample: trained.Sample) -> str:
+def _label(sample: trained_handwriting.Sample) -> str:
   text = f"{sample.text}, " if sample.text else ""
   cut = ", cut" if sample.window is not None and not sample.stopped else ""
   return f"{text}bias {sample.bias:g}{cut}"
@@ -440,7 +440,7 @@ def _label(sample: trained.Sample) -> str:
 
 def _beside_real(
   context: stages.Context,
-  written: Sequence[trained.Sample],
+  written: Sequence[trained_handwriting.Sample],
 ) -> None:
   """Some validation lines, each above what the network made of it."""
   lines = compared_lines(context)
@@ -463,8 +463,8 @@ def _strokes(found: dict[str, Any]) -> str:
   if found["stopped"] is not None:
     lines += [
       f"In {found['stopped']} of {found['lines']} lines the window stood at "
-      f"{trained.READ:.0%} of the characters or more and then left the "
-      "text by itself.",
+      f"{trained_handwriting.READ:.0%} of the characters or more and then left "
+      "the text by itself.",
       "",
     ]
   return "\n".join(lines)

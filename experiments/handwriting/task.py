@@ -9,14 +9,14 @@ from ml_collections import config_dict
 
 from experiments import restore as restore_lib
 from experiments import stages, train
-from seqmodels import errors, losses, trained
+from seqmodels import errors, losses, trained_handwriting
 from seqmodels.data.handwriting import batching, strokes
 from seqmodels.data.handwriting import datasets as handwritings
 from seqmodels.evaluation import handwriting as evaluation
 from seqmodels.io import distributed, files, progress
 from seqmodels.models import networks
 
-PEN = trained.PEN
+PEN = trained_handwriting.PEN
 build_network = networks.handwriting
 
 
@@ -63,7 +63,9 @@ def settle_data(workdir: pathlib.Path, data: handwritings.Handwriting) -> None:
     UserError: the folder's run was begun on other data.
   """
   require_same(
-    trained.read_pen(workdir) if (workdir / PEN).is_file() else None,
+    trained_handwriting.read_pen(workdir)
+    if (workdir / PEN).is_file()
+    else None,
     data,
     workdir,
   )

@@ -9,10 +9,9 @@ import jax
 import numpy as np
 from ml_collections import config_dict
 
-from experiments import restore, runtime
+from experiments import restore
 from experiments.handwriting import task
-from seqmodels import errors, pretrained
-from seqmodels import trained as trained_lib
+from seqmodels import errors, trained_handwriting
 from seqmodels.io import distributed, results
 from seqmodels.sampling import handwriting as sampling
 
@@ -53,13 +52,13 @@ def run(
         f"the network of {config.restore} predicts pen movements and knows no "
         "text; give a run of configs/handwriting_synthesis.py"
       )
-    trained_lib.lines_of(trained.symbols, config.text, config.width)
+    trained_handwriting.lines_of(trained.symbols, config.text, config.width)
     alike = trained.symbols.alphabet.alike(config.text)
     if alike:
       print(f"note: {_ALIKE.format(alike)}", file=sys.stderr, flush=True)
     prime, before = _prime(config, trained, data_dir, signals)
     start = time.perf_counter()
-    page = trained_lib.page(
+    page = trained_handwriting.page(
       trained.model,
       trained.params,
       trained.symbols,
@@ -74,28 +73,6 @@ def run(
     )
     seconds = time.perf_counter() - start
     return _page(config, workdir, page, seconds, alike)
-
-
-GREETING = "samples/handwriting.png"
-
-
-def greet(text: str, workdir: pathlib.Path) -> None:
-  """Draws a text by the shipped weights, unless that is done or there are none.
-
-  The picture is `GREETING` in the run folder.
-  """
-  path = workdir / GREETING
-  if SHIPPED not in pretrained.shipped() or path.exists():
-    return
-  hand = restore.reload(
-    "", "handwriting", dtype=runtime.fast_dtype(), shipped=SHIPPED
-  )
-  page = trained_lib.page(
-    hand.model, hand.params, hand.symbols, text, bias=1.0, seed=0
-  )
-  path.parent.mkdir(exist_ok=True)
-  page.save(path)
-  print(f"handwriting: {path}", file=sys.stderr, flush=True)
 
 
 def _prime(
@@ -126,7 +103,7 @@ def _prime(
 def _page(
   config: config_dict.ConfigDict,
   workdir: pathlib.Path,
-  page: trained_lib.Page,
+  page: trained_handwriting.Page,
   seconds: float,
   alike: str,
 ) -> list[results.Row]:

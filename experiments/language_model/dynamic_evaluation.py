@@ -6,7 +6,8 @@ import pathlib
 from ml_collections import config_dict
 
 from experiments import restore, stages
-from experiments.language_model import evaluate, report, task
+from experiments.language_model import evaluate, task
+from experiments.language_model import run as run_lib
 from seqmodels.data.text import tokens as tokens_lib
 from seqmodels.io import distributed, results
 from seqmodels.training import sharding
@@ -52,7 +53,7 @@ def run(
       signals,
     )
     rows, curves = evaluate.static_and_dynamic(context)
-    report.write(context, rows, curves, "")
+    run_lib.write_report(context, rows, curves, "")
     return rows
 
 

@@ -11,10 +11,9 @@ import numpy as np
 from ml_collections import config_dict
 
 from experiments import restore, stages
-from experiments.language_model import report
 from seqmodels import errors
 from seqmodels.data.text import vocabulary
-from seqmodels.io import distributed, results
+from seqmodels.io import distributed, files, results
 from seqmodels.models import networks
 from seqmodels.sampling import beam, text
 
@@ -237,7 +236,7 @@ def run(
     )
     seconds = time.perf_counter() - start
     signals.check()
-  report.keep_sample(workdir, drawn)
+  keep_sample(workdir, drawn)
   print(results.printable(drawn))
   rows = [
     results.row(
@@ -263,3 +262,10 @@ def run(
     ),
   )
   return rows
+
+
+def keep_sample(workdir: pathlib.Path, sample: str) -> None:
+  """Writes generated text to `samples/sample.txt`."""
+  samples = workdir / "samples"
+  samples.mkdir(exist_ok=True)
+  files.write_text(samples / "sample.txt", sample)

@@ -21,7 +21,7 @@ from experiments.language_model import task
 from experiments.report import run as report_experiment
 from experiments.report import runs
 from experiments.studies.perplexity import study
-from seqmodels import errors, portable, trained
+from seqmodels import errors, portable, trained, trained_handwriting
 from seqmodels.compression import container, dictionary, range_coder
 from seqmodels.data import files
 from seqmodels.data.handwriting import iam_ondb, strokes
@@ -198,7 +198,7 @@ def symbols(world: World) -> None:
 
 
 def pen(world: World) -> None:
-  found = trained.read_pen(world / "pen")
+  found = trained_handwriting.read_pen(world / "pen")
   found.alphabet.decode(found.alphabet.encode(found.alphabet.accepted[:99]))
   found.scaling.restore(np.ones((2, 3), np.float32))
   assert found.hash

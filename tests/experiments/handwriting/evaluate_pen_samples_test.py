@@ -6,8 +6,7 @@ import pytest
 from experiments import cli, restore, stages
 from experiments.handwriting import evaluate, task
 from experiments.handwriting import write as write_lib
-from seqmodels import errors
-from seqmodels import trained as trained_lib
+from seqmodels import errors, trained_handwriting
 from seqmodels.evaluation import handwriting
 from seqmodels.io import distributed
 
@@ -64,7 +63,7 @@ def asked(monkeypatch):
 
 
 def test_the_text_of_a_prime_comes_before_each_line(synthesis):
-  ids = trained_lib.texts_of(
+  ids = trained_handwriting.texts_of(
     task.pen_of(synthesis.data), ["ab", "c"], before="on "
   )
   texts = [
@@ -72,14 +71,18 @@ def test_the_text_of_a_prime_comes_before_each_line(synthesis):
   ]
   assert texts == ["on ab", "on c"]
   assert (
-    len(trained_lib.texts_of(task.pen_of(synthesis.data), ["a"], longest=20))
+    len(
+      trained_handwriting.texts_of(
+        task.pen_of(synthesis.data), ["a"], longest=20
+      )
+    )
     == 32
   )
 
 
 def test_a_line_is_primed_with_the_points_and_the_text(synthesis, asked):
   prime = synthesis.data.splits["valid"].line(1)[:7]
-  trained_lib.write(
+  trained_handwriting.write(
     synthesis.model, synthesis.params, task.pen_of(synthesis.data), ["ab", "c"],
     bias=[0.5, 2.0], seed=1, points_per_character=3, prime=prime, before="on ",
   )  # fmt: skip
@@ -145,10 +148,10 @@ def test_a_line_is_read_through_only_by_way_of_its_letters(
 ):
   window = np.eye(5)[places]
   ink = np.ones((len(places), 3))
-  sample = trained_lib.Sample("abcd", 0.0, ink, stopped, window)
+  sample = trained_handwriting.Sample("abcd", 0.0, ink, stopped, window)
   assert sample.read_through is expected
   # The prime's letters, read before, are not asked for.
-  primed = trained_lib.Sample("cd", 0.0, ink, stopped, window)
+  primed = trained_handwriting.Sample("cd", 0.0, ink, stopped, window)
   assert primed.read_through is (expected or (stopped and places == [2, 3, 4]))
 
 

@@ -8,7 +8,7 @@ import pytest
 from configs import common
 from experiments import restore, stages
 from experiments import train as train_lib
-from experiments.handwriting import write
+from experiments.language_model import run as run_lib
 from experiments.language_model import task
 from seqmodels import errors
 from seqmodels.data.text import vocabulary
@@ -62,16 +62,16 @@ def test_a_run_may_begin_with_handwriting(small, run, tmp_path, monkeypatch):
   def greet(text, workdir):
     assert not (workdir / "checkpoints").exists()
     (workdir / "samples").mkdir()
-    (workdir / write.GREETING).write_text(text)
+    (workdir / run_lib.GREETING).write_text(text)
 
-  monkeypatch.setattr(write, "greet", greet)
+  monkeypatch.setattr(run_lib, "greet", greet)
   config = small()
   with config.unlocked():
     config.handwriting = "good day"
   run(config)
-  assert (tmp_path / "run" / write.GREETING).read_text() == "good day"
+  assert (tmp_path / "run" / run_lib.GREETING).read_text() == "good day"
   report = (tmp_path / "run" / "report.md").read_text()
-  assert f"]({write.GREETING})" in report
+  assert f"]({run_lib.GREETING})" in report
 
 
 @pytest.mark.usefixtures("undrawn")

@@ -4,7 +4,7 @@ import types
 
 import pytest
 
-from experiments.handwriting import write
+from experiments.language_model import run
 from seqmodels import pretrained
 
 
@@ -13,30 +13,29 @@ def written(monkeypatch):
   """Texts that were written; their pictures are empty files."""
   texts = []
 
-  def page(network, params, pen, text, **_):
+  def write(text, **_):
     texts.append(text)
     return types.SimpleNamespace(save=lambda path: path.touch())
 
-  hand = types.SimpleNamespace(model=None, params=None, symbols=None)
-  monkeypatch.setattr(write.restore, "reload", lambda *_, **__: hand)
-  monkeypatch.setattr(write.trained_lib, "page", page)
+  hand = types.SimpleNamespace(write=write)
+  monkeypatch.setattr(run.trained, "load", lambda *_, **__: hand)
+  monkeypatch.setattr(pretrained, "shipped", lambda: [run.SHIPPED])
+  monkeypatch.setattr(pretrained, "path", lambda name: name)
   return texts
 
 
 def test_a_greeting_is_written_once(written, tmp_path, capsys):
   for _ in range(2):
-    write.greet("good day", tmp_path)
+    run.greet("good day", tmp_path)
   assert written == ["good day"]
-  assert (tmp_path / write.GREETING).exists()
-  assert (
-    capsys.readouterr().err == f"handwriting: {tmp_path}/{write.GREETING}\n"
-  )
+  assert (tmp_path / run.GREETING).exists()
+  assert capsys.readouterr().err == f"handwriting: {tmp_path}/{run.GREETING}\n"
 
 
 def test_without_shipped_weights_nothing_is_written(
   written, tmp_path, monkeypatch
 ):
   monkeypatch.setattr(pretrained, "shipped", list)
-  write.greet("good day", tmp_path)
+  run.greet("good day", tmp_path)
   assert written == []
   assert list(tmp_path.iterdir()) == []

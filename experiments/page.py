@@ -19,7 +19,8 @@ class Page:
   The template holds the prose as it is read; `{{ name }}` is a place. A line
   `![caption](figures/name.png)` shows a figure with its caption below. Every
   place needs its value and every value its place, and so do figures. Settings
-  are at hand as `{{ settings.name }}`, used or not.
+  are at hand as `{{ settings.name }}`, used or not, and the names of the drawn
+  figures as `figures`.
 
   >>> import tempfile
   >>> folder = pathlib.Path(tempfile.mkdtemp())
@@ -77,9 +78,9 @@ class Page:
   def table(
     self, name: str, head: Sequence[str], body: Iterable[Sequence[Any]]
   ) -> None:
-    """Gives a place a table."""
+    """Gives a place a table, or nothing without lines."""
     cells = [[_shown(cell) for cell in line] for line in body]
-    self._values[name] = results.table(head, cells)
+    self._values[name] = results.table(head, cells) if cells else ""
 
   def verbatim(self, name: str, text: str) -> None:
     """Gives a place a block of text as it is, such as a sample."""
@@ -106,9 +107,10 @@ class Page:
       if isinstance(place.node, nodes.Name)
     }
     self._agree("has no place for", self._names() - places)
+    drawn = {name for name in self._drawn if self.figure(name).exists()}
     try:
       text = _TEMPLATES.from_string(source).render(
-        self._values, settings=self._settings
+        self._values, settings=self._settings, figures=drawn
       )
     except jinja2.UndefinedError as error:
       raise ValueError(f"{self._template.name}: {error}") from error
@@ -118,7 +120,6 @@ class Page:
         complaint = f"a table has lines of {sizes} cells"
         raise ValueError(f"{self._template.name}: {complaint}: {table}")
     shown = {name for _, name in _FIGURE.findall(text)}
-    drawn = {name for name in self._drawn if self.figure(name).exists()}
     self._agree("does not show the figures", drawn - shown)
     self._agree("shows figures that were not drawn:", shown - drawn)
     return _FIGURE.sub(r"\g<0>\n\n\1", text)
@@ -135,9 +136,10 @@ class Page:
       listed = ", ".join(sorted(names))
       raise ValueError(f"{self._template.name} {complaint} {listed}")
 
-  def write(self, rows: Sequence[Mapping[str, Any]]) -> pathlib.Path:
-    """Gives the place `results` the result rows and writes report.md, whole."""
-    self._values["results"] = results.markdown_table(rows)
+  def write(self, rows: Sequence[Mapping[str, Any]] = ()) -> pathlib.Path:
+    """Writes report.md, whole; rows, if any, take the place `results`."""
+    if rows:
+      self._values["results"] = results.markdown_table(rows)
     return results.write(self._workdir, self.text())
 
 

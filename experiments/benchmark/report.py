@@ -6,6 +6,7 @@ from typing import Any
 
 from ml_collections import config_dict
 
+from experiments import page as page_lib
 from experiments.benchmark import (
   case,
   layer_cases,
@@ -16,8 +17,7 @@ from experiments.benchmark import (
 from seqmodels.io import results, run_folder
 from seqmodels.plotting import benchmark as figures
 
-SPEED = "figures/speed.png"
-SCALING = "figures/scaling.png"
+TEMPLATE = pathlib.Path(__file__).with_name("page.md")
 
 # The peers of the figures, each with its names in different work. Others differ
 # little from one of them and have their place in the tables.
@@ -34,47 +34,6 @@ PANELS = {
   "training": "training steps",
   "dynamic": "dynamic evaluation",
 }
-
-_INTRODUCTION = """\
-Every library did the same work in turn, in one process: in each round all of
-them once, in random order, waited for until the device was done. Times are
-medians over the rounds, after untimed runs, with the quartiles in brackets. A
-ratio is the peer's time over ours, taken round by round: above 1, ours is
-faster. Rates count the steps of all sequences.
-
-`peepholes` is ours with peephole connections, which no peer has. In bfloat16
-ours keeps weights, carry and sums in float32; so do Flax's weights and carry
-here, and PyTorch's weights under `autocast`, while `cast` is a PyTorch module
-that is bfloat16 throughout. PyTorch's optimisers are its fused ones."""
-
-_CAPTION = """\
-Hollow dots compare both in float32, filled ones each at its best, whatever its
-precision and mode; bars reach from quartile to quartile."""
-
-_PRODUCTS = """\
-The speed of matrix products alone on this machine: of large ones, and of those
-in a layer's loop, [B, H] by [H, 4H] step after step. A layer's share is its own
-products' operations (2 T B (D + H) 4H forward, three times that with gradients,
-whatever is computed again) a second over the large products' of its precision.
-GFLOP/s, with quartiles:"""
-
-_GROWTH = """\
-Forward+backward of LSTM layers on each other in float32, from one base shape,
-one size changed at a time: milliseconds with quartiles, ours over the peers as
-ratios, and the memory that the compiled programs set aside beside arguments and
-results (PyTorch's is not known)."""
-
-_MEMORY = """\
-`XLA` is the memory that the compiled program sets aside beside arguments and
-results. `process` is how far one run raised the resident memory of the process
-at its peak, results included, whatever library; known on Linux only, and of no
-use on a GPU."""
-
-_EQUIVALENCE = """\
-On tiny shapes, before anything was timed: the largest difference from ours in
-float32, relative to the largest value of its array. Of a layer or stack,
-outputs and all gradients; of training and dynamic evaluation, the losses of
-segments that follow updates; of sampling, the logits after given symbols."""
 
 
 def write(
@@ -102,42 +61,34 @@ def write(
   others = [record for key, record in records.items() if key not in keys]
   products = [r for r in others if r["work"] == layer_cases.PRODUCT]
   timed = [r for r in others if r["work"] != layer_cases.PRODUCT]
-  parts = ["# Speed against other libraries", _INTRODUCTION]
-  parts += ["## Run", _facts(equivalence["absent"])]
+  page = page_lib.Page(TEMPLATE, workdir)
+  page["facts"] = _facts(equivalence["absent"])
+  page["ratios"] = ""
   if any(any(case.ratios(record)) for record in timed):
-    parts += ["## Ratios", _overview(timed)]
-    parts += draw_speedups(workdir, timed)
-  if products:
-    parts += ["## Matrix products", _PRODUCTS, _products_table(products)]
+    page["ratios"] = _overview(timed)
+    draw_speedups(page.figure("speed"), timed)
+  page["products"] = _products_table(products)
   if stacks:
-    draw_growth(workdir / SCALING, axes, stacks)
-    parts += ["## Growth", _GROWTH, f"![time and memory by size]({SCALING})"]
-    parts += [_growth_table(stacks)]
-  if timed:
-    parts += ["## Times and memory", _MEMORY]
-  for record in timed:
-    parts += [f"### {record['title']}, {record['work']}"]
-    parts += [_case_table(record, rates)]
-  if equivalence["differences"]:
-    table = results.table(
-      ["", "precision", "largest difference"],
-      [[*row, f"{worst:.1e}"] for *row, worst in equivalence["differences"]],
-    )
-    parts += ["## Equivalence", _EQUIVALENCE, table]
-  results.write(workdir, "\n\n".join(parts) + "\n")
+    draw_growth(page.figure("scaling"), axes, stacks)
+  page["growth"] = _growth_table(stacks)
+  page["cases"] = "\n\n".join(
+    f"### {record['title']}, {record['work']}\n\n{_case_table(record, rates)}"
+    for record in timed
+  )
+  page["differences"] = _table(
+    [
+      {"": name, "precision": precision, "largest difference": f"{worst:.1e}"}
+      for name, precision, worst in equivalence["differences"]
+    ]
+  )
+  page.write()
 
 
 # Figures.
 
 
-def draw_speedups(
-  workdir: pathlib.Path, records: Sequence[case.Record]
-) -> list[str]:
-  """Draws the speed-ups, one panel a kind of work.
-
-  Returns:
-    The paragraphs that show the figure; none without peers of the figure.
-  """
+def draw_speedups(path: pathlib.Path, records: Sequence[case.Record]) -> None:
+  """Draws the speed-ups, one panel a kind of work, if a peer has any."""
   panels: dict[str, list[figures.Row]] = {}
   for record in records:
     for kind in dict.fromkeys(entry["kind"] for entry in record["entries"]):
@@ -145,15 +96,14 @@ def draw_speedups(
       if marks:
         label = ", ".join(filter(None, (record["label"], kind)))
         panels.setdefault(record["work"], []).append((label, marks))
-  if not panels:
-    return []
-  figures.speedups(
-    {PANELS.get(work, work): rows for work, rows in panels.items()},
-    workdir / SPEED,
-    names=NAMES,
-    title="Speed of ours over each peer's (right of the line: ours is faster)",
-  )
-  return [f"![ratios with their quartiles]({SPEED})", _CAPTION]
+  if panels:
+    figures.speedups(
+      {PANELS.get(work, work): rows for work, rows in panels.items()},
+      path,
+      names=NAMES,
+      title="Speed of ours over each peer's "
+      "(right of the line: ours is faster)",
+    )
 
 
 def _speedups(record: case.Record, kind: str) -> list[figures.SpeedUp]:
@@ -291,11 +241,13 @@ def _case_table(record: case.Record, rates: Mapping[str, float]) -> str:
 
 
 def _table(lines: Sequence[Mapping[str, str]], *, missing: str = "n/a") -> str:
-  """A Markdown table of cells by column; `missing` where a line lacks one."""
+  """A Markdown table of cells by column; `missing` where a line lacks one.
+
+  Without lines it is empty.
+  """
   heads = list(dict.fromkeys(head for line in lines for head in line))
-  return results.table(
-    heads, [[line.get(head, missing) for head in heads] for line in lines]
-  )
+  body = [[line.get(head, missing) for head in heads] for line in lines]
+  return results.table(heads, body) if lines else ""
 
 
 def _spread(

@@ -8,6 +8,7 @@ from typing import Any
 from ml_collections import config_dict
 
 from configs import checks
+from experiments import page as page_lib
 from experiments import published
 from experiments.language_model import task
 from experiments.report import runs as runs_lib
@@ -15,17 +16,7 @@ from experiments.report import tables
 from seqmodels.io import results as reports
 from seqmodels.plotting import curves as curves_lib
 
-NOTES = (
-  "The difference is in bits a character for character nets, in perplexity for "
-  "word nets; below 0 ours is better. A perplexity of a character net is a "
-  "word's, of 442,423 / 78,669 = 5.62 characters, line ends not counted as "
-  "words: the paper's relation, 2^(5.6 x bits). A word net's perplexity counts "
-  "line ends, and its bits are shared out over all characters, 442,423 / "
-  "82,430 = 5.37 a symbol; the paper's column has log2(perplexity) / 5.6 "
-  "there, so these two are not to be compared. Epochs are those to the best "
-  "validation; the paper does not say whether its count is that of the whole "
-  "chain."
-)
+TEMPLATE = pathlib.Path(__file__).with_name("page.md")
 
 # Of this page alone, over those of every page.
 RULES = {"points": checks.whole(2)}
@@ -51,15 +42,14 @@ def run(
   del data_dir
   gathered = runs_lib.gather(config.runs, own=workdir)
   lines, _ = tables.assign(gathered.runs)
-  figures = draw(gathered.runs, lines, workdir, config.points)
-  reports.write(workdir, page(gathered, figures))
+  page = fill(gathered, workdir)
+  draw(page, gathered.runs, lines, config.points)
+  page.write()
   return tables.result_rows(lines)
 
 
-def page(
-  gathered: runs_lib.Gathered, figures: Sequence[reports.Figure] = ()
-) -> str:
-  """The whole report as Markdown."""
+def fill(gathered: runs_lib.Gathered, workdir: pathlib.Path) -> page_lib.Page:
+  """The page with its tables, the figures not yet drawn."""
   runs, every = gathered.runs, (*gathered.runs, *gathered.pens)
   lines, beyond = tables.assign(runs)
   shown = [tables.shown(lines, line)[0] for line in lines]
@@ -70,59 +60,40 @@ def page(
     for run in members
     if run.path not in paths
   ]
-  missing = [
+  page = page_lib.Page(TEMPLATE, workdir)
+  page["count"] = f"{len(every)} {'run' if len(every) == 1 else 'runs'}"
+  page["table_1"] = tables.table_1(lines, runs)
+  page["table_2"] = tables.table_2(lines)
+  page["handwriting"] = tables.table(gathered.pens)
+  page["missing"] = "\n".join(
     f"    python main.py {command}"
     for line, command in published.COMMANDS.items()
     if line not in lines
-  ]
-  parts = [
-    f"# Report on {len(every)} {'run' if len(every) == 1 else 'runs'}",
-    f"## {published.SOURCE_1}: Penn Treebank, test split",
-    tables.table_1(lines, runs),
-    NOTES,
-    f"## {published.SOURCE_2}",
-    tables.table_2(lines),
-    f"## {tables.TITLE}",
-    tables.table(gathered.pens),
-    tables.NOTE,
-  ]
-  sections = {
-    "To be run": "\n".join(missing),
-    "On the same lines, but not shown above": tables.others(also, runs),
-    "Other networks and data": tables.others(beyond, runs),
-    "Beside the networks": tables.baselines(runs),
-  }
-  for title, section in sections.items():
-    if section:
-      parts += [f"## {title}", section]
-  for figure in figures:
-    parts.append(f"![{figure.caption}]({figure.path})\n\n{figure.caption}")
-  commands = [[run.name, runs_lib.command(run)] for run in every]
-  parts += ["## Commands", reports.table(["run", "command"], commands)]
-  if gathered.skipped:
-    skipped = [[name, why] for name, why in sorted(gathered.skipped.items())]
-    parts += ["## Left out", reports.table(["folder", "why"], skipped)]
-  return "\n\n".join(parts) + "\n"
+  )
+  page["also"] = tables.others(also, runs)
+  page["beyond"] = tables.others(beyond, runs)
+  page["baselines"] = tables.baselines(runs)
+  page.table(
+    "commands",
+    ["run", "command"],
+    [[run.name, runs_lib.command(run)] for run in every],
+  )
+  skipped = [[name, why] for name, why in sorted(gathered.skipped.items())]
+  page.table("skipped", ["folder", "why"], skipped)
+  page["gains"] = ""
+  return page
 
 
 def draw(
+  page: page_lib.Page,
   runs: Sequence[runs_lib.Run],
   lines: tables.Assigned,
-  workdir: pathlib.Path,
   points: int,
-) -> list[reports.Figure]:
+) -> None:
   """Every figure that the runs allow."""
-  drawn: list[reports.Figure] = []
-
-  def path(name: str, caption: str) -> pathlib.Path:
-    drawn.append(reports.Figure(f"figures/{name}.png", caption))
-    return workdir / "figures" / f"{name}.png"
-
   learned = [curve for run in runs if (curve := run.learning())]
   if learned:
-    curves_lib.learning_curves_of_runs(
-      learned, path("learning_curves", "Training and validation by epoch.")
-    )
+    curves_lib.learning_curves_of_runs(learned, page.figure("learning_curves"))
   groups: dict[tuple[str, str, str], dict[str, Any]] = {}
   for run in runs:
     for split in ("test", "valid"):
@@ -130,21 +101,21 @@ def draw(
         source = re.sub(r"\W", "_", str(run.config["data"]["source"]))
         group = groups.setdefault((source, run.tokenizer, split), {})
         group[run.name] = curves
+  gains = []
   for (source, tokenizer, split), members in groups.items():
+    name = f"dynamic_gain_{source}_{tokenizer}_{split}"
     curves_lib.dynamic_gain(
       members,
-      path(
-        f"dynamic_gain_{source}_{tokenizer}_{split}",
-        f"Static and dynamic evaluation along the {split} split ({source}, "
-        f"{tokenizer}).",
-      ),
+      page.figure(name),
       unit=f"bits per {task.UNITS[tokenizer].symbol}",
       points=points,
     )
-  curves_lib.paper_and_ours(
-    _bars(lines), path("paper_and_ours", "The paper's values and ours.")
-  )
-  return drawn
+    gains.append(
+      f"![Static and dynamic evaluation along the {split} split ({source}, "
+      f"{tokenizer}).](figures/{name}.png)"
+    )
+  page["gains"] = "\n\n".join(gains)
+  curves_lib.paper_and_ours(_bars(lines), page.figure("paper_and_ours"))
 
 
 def _bars(lines: tables.Assigned) -> dict[str, list[curves_lib.Bar]]:

@@ -271,15 +271,6 @@ def _compared(ours: float | None, paper: float) -> list[str]:
   return [f"{paper:g}", _figure(ours), difference]
 
 
-TITLE = "Graves 2013, Tables 3 and 4: handwriting, validation lines"
-NOTE = (
-  "A line's nats are those of a density over standardised offsets: comparable "
-  "only where offsets are standardised alike; lower is better. The paper does "
-  "not say what its SSE is. Ours is half the squared error of the likeliest "
-  "component's mean, probably the same: RNNLIB, the author's code, halves "
-  "squared errors."
-)
-
 # Of the paper's networks, by their number of layers.
 WIDTHS = {1: 900, 3: 400}
 # Network, regularisation and half SSE by source and nats a line.

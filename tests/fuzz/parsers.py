@@ -234,7 +234,7 @@ def told(world: World) -> None:
   """The page of a report, which names the folders that cannot be read."""
   listed = f"{world / 'run'}, {world / 'pen'}"
   found = runs.gather(listed, own=world / "report")
-  report_experiment.page(found)
+  report_experiment.fill(found, world / "report").text()
   for run in found.runs:
     run.learning()
   if found.skipped:

@@ -17,7 +17,7 @@ def panels(monkeypatch, tmp_path):
     monkeypatch.setattr(
       report.figures, "speedups", lambda panels, *_, **__: drawn.append(panels)
     )
-    report.draw_speedups(tmp_path, records)
+    report.draw_speedups(tmp_path / "speed.png", records)
     return drawn[-1]
 
   return draw

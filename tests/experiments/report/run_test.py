@@ -70,7 +70,8 @@ def make_page(runs, workdir, name="out"):
   """The page and the rows, without the figures."""
   found = runs_lib.gather(str(runs), own=workdir / name)
   lines, _ = tables_lib.assign(found.runs)
-  return report_experiment.page(found), tables_lib.result_rows(lines)
+  page = report_experiment.fill(found, workdir / name).text()
+  return page, tables_lib.result_rows(lines)
 
 
 def run_report(runs, workdir):

@@ -86,9 +86,9 @@ def test_pen_networks_are_gathered_beside_language_models(tmp_path):
   write_run(runs / "pen", handwriting_synthesis.get_config(), -1100.0)
   found = runs_lib.gather(str(runs), own=tmp_path)
   assert ([run.name for run in found.pens], found.runs) == (["pen"], [])
-  page = report_experiment.page(found)
+  page = report_experiment.fill(found, tmp_path).text()
   assert page.startswith("# Report on 1 run\n")
-  assert tables.TITLE in page
+  assert "Tables 3 and 4: handwriting, validation lines" in page
   assert "| pen | python |" in page
 
 

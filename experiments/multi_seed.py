@@ -15,12 +15,14 @@ import jax
 from ml_collections import config_dict
 
 import experiments
+from experiments import page as page_lib
 from experiments import restore, train
 from experiments.language_model import task
 from seqmodels import errors, trees
 from seqmodels.io import checkpoints, distributed, run_folder
 from seqmodels.io import results as results_lib
 
+TEMPLATE = pathlib.Path(__file__).with_name("multi_seed.md")
 # Weights of all seeds up to which they are trained side by side. Two CPU cores
 # have nothing left to gain from four networks of 64 units and lose a sixth with
 # four of 256.
@@ -54,20 +56,14 @@ def run(
     )
     results.append(experiments.run(alone, folder, data_dir)["rows"])
   rows = spread(results)
-  page = results_lib.page(
-    f"{config.seeds} seeds",
-    rows,
-    introduction=(
-      f"Seeds {config.seed} to {config.seed + config.seeds - 1}, each with a "
-      "page of its own. Deviations are those of a sample."
-    ),
-    facts={
-      f"seed {a.seed}": f"`{folder.name}/report.md`" for a, folder in members
-    },
-    figures=[],
-    sample="",
+  page = page_lib.Page(TEMPLATE, workdir)
+  page["count"] = config.seeds
+  page["first"], page["last"] = config.seed, config.seed + config.seeds - 1
+  page.facts(
+    "facts",
+    {f"seed {a.seed}": f"`{folder.name}/report.md`" for a, folder in members},
   )
-  results_lib.write(workdir, page)
+  page.write(rows)
   return rows
 
 

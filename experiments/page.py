@@ -61,7 +61,7 @@ class Page:
     self._workdir = workdir
     self._settings = settings
     self._values: dict[str, Any] = {}
-    self._drawn: set[str] = set()
+    self._drawn: dict[str, pathlib.Path] = {}
 
   def __setitem__(self, name: str, value: Any) -> None:
     """Gives a place its value; numbers with a point get about four digits."""
@@ -86,10 +86,16 @@ class Page:
     """Gives a place a block of text as it is, such as a sample."""
     self._values[name] = results.verbatim(text.strip("\n"))
 
-  def figure(self, name: str) -> pathlib.Path:
-    """The path to draw `figures/NAME.png` to."""
-    self._drawn.add(name)
-    return self._workdir / "figures" / f"{name}.png"
+  def facts(self, name: str, facts: Mapping[str, Any]) -> None:
+    """Gives a place a list of what there is to know of a run."""
+    lines = (f"- {fact}: {value}" for fact, value in facts.items())
+    self._values[name] = "\n".join(lines)
+
+  def figure(self, name: str, folder: str = "figures") -> pathlib.Path:
+    """The path to draw `FOLDER/NAME.png` to."""
+    path = self._workdir / folder / f"{name}.png"
+    self._drawn[name] = path
+    return path
 
   def text(self) -> str:
     """The page.
@@ -107,22 +113,22 @@ class Page:
       if isinstance(place.node, nodes.Name)
     }
     self._agree("has no place for", self._names() - places)
-    drawn = {name for name in self._drawn if self.figure(name).exists()}
+    drawn = {name for name, path in self._drawn.items() if path.exists()}
     try:
       text = _TEMPLATES.from_string(source).render(
         self._values, settings=self._settings, figures=drawn
       )
     except jinja2.UndefinedError as error:
       raise ValueError(f"{self._template.name}: {error}") from error
-    for table in _TABLE.findall(text):
+    for table in _TABLE.findall(_VERBATIM.sub("", text)):
       sizes = sorted({len(_EDGE.findall(x)) - 1 for x in table.splitlines()})
       if len(sizes) > 1:
         complaint = f"a table has lines of {sizes} cells"
         raise ValueError(f"{self._template.name}: {complaint}: {table}")
-    shown = {name for _, name in _FIGURE.findall(text)}
+    shown = {found["name"] for found in _FIGURE.finditer(text)} - {None}
     self._agree("does not show the figures", drawn - shown)
     self._agree("shows figures that were not drawn:", shown - drawn)
-    return _FIGURE.sub(r"\g<0>\n\n\1", text)
+    return _FIGURE.sub(_with_caption, text)
 
   def _names(self) -> set[str]:
     return {
@@ -136,14 +142,25 @@ class Page:
       listed = ", ".join(sorted(names))
       raise ValueError(f"{self._template.name} {complaint} {listed}")
 
-  def write(self, rows: Sequence[Mapping[str, Any]] = ()) -> pathlib.Path:
-    """Writes report.md, whole; rows, if any, take the place `results`."""
-    if rows:
+  def write(
+    self, rows: Sequence[Mapping[str, Any]] | None = None
+  ) -> pathlib.Path:
+    """Writes report.md, whole; result rows take the place `results`."""
+    if rows is not None:
       self._values["results"] = results.markdown_table(rows)
-    return results.write(self._workdir, self.text())
+    text = self.text().rstrip("\n") + "\n"
+    return results.write(self._workdir, text)
 
 
-_FIGURE = re.compile(r"!\[([^\]]+)\]\(figures/([\w-]+)\.png\)")
+# A block of text as it is, in which nothing is a figure or a table.
+_VERBATIM = re.compile(
+  r"^(?P<fence>`{3,})text$.*?^(?P=fence)$", re.DOTALL | re.MULTILINE
+)
+_FIGURE = re.compile(
+  rf"{_VERBATIM.pattern}"
+  r"|!\[(?P<caption>.+?)\]\((?:figures|samples)/(?P<name>[\w-]+)\.png\)",
+  re.DOTALL | re.MULTILINE,
+)
 _TABLE = re.compile(r"(?:^\|.*\n)+", re.MULTILINE)
 _EDGE = re.compile(r"(?<!\\)\|")
 _TEMPLATES = jinja2.Environment(
@@ -152,6 +169,10 @@ _TEMPLATES = jinja2.Environment(
   lstrip_blocks=True,
   keep_trailing_newline=True,
 )
+
+
+def _with_caption(found: re.Match[str]) -> str:
+  return f"{found[0]}\n\n{found['caption']}" if found["name"] else found[0]
 
 
 def _shown(value: Any) -> str:

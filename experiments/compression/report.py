@@ -10,6 +10,7 @@ import jax
 import numpy as np
 from ml_collections import config_dict
 
+from experiments import page as page_lib
 from experiments.compression import job as job_lib
 from seqmodels import units
 from seqmodels.compression import container
@@ -17,6 +18,7 @@ from seqmodels.evaluation import compressors
 from seqmodels.io import metrics, results
 from seqmodels.plotting import curves
 
+TEMPLATE = pathlib.Path(__file__).with_name("page.md")
 # Peers take a file whole, and minutes for one of this size.
 _LARGEST_FOR_PEERS = 1 << 27
 _ALONE = "alone (code length)"
@@ -47,7 +49,9 @@ def write(
     for peer in compressors.sizes(data.tobytes(), using=peers()):
       rows += sizes(peer.name, peer.compressed_bytes, header.size, peer.seconds)
       others[peer.name] = peer.bits_per_symbol
-  figures = draw(workdir, job, done, others) if header.size else []
+  page = page_lib.Page(TEMPLATE, workdir)
+  if header.size:
+    draw(page, job, done, others)
   with metrics.MetricWriter(workdir) as writer:
     curve = job_lib.costs(header, done.curve)
     for number, (size, code) in enumerate(curve, start=1):
@@ -56,36 +60,28 @@ def write(
       )
   ideal = done.mixed / units.LOG2 / 8
   more = f" ({coded / ideal - 1:+.3%})" if ideal else ""
-  results.write(
-    workdir,
-    results.page(
-      f"{config.input}, compressed",
-      rows,
-      introduction=(
-        f"{header.size:,} bytes became {coded:,}: {coded - ideal:+,.0f}{more} "
-        "against the code length of what was predicted, for the header, the "
-        "checks, whole numbers and whole bytes. "
-        + (
-          "They were decoded again and compared."
-          if config.verify
-          else "They were not decoded again."
-        )
-      ),
-      facts={
-        "settings": ", ".join(
-          f"{name} {value}" for name, value in vars(header.settings).items()
-        ),
-        "words": (
-          f"codes for the most frequent, which leaves {header.held:,} bytes"
-          if header.respelled
-          else "spelled as they are"
-        ),
-        "device": jax.devices()[0].device_kind,
-        "SHA-256": header.sha256,
-      },
-      figures=figures,
-    ),
+  page["input"] = config.input
+  page["size"], page["coded"] = f"{header.size:,}", f"{coded:,}"
+  page["excess"] = f"{coded - ideal:+,.0f}{more}"
+  page["verification"] = (
+    "decoded again and compared" if config.verify else "not decoded again"
   )
+  page.facts(
+    "facts",
+    {
+      "settings": ", ".join(
+        f"{name} {value}" for name, value in vars(header.settings).items()
+      ),
+      "words": (
+        f"codes for the most frequent, which leaves {header.held:,} bytes"
+        if header.respelled
+        else "spelled as they are"
+      ),
+      "device": jax.devices()[0].device_kind,
+      "SHA-256": header.sha256,
+    },
+  )
+  page.write(rows)
   return rows
 
 
@@ -98,14 +94,9 @@ def decoded(
 ) -> list[results.Row]:
   """Writes the report of a decompression of so many bytes; returns its rows."""
   rows = sizes(f"{describe(header)}; decoded", coded, header.size, done.seconds)
-  results.write(
-    workdir,
-    results.page(
-      f"{config.input}, decompressed",
-      rows,
-      introduction=f"{header.size:,} bytes, with the SHA-256 they had.",
-    ),
-  )
+  page = page_lib.Page(TEMPLATE.with_name("decompressed.md"), workdir)
+  page["input"], page["size"] = config.input, f"{header.size:,}"
+  page.write(rows)
   return rows
 
 
@@ -182,32 +173,23 @@ def experts(job: job_lib.Job, done: job_lib.Done) -> list[results.Row]:
 
 
 def draw(
-  workdir: pathlib.Path,
+  page: page_lib.Page,
   job: job_lib.Job,
   done: job_lib.Done,
   peers: dict[str, float],
-) -> list[results.Figure]:
+) -> None:
   """Cost along the file, and by expert."""
-  along, components = "figures/along_file.png", "figures/experts.png"
   title = describe(job.header)
   cost = job_lib.costs(job.header, done.curve)
-  curves.along_file(cost, workdir / along, peers=peers, title=title)
+  curves.along_file(cost, page.figure("along_file"), peers=peers, title=title)
   curves.components(
     job.model.inputs,
     done.alone,
     done.share[:-1],
-    workdir / components,
+    page.figure("experts"),
     mixed=done.mixed,
     title=title,
   )
-  return [
-    results.Figure(along, "Bits a byte along the file."),
-    results.Figure(
-      components,
-      "Each input of the mixer: its code length had it coded alone, and its "
-      "part in the mixture by node, as sums of |weight x log-odds|.",
-    ),
-  ]
 
 
 def peers() -> dict[str, Callable[[bytes], bytes]]:

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 from ml_collections import config_dict
 
+from experiments import page as page_lib
 from experiments import stages
 from experiments.handwriting import task
 from seqmodels import trained_handwriting, trees
@@ -281,7 +282,7 @@ def table(found: dict[str, Any]) -> str:
 
 # Steps of the line that the heatmap shows: a word or two.
 WORD = 200
-BESIDE_REAL = pathlib.Path("figures/beside_real.png")
+TEMPLATE = pathlib.Path(__file__).with_name("page.md")
 
 
 def write(context: stages.Context, rows: Sequence[results.Row]) -> None:
@@ -291,47 +292,45 @@ def write(context: stages.Context, rows: Sequence[results.Row]) -> None:
     context: of the run.
     rows: its result rows.
   """
-  figures: list[results.Figure] = []
-
-  def path(name: str, caption: str) -> pathlib.Path:
-    figures.append(results.Figure(f"figures/{name}.png", caption))
-    return context.workdir / "figures" / f"{name}.png"
-
-  _learning(context, path)
-  _predictions(context, path)
-  _samples(context, path)
-  context.signals.check()
-  found, written = measured(context)
-  if written:
-    _beside_real(context, written)
-  if (context.workdir / BESIDE_REAL).is_file():
-    path("beside_real", "Real lines, and lines drawn without bias.")
-  title = describe(context)
-  text = results.page(
-    title,
-    rows,
-    introduction=(
-      f"Trained on {context.data.provenance['source']}; the weights of step "
-      f"{context.step:,}, {stages.selected(context.config)}, "
-      "are evaluated. "
-      "Nats are of densities over standardised offsets."
-    ),
-    facts={
+  page = page_lib.Page(TEMPLATE, context.workdir)
+  page["model"] = describe(context)
+  page["source"] = context.data.provenance["source"]
+  page["step"] = f"{context.step:,}"
+  page["selected"] = stages.selected(context.config)
+  page.facts(
+    "facts",
+    {
       "parameters": f"{trees.count_parameters(context.params):,}",
       "alphabet": f"{context.data.alphabet.size} symbols",
       "data": context.data.provenance["note"],
     },
-    figures=figures,
   )
-  results.write(context.workdir, text + _strokes(found))
+  _learning(context, page)
+  _predictions(context, page)
+  _samples(context, page)
+  context.signals.check()
+  found, written = measured(context)
+  # Earlier starts may have drawn it.
+  beside_real = page.figure("beside_real")
+  if written:
+    _beside_real(context, written, beside_real)
+  if found:
+    page["strokes"] = table(found)
+    if found["stopped"] is not None:
+      page["read"] = {
+        "stopped": found["stopped"],
+        "lines": found["lines"],
+        "share": f"{trained_handwriting.READ:.0%}",
+      }
+  page.write(rows)
 
 
-def _learning(context: stages.Context, path: Any) -> None:
+def _learning(context: stages.Context, page: page_lib.Page) -> None:
   metrics = context.workdir / metrics_lib.METRICS
   if metrics.is_file() and metrics.stat().st_size:
     curves.learning_curves(
       metrics,
-      path("learning_curves", "Training and validation by step."),
+      page.figure("learning_curves"),
       name="nats_per_point",
       title=stages.model_name(context.config),
     )
@@ -343,7 +342,7 @@ def _example(context: stages.Context) -> int:
   return int(np.argsort(lengths, kind="stable")[len(lengths) // 2])
 
 
-def _predictions(context: stages.Context, path: Any) -> None:
+def _predictions(context: stages.Context, page: page_lib.Page) -> None:
   """The network's densities along one real line."""
   lines = context.data.splits["valid"]
   index = _example(context)
@@ -354,8 +353,9 @@ def _predictions(context: stages.Context, path: Any) -> None:
   scale = context.data.scaling
   before = np.cumsum(ink[:, :2], axis=0) - ink[:, :2]
   name = f'"{text}" ({lines.names[index]})' if text else lines.names[index]
+  page["line"] = name
   handwriting_lib.heatmap(
-    path("heatmap", f"Where the pen was expected, in {name}."),
+    page.figure("heatmap"),
     name,
     positions=before,
     weights=trace.weights,
@@ -367,14 +367,14 @@ def _predictions(context: stages.Context, path: Any) -> None:
     window=(0, min(WORD, len(ink))),
   )
   handwriting_lib.component_weights(
-    path("mixture_weights", f"Weights of the components along {name}."),
+    page.figure("mixture_weights"),
     name,
     weights=trace.weights,
     ink=ink,
   )
   if trace.window is not None:
     handwriting_lib.alignment(
-      path("alignment_real", f"The window while {name} is read."),
+      page.figure("alignment_real"),
       name,
       window=trace.window,
       text=text,
@@ -382,7 +382,7 @@ def _predictions(context: stages.Context, path: Any) -> None:
     )
 
 
-def _samples(context: stages.Context, path: Any) -> None:
+def _samples(context: stages.Context, page: page_lib.Page) -> None:
   """Lines at the configured biases, as a figure and as SVG."""
   given = context.config.sample
   if context.model.window is None:
@@ -412,7 +412,7 @@ def _samples(context: stages.Context, path: Any) -> None:
     return
   title = stages.model_name(context.config)
   handwriting_lib.plot_lines(
-    path("samples", "Drawn from the network at several biases."),
+    page.figure("samples"),
     title,
     [(_label(sample), sample.ink) for sample in inked],
   )
@@ -424,7 +424,7 @@ def _samples(context: stages.Context, path: Any) -> None:
   first = next((s for s in inked if s.window is not None and s.bias > 0), None)
   if first is not None and first.window is not None:
     handwriting_lib.alignment(
-      path("alignment_written", "The window while the network writes."),
+      page.figure("alignment_written"),
       _label(first),
       window=first.window,
       text=first.text,
@@ -441,6 +441,7 @@ def _label(sample: trained_handwriting.Sample) -> str:
 def _beside_real(
   context: stages.Context,
   written: Sequence[trained_handwriting.Sample],
+  path: pathlib.Path,
 ) -> None:
   """Some validation lines, each above what the network made of it."""
   lines = compared_lines(context)
@@ -452,19 +453,4 @@ def _beside_real(
     )
     if sample.drawable:
       rows.append((f"written{label}", sample.ink))
-  handwriting_lib.plot_lines(context.workdir / BESIDE_REAL, "", rows)
-
-
-def _strokes(found: dict[str, Any]) -> str:
-  """The page's section on strokes; empty where nothing was measured."""
-  if not found:
-    return ""
-  lines = ["", "## Strokes", "", table(found), ""]
-  if found["stopped"] is not None:
-    lines += [
-      f"In {found['stopped']} of {found['lines']} lines the window stood at "
-      f"{trained_handwriting.READ:.0%} of the characters or more and then left "
-      "the text by itself.",
-      "",
-    ]
-  return "\n".join(lines)
+  handwriting_lib.plot_lines(path, "", rows)

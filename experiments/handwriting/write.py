@@ -9,12 +9,14 @@ import jax
 import numpy as np
 from ml_collections import config_dict
 
+from experiments import page as page_lib
 from experiments import restore
 from experiments.handwriting import task
 from seqmodels import errors, trained_handwriting
 from seqmodels.io import distributed, results
 from seqmodels.sampling import handwriting as sampling
 
+TEMPLATE = pathlib.Path(__file__).with_name("written.md")
 # Weights that come with the package, used where none are named.
 SHIPPED = "handwriting_synthesis"
 # Digits and most marks, in the paper's alphabet.
@@ -110,7 +112,8 @@ def _page(
   folder = workdir / "samples"
   folder.mkdir(exist_ok=True)
   page.save(folder / "page.svg")
-  page.save(folder / "page.png")
+  report = page_lib.Page(TEMPLATE, workdir)
+  page.save(report.figure("page", "samples"))
   samples = page.samples
   points = sum(len(sample.ink) for sample in samples)
   stopped = sum(sample.stopped for sample in samples)
@@ -127,19 +130,12 @@ def _page(
       seconds=seconds,
     )
   ]
-  text = results.page(
-    f"Written by {by}",
-    rows,
-    introduction=(
-      f"Bias {config.bias:g}, seed {config.seed}, on "
-      f"{jax.devices()[0].device_kind}. The window left its text by itself in "
-      f"{stopped} of {len(samples)} lines; the others were cut after "
-      f"{config.points_per_character} points a character."
-      + (f" Note: {_ALIKE.format(alike)}." if alike else "")
-    ),
-    figures=[results.Figure("samples/page.png", "The page.")],
-    sample=config.text,
-    sample_caption="Text",
-  )
-  results.write(workdir, text)
+  report["network"] = by
+  report["bias"], report["seed"] = f"{config.bias:g}", config.seed
+  report["device"] = jax.devices()[0].device_kind
+  report["stopped"], report["lines"] = stopped, len(samples)
+  report["points"] = config.points_per_character
+  report["note"] = f" Note: {_ALIKE.format(alike)}." if alike else ""
+  report["text"] = results.verbatim(config.text)
+  report.write(rows)
   return rows

@@ -7,6 +7,7 @@ from typing import Any
 
 from ml_collections import config_dict
 
+from experiments import page as page_lib
 from experiments import restore, runtime, stages, train
 from experiments.language_model import evaluate as evaluate_lib
 from experiments.language_model import sample as sample_lib
@@ -24,6 +25,7 @@ require_finished = task_lib.require_same_data
 # The quick start begins with a line by weights that come with the package.
 SHIPPED = "handwriting_synthesis"
 GREETING = "samples/handwriting.png"
+TEMPLATE = pathlib.Path(__file__).with_name("page.md")
 
 
 def run(
@@ -106,29 +108,27 @@ def write_report(
     curves: by split and evaluation: nats and counts along the split.
     sample: generated text; empty for none.
   """
-  name = stages.describe(context)
-  figures = draw(context, rows, curves)
-  if sample:
-    sample_lib.keep_sample(context.workdir, sample)
-  page = results.page(
-    name,
-    rows,
-    introduction=(
-      f"The weights of step {context.step:,}, "
-      f"{stages.selected(context.config)}, are evaluated on "
-      f"{context.data.provenance['source']}."
-    ),
-    facts={
+  page = page_lib.Page(TEMPLATE, context.workdir)
+  page["model"] = stages.describe(context)
+  page["step"] = f"{context.step:,}"
+  page["selected"] = stages.selected(context.config)
+  page["source"] = context.data.provenance["source"]
+  page["last"] = stages.evaluated_splits(context.data)[-1]
+  draw(page, context, rows, curves)
+  page.facts(
+    "facts",
+    {
       "parameters": f"{trees.count_parameters(context.params):,}",
       "symbols": f"{context.data.vocabulary.size:,}",
       "data": context.data.provenance["note"],
       **unknown_facts(context),
       **evaluate_lib.cell_facts(context),
     },
-    figures=figures,
-    sample=sample,
   )
-  results.write(context.workdir, page)
+  if sample:
+    sample_lib.keep_sample(context.workdir, sample)
+    page["sample"] = results.verbatim(sample)
+  page.write(rows)
 
 
 def unknown_facts(context: stages.Context) -> dict[str, str]:
@@ -141,27 +141,22 @@ def unknown_facts(context: stages.Context) -> dict[str, str]:
 
 
 def draw(
+  page: page_lib.Page,
   context: stages.Context,
   rows: Sequence[results.Row],
   curves: Mapping[str, Mapping[str, Any]],
-) -> list[results.Figure]:
+) -> None:
   """Every figure that the run's files and rows allow."""
   unit = task_lib.UNITS[context.config.data.tokenizer]
-  folder = context.workdir / "figures"
-  drawn: list[results.Figure] = []
-  if (context.workdir / GREETING).is_file():
-    caption = "Written by the network that comes with the package."
-    drawn.append(results.Figure(GREETING, caption))
-
-  def path(name: str, caption: str) -> pathlib.Path:
-    drawn.append(results.Figure(f"figures/{name}.png", caption))
-    return folder / f"{name}.png"
-
+  page.figure("handwriting", "samples")
+  # Drawn by the stages before, if at all.
+  for name in ("dynamic_search", evaluate_lib.FIGURE):
+    page.figure(name)
   metrics = context.workdir / metrics_lib.METRICS
   if metrics.is_file() and metrics.stat().st_size:
     curves_lib.learning_curves(
       metrics,
-      path("learning_curves", "Training and validation by step."),
+      page.figure("learning_curves"),
       name=unit.metric,
       title=stages.describe(context),
     )
@@ -172,20 +167,13 @@ def draw(
         name: (scores["curve_nats"], scores["curve_counts"])
         for name, scores in found.items()
       },
-      path(f"along_{split}", f"The score along the {split} split."),
+      page.figure(f"along_{split}"),
       unit=f"bits per {unit.symbol}",
       title=f"{evaluations} evaluation of the {split} split",
-    )
-  if (folder / "dynamic_search.png").is_file():
-    path("dynamic_search", "Settings of dynamic evaluation, on validation.")
-  if (folder / f"{evaluate_lib.FIGURE}.png").is_file():
-    path(
-      evaluate_lib.FIGURE, "What adaptive weight noise found of each weight."
     )
   last = stages.evaluated_splits(context.data)[-1]
   curves_lib.comparison(
     [row for row in rows if row["split"] == last],
-    path("comparison", f"The rows of the {last} split beside each other."),
+    page.figure("comparison"),
     metric=unit.metric,
   )
-  return drawn

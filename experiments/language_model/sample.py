@@ -10,6 +10,7 @@ import jax
 import numpy as np
 from ml_collections import config_dict
 
+from experiments import page as page_lib
 from experiments import restore, stages
 from seqmodels import errors
 from seqmodels.data.text import vocabulary
@@ -193,6 +194,7 @@ def _searched(
   return np.array(best.symbols, np.int32)
 
 
+TEMPLATE = pathlib.Path(__file__).with_name("sample.md")
 # Weights that come with the package, used where none are named.
 SHIPPED = "penn_char"
 
@@ -249,18 +251,13 @@ def run(
       seconds=seconds,
     )
   ]
-  results.write(
-    workdir,
-    results.page(
-      f"Sample of {name}",
-      rows,
-      introduction=(
-        f"{decoding.words.capitalize()}, seed {config.seed}, weights of step "
-        f"{trained.step:,}, on {jax.devices()[0].device_kind}."
-      ),
-      sample=drawn,
-    ),
-  )
+  page = page_lib.Page(TEMPLATE, workdir)
+  page["name"] = name
+  page["decoding"] = decoding.words.capitalize()
+  page["seed"], page["step"] = config.seed, f"{trained.step:,}"
+  page["device"] = jax.devices()[0].device_kind
+  page["sample"] = results.verbatim(drawn)
+  page.write(rows)
   return rows
 
 

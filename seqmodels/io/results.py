@@ -1,4 +1,4 @@
-"""Result rows, and their tables and page."""
+"""Result rows, and their tables."""
 
 import collections
 import math
@@ -6,7 +6,7 @@ import pathlib
 import re
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from seqmodels.io import files
 
@@ -184,9 +184,11 @@ def console_table(
 def markdown_table(rows: Sequence[Mapping[str, Any]]) -> str:
   """The rows as a Markdown table, the published value beside ours."""
   notes = "\n".join(f"- {note}" for note in seen(rows))
+  sources = dict.fromkeys(filter(None, (r["reference_source"] for r in rows)))
+  paper = f"Paper: {'; '.join(sources)}." if sources else ""
   recipes, rows = shortened(rows)
   above = "\n".join(f"- {short}: {recipe}" for short, recipe in recipes.items())
-  return "\n\n".join(filter(None, [above, table(*_cells(rows)), notes]))
+  return "\n\n".join(filter(None, [above, table(*_cells(rows)), notes, paper]))
 
 
 def seen(rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -288,54 +290,6 @@ def figure(value: float | None, *, sign: bool = False) -> str:
     return f"{value:{plus}.3e}"
   decimals = 3 if size < 10 else 2 if size < 100 else 1 if size < 1000 else 0
   return f"{value:{plus},.{decimals}f}"
-
-
-class Figure(NamedTuple):
-  """A figure on the page; its path is relative to the run folder."""
-
-  path: str
-  caption: str
-
-
-def page(
-  title: str,
-  rows: Sequence[Mapping[str, Any]],
-  *,
-  introduction: str = "",
-  facts: Mapping[str, Any] | None = None,
-  figures: Sequence[Figure] = (),
-  sample: str = "",
-  sample_caption: str = "Sample",
-) -> str:
-  """The run as one Markdown page.
-
-  Args:
-    title: its heading.
-    rows: the result rows.
-    introduction: a paragraph on the run and its differences from the paper.
-    facts: about the run, such as parameters, steps, wall time.
-    figures: shown below.
-    sample: text that the model wrote; control characters are replaced.
-    sample_caption: the heading over it.
-  """
-  blocks = [f"# {title}"]
-  if introduction:
-    blocks.append(introduction.strip())
-  if rows:
-    blocks += ["## Results", markdown_table(rows)]
-    sources = dict.fromkeys(
-      row["reference_source"] for row in rows if row["reference_source"]
-    )
-    if sources:
-      blocks.append(f"Paper: {'; '.join(sources)}.")
-  if facts:
-    lines = "\n".join(f"- {name}: {fact}" for name, fact in facts.items())
-    blocks += ["## Run", lines]
-  for shown in figures:
-    blocks.append(f"![{shown.caption}]({shown.path})\n\n{shown.caption}")
-  if sample:
-    blocks += [f"## {sample_caption}", verbatim(sample)]
-  return "\n\n".join(blocks) + "\n"
 
 
 def write(workdir: pathlib.Path, text: str) -> pathlib.Path:

@@ -80,6 +80,29 @@ def test_a_figure_is_shown_with_its_caption(tmp_path):
   assert shown.text() == "![A curve.](figures/curve.png)\n\nA curve.\n"
 
 
+def test_a_sample_that_looks_like_a_figure_is_none(tmp_path):
+  shown = page(tmp_path, "{{ sample }}\n")
+  shown.verbatim("sample", "![A curve.](figures/curve.png)")
+  assert shown.text() == "```text\n![A curve.](figures/curve.png)\n```\n"
+
+
+def test_a_caption_may_have_brackets(tmp_path):
+  shown = page(tmp_path, "![Of [1].](samples/curve.png)\n")
+  (tmp_path / "samples").mkdir()
+  shown.figure("curve", "samples").touch()
+  assert shown.text() == "![Of [1].](samples/curve.png)\n\nOf [1].\n"
+
+
+def test_a_template_knows_which_figures_were_drawn(tmp_path):
+  text = (
+    "{% if 'curve' in figures %}\n![A.](figures/curve.png)\n{% endif %}\nB\n"
+  )
+  shown = page(tmp_path, text)
+  assert shown.text() == "B\n"
+  shown.figure("curve").touch()
+  assert shown.text() == "![A.](figures/curve.png)\n\nA.\nB\n"
+
+
 def test_a_figure_that_is_not_shown_is_an_error(tmp_path):
   shown = page(tmp_path, "No figure.\n")
   shown.figure("curve").touch()

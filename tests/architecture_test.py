@@ -58,7 +58,7 @@ ALLOWED: dict[str, set[str]] = {
     "optax",
   },
   "plotting": {"seqmodels.io", "matplotlib"},
-  "data": {"datasets", "fsspec", "aiohttp", "defusedxml"},
+  "data": {"seqmodels.io", "datasets", "fsspec", "aiohttp", "defusedxml"},
   "io": {"orbax", "tensorboardX", "tqdm"},
   "pretrained": set(),
 }

@@ -12,7 +12,6 @@ from experiments.benchmark import (
   layer_cases,
   peers_jax,
   peers_torch,
-  timing,
 )
 from seqmodels.io import results, run_folder
 from seqmodels.plotting import benchmark as figures
@@ -192,7 +191,7 @@ def _products_table(records: Sequence[case.Record]) -> str:
     line = {"": record["title"]}
     for entry in record["entries"]:
       speeds = [record["tokens"] / 1e9 / value for value in entry["seconds"]]
-      line[entry["precision"]] = _spread(timing.spread(speeds))
+      line[entry["precision"]] = _spread(case.spread(speeds))
     lines.append(line)
   return _table(lines)
 
@@ -251,11 +250,11 @@ def _table(lines: Sequence[Mapping[str, str]], *, missing: str = "n/a") -> str:
 
 
 def _spread(
-  spread: timing.Spread, write: Callable[[float], str] = results.figure
+  spread: case.Spread, write: Callable[[float], str] = results.figure
 ) -> str:
   """The median with the quartiles.
 
-  >>> _spread(timing.Spread(1.0, 2.0, 3.0))
+  >>> _spread(case.Spread(1.0, 2.0, 3.0))
   '2.000 (1.000 to 3.000)'
   """
   low, middle, high = map(write, spread)
@@ -264,7 +263,7 @@ def _spread(
 
 def _milliseconds(entry: case.Record) -> str:
   low, middle, high = (1e3 * value for value in case.took(entry))
-  return _spread(timing.Spread(low, middle, high))
+  return _spread(case.Spread(low, middle, high))
 
 
 def _megabytes(size: int) -> str:

@@ -138,60 +138,36 @@ def sampled_text(
       file=sys.stderr,
     )
   end = symbols.index[tokenizer.sentence_end] if sentences else None
-  choose = _searched if decoding.beam else _drawn
-  found = choose(predictor, params, ids, length, decoding, seed, end)
+  if decoding.beam:
+    # A model of single sentences forgets at each end: what came before the last
+    # one has no part in what follows.
+    ends = np.flatnonzero(ids == end)
+    best = beam.search(
+      predictor,
+      params,
+      width=decoding.beam,
+      length=length,
+      prime=ids[ends[-1] + 1 if len(ends) else 0 :].tolist(),
+      end=end,
+      length_penalty=decoding.length_penalty,
+    )[0]
+    found = np.array(best.symbols, np.int32)
+  else:
+    temperature, logit_filters = text.of(
+      decoding.temperature, decoding.top_k, decoding.nucleus
+    )
+    found = text.sample(
+      predictor,
+      params,
+      jax.random.key(seed),
+      prime=ids.tolist(),
+      length=length,
+      temperature=temperature,
+      logit_filters=logit_filters,
+      sentence_end=end,
+    ).reshape(-1)
   joined = tokenizer.text(symbols.decode(np.concatenate([ids, found])))
   return joined, len(found)
-
-
-def _drawn(
-  predictor: networks.SequenceModel,
-  params: Any,
-  prime: np.ndarray,
-  length: int,
-  decoding: Decoding,
-  seed: int,
-  sentence_end: int | None,
-) -> np.ndarray:
-  temperature, sharpen = text.of(
-    decoding.temperature, decoding.top_k, decoding.nucleus
-  )
-  drawn = text.sample(
-    predictor,
-    params,
-    jax.random.key(seed),
-    prime=prime.tolist(),
-    length=length,
-    temperature=temperature,
-    logit_filters=sharpen,
-    sentence_end=sentence_end,
-  )
-  return np.asarray(drawn).reshape(-1)
-
-
-def _searched(
-  predictor: networks.SequenceModel,
-  params: Any,
-  prime: np.ndarray,
-  length: int,
-  decoding: Decoding,
-  seed: int,
-  sentence_end: int | None,
-) -> np.ndarray:
-  del seed
-  # A model of single sentences forgets at each end: what came before the last
-  # one has no part in what follows.
-  ends = np.flatnonzero(prime == sentence_end)
-  best = beam.search(
-    predictor,
-    params,
-    width=decoding.beam,
-    length=length,
-    prime=prime[ends[-1] + 1 if len(ends) else 0 :].tolist(),
-    end=sentence_end,
-    length_penalty=decoding.length_penalty,
-  )[0]
-  return np.array(best.symbols, np.int32)
 
 
 TEMPLATE = pathlib.Path(__file__).with_name("sample.md")

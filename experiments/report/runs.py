@@ -10,7 +10,7 @@ import numpy as np
 from ml_collections import config_dict
 
 from experiments import published, stages
-from experiments.handwriting import evaluate
+from experiments.handwriting import run as handwriting
 from experiments.language_model import task
 from seqmodels import errors
 from seqmodels import trained as trained_lib
@@ -271,7 +271,7 @@ def _require(
 
 
 def _ask_pen_network(settings: config_dict.ConfigDict) -> None:
-  evaluate.published(settings, "valid")
+  handwriting.published(settings, "valid")
   _ = settings.training.epochs
 
 

@@ -8,7 +8,7 @@ from ml_collections import config_dict
 
 from configs import handwriting_prediction, handwriting_synthesis
 from experiments import published
-from experiments.handwriting import evaluate as handwriting_evaluate
+from experiments.handwriting import run as handwriting
 from experiments.language_model import evaluate
 from experiments.report import runs as runs_lib
 from seqmodels import units
@@ -310,7 +310,7 @@ def table(runs: Sequence[Run]) -> str:
 def line_of(run: Run) -> tuple[str, float] | None:
   """The line of the paper that a run's validation score may be on."""
   config = config_dict.ConfigDict(run.config)
-  values = handwriting_evaluate.published(config, "valid")
+  values = handwriting.published(config, "valid")
   return (values["source"], values["nats_per_sequence"]) if values else None
 
 

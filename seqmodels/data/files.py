@@ -8,13 +8,11 @@ touched.
 
 import contextlib
 import dataclasses
-import errno
 import hashlib
 import io
 import mmap
 import os
 import pathlib
-import secrets
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -22,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from seqmodels import errors
+from seqmodels.io import files
 
 # By source; what is not here lies with whoever has the data.
 TERMS = {
@@ -159,48 +158,20 @@ def bytes_of(path: str | os.PathLike[str]) -> np.ndarray:
     return np.memmap(file, np.uint8, mode="r")
 
 
-def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
+def write_pieces(path: str | os.PathLike[str], data: Iterable[bytes]) -> None:
   """Writes `data` so that `path` holds all of it or is left as it was.
 
-  Raises:
-    UserError: the folder cannot be made or written to.
-  """
-  write_pieces(path, (data,))
-
-
-def write_pieces(path: str | os.PathLike[str], data: Iterable[bytes]) -> None:
-  """Like `write_whole`, a piece at a time.
-
   Args:
-    path: the file.
-    data: its pieces in order; if giving them raises, nothing is left of them.
+    path: the file; its folder is made.
+    data: pieces in order; if giving them raises, nothing is left of them.
 
   Raises:
     RunError: the disk is full.
     UserError: the folder cannot be made or written to.
   """
-  target = pathlib.Path(path)
-  try:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    # The same folder: a rename is atomic only within one file system. Not
-    # tempfile: its files are private, whatever the umask of the user says.
-    temporary = target.with_name(f".incomplete-{secrets.token_hex(8)}")
-    try:
-      with open(temporary, "xb") as file:
-        for piece in data:
-          file.write(piece)
-        file.flush()
-        os.fsync(file.fileno())
-      os.replace(temporary, target)
-    except BaseException:
-      temporary.unlink(missing_ok=True)
-      raise
-  except OSError as error:
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    raise (errors.RunError if full else errors.UserError)(
-      f"cannot write {target}: {error.strerror or error}; free space or choose "
-      "a folder you may write to"
-    ) from error
+  files.make_folder_of(path)
+  with files.writer(path) as file:
+    file.writelines(data)
 
 
 # Seconds to connect and between two pieces of data: a silent server must not

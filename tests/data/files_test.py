@@ -78,40 +78,13 @@ def test_a_missing_file_is_refused_by_name(tmp_path):
 
 def test_writing_makes_folders_and_replaces_what_was_there(tmp_path):
   path = tmp_path / "a" / "b" / "file"
-  files.write_whole(path, b"old")
-  files.write_whole(path, b"new")
+  files.write_pieces(path, [b"old"])
+  files.write_pieces(path, [b"n", b"ew"])
   assert path.read_bytes() == b"new"
   assert os.listdir(path.parent) == ["file"]
-  assert path.stat().st_mode & 0o444 == 0o444
-
-
-def test_a_write_that_breaks_leaves_the_old_file_and_nothing_else(
-  tmp_path, monkeypatch
-):
-  path = tmp_path / "file"
-  files.write_whole(path, b"old")
-
-  def full(_):
-    raise OSError(28, "No space left on device")
-
-  monkeypatch.setattr(os, "fsync", full)
-  with pytest.raises(errors.UserError, match=r"cannot write .*No space left"):
-    files.write_whole(path, b"new")
-  assert path.read_bytes() == b"old"
-  assert os.listdir(tmp_path) == ["file"]
 
 
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
   (tmp_path / "file").touch()
   with pytest.raises(errors.UserError, match="cannot write"):
-    files.write_whole(tmp_path / "file" / "below", b"x")
-
-
-def test_a_file_is_as_private_as_the_umask_says(tmp_path):
-  for mask, mode in ((0o027, 0o640), (0o077, 0o600), (0o002, 0o664)):
-    former = os.umask(mask)
-    try:
-      files.write_whole(tmp_path / "file", b"text")
-    finally:
-      os.umask(former)
-    assert (tmp_path / "file").stat().st_mode & 0o777 == mode
+    files.write_pieces(tmp_path / "file" / "below", [b"x"])

@@ -314,7 +314,7 @@ class Vocabulary:
 
   def save(self, path: str | os.PathLike[str]) -> None:
     """Writes the JSON form; the file appears only when it is complete."""
-    files.write_whole(path, self.to_json().encode("ascii"))
+    files.write_pieces(path, [self.to_json().encode("ascii")])
 
   @classmethod
   def load(cls, path: str | os.PathLike[str]) -> "Vocabulary":

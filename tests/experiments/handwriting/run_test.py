@@ -12,7 +12,8 @@ import pytest
 import experiments
 from configs import text as text_page
 from experiments import cli, restore
-from experiments.handwriting import evaluate, task
+from experiments.handwriting import run as run_lib
+from experiments.handwriting import task
 from seqmodels import errors, pretrained
 from seqmodels.data.handwriting import batching
 from seqmodels.io import results as reports
@@ -548,4 +549,4 @@ def test_the_papers_figure_stands_beside_its_own_data_and_network_only(
   for name, value in changes.items():
     group, _, key = name.partition("__")
     config[group][key] = value
-  assert evaluate.published(config, split).get("nats_per_sequence") == nats
+  assert run_lib.published(config, split).get("nats_per_sequence") == nats

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from experiments import cli, restore, stages
-from experiments.handwriting import evaluate, task
+from experiments import page as page_lib
+from experiments.handwriting import run, task
 from experiments.handwriting import write as write_lib
 from seqmodels import errors, trained_handwriting
 from seqmodels.evaluation import handwriting
@@ -52,13 +53,13 @@ def prediction(contexts, tmp_path):
 @pytest.fixture
 def asked(monkeypatch):
   """The arguments of every call of the sampler."""
-  found, plain = [], evaluate.sampling.write
+  found, plain = [], run.sampling.write
 
   def write(*args, **settings):
     found.append(settings)
     return plain(*args, **settings)
 
-  monkeypatch.setattr(evaluate.sampling, "write", write)
+  monkeypatch.setattr(run.sampling, "write", write)
   return found
 
 
@@ -113,9 +114,9 @@ def test_the_prime_is_the_line_of_that_name(synthesis):
 
 
 def test_compared_lines_are_unbiased_and_of_the_real_texts(synthesis, asked):
-  found, drawn = evaluate.measured(synthesis)
+  found, drawn = run.measured(synthesis)
   (settings,) = asked
-  lines = evaluate.compared_lines(synthesis)
+  lines = run.compared_lines(synthesis)
   np.testing.assert_array_equal(settings["bias"], np.zeros(COMPARED))
   assert [sample.text for sample in drawn] == list(lines.texts)
   assert found["lines"] == COMPARED
@@ -126,9 +127,9 @@ def test_compared_lines_are_unbiased_and_of_the_real_texts(synthesis, asked):
 
 
 def test_compared_scribbles_are_as_long_as_the_real_lines(prediction, asked):
-  _, drawn = evaluate.measured(prediction)
+  _, drawn = run.measured(prediction)
   (settings,) = asked
-  lengths = evaluate.compared_lines(prediction).lengths
+  lengths = run.compared_lines(prediction).lengths
   np.testing.assert_array_equal(settings["bias"], np.zeros(COMPARED))
   assert [len(sample.ink) for sample in drawn] == lengths.tolist()
   assert len(set(lengths.tolist())) > 1
@@ -158,16 +159,17 @@ def test_a_line_is_read_through_only_by_way_of_its_letters(
 def test_the_heatmap_is_in_the_units_of_the_board(prediction, monkeypatch):
   seen = {}
   monkeypatch.setattr(
-    evaluate.handwriting_lib,
+    run.handwriting_lib,
     "heatmap",
     lambda *args, **found: seen.update(found),
   )
   monkeypatch.setattr(
-    evaluate.handwriting_lib, "component_weights", lambda *args, **found: None
+    run.handwriting_lib, "component_weights", lambda *args, **found: None
   )
-  evaluate._predictions(prediction, lambda name, caption: None)
+  page = page_lib.Page(run.TEMPLATE, prediction.workdir)
+  run._predictions(prediction, page)
   lines = prediction.data.splits["valid"]
-  line = lines.line(evaluate._example(prediction))
+  line = lines.line(run._example(prediction))
   trace = handwriting.trace(prediction.model, prediction.params, line, None)
   scaling = prediction.data.scaling
   # Means and deviations are scaled as points are.
@@ -195,12 +197,12 @@ def read_in(context, unit):
 def test_rows_hold_the_papers_figures_where_they_apply(prediction, monkeypatch):
   papers = {"source": "a table", "nats_per_sequence": -5.0, "half_sse": 0.5}
   monkeypatch.setattr(
-    evaluate,
+    run,
     "published",
     lambda config, split: papers if split == "valid" else {},
   )
   prediction.config.evaluation.train_lines = 2
-  rows = evaluate.rows(read_in(prediction, 1.0))
+  rows = run.rows_of(read_in(prediction, 1.0))
   found = [
     (row["split"], row["metric"], row["reference"])
     for row in rows
@@ -222,7 +224,7 @@ def test_rows_hold_the_papers_figures_where_they_apply(prediction, monkeypatch):
 def test_a_row_tells_what_is_finer_than_the_readings(prediction):
   def nats(unit):
     place = prediction.workdir / str(unit)
-    rows = evaluate._rows(
+    rows = run._rows(
       read_in(prediction, unit)._replace(workdir=place), "valid", 0
     )
     return [row for row in rows if row["metric"] == "nats_per_sequence"]

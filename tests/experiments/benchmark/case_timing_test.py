@@ -6,14 +6,14 @@ import types
 import numpy as np
 import pytest
 
-from experiments.benchmark import timing
+from experiments.benchmark import case
 from seqmodels import errors
 
 
 def test_every_function_runs_once_a_round_in_changing_order():
   calls = []
   names = ("a", "b", "c")
-  times = timing.race(
+  times = case.race(
     {name: lambda name=name: calls.append(name) for name in names},
     repeats=20,
     seconds=0,
@@ -36,12 +36,12 @@ def test_rounds_go_on_for_the_time_that_was_given(monkeypatch):
     now[0] += 1.0
 
   monkeypatch.setattr(
-    timing, "time",
+    case, "time",
     types.SimpleNamespace(perf_counter=lambda: now[0], sleep=lambda _: None),
   )  # fmt: skip
   options = {"repeats": 2, "warmup": 1, "seed": 0}
-  assert timing.race({"a": work}, seconds=0, **options) == {"a": [1.0] * 2}
-  assert timing.race({"a": work}, seconds=5, **options) == {"a": [1.0] * 5}
+  assert case.race({"a": work}, seconds=0, **options) == {"a": [1.0] * 2}
+  assert case.race({"a": work}, seconds=5, **options) == {"a": [1.0] * 5}
 
 
 def test_a_check_stops_a_race():
@@ -49,7 +49,7 @@ def test_a_check_stops_a_race():
     raise errors.Interrupted(15)
 
   with pytest.raises(errors.Interrupted):
-    timing.race(
+    case.race(
       {"a": lambda: pytest.fail("it ran")},
       repeats=1, seconds=0, warmup=1, seed=0, check=stop,
     )  # fmt: skip
@@ -57,6 +57,6 @@ def test_a_check_stops_a_race():
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells")
 def test_memory_that_a_run_takes_is_seen():
-  megabytes = timing.resident_growth(lambda: np.ones(8_000_000)) / 1e6
+  megabytes = case.resident_growth(lambda: np.ones(8_000_000)) / 1e6
   assert 60 < megabytes < 80
-  assert timing.resident_growth(lambda: None) / 1e6 < 5
+  assert case.resident_growth(lambda: None) / 1e6 < 5

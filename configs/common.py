@@ -284,6 +284,36 @@ def sentences(config: config_dict.ConfigDict) -> None:
   config.training.update(sampling="sentences", batch=8)
 
 
+def reference(
+  config: config_dict.ConfigDict, source: str, **values: float
+) -> None:
+  """Gives the page the paper's values, which rows show beside ours.
+
+  Args:
+    config: the settings.
+    source: the publication.
+    **values: by what they are of, such as `test_static`.
+  """
+  with config.unlocked():
+    config.reference = config_dict.ConfigDict({"source": source, **values})
+
+
+def penn_reference(
+  config: config_dict.ConfigDict,
+  static: tuple[float, float],
+  dynamic: tuple[float, float],
+) -> None:
+  """As `reference`, score and error rate of a line of Graves' Table 1."""
+  reference(
+    config,
+    "Graves 2013, Table 1",
+    test_static=static[0],
+    test_dynamic=dynamic[0],
+    test_static_error_rate=static[1],
+    test_dynamic_error_rate=dynamic[1],
+  )
+
+
 def exclusive(variants: Sequence[str], names: Sequence[str]) -> None:
   """Refuses variants that contradict each other.
 

@@ -118,15 +118,9 @@ def get_config(arg: str = "") -> config_dict.ConfigDict:
     config.training.update(steps_per_dispatch=100, checkpoint_every=20_000)
   if not standard:
     config.training.reset_every = RESET // config.training.segment
-    with config.unlocked():
-      config.reference = config_dict.ConfigDict(
-        {
-          "source": SOURCE,
-          "train_static": 1.42,
-          "valid_static": 1.67,
-          "valid_dynamic": 1.33,
-        }
-      )
+    common.reference(
+      config, SOURCE, train_static=1.42, valid_static=1.67, valid_dynamic=1.33
+    )
   if "smoke" in variants:
     common.smoke(config)
   return config

@@ -234,10 +234,7 @@ def refer(
   key = (len(config.model.features), stage)
   if key in table:
     nats, half_sse = table[key]
-    with config.unlocked():
-      config.reference = config_dict.ConfigDict(
-        {"source": source, "nats_per_sequence": nats, "half_sse": half_sse}
-      )
+    common.reference(config, source, nats_per_sequence=nats, half_sse=half_sse)
 
 
 def smoke(config: config_dict.ConfigDict) -> None:

@@ -78,9 +78,6 @@ from ml_collections import config_dict
 from configs import common
 from seqmodels import errors
 
-SOURCE = "Graves 2013, Table 1"
-
-
 STAGES = (
   *("plain", "weight_noise", "adaptive_weight_noise"),
   *("dropout", "zoneout"),
@@ -177,17 +174,7 @@ def get_config(arg: str = "") -> config_dict.ConfigDict:
   if stage == "zoneout":
     zoneout(config)
   if stage in TABLE:
-    static, dynamic = TABLE[stage]
-    with config.unlocked():
-      config.reference = config_dict.ConfigDict(
-        {
-          "source": SOURCE,
-          "test_static": static[0],
-          "test_dynamic": dynamic[0],
-          "test_static_error_rate": static[1],
-          "test_dynamic_error_rate": dynamic[1],
-        }
-      )
+    common.penn_reference(config, *TABLE[stage])
   if "smoke" in variants:
     common.smoke(config)
   return config

@@ -58,9 +58,6 @@ from ml_collections import config_dict
 
 from configs import common
 
-SOURCE = "Graves 2013, Table 1"
-
-
 STAGES = ("plain", "weight_noise", "dropout")
 # Test perplexity and error rate of Table 1: static, dynamic.
 TABLE = {
@@ -123,17 +120,7 @@ def get_config(arg: str = "") -> config_dict.ConfigDict:
     common.sentences(config)
     config.training.epochs = PAPERS_EPOCHS[stage]
   if stage in TABLE:
-    static, rate = TABLE[stage]
-    with config.unlocked():
-      config.reference = config_dict.ConfigDict(
-        {
-          "source": SOURCE,
-          "test_static": static[0],
-          "test_dynamic": rate[0],
-          "test_static_error_rate": static[1],
-          "test_dynamic_error_rate": rate[1],
-        }
-      )
+    common.penn_reference(config, *TABLE[stage])
   if "smoke" in variants:
     common.smoke(config)
   return config

@@ -15,7 +15,7 @@ Before all that, words that are frequent in the file get codes of one or two
 bytes that it does not use: fewer steps, and fewer bytes (`--config.words=0`
 leaves words as they are).
 
-Whoever decodes must predict the same numbers to the last bit. A file is decoded
+Decoding must predict the same numbers to the last bit. A file is decoded
 by the releases of JAX and the other packages that made it, on any x86-64
 processor, with any number of threads; it is refused elsewhere, with both named.
 `--config.force=True` tries all the same, and the checksums decide. Before

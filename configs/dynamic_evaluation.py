@@ -4,7 +4,7 @@
         --config.restore=runs/penn_char --workdir=runs/penn_char_rms
 
 `--config.restore` takes a run folder or a portable file (`configs/export.py`),
-whose data must be at hand. Reloads the best weights, searches the rule's
+whose data must be there. Reloads the best weights, searches the rule's
 settings on the validation split, scores validation and test statically and the
 test dynamically. The run's folder is only read. Without `search` the settings
 given are used; `--config.dynamic.rule=` leaves out the dynamic part:

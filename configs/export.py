@@ -11,7 +11,7 @@ does every page that takes a run folder as `--config.restore`.
 
 `--config.weights=bfloat16` halves the file; each weight is rounded by at most
 one part in 256. The weights as they are stored are scored on a small fixed
-sample, and the score goes into the card, so that whoever loads the file can
+sample, and the score goes into the card, so that a user of the file can
 check it.
 
 Takes seconds. Variants: `smoke`.

@@ -67,7 +67,7 @@ with `sentences`: the minibatch, and bfloat16 where the hardware multiplies it;
 and with either of them, too:
  - 50 symbols where the paper counts 49: the public files hold 49 characters
    and the line end;
- - sentences in an order drawn anew each epoch (the paper names none), those of
+ - sentences in an order drawn again each epoch (the paper names none), those of
    like length one after another for 16 steps, so that 5% of the positions
    computed are padding;
  - dynamic evaluation takes its rate from a search on the validation split.

@@ -47,7 +47,7 @@ What differs from the paper without `paper` and `sentences`:
  - noise is drawn once a step, for all of its streams;
 with `sentences`: the minibatch, its rate and momentum, bfloat16 where the
 hardware multiplies it; and with either of them, too: sentences in an order
-drawn anew each epoch, those of like length one after another for 8 steps, and
+drawn again each epoch, those of like length one after another for 8 steps, and
 dynamic evaluation with a rate from a search on the validation split.
 
 Without regularisation this net overfits within a few passes; the weights of the

@@ -120,7 +120,7 @@ def run(
       # A command line is all that its process was started for.
       age=progress.process_age() if command else 0.0,
     ) as record,
-    _time_told(record),
+    _time_reported(record),
   ):
     results = record.results
     if results is None:
@@ -196,11 +196,11 @@ def _smaller(settings: Mapping[str, Any]) -> str:
 
 
 @contextlib.contextmanager
-def _time_told(record: run_folder.RunRecord) -> Iterator[None]:
-  """Says at the end, however it comes, where the run's time went."""
+def _time_reported(record: run_folder.RunRecord) -> Iterator[None]:
+  """Prints at the end, also of a failed run, where its time went."""
   try:
     yield
   finally:
-    told = record.account.line() if record.account else ""
-    if told:
-      print(told, file=sys.stderr, flush=True)
+    line = record.account.line() if record.account else ""
+    if line:
+      print(line, file=sys.stderr, flush=True)

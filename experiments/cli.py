@@ -36,8 +36,8 @@ from configs import checks
 from seqmodels import errors
 from seqmodels.io import distributed
 
-# What the operating system refuses for reasons that the user can mend.
-_MENDABLE = {
+# Refusals of the operating system whose cause the user can remove.
+_FIXABLE = {
   errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR,
   errno.ENAMETOOLONG,
 }  # fmt: skip
@@ -50,7 +50,7 @@ _PEER = (
   "another process of this run is gone; what was saved stays, the same command "
   "in all of them resumes"
 )
-# How JAX tells that a process it was talking with has gone.
+# Words of JAX's errors about a process that is gone.
 _LOST = re.compile("Gloo|NCCL|heartbeat|coordination service", re.IGNORECASE)
 
 
@@ -81,7 +81,7 @@ def run_cli(action: Callable[[], Any]) -> int:
   former = {
     signum: handler
     for signum in distributed.STOPS
-    # A job in the background, or under nohup, stays deaf to some of them.
+    # A job in the background, or under nohup, ignores some of them.
     if (handler := signal.getsignal(signum)) not in (signal.SIG_IGN, None)
   }
   for signum in former:
@@ -128,14 +128,14 @@ def _sentenced(action: Callable[[], Any]) -> int:
   except MemoryError:
     return _fail(f"error: {_MEMORY}", 3)
   except BrokenPipeError:
-    # Whoever read the output has gone (`| head`): be as quiet as other tools,
-    # also when Python flushes what is left at its exit.
+    # The reader of the output has closed it (`| head`): be as quiet as other
+    # tools, also when Python flushes the rest at exit.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return _leave(128 + signal.SIGPIPE)
   except OSError as error:
     if error.errno in _FULL:
       return _fail(f"error: {_os_sentence(error)}; free some space", 3)
-    if error.errno in _MENDABLE:
+    if error.errno in _FIXABLE:
       return _fail(f"error: {_os_sentence(error)}", 2)
     raise
   except (RuntimeError, ValueError) as error:
@@ -226,7 +226,7 @@ def parse(
     flag_values: absl's registry, a fresh one in tests.
 
   Raises:
-    UserError: anything about the arguments that cannot be meant.
+    UserError: arguments that are unknown, malformed or out of range.
   """
   name, rest = _split(_with_flagfiles(argv, flag_values))
   page = load(name)
@@ -372,7 +372,7 @@ def _split(argv: Sequence[str]) -> tuple[str, list[str]]:
 def _check_overrides(
   arguments: Sequence[str], config: config_dict.ConfigDict
 ) -> None:
-  """Names what is wrong with a key before ml_collections meets it."""
+  """Refuses unknown keys with a hint, before ml_collections sees them."""
   known = dict(checks.flatten(config))
   for argument in arguments:
     match = _OVERRIDE.match(argument)

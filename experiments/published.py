@@ -114,7 +114,7 @@ def line_of(config: Mapping[str, Any]) -> tuple[str, str] | None:
   In Table 1 that is one layer of 1000 peephole LSTM cells between one-hot
   symbols and a softmax, on the whole Penn Treebank. Table 2 takes any stack of
   such layers on the partition `graves` of enwik8: its net of 7x700 is out of
-  reach of most machines, and whoever lists a smaller one says so.
+  reach of most machines; a smaller one is listed with its size.
 
   Args:
     config: of a trained run.

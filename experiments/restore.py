@@ -18,7 +18,7 @@ from seqmodels.models import networks
 def require_same_files(
   folder: pathlib.Path, provenance: Mapping[str, Any]
 ) -> None:
-  """Checks that a run's files are, byte for byte, the ones at hand.
+  """Checks that a run's files are, byte for byte, those of the data folder.
 
   Raises:
     UserError: they are not, or their list is damaged.
@@ -47,7 +47,7 @@ def require_files_of(
   Args:
     trained: provenance of what it was trained on; None for unknown.
     place: of the model.
-    provenance: of the data at hand; compared by size and SHA-256.
+    provenance: of the data; compared by size and SHA-256.
   """
   if trained is not None and not same_files(trained, provenance):
     raise errors.UserError(

@@ -25,7 +25,7 @@ _TRIM_THRESHOLD = (-1, 2**31 - 1)  # whose end is not given back
 def keep_freed_memory() -> bool:
   """Lets this process reuse the memory it frees, which then no longer shrinks.
 
-  A compiled program asks for its working memory anew each time it runs,
+  A compiled program allocates its working memory each time it runs,
   hundreds of megabytes for a step of a wide network. By default glibc maps such
   a block from the kernel and unmaps it afterwards, so that every step faults
   all of its pages in again, one by one and in one thread.
@@ -52,21 +52,21 @@ JOIN_SECONDS = 300.0
 
 
 def prepare(*, distributed: bool = False, portable: bool = False) -> None:
-  """Readies JAX, before its first computation.
+  """Sets JAX up, before its first computation.
 
   Args:
     portable: compile programs whose numbers are the same on all processors of
       a family, see `seqmodels.compression.container`.
     distributed: join the other processes; JAX_COORDINATOR_ADDRESS,
-      JAX_NUM_PROCESSES and JAX_PROCESS_ID tell where they are, what is not
-      set is found out from the cluster (Slurm, Open MPI, Kubernetes, Cloud
-      TPU). On CPUs they talk through gloo, JAX's default.
+      JAX_NUM_PROCESSES and JAX_PROCESS_ID say where they are; the cluster
+      (Slurm, Open MPI, Kubernetes, Cloud TPU) says what is not set. On CPUs
+      they communicate through gloo, JAX's default.
 
   Raises:
     UserError: these variables are no numbers, no cluster is found, or JAX has
       no device of the platform that JAX_PLATFORMS names.
   """
-  # Orbax tells of every file it opens; a user wants the run's own lines.
+  # Orbax logs every file it opens; a user wants the run's own lines.
   logging.set_verbosity(logging.WARNING)
   keep_compilations()
   keep_freed_memory()
@@ -128,11 +128,11 @@ def join(*, patience: float = JOIN_SECONDS) -> None:
   """Makes this process one of several that run the same command.
 
   Args:
-    patience: seconds until all must have come; whoever waits longer ends with
-      a sentence and exit code 3.
+    patience: seconds to wait for the others; then the process ends with a
+      sentence and exit code 3.
 
   Raises:
-    UserError: what tells where the others are makes no sense, or is missing.
+    UserError: the addresses of the others are malformed or missing.
   """
   address = os.environ.get("JAX_COORDINATOR_ADDRESS")
   if address is not None and not re.fullmatch(r".+:\d+", address):

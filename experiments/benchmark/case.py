@@ -98,7 +98,7 @@ class Case(NamedTuple):
   """The same work, done by several libraries.
 
   `operations` are the additions and multiplications of the products in one run,
-  as the model defines them, whoever computes more; 0 where not counted.
+  as the model defines them, whatever is computed again; 0 where not counted.
   """
 
   title: str  # what is computed, with its shape

@@ -175,7 +175,7 @@ def run(
     )
     if equivalence["absent"] != absent:
       raise errors.UserError(
-        f"the benchmark in {workdir} was begun with other peers at hand, "
+        f"the benchmark in {workdir} was begun with other peers available, "
         f"lacking {equivalence['absent']}, now {absent}; choose another "
         "--workdir"
       )

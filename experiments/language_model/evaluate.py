@@ -1,14 +1,12 @@
 """Evaluation of language models as result rows: static, dynamic, baselines.
 
-Dynamic evaluation that goes on where a signal or a kill stopped it.
+Dynamic evaluation resumes where a signal or a kill stopped it, and so does the
+pass over the training set that collects the statistics of its rule `rms`.
 
-So does the pass over the training set that collects what its rule `rms` needs.
-
-The Penn Treebank's scores in the unit of the other alphabet.
-
-A split's nats are the same whoever counts them. Shared out over words, they
-give a perplexity that the word nets can be held against; over characters, the
-bits that the character nets can.
+On the Penn Treebank, scores are also given in the unit of the other alphabet: a
+split's nats are the same for characters and words. Divided by its words they
+give a perplexity to compare with word models, divided by its characters the
+bits to compare with character models.
 """
 
 import functools
@@ -63,7 +61,7 @@ def static_and_dynamic(
     searched = search_settings(context)
     chosen = searched["best"]
     # The validation split chose the settings and the weights: learning from
-    # it once more would tell nothing new, and takes as long as the test.
+    # it once more would show nothing new, and takes as long as the test.
     split = splits[-1]
     found = dynamic_phase(context, split, chosen)
     note = describe(chosen)
@@ -256,7 +254,7 @@ def rows_of(
 def worse_than_uniform(
   context: stages.Context, found: Mapping[str, Any]
 ) -> str:
-  """Says so of a score that needs no network; empty for others."""
+  """A warning of a score that needs no network; empty for others."""
   symbols = context.data.vocabulary.size
   if found["nats"] <= found["count"] * math.log(symbols):
     return ""
@@ -508,7 +506,7 @@ def gradient_statistics(context: stages.Context) -> Tree:
   """Root mean squares of training gradients, collected once in a run.
 
   The sums of squares lie under `checkpoints/statistics/NAME`, where NAME says
-  of which weights, text and segments they are: others are collected anew. A
+  of which weights, text and segments they are: others are collected again. A
   collection is saved every minute and on a signal, as an evaluation is, and
   stays when it is complete.
 

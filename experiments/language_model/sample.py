@@ -38,7 +38,7 @@ class Decoding(NamedTuple):
 
   @classmethod
   def of(cls, sample: Mapping[str, Any]) -> "Decoding":
-    """The one that `config.sample` names; runs of old lack some of its keys.
+    """The one that `config.sample` names; older runs lack some keys.
 
     Raises:
       UserError: a beam search beside a setting of drawing.

@@ -61,7 +61,7 @@ def load_tokens(
     partition=data["partition"],
     data_dir=data_dir,
     path=data["path"],
-    pattern=data.get("files", ""),  # runs of old have no such key
+    pattern=data.get("files", ""),  # older runs have no such key
     sentences=data["sentences"],
     min_frequency=data["min_frequency"],
     limit=data["limit"],

@@ -22,7 +22,7 @@ import numpy as np
 from seqmodels import errors
 from seqmodels.io import files
 
-# By source; what is not here lies with whoever has the data.
+# By source; the terms of other data are their owners'.
 TERMS = {
   "ptb": (
     "Penn Treebank (Linguistic Data Consortium, LDC99T42): research use; the "
@@ -45,7 +45,7 @@ def of(source: str) -> str:
   >>> of("synthetic")
   'made by this package: its own license'
   """
-  return TERMS.get(source, "those of whoever gave the data")
+  return TERMS.get(source, "those of the owner of the data")
 
 
 PIECE = 1 << 20
@@ -283,7 +283,7 @@ def fetch(
 
   Args:
     published: the file.
-    data_dir: the data folder; it is made when the right file is at hand.
+    data_dir: the data folder; made once the right file is there.
     retrieve: URL to the path of the cached file.
 
   Raises:

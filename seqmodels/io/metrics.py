@@ -2,7 +2,7 @@
 
 One JSON object a line: {"step", "split", "name", "value", "unit"}. A run that
 is killed and resumed leaves the same file as one that was not, except timings:
-lines written after the checkpoint are dropped and written anew.
+lines written after the checkpoint are dropped and written again.
 """
 
 import functools

@@ -148,8 +148,8 @@ def start(
   leave together, once it has finished.
 
   A finished folder is returned with its `results`, unchanged. A folder with
-  nothing but the record of a run that failed before its first output is begun
-  anew, also with other settings.
+  nothing but the record of a run that failed before its first output starts
+  again, also with other settings.
 
   Args:
     workdir: the run folder, made if missing.
@@ -381,8 +381,8 @@ def _settle(
   ]
   if remains:
     raise errors.UserError(
-      f"{workdir} holds {', '.join(remains)} but no {CONFIG}, so it cannot be "
-      "told which run they belong to; choose another --workdir"
+      f"{workdir} holds {', '.join(remains)} but no {CONFIG}, so the run that "
+      "they belong to is unknown; choose another --workdir"
     )
   (workdir / RUN).unlink(missing_ok=True)
   files.write_json(workdir / CONFIG, settings)

@@ -73,7 +73,7 @@ def test_the_card_says_what_it_is(trained):
   folder, results = trained
   card = trained_lib.load(folder / "model.safetensors").card
   assert card["command"] == "python main.py --workdir=run"
-  assert card["terms"] == "those of whoever gave the data"
+  assert card["terms"] == "those of the owner of the data"
   assert card["step"] == 24
   symbols = len((folder / "corpus.txt").read_bytes()) * 0.9
   assert card["epochs"] == pytest.approx(24 * 4 * 10 / symbols, rel=0.2)

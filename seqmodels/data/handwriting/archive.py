@@ -89,7 +89,7 @@ def _bounded(
   for member in found:
     if member.name in seen:
       raise errors.UserError(
-        f"{os.fspath(path)} holds {member.name!r} twice; get it anew"
+        f"{os.fspath(path)} holds {member.name!r} twice; download it again"
       )
     seen.add(member.name)
     yield member
@@ -171,7 +171,7 @@ def _of_tar(
       if header.type not in _REGULAR or header.issparse():
         raise errors.UserError(
           f"{os.fspath(path)} holds {name!r}, which is no regular file; the "
-          "database has no links or devices: get it anew"
+          "database has no links or devices: download it again"
         )
       if not _wanted(name, suffix):
         continue
@@ -258,11 +258,11 @@ def _telling(path: str | os.PathLike[str]) -> Iterator[None]:
     except EOFError as error:
       raise errors.UserError(
         f"{os.fspath(path)} is cut off: it ends in the middle of its data; "
-        "get it anew"
+        "download it again"
       ) from error
     except _DAMAGE as error:
       raise errors.UserError(
-        f"{os.fspath(path)} is no whole .tar.gz ({error}); get it anew"
+        f"{os.fspath(path)} is no whole .tar.gz ({error}); download it again"
       ) from error
 
 
@@ -271,7 +271,8 @@ def _normal(path: str | os.PathLike[str], name: str) -> str:
   place = pathlib.PurePosixPath(name)
   if place.is_absolute() or ".." in place.parts or "\\" in name:
     raise errors.UserError(
-      f"{os.fspath(path)} holds {name!r}, which leads out of it; get it anew"
+      f"{os.fspath(path)} holds {name!r}, which leads out of it; download it "
+      "again"
     )
   return place.as_posix()
 
@@ -290,7 +291,7 @@ def _check_size(
   if not 0 <= size <= limit:
     raise errors.UserError(
       f"{os.fspath(path)}: {name!r} has {size:,} bytes and at most {limit:,} "
-      "are read; get it anew"
+      "are read; download it again"
     )
 
 
@@ -298,12 +299,12 @@ def _check_total(path: str | os.PathLike[str], total: int) -> None:
   if total > LARGEST_TOTAL:
     raise errors.UserError(
       f"{os.fspath(path)} holds more than {LARGEST_TOTAL:,} bytes, the most "
-      "that are read; get it anew"
+      "that are read; download it again"
     )
 
 
 def _too_many(path: str | os.PathLike[str]) -> errors.UserError:
   return errors.UserError(
     f"{os.fspath(path)} holds more than {MOST_MEMBERS:,} files, the most that "
-    "are read; get it anew"
+    "are read; download it again"
   )

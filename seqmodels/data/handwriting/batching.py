@@ -116,7 +116,7 @@ def assembled(
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class PenBatches(batching.Stream[PenSegment]):
-  """B whole lines a step, drawn anew every epoch from lines of like length.
+  """B whole lines a step, drawn again every epoch from lines of like length.
 
   `batching.LikeLength` says which lines a step takes, and what length they
   are padded to. Lines left over after the last full batch wait for another
@@ -248,7 +248,7 @@ class PenChunks(batching.Stream[PenSegment]):
   begins; the gradient stops at each stretch's left edge. There are several
   updates a line, and one shape to compile.
 
-  The lines of an epoch come in an order drawn anew, and a row that has finished
+  The lines of an epoch come in a new random order, and a row that has finished
   its line takes the next one: the lines of a step are of any length and stand
   at different places. (Score and length of a line go together, so steps of like
   lines would differ from each other for no good.) No row ever waits, also where

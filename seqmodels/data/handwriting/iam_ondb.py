@@ -85,18 +85,19 @@ def read_strokes(data: bytes) -> list[np.ndarray]:
   except defusedxml.DefusedXmlException as error:
     raise errors.UserError(
       f"the XML declares a document type or entities ({type(error).__name__}); "
-      "lines of the database have neither: get the file anew"
+      "lines of the database have neither: download the file again"
     ) from error
   except xml.sax.SAXParseException as error:
     raise errors.UserError(
       f"malformed XML at line {error.getLineNumber()}, column "
-      f"{error.getColumnNumber()}: {error.getMessage()}; get the file anew"
+      f"{error.getColumnNumber()}: {error.getMessage()}; download the file "
+      "again"
     ) from error
   except (ValueError, LookupError) as error:
     # What Python's codecs say of an encoding that no line was written in.
     raise errors.UserError(
       f"the XML's encoding cannot be read ({error}); the database's is "
-      "ISO-8859-1: get the file anew"
+      "ISO-8859-1: download the file again"
     ) from error
   return ink.strokes()
 
@@ -314,7 +315,7 @@ def forms_of(path: str | os.PathLike[str]) -> list[str]:
     hint = f" but begins with {wrong[0][:40]!r}" if wrong else ""
     raise errors.UserError(
       f"{os.fspath(path)} ({len(data):,} bytes) should name a form such as "
-      f"a01-000u a line{hint}; get it anew"
+      f"a01-000u a line{hint}; download it again"
     )
   return list(dict.fromkeys(words))
 
@@ -354,7 +355,7 @@ def check_lines(name: str, forms: Sequence[str], lines: int) -> None:
   if digest(forms) == published.sha256 and lines != published.lines:
     raise errors.UserError(
       f"{lines:,} lines were found of the published list {name}, which has "
-      f"{published.lines:,}; get the archive of strokes anew"
+      f"{published.lines:,}; download the archive of strokes again"
     )
 
 
@@ -387,7 +388,7 @@ def lines_of(data: bytes) -> list[str]:
   if found != 1:
     raise errors.UserError(
       f"the transcript has {found} lines {_HEADING!r}; it must have 1, with "
-      "the lines of the form below it: get the file anew"
+      "the lines of the form below it: download the file again"
     )
   return [line for line in lines[lines.index(_HEADING) + 1 :] if line]
 
@@ -706,7 +707,7 @@ def _cached(
       lines = load(place / CACHE, made_from)
     except Stale as error:
       if warn:
-        warn(f"the cache {place / CACHE} is made anew: {error}")
+        warn(f"the cache {place / CACHE} is made again: {error}")
       continue
     if lines is not None:
       return lines

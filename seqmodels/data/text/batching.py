@@ -237,7 +237,7 @@ def _epoch_firsts(seed: int, epoch: int, total: int, length: int) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Sentences(batching.Stream[Segment]):
-  """B whole sentences of like length a step, drawn anew every epoch.
+  """B whole sentences of like length a step, drawn again every epoch.
 
   With B = 1 this is how Graves (2013, section 3.1) trains on the Penn
   Treebank: a sentence is a sequence, it starts from the null vector and the

@@ -238,7 +238,7 @@ class Tokens:
     provenance: what was read, ready for JSON: "source", "files" (each with
       "name", "bytes", "sha256"), "note" (which says so where it is a prefix),
       "tokenizer", "partition", "limit".
-    sentence_end: id after which a sequence begins anew, in sentence mode.
+    sentence_end: id after which a new sequence begins, in sentence mode.
     words_per_split: words and line ends in each split, the divisor of a
       perplexity a word.
     characters_per_split: characters in each split (bytes for the byte

@@ -421,8 +421,8 @@ def characters(text: str) -> list[str]:
 def words(text: str, eos: str = END) -> list[str]:
   r"""Runs of anything but white space; `eos` ends every line, the last too.
 
-  An empty line is `eos` alone. A text that holds `eos` as a word cannot be told
-  from one with a line end there.
+  An empty line is `eos` alone. A text that holds `eos` as a word reads like one
+  with a line end there.
 
   >>> words(" no it was n't\nblack monday")
   ['no', 'it', 'was', "n't", '<eos>', 'black', 'monday', '<eos>']

@@ -28,7 +28,7 @@ from seqmodels.io import metrics as metrics_lib
 from seqmodels.losses import Metrics
 from seqmodels.models.networks import SequenceModel
 from seqmodels.regularization import weight_noise
-from seqmodels.training import loop, optimizers, regularizers, sharding, step
+from seqmodels.training import optimizers, regularizers, sharding, step
 
 
 class Stream(Protocol):
@@ -42,7 +42,33 @@ class Stream(Protocol):
     """The batches [K, T, B, ...] of the `count` steps from `start` on."""
 
 
-def make_plan(config: config_dict.ConfigDict, stream: Stream) -> loop.Plan:
+class Plan(NamedTuple):
+  """The schedule of a training, in steps."""
+
+  total: int  # the last step
+  dispatch: int  # K, segments a dispatch
+  evaluate: int  # between evaluations on the validation split
+  checkpoint: int  # between checkpoints
+  patience: int = 0  # evaluations without gain before stopping; 0 never stops
+  initial: bool = False  # evaluate before the first step as well
+
+  def next_boundary(self, step: int) -> int:
+    """The step at which the dispatch that starts at `step` ends."""
+    ends = (_after(step, every) for every in (self.dispatch, self.evaluate))
+    return min(*ends, self.total)
+
+  def evaluates(self, step: int) -> bool:
+    """True if an evaluation is due after `step` steps."""
+    if step == 0:
+      return self.initial
+    return step % self.evaluate == 0 or step == self.total
+
+
+def _after(step: int, every: int) -> int:
+  return (step // every + 1) * every
+
+
+def make_plan(config: config_dict.ConfigDict, stream: Stream) -> Plan:
   """The number of steps, and the steps to evaluate and save at."""
   training = config.training
   epoch = stream.segments_per_epoch
@@ -52,7 +78,7 @@ def make_plan(config: config_dict.ConfigDict, stream: Stream) -> loop.Plan:
   # Whole dispatches between evaluations: each length is compiled on its own.
   dispatch = training.steps_per_dispatch
   between = -(-epoch // training.evaluations_per_epoch)
-  return loop.Plan(
+  return Plan(
     total=total,
     dispatch=dispatch,
     evaluate=dispatch * -(-between // dispatch),
@@ -177,7 +203,7 @@ class Task(NamedTuple):
   model: SequenceModel
   data: Any
   stream: Stream
-  plan: loop.Plan
+  plan: Plan
   positions: int
   figures: Callable[[Metrics], dict[str, float]]
   unit: str
@@ -325,7 +351,7 @@ def train_loop(
   runs: Sequence["Run"],
   state: step.TrainState,
   train_steps: step.TrainSteps,
-  plan: loop.Plan,
+  plan: Plan,
   signals: distributed.Interruption,
 ) -> tuple[step.TrainState, bool]:
   """Trains until the plan's end, early stopping or a signal.
@@ -369,7 +395,7 @@ def train_loop(
     (end, report), in_flight = in_flight, None
     reports = split(jax.device_get(report), len(runs))
     for own in reports:
-      loop.check_finite(own, end)
+      step.check_finite(own, end)
     # Above zero, or a coarse clock would make rates infinite.
     seconds = max(time.perf_counter() - since, 1e-9)
     since += seconds
@@ -432,6 +458,40 @@ def split(tree: Any, count: int) -> list[Any]:
   return [jax.tree.map(lambda leaf, n=n: leaf[n], tree) for n in range(count)]
 
 
+class Stopping(NamedTuple):
+  """The memory of early stopping; a value, saved with the checkpoint.
+
+  >>> Stopping().update(2.0, step=1).update(3.0, step=2)
+  Stopping(best=2.0, best_step=1, worse=1, evaluated_step=2, trained=2.0)
+  """
+
+  best: float = math.inf  # the lowest value
+  best_step: int = -1  # -1: none yet
+  worse: int = 0  # evaluations since `trained`
+  evaluated_step: int = -1  # the last evaluation; -1: none yet
+  trained: float = math.inf  # the lowest value after step 0
+
+  def update(self, value: float, *, step: int) -> "Stopping":
+    """After an evaluation that gave `value` at `step`.
+
+    The weights that training started from (step 0) may be the best without
+    spending patience: an optimiser without its moments first makes them worse,
+    so patience waits for gains over what training itself has reached.
+    """
+    best, best_step = self.best, self.best_step
+    if value < best:
+      best, best_step = value, step
+    if step == 0:
+      return Stopping(best, best_step, self.worse, step, self.trained)
+    if value < self.trained:
+      return Stopping(best, best_step, 0, step, value)
+    return Stopping(best, best_step, self.worse + 1, step, self.trained)
+
+  def exhausted(self, patience: int) -> bool:
+    """True after `patience` evaluations without gain; never for 0."""
+    return patience > 0 and self.worse >= patience
+
+
 class Start(NamedTuple):
   """The point at which a training begins or resumes.
 
@@ -442,7 +502,7 @@ class Start(NamedTuple):
   """
 
   state: step.TrainState
-  stopping: loop.Stopping = loop.Stopping()
+  stopping: Stopping = Stopping()
   running: Metrics = Metrics()
 
 
@@ -624,7 +684,7 @@ def starting_point(setup: Setup, saved: checkpoints.Checkpoints) -> Start:
       for name, value in own.meta["stopping"].items()
     }
     running = Metrics(*own.meta.get("tally", ()))
-    return Start(own.tree, loop.Stopping(**stopping), running)
+    return Start(own.tree, Stopping(**stopping), running)
   fresh = setup.fresh(shardings)
   if setup.config.restore:
     wrap = jax.jit(setup.regularizer.wrap, out_shardings=shardings.params)

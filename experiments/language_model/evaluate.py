@@ -29,7 +29,6 @@ from seqmodels.data.text import tokens as tokens_lib
 from seqmodels.data.text import vocabulary
 from seqmodels.evaluation import (
   compressors,
-  constant_cells,
   dynamic,
   static,
 )
@@ -141,7 +140,7 @@ def cell_facts(context: stages.Context) -> dict[str, str]:
   found = stages.phase(
     context,
     f"cells {split}",
-    lambda: constant_cells.measure(
+    lambda: static.constant_cells(
       context.model, context.params, task.watched(context.data, split)
     ),
   )

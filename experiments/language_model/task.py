@@ -15,7 +15,7 @@ from experiments import restore, stages, train
 from seqmodels import errors, losses, trained
 from seqmodels.data.text import batching, corpora, vocabulary
 from seqmodels.data.text import tokens as tokens_lib
-from seqmodels.evaluation import constant_cells, static
+from seqmodels.evaluation import static
 from seqmodels.io import distributed, run_folder
 from seqmodels.models import networks
 
@@ -159,11 +159,11 @@ def chunks(
 
 
 def watched(tokens: tokens_lib.Tokens, split_name: str) -> batching.Segment:
-  """The part of a split in which cells are watched (`constant_cells`)."""
-  ids, length = split(tokens, split_name), constant_cells.POSITIONS
+  """The part of a split that `static.constant_cells` looks at."""
+  ids, length = split(tokens, split_name), static.WATCHED_POSITIONS
   return batching.SequentialStream(
     ids,
-    batch=max(1, min(constant_cells.STREAMS, len(ids) // length)),
+    batch=max(1, min(static.WATCHED_STREAMS, len(ids) // length)),
     length=length,
     sentence_end=tokens.sentence_end,
   ).segment(0)
@@ -305,7 +305,7 @@ def task(
       totals.nats_per_symbol,
       {
         **figures(totals),
-        **constant_cells.measure(network, weights, observed),
+        **static.constant_cells(network, weights, observed),
       },
       f"{totals.count:,} symbols in {settings.validation_streams} streams"
       + stages.lost_note(scores),

@@ -1,13 +1,15 @@
 """The training state and the compiled step: K segments of BPTT a dispatch."""
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
-from seqmodels import trees
+from seqmodels import errors, trees
 from seqmodels.losses import Metrics
 from seqmodels.training import optimizers, regularizers
 
@@ -168,4 +170,33 @@ def make_train_steps(
     jax.vmap(train_steps) if side_by_side else train_steps,
     donate_argnums=0,
     out_shardings=shardings,
+  )
+
+
+def check_finite(report: StepReport, end: int) -> None:
+  """Stops a run whose loss or gradient is NaN or infinite.
+
+  Args:
+    report: of one dispatch, on the host.
+    end: the step after its last.
+
+  Raises:
+    RunError: naming the first such step.
+  """
+  nats, norm = report.metrics.nats, report.gradient_norm
+  good = np.isfinite(nats) & np.isfinite(norm)
+  if np.all(good):
+    return
+  first = int(np.argmin(good))
+  step = end - len(good) + first + 1
+  loss = float(nats[first])
+  what = (
+    f"the loss is {loss}"
+    if not math.isfinite(loss)
+    else f"the gradient's norm is {float(norm[first])}"
+  )
+  raise errors.RunError(
+    f"at step {step} {what}; the last good checkpoint is kept: lower "
+    "--config.training.learning_rate or clip with "
+    "--config.training.clip_norm, and run again in a new workdir"
   )

@@ -8,9 +8,9 @@ from experiments import train
 from seqmodels.data.text import batching
 from seqmodels.layers import recurrent
 from seqmodels.models import networks
-from seqmodels.training import loop, optimizers, regularizers, step
+from seqmodels.training import optimizers, regularizers, step
 
-PLAN = loop.Plan(total=7, dispatch=2, evaluate=4, checkpoint=2)
+PLAN = train.Plan(total=7, dispatch=2, evaluate=4, checkpoint=2)
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ class Trial:
 
   def __init__(self, stream, *, cut=lambda: False):
     self.batches, self.cut = stream.segments, cut
-    self.stopping, self.reached, self.log_of = loop.Stopping(), {}, []
+    self.stopping, self.reached, self.log_of = train.Stopping(), {}, []
 
   def log(self, at, report, seconds):
     self.log_of.append(("log", at))

@@ -9,7 +9,7 @@ import pytest
 from experiments import train
 from seqmodels import errors
 from seqmodels.data.text import batching
-from seqmodels.training import loop, optimizers, step
+from seqmodels.training import optimizers, step
 
 
 class Recorder:
@@ -18,7 +18,7 @@ class Recorder:
   def __init__(self, stream, *, values=(), stop_at=None, stopping=None):
     self.stream, self.values = stream, dict(values)
     self.stop_at, self.step = stop_at, 0
-    self.stopping = stopping or loop.Stopping()
+    self.stopping = stopping or train.Stopping()
     self.reports, self.scored, self.best, self.saved = [], [], [], []
     self.weights = {}  # that were evaluated, by step
     self.reached = {}
@@ -62,7 +62,7 @@ def train_steps(network, optimizer):
   return step.make_train_steps(network, optimizer)
 
 
-PLAN = loop.Plan(total=20, dispatch=4, evaluate=6, checkpoint=5)
+PLAN = train.Plan(total=20, dispatch=4, evaluate=6, checkpoint=5)
 
 
 def fit(start, train_steps, recorder, plan=PLAN):
@@ -175,7 +175,7 @@ def test_training_on_a_regular_text_learns_it(network, optimizer, fresh):
   text = batching.SequentialStream(np.tile(np.arange(7), 60), batch=4, length=6)
   steps = step.make_train_steps(network, optimizer)
   recorder = Recorder(text)
-  plan = loop.Plan(total=300, dispatch=20, evaluate=300, checkpoint=300)
+  plan = train.Plan(total=300, dispatch=20, evaluate=300, checkpoint=300)
   fit(fresh(), steps, recorder, plan)
   (_, first), (_, last) = recorder.reports[0], recorder.reports[-1]
   assert first.nats_per_symbol > 1.5
@@ -189,7 +189,7 @@ def test_restored_weights_are_the_first_candidate(fresh, train_steps, stream):
   assert recorder.scored == [0, 6, 12, 18, 20]
   assert recorder.best == [0]
   # Step 6 set what training reached; three evaluations were no better.
-  assert recorder.stopping == loop.Stopping(0.5, 0, 3, 20, trained=1.0)
+  assert recorder.stopping == train.Stopping(0.5, 0, 3, 20, trained=1.0)
   at, saved, memory = recorder.saved[0]
   assert (at, memory.evaluated_step) == (0, 0)
   again = Recorder(stream, stopping=memory)
@@ -206,7 +206,7 @@ def test_an_interrupted_first_evaluation_is_done_on_resumption(
   _, finished = fit(fresh(), train_steps, first, plan)
   assert not finished
   at, saved, memory = first.saved[-1]
-  assert (at, memory) == (0, loop.Stopping())
+  assert (at, memory) == (0, train.Stopping())
   second = Recorder(stream, stopping=memory)
   resumed, _ = fit(saved, train_steps, second, plan)
   assert second.scored == [0, 6, 12, 18, 20]
@@ -234,7 +234,7 @@ def test_evaluation_sees_the_running_mean_and_training_does_not(
   start = fresh()
   start = start._replace(opt_state=averaging.init(start.params))
   recorder = Recorder(stream)
-  each = loop.Plan(total=20, dispatch=1, evaluate=2, checkpoint=5)
+  each = train.Plan(total=20, dispatch=1, evaluate=2, checkpoint=5)
   last, _ = fit(start, recording, recorder, each)
   plain, _ = fit(fresh(), train_steps, Recorder(stream), each)
   same_bits(last.params, plain.params)

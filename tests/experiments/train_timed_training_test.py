@@ -9,9 +9,9 @@ import pytest
 from experiments import train
 from seqmodels import errors, losses
 from seqmodels.io import checkpoints, distributed, progress
-from seqmodels.training import loop, step
+from seqmodels.training import step
 
-PLAN = loop.Plan(total=6, dispatch=1, evaluate=3, checkpoint=100)
+PLAN = train.Plan(total=6, dispatch=1, evaluate=3, checkpoint=100)
 BUILD, EVALUATE = 2.0, 64.0  # seconds
 
 
@@ -58,7 +58,7 @@ def trained(monkeypatch):
       return now._replace(step=now.step + 1), step.StepReport(metrics, ones)
 
     class Run:
-      stopping = loop.Stopping()
+      stopping = train.Stopping()
 
       def __init__(self):
         self.reached = reached or {}

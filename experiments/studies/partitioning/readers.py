@@ -15,7 +15,7 @@ from seqmodels import units
 from seqmodels.data.text import batching
 from seqmodels.evaluation import static
 from seqmodels.models import networks
-from seqmodels.training import loop, step
+from seqmodels.training import step
 
 RANDOM = "random sampling"
 EVERY = "every window"
@@ -66,7 +66,7 @@ def train(
     return score.bits_per_symbol
 
   def evaluate(end: int, params: Any, report: step.StepReport) -> None:
-    loop.check_finite(report, end)
+    step.check_finite(report, end)
     if end // due > (end - settings.dispatch) // due or end == settings.steps:
       bits = streamed(params, "valid", settings.streams)
       curve.append((end * settings.batch * settings.length, bits))

@@ -8,7 +8,7 @@ import pytest
 from seqmodels.cells import cell as cells
 from seqmodels.cells import lstm
 from seqmodels.data.text import batching
-from seqmodels.evaluation import constant_cells
+from seqmodels.evaluation import static
 from seqmodels.layers import recurrent
 from seqmodels.models import networks
 
@@ -56,14 +56,14 @@ def text(steps=1_000, rows=2):
 
 def test_a_counter_and_a_shut_cell_are_constant_and_a_working_one_is_not():
   network, params = made_by_hand()
-  found = constant_cells.measure(network, params, text())
+  found = static.constant_cells(network, params, text())
   assert found["constant_cells"] == pytest.approx(200.0 / 3.0)
   assert found["largest_cell"] == 1_000.0
 
 
 def test_a_bound_shows_in_the_largest_state():
   network, params = made_by_hand(cell_clip=3.0)
-  assert constant_cells.measure(network, params, text())["largest_cell"] == 3.0
+  assert static.constant_cells(network, params, text())["largest_cell"] == 3.0
 
 
 def test_constant_in_some_streams_counts_for_those():
@@ -71,7 +71,7 @@ def test_constant_in_some_streams_counts_for_those():
   segment = text()
   # The second stream repeats one symbol, so no cell of it changes.
   segment.inputs[:, 1] = 1
-  found = constant_cells.measure(network, params, segment)
+  found = static.constant_cells(network, params, segment)
   assert found["constant_cells"] == pytest.approx(500.0 / 6.0)
 
 
@@ -79,7 +79,7 @@ def test_the_way_to_a_constant_does_not_count():
   network, params = made_by_hand()
   segment = text()
   segment.inputs[500:] = 1
-  found = constant_cells.measure(network, params, segment)
+  found = static.constant_cells(network, params, segment)
   assert found["constant_cells"] == 100.0
 
 
@@ -87,16 +87,16 @@ def test_steps_past_the_end_of_a_stream_are_left_out():
   network, params = made_by_hand()
   whole = text(300)
   longer = [np.concatenate([leaf, np.zeros_like(leaf)]) for leaf in whole]
-  assert constant_cells.measure(
+  assert static.constant_cells(
     network, params, longer
-  ) == constant_cells.measure(network, params, whole)
+  ) == static.constant_cells(network, params, whole)
 
 
 def test_a_text_that_is_too_short_tells_nothing():
   network, params = made_by_hand()
-  fewest = constant_cells.FEWEST
-  assert constant_cells.measure(network, params, text(fewest - 1)) == {}
-  assert constant_cells.measure(network, params, text(fewest))
+  fewest = static.FEWEST_WATCHED
+  assert static.constant_cells(network, params, text(fewest - 1)) == {}
+  assert static.constant_cells(network, params, text(fewest))
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru", "elman"])
@@ -105,11 +105,11 @@ def test_all_layers_of_a_language_model_are_watched(cell):
     2, recurrent.StackOptions(features=(5, 3), cell=cells.get(cell))
   ).as_model()
   params = network.init(jax.random.key(0))
-  found = constant_cells.measure(network, params, text(200))
+  found = static.constant_cells(network, params, text(200))
   assert found["constant_cells"] == 0.0
   assert ("largest_cell" in found) == (cell == "lstm")
   silent = jax.tree.map(jnp.zeros_like, params)
-  found = constant_cells.measure(network, silent, text(200))
+  found = static.constant_cells(network, silent, text(200))
   assert found["constant_cells"] == 100.0
 
 
@@ -120,4 +120,4 @@ def test_a_model_without_cells_has_none():
     init=lambda key: None,
     vocabulary_size=2,
   )
-  assert constant_cells.measure(bigram, jnp.zeros((2, 2)), text()) == {}
+  assert static.constant_cells(bigram, jnp.zeros((2, 2)), text()) == {}

@@ -72,7 +72,7 @@ def describe(context: stages.Context) -> str:
   parts = [
     stages.model_name(config),
     *stages.noise_names(config),
-    f"{training.optimizer}, {task.stretches(config)} a step, "
+    f"{training.optimizer}, {task.minibatch(config)} a step, "
     f"{training.epochs:g} epochs",
     f"{config.dtype} products",
   ]

@@ -182,7 +182,7 @@ def task(
     validate=validate,
     facts=(
       f"{data.provenance['source']}, {sizes}",
-      stretches(config),
+      minibatch(config),
     ),
     name=stages.model_name(config),
     smaller="a smaller config.training.points, config.training.batch or "
@@ -195,7 +195,7 @@ def _stream(
   data: handwritings.Handwriting,
   network: networks.SequenceModel,
 ) -> batching.PenBatches | batching.PenChunks:
-  """The training lines, whole or a stretch at a time."""
+  """The training lines, whole or a segment at a time."""
   training = config.training
   shared: dict[str, Any] = {
     "batch": training.batch,
@@ -253,7 +253,7 @@ def _segments(
     yield segment
 
 
-def stretches(config: config_dict.ConfigDict) -> str:
+def minibatch(config: config_dict.ConfigDict) -> str:
   """The minibatch of a step, as in "32 lines, 128 points of each"."""
   training = config.training
   part = f", {training.points} points of each" if training.points else ""

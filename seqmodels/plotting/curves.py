@@ -444,7 +444,7 @@ def running_means(
   if not sums or any(ends[-1] <= 0 for ends, _ in sums.values()):
     raise ValueError("a figure along a split needs curves with scored symbols")
   span = min(ends[-1] for ends, _ in sums.values())
-  # A stretch shorter than a segment would show its interpolation.
+  # A part shorter than a segment would show its interpolation.
   points = min(points, *(len(ends) - 1 for ends, _ in sums.values()))
   places = np.linspace(0, span, points + 1)[1:]
   return places, {

@@ -118,7 +118,7 @@ def clean(pair: Any) -> None:
 def thinned(
   xs: Sequence[float], ys: Sequence[float], points: int
 ) -> list[np.ndarray]:
-  """A line as the means of `points` consecutive stretches of it.
+  """A line as the means of `points` consecutive parts of it.
 
   >>> [mean.tolist() for mean in thinned([0, 1, 2, 3], [5, 7, 9, 9], 2)]
   [[0.5, 2.5], [6.0, 9.0]]
@@ -137,7 +137,7 @@ def noisy_line(
   name: str,
   colour: str,
 ) -> None:
-  """A line of many points: itself, pale, under its mean over 100 stretches."""
+  """A line of many points: itself, pale, under its mean over 100 parts."""
   if len(xs) < 100:
     pair.plot(xs, ys, color=colour, label=name)
     return

@@ -20,7 +20,7 @@ EMPTY = -1
 
 
 class PenSegment(NamedTuple):
-  """Lines or stretches of them, time-major.
+  """Lines or segments of them, time-major.
 
   Attributes:
     inputs: float32 [..., T, B, 3], the point before; the null vector at the
@@ -244,8 +244,8 @@ def evaluation(
 class PenChunks(batching.Stream[PenSegment]):
   """B lines side by side, T points a step, each row going on by itself.
 
-  The state crosses from one stretch to the next and is cleared where a line
-  begins; the gradient stops at each stretch's left edge. There are several
+  The state crosses from one segment to the next and is cleared where a line
+  begins; the gradient stops at each segment's left edge. There are several
   updates a line, and one shape to compile.
 
   The lines of an epoch come in a new random order, and a row that has finished
@@ -279,7 +279,7 @@ class PenChunks(batching.Stream[PenSegment]):
   def __post_init__(self) -> None:
     if self.length < 1:
       raise errors.UserError(
-        f"a stretch has {self.length} points; it must have at least 1"
+        f"a segment has {self.length} points; it must have at least 1"
       )
     require_lines(self.lines, self.batch)
     # A line that cannot be encoded is refused now, not epochs later.
@@ -288,7 +288,7 @@ class PenChunks(batching.Stream[PenSegment]):
   @property
   def segments_per_epoch(self) -> int:
     """Steps in which all lines are read once, the last of them in part."""
-    return -(-int(self._stretches.sum()) // self.batch)
+    return -(-int(self._segments.sum()) // self.batch)
 
   def segments(self, start: int, count: int) -> PenSegment:
     """Minibatches `start` to `start + count`; [count, T, ...]."""
@@ -311,7 +311,7 @@ class PenChunks(batching.Stream[PenSegment]):
     return encoded(self.lines, self.alphabet)
 
   @functools.cached_property
-  def _stretches(self) -> np.ndarray:
+  def _segments(self) -> np.ndarray:
     """Steps that each line takes, int64 [L]."""
     return -(-self.lines.lengths // self.length)
 
@@ -329,7 +329,7 @@ class PenChunks(batching.Stream[PenSegment]):
         begin, row = dealt.free[0]
         dealt.rows[row][0].append(begin)
         dealt.rows[row][1].append(number)
-        end = begin + int(self._stretches[number])
+        end = begin + int(self._segments[number])
         heapq.heapreplace(dealt.free, (end, row))
       dealt.epochs += 1
     return dealt.rows

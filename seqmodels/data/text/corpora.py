@@ -42,7 +42,7 @@ class RawCorpus:
       and "test" where the publisher made the splits, else one `WHOLE`.
     provenance: what was read, ready for JSON; see `provenance`.
     complete: everything that was published is here (this is no prefix).
-    origins: the file behind each stretch of bytes of `WHOLE`, for the position
+    origins: the file of each range of bytes of `WHOLE`, for the position
       in an error, by rising offset.
   """
 

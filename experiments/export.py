@@ -8,10 +8,13 @@ from typing import Any
 
 from ml_collections import config_dict
 
+from experiments import page as page_lib
 from experiments import restore, stages
 from experiments.language_model import task
 from seqmodels import errors, portable, trained, trees
 from seqmodels.io import files, results
+
+TEMPLATE = pathlib.Path(__file__).with_name("export.md")
 
 
 def run(
@@ -119,19 +122,15 @@ def card_page(
       + {"language_model": "symbols", "handwriting": "points"}[model.kind]
     ),
   }
-  rows = card.get("rows", [])
-  use = {
+  page = page_lib.Page(TEMPLATE, path.parent)
+  page["name"], page["file"] = path.stem, path.name
+  page["kind"] = trained.KINDS[model.kind].words
+  known = {name: fact for name, fact in facts.items() if fact}
+  page.facts("facts", known)
+  if rows := card.get("rows"):
+    page["scores"] = results.markdown_table(rows)
+  page["use"] = {
     "language_model": 'model.sample(prime="the ", length=200)',
     "handwriting": 'model.write("Dear reader").save("page.svg")',
   }[model.kind]
-  parts = [
-    f"# {path.stem}",
-    f"A {trained.KINDS[model.kind].words} trained by seqmodels, in one "
-    "safetensors file.",
-    "\n".join(f"- {name}: {fact}" for name, fact in facts.items() if fact),
-    *(["## Scores", results.markdown_table(rows)] if rows else []),
-    "## Use",
-    "```python\nimport seqmodels\n\n"
-    f'model = seqmodels.load("{path.name}")\n{use}\n```',
-  ]
-  return "\n\n".join(parts) + "\n"
+  return page.text()

@@ -184,8 +184,9 @@ def console_table(
 def markdown_table(rows: Sequence[Mapping[str, Any]]) -> str:
   """The rows as a Markdown table, the published value beside ours."""
   notes = "\n".join(f"- {note}" for note in seen(rows))
-  sources = dict.fromkeys(filter(None, (r["reference_source"] for r in rows)))
-  paper = f"Paper: {'; '.join(sources)}." if sources else ""
+  named = filter(None, (row.get("reference_source") for row in rows))
+  sources = "; ".join(dict.fromkeys(map(str, named)))
+  paper = f"Paper: {sources}." if sources else ""
   recipes, rows = shortened(rows)
   above = "\n".join(f"- {short}: {recipe}" for short, recipe in recipes.items())
   return "\n\n".join(filter(None, [above, table(*_cells(rows)), notes, paper]))

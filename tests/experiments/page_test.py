@@ -86,6 +86,12 @@ def test_a_sample_that_looks_like_a_figure_is_none(tmp_path):
   assert shown.text() == "```text\n![A curve.](figures/curve.png)\n```\n"
 
 
+def test_a_sample_that_looks_like_a_table_is_none(tmp_path):
+  shown = page(tmp_path, "{{ sample }}\n")
+  shown.verbatim("sample", "| a | b |\n| c |")
+  assert shown.text() == "```text\n| a | b |\n| c |\n```\n"
+
+
 def test_a_caption_may_have_brackets(tmp_path):
   shown = page(tmp_path, "![Of [1].](samples/curve.png)\n")
   (tmp_path / "samples").mkdir()

@@ -25,7 +25,7 @@ from typing import Any
 
 import hypothesis
 
-from experiments.benchmark import timing
+from experiments.benchmark import case
 from seqmodels import errors
 from seqmodels.io import results, run_folder
 from tests.fuzz import parsers, valid_files
@@ -137,7 +137,7 @@ class Hunt:
       except Exception as error:
         self.found.setdefault(_place(error), given)
 
-    grown = timing.resident_growth(trial)
+    grown = case.resident_growth(trial)
     if grown is not None and grown > MOST_BYTES:
       self.found.setdefault("memory", f"{grown:,} bytes")
 

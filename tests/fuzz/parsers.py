@@ -305,7 +305,9 @@ def variants(world: World) -> Strategy:
 def parsed(world: World, given: list[str]) -> Callable[[], Any]:
   def parse() -> None:
     with contextlib.suppress(SystemExit):  # of --help
-      cli.parse(["main.py", *given], flags.FlagValues())
+      request = cli.parse(["main.py", *given], flags.FlagValues())
+      # As a run does when it begins.
+      checks.validate(request.config)
 
   return parse
 

@@ -11,8 +11,8 @@ from configs import checks
 from experiments import page as page_lib
 from experiments import published
 from experiments.language_model import task
+from experiments.report import papers_tables
 from experiments.report import runs as runs_lib
-from experiments.report import tables
 from seqmodels.io import results as reports
 from seqmodels.plotting import curves as curves_lib
 
@@ -41,18 +41,18 @@ def run(
   """
   del data_dir
   gathered = runs_lib.gather(config.runs, own=workdir)
-  lines, _ = tables.assign(gathered.runs)
+  lines, _ = papers_tables.assign(gathered.runs)
   page = fill(gathered, workdir)
   draw(page, gathered.runs, lines, config.points)
   page.write()
-  return tables.result_rows(lines)
+  return papers_tables.result_rows(lines)
 
 
 def fill(gathered: runs_lib.Gathered, workdir: pathlib.Path) -> page_lib.Page:
   """The page with its tables, the figures not yet drawn."""
   runs, every = gathered.runs, (*gathered.runs, *gathered.pens)
-  lines, beyond = tables.assign(runs)
-  shown = [tables.shown(lines, line)[0] for line in lines]
+  lines, beyond = papers_tables.assign(runs)
+  shown = [papers_tables.shown(lines, line)[0] for line in lines]
   paths = {run.path for run in shown if run is not None}
   also = [
     run
@@ -62,17 +62,17 @@ def fill(gathered: runs_lib.Gathered, workdir: pathlib.Path) -> page_lib.Page:
   ]
   page = page_lib.Page(TEMPLATE, workdir)
   page["count"] = f"{len(every)} {'run' if len(every) == 1 else 'runs'}"
-  page["table_1"] = tables.table_1(lines, runs)
-  page["table_2"] = tables.table_2(lines)
-  page["handwriting"] = tables.table(gathered.pens)
+  page["table_1"] = papers_tables.table_1(lines, runs)
+  page["table_2"] = papers_tables.table_2(lines)
+  page["handwriting"] = papers_tables.table(gathered.pens)
   page["missing"] = "\n".join(
     f"    python main.py {command}"
     for line, command in published.COMMANDS.items()
     if line not in lines
   )
-  page["also"] = tables.others(also, runs)
-  page["beyond"] = tables.others(beyond, runs)
-  page["baselines"] = tables.baselines(runs)
+  page["also"] = papers_tables.others(also, runs)
+  page["beyond"] = papers_tables.others(beyond, runs)
+  page["baselines"] = papers_tables.baselines(runs)
   page.table(
     "commands",
     ["run", "command"],
@@ -87,7 +87,7 @@ def fill(gathered: runs_lib.Gathered, workdir: pathlib.Path) -> page_lib.Page:
 def draw(
   page: page_lib.Page,
   runs: Sequence[runs_lib.Run],
-  lines: tables.Assigned,
+  lines: papers_tables.Assigned,
   points: int,
 ) -> None:
   """Every figure that the runs allow."""
@@ -118,7 +118,7 @@ def draw(
   curves_lib.paper_and_ours(_bars(lines), page.figure("paper_and_ours"))
 
 
-def _bars(lines: tables.Assigned) -> dict[str, list[curves_lib.Bar]]:
+def _bars(lines: papers_tables.Assigned) -> dict[str, list[curves_lib.Bar]]:
   """All lines of Tables 1 and 2, by the label of their axis."""
   axes = {
     "characters": "bits per character, Penn Treebank test split",
@@ -127,15 +127,15 @@ def _bars(lines: tables.Assigned) -> dict[str, list[curves_lib.Bar]]:
   }
   bars: dict[str, list[curves_lib.Bar]] = {text: [] for text in axes.values()}
   for line in published.TABLE_1:
-    run_, _ = tables.shown(lines, (line.tokenizer, line.regularisation))
+    run_, _ = papers_tables.shown(lines, (line.tokenizer, line.regularisation))
     if line.tokenizer == "characters":
-      paper, ours = line.bits, tables.bits(run_, line.evaluation)
+      paper, ours = line.bits, papers_tables.bits(run_, line.evaluation)
     else:
       paper = line.perplexity
-      ours = tables.perplexity(run_, line.evaluation)
+      ours = papers_tables.perplexity(run_, line.evaluation)
     name = f"{line.regularisation}, {line.evaluation}"
     bars[axes[line.tokenizer]].append(curves_lib.Bar(name, paper, ours))
-  whole, _ = tables.shown(lines, ("bytes", "none"))
+  whole, _ = papers_tables.shown(lines, ("bytes", "none"))
   for (split, evaluation), paper in published.TABLE_2.items():
     ours = whole.value(split, evaluation, "bits_per_byte") if whole else None
     bar = curves_lib.Bar(f"{split}, {evaluation}", paper, ours)

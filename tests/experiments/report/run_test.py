@@ -10,9 +10,9 @@ import pytest
 import experiments
 from configs import enwik8, penn_char, penn_word, report
 from experiments import published, stages
+from experiments.report import papers_tables
 from experiments.report import run as report_experiment
 from experiments.report import runs as runs_lib
-from experiments.report import tables as tables_lib
 from seqmodels import errors
 from seqmodels.io import results as reports
 
@@ -69,9 +69,9 @@ def scores(valid, static, dynamic, error=28.0):
 def make_page(runs, workdir, name="out"):
   """The page and the rows, without the figures."""
   found = runs_lib.gather(str(runs), own=workdir / name)
-  lines, _ = tables_lib.assign(found.runs)
+  lines, _ = papers_tables.assign(found.runs)
   page = report_experiment.fill(found, workdir / name).text()
-  return page, tables_lib.result_rows(lines)
+  return page, papers_tables.result_rows(lines)
 
 
 def run_report(runs, workdir):

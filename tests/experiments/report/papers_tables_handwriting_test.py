@@ -5,9 +5,9 @@ import json
 import pytest
 
 from configs import handwriting_prediction, handwriting_synthesis
+from experiments.report import papers_tables
 from experiments.report import run as report_experiment
 from experiments.report import runs as runs_lib
-from experiments.report import tables
 from seqmodels import errors
 from seqmodels.io import results as reports
 
@@ -38,7 +38,7 @@ def write_run(folder, config, nats=None):
 
 def lines(runs):
   """Cells of the table's lines by network and regularisation."""
-  text = tables.table([runs_lib.read(run) for run in runs])
+  text = papers_tables.table([runs_lib.read(run) for run in runs])
   body = [
     [cell.strip() for cell in line.strip("|").split("|")]
     for line in text.splitlines()[2:]
@@ -78,7 +78,7 @@ def test_other_data_stand_on_no_line(group, key, value, tmp_path):
   config = handwriting_synthesis.get_config()
   config[group][key] = value
   run = runs_lib.read(write_run(tmp_path / "run", config, -2000.0))
-  assert tables.line_of(run) is None
+  assert papers_tables.line_of(run) is None
 
 
 def test_pen_networks_are_gathered_beside_language_models(tmp_path):

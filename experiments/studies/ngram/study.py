@@ -33,7 +33,7 @@ Fits = dict[str, dict[int, smoothing.Fit]]  # by form and order
 
 def run(study: run_lib.Study) -> list[results.Row]:
   """Counts, fits and draws everything on the page."""
-  settings, rows, best = study.config.settings, [], {}
+  settings, rows, best, shares = study.config.settings, [], {}, {}
   training.check_names(settings, "levels", UNITS)
   networks = runs_of(study)
   for name in settings.levels:
@@ -45,6 +45,8 @@ def run(study: run_lib.Study) -> list[results.Row]:
         fits[form][order] = smoothing.fit(level, form, order, settings)
       study.signals.check()
     best[name] = _compare(study, level, fits)
+    unknown = level.tokens.unknown_per_split["test"]
+    shares[name] = f"{100 * unknown / len(level.splits['test']):.1f}"
     rows += _rows(study, level, fits)
     _samples(study, level, fits[smoothing.MODIFIED])
     if name == "words":
@@ -54,6 +56,7 @@ def run(study: run_lib.Study) -> list[results.Row]:
     "name": first.name,
     "perplexity": 2**first.bits,
     "unit": UNITS[first.level],
+    "unknown": shares[first.level],
   }
   return rows + beside(study, networks, best)
 

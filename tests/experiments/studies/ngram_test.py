@@ -44,6 +44,10 @@ def test_the_smoke_run_leaves_a_page_with_figures(run, tmp_path):
   assert said == table[1]
   assert table[0].startswith("0.0% of train")
   assert not said.startswith("0.0%")
+  first = re.search(
+    r"\(([\d.]+%) of the test text is `<unk>`", " ".join(page.split())
+  )
+  assert f"{first[1]} of test" in said
   figures = {path.stem for path in (tmp_path / "run/figures").iterdir()}
   assert figures == {"smoothing_words", "smoothing_characters"}
 

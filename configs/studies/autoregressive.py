@@ -23,7 +23,7 @@ SETTINGS: dict[str, Any] = {
   "hidden": 16,  # units of each
   "stretch": 64,  # steps that they learn from at a time
   "network_epochs": 30,
-  "series": 8,  # over which models are compared
+  "series": 4,  # over which models are compared
   "repeats": 200,  # series behind each mean of the linear models
   "windows": (1, 2, 3, 4, 8, 16, 32, 64, 128),
   # Investors, chains and hidden chains.

@@ -9,8 +9,8 @@ SETTINGS: dict[str, Any] = {
   "toy_bits": 10,
   "toy_letters": 3,
   "toy_length": 6,
-  "toy_steps": 2000,
-  "toy_batch": 128,
+  "toy_steps": 1000,
+  "toy_batch": 64,
   # The noisy sine, and what learns from it.
   "length": 1000,
   "noise": 0.2,

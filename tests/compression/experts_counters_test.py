@@ -70,9 +70,14 @@ def test_of_equal_places_the_last_one_writes():
 def test_a_counter_never_leaves_its_range(bit):
   table = experts.empty_table(6)
   context = jnp.uint32([[3]])
-  for _ in range(300):
+
+  @jax.jit
+  def learn(table):
     found = experts.look_up(table, context)
-    table = experts.learn_counters(table, found, jnp.array([bit]), 1023)
+    return experts.learn_counters(table, found, jnp.array([bit]), 1023)
+
+  for _ in range(300):
+    table = learn(table)
   p, n = experts.read_counters(experts.look_up(table, context))
   assert 0 <= float(jnp.min(p)) <= float(jnp.max(p)) <= 1
   assert int(jnp.max(n)) == 300

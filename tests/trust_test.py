@@ -110,6 +110,7 @@ def test_the_reading_of_sources_would_notice(source, fault):
   assert faults(source) == {fault}
 
 
+@pytest.mark.slow
 def test_everything_loads_where_nothing_can_be_unpickled(tmp_path):
   """In a process of its own, whose bans cannot be lifted again."""
   done = subprocess.run(

@@ -41,8 +41,11 @@ def as_bytes(data):
     pytest.param({"contexts": ()}, marks=pytest.mark.slow),
     {"contexts": (), "match": 0},
     pytest.param({"learning_rate": 0.0}, marks=pytest.mark.slow),
-    {"replay_every": 1, "replay_length": 16, "replay_windows": 2},
-    {"dtype": "bfloat16", "streams": 1},
+    pytest.param(
+      {"replay_every": 1, "replay_length": 16, "replay_windows": 2},
+      marks=pytest.mark.slow,
+    ),
+    pytest.param({"dtype": "bfloat16", "streams": 1}, marks=pytest.mark.slow),
     {"cell": "gru", "layers": (4, 4)},
   ],
   ids=str,

@@ -33,6 +33,7 @@ def test_no_library_computes_what_is_portable():
   assert libraries(portable=True, **replay) == []
 
 
+@pytest.mark.slow
 def test_files_that_are_not_portable_come_back_too(small):
   chosen = small(block=512)
   data = np.frombuffer(b"the cat sat on the mat; " * 21, np.uint8)

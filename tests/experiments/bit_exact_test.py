@@ -128,6 +128,7 @@ def test_a_language_model_ends_in_the_same_bits(small, tmp_path, kind):
   check(config, tmp_path, make_task)
 
 
+@pytest.mark.slow
 def test_a_pen_network_over_whole_lines_ends_in_the_same_bits(tmp_path):
   """Stretches of lines are in handwriting_test."""
   config = handwriting_prediction.get_config("quickstart,smoke")

@@ -77,6 +77,7 @@ def test_a_changed_loss_is_trained_side_by_side_too(
   assert first_training_loss("doubled") == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("undrawn")
 def test_a_kill_between_two_saves_costs_no_bit(
   small, run, tmp_path, monkeypatch

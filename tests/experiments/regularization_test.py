@@ -179,6 +179,7 @@ def test_a_kill_around_the_first_evaluation_costs_no_bit(
   assert steps.count(0) == 4  # the four figures of one validation
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("undrawn")
 def test_kept_weights_are_those_that_were_asked_for(
   small, run, tmp_path, metrics

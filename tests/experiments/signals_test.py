@@ -61,6 +61,7 @@ def signalled(monkeypatch, capsys):
   return go
 
 
+@pytest.mark.slow
 def test_a_run_is_stopped_in_every_phase_and_ends_like_any_other(
   small, run, tmp_path, signalled
 ):

@@ -82,6 +82,7 @@ def test_a_page_runs_to_its_end(name, variants, run, request, tmp_path):
   assert saved["rows"] == results["rows"]
 
 
+@pytest.mark.slow
 def test_rows_over_a_prefix_say_so(run, tmp_path):
   folder = tmp_path / "enwik8"
   folder.mkdir()

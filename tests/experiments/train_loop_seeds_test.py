@@ -79,7 +79,7 @@ def together(parts, trials, start, plan=PLAN, signals=None, **options):
 @pytest.mark.parametrize(
   ("stddev", "average"),
   [
-    (0.0, 0.0),
+    pytest.param(0.0, 0.0, marks=pytest.mark.slow),
     pytest.param(0.1, 0.0, marks=pytest.mark.slow),
     (0.1, 0.6),
   ],

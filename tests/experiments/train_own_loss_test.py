@@ -22,7 +22,7 @@ def smoothed(logits, segment):
   )
 
 
-@pytest.mark.parametrize("seeds", [1, 2])
+@pytest.mark.parametrize("seeds", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_metric_of_a_loss_is_logged_in_training_and_validation(
   seeds, small, run, tmp_path, monkeypatch, metrics
 ):

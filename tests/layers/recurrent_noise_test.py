@@ -140,6 +140,7 @@ def test_only_training_draws_what_is_kept():
     scores(calm, params, KEYS[0])
 
 
+@pytest.mark.slow
 def test_zoneout_is_the_same_where_steps_are_recomputed():
   params = zoned().init(jax.random.key(0))
 

@@ -148,6 +148,7 @@ def test_rows_say_sizes_and_who_predicted(pack, tmp_path, monkeypatch):
     assert (tmp_path / "a-pack" / "figures" / f"{name}.png").stat().st_size
 
 
+@pytest.mark.slow
 def test_another_process_decodes_it(pack, tmp_path, command):
   # Portable programs of `main.py` are compiled for fewer instructions.
   packed = pack(TEXT, portable=False)
@@ -262,6 +263,7 @@ def test_kills_lose_no_more_than_the_blocks_since_the_last_save(
   assert (tmp_path / "killed.seq").read_bytes() == straight.read_bytes()
 
 
+@pytest.mark.slow
 def test_trained_weights_make_it_smaller_and_are_asked_for(
   pack, unpack, small, run, tmp_path, corpus_file
 ):
@@ -406,6 +408,7 @@ def test_a_terabyte_claimed_is_refused_at_once(pack, unpack, tmp_path, field):
   assert not (tmp_path / "forged.out").exists()
 
 
+@pytest.mark.slow
 def test_words_are_respelled_unless_told_otherwise(pack, unpack, tmp_path):
   headers = {}
   for name, least in {"with": 4, "without": 0, "rare": 10_000}.items():

@@ -4,16 +4,16 @@ from typing import Any
 
 SETTINGS: dict[str, Any] = {
   # Random models that beams of these widths, and one wide enough, search.
-  "models": 200,
+  "models": 100,
   "widths": (1, 2, 3, 4, 6, 8, 16, 64),
   # The character model: units, rows, characters a segment.
   "features": 128,
   "batch": 32,
   "segment": 50,
-  "steps": 3000,
+  "steps": 1000,
   "learning_rate": 3e-2,
   "schedule": "cosine",
-  # What all texts go on from, by so many characters; draws of each kind.
+  # The prefix of all texts, characters written after it, draws of each kind.
   "prefix": "the ",
   "length": 200,
   "draws": 8,

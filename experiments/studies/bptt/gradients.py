@@ -47,20 +47,17 @@ def backward(
   )
 
 
-class Turning(NamedTuple):
-  """M^k x for k = 0, 1, ...: float64 [K]."""
-
-  tangents: np.ndarray  # of the angle to v_1
-  bounds: np.ndarray  # of the same
-  growth: np.ndarray  # |M^k x| / (|lambda_1|^k |x|)
-
-
-def turning(matrix: np.ndarray, start: np.ndarray, *, powers: int) -> Turning:
+def turning(
+  matrix: np.ndarray, start: np.ndarray, *, powers: int
+) -> np.ndarray:
   """The angle of M^k x to the leading eigenvector of a symmetric M, its bound.
 
+  For k = 0, 1, ..., in float64 [3, powers + 1]: the tangent of the angle, the
+  bound of the tangent, and the growth |M^k x| / (|lambda_1|^k |x|).
+
   >>> found = turning(np.diag([2.0, 1.0]), np.array([1.0, 1.0]), powers=2)
-  >>> found.tangents.round(6).tolist(), found.bounds.round(6).tolist()
-  ([1.0, 0.5, 0.25], [1.0, 0.5, 0.25])
+  >>> found[:2].round(6).tolist()
+  [[1.0, 0.5, 0.25], [1.0, 0.5, 0.25]]
   """
   values, vectors = np.linalg.eigh(matrix)
   order = np.argsort(-np.abs(values))
@@ -74,4 +71,4 @@ def turning(matrix: np.ndarray, start: np.ndarray, *, powers: int) -> Turning:
     x = matrix @ x / abs(values[0])
   ratio = abs(values[1] / values[0])
   bounds = tangents[0] * ratio ** np.arange(powers + 1)
-  return Turning(np.array(tangents), bounds, np.array(growth))
+  return np.array([tangents, bounds, growth])

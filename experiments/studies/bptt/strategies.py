@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import flatten_util
 
 from experiments.studies import run as run_lib
 from experiments.studies.bptt import truncation
@@ -24,7 +25,7 @@ from seqmodels.training import optimizers
 
 
 class Strategy(NamedTuple):
-  """How the recurrent derivatives are weighed; the full gradient by default."""
+  """Weights of the recurrent derivatives; the full gradient by default."""
 
   name: str
   keep: float = 1.0  # probability that a recurrent term is kept
@@ -97,8 +98,8 @@ def train(
 ) -> Runs:
   """Trains by each strategy on a stream for each seed.
 
-  Runs of one seed begin alike and read alike. Strategies without a window are
-  one compiled program.
+  Runs of one seed share their first weights and all data. Strategies without a
+  window are one compiled program.
   """
   settings = study.config.settings
   optimizer = optimizers.build(
@@ -106,7 +107,7 @@ def train(
   )
   init = jax.jit(network.init)
   begun = [init(jax.random.key(stream.seed)) for stream in streams]
-  found = {}
+  found: dict[Strategy, list[training.Trained]] = {}
   for window, some in itertools.groupby(strategies, lambda s: s.window):
     group = list(some)
 
@@ -118,19 +119,15 @@ def train(
         for stream, segments in zip(streams, drawn, strict=True)
       ]
 
-    runs = iter(
-      training.train_side_by_side(
-        predictor(network, window),
-        optimizer,
-        begun * len(group),
-        read,
-        steps=steps,
-        batch=settings.batch,
-        check=study.signals.check,
-      )
+    found |= training.train_side_by_side(
+      predictor(network, window),
+      optimizer,
+      dict.fromkeys(group, begun),
+      read,
+      steps=steps,
+      batch=settings.batch,
+      check=study.signals.check,
     )
-    for strategy in group:
-      found[strategy] = list(itertools.islice(runs, len(streams)))
   return found
 
 
@@ -205,8 +202,7 @@ def characters(study: run_lib.Study) -> list[results.Row]:
     each = ", ".join(f"{one:.3f}" for one in ones)
     apart = ", ".join(f"{100 * one:+.1f} %" for one in beside[strategy])
     body.append([strategy.name, each, apart])
-  head = ("strategy", "validation perplexity, each run")
-  page.table("training", (*head, "beside the full gradient's, by seed"), body)
+  page["training"] = body
   cut = np.concatenate([beside[s] for s in (FULL, SEGMENTS, WINDOW)])
   others = np.max([perplexities[s] for s in (FULL, SEGMENTS, WINDOW)], axis=0)
   page["by_seed"] = f"{100 * (full.max() / full.min() - 1):.1f} %"
@@ -249,9 +245,8 @@ def side_by_side(
       _, pull, _ = jax.vjp(
         lambda params: model.score(params, carry, one), params, has_aux=True
       )
-      leaves = jax.tree.leaves(pull(jnp.ones(one.mask.shape[1])))
-      flat = jnp.concatenate([jnp.ravel(leaf) for leaf in leaves])
-      return flat / jnp.sum(one.mask)
+      total = pull(jnp.ones(one.mask.shape[1]))
+      return flatten_util.ravel_pytree(total)[0] / jnp.sum(one.mask)
 
     return jax.jit(gradient)
 
@@ -285,13 +280,10 @@ def side_by_side(
       errors[name].append(math.hypot(bias, deviation))
       numbers = float(cosines.mean()), bias, deviation, errors[name][-1]
       body.append([str(n), name, *numbers])
-  head = ["mean length", "strategy", "cosine to the full gradient"]
-  head += ["|mean - full| / |full|", "standard deviation / |full|"]
-  page.table("gradients", [*head, "error of one, root mean square"], body)
+  page["gradients"] = body
   page["noisier"] = int(
     np.sum(np.greater(errors["randomised"], errors["segments"]))
   )
-  page["lengths"] = len(lengths)
   figures.curves(
     page.figure("gradient_error"),
     "The error of one shortened gradient",
@@ -340,9 +332,7 @@ def copying(study: run_lib.Study) -> list[results.Row]:
     each = ", ".join(f"{one.perplexity:.3f}" for one in scores[strategy])
     first = ", ".join(map(halved, runs[strategy]))
     body.append([strategy.name, survives, each, first])
-  head = ["strategy", "share of rows in which the path survives"]
-  head += ["perplexity, each run", "steps until half of chance"]
-  page.table("copying", head, body)
+  page["copying"] = body
   page["kinds"] = _KINDS
   figures.curves(
     page.figure("copying"),

@@ -2,14 +2,16 @@
 
 import functools
 import inspect
+import itertools
 import math
-import time
-from collections.abc import Callable
+import time as clock
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import flatten_util
 
 from experiments.studies import run as run_lib
 from experiments.studies.bptt import gradients, strategies, truncation
@@ -70,7 +72,7 @@ def _drawn(
   return training.drawn(init, random, scale)
 
 
-def biases(
+def _biases(
   cell: cells.Cell, features: int, gate: int, value: float
 ) -> jax.Array:
   """Zeros, but for one gate's."""
@@ -106,22 +108,21 @@ def by_radius(study: run_lib.Study) -> None:
   page["lstm_factor"] = f"{factors[largest]['LSTM']:.2f}"
   distances = np.arange(settings.distance + 1)
   places = distances[:: max(len(distances) // 8, 1)]
+  circles = {"color": style.GREY, "ls": "", "marker": "o", "mfc": "none"}
   columns = len(settings.radii)
   with style.panels(
     page.figure("reach"), "", height=3.8, columns=columns, sharey=True
   ) as pairs:
     for pair, radius in zip(pairs, settings.radii, strict=True):
-      pair.set_title(rf"$\rho$ = {radius:g}", fontsize=10)
-      for (name, norms), colour in zip(
-        found[radius].items(), style.COLOURS, strict=False
-      ):
-        pair.plot(norms, color=colour, lw=1.6, label=name)
-      circles = {"color": style.GREY, "mfc": "none", "ms": 5}
-      powers = float(radius) ** places
-      pair.plot(places, powers, "o", label=r"$\rho^k$", **circles)
-      pair.set_yscale("log")
+      figures.draw(
+        pair,
+        {name: (distances, norms) for name, norms in found[radius].items()}
+        | {r"$\rho^k$": (places, float(radius) ** places, circles)},
+        title=rf"$\rho$ = {radius:g}",
+        x="steps back, $k$",
+        log_y=True,
+      )
       pair.set_ylim(*_SHOWN)
-      pair.set_xlabel("steps back, $k$")
     pairs[0].set_ylabel("$|g_k|$")
     pairs[-1].legend(frameon=False, fontsize=7.5, loc="lower left")
 
@@ -135,41 +136,29 @@ def _networks(study: run_lib.Study, radius: float) -> dict[str, np.ndarray]:
   ]
   vector = random.normal(size=features)
   vector /= np.linalg.norm(vector)
-  found = {}
+  size = settings.distance + _SETTLING, _ROWS, _INPUTS
+  # One product with the recurrent weights a step back.
+  linear = itertools.accumulate(
+    range(settings.distance),
+    lambda g, _: radius * rotations[0] @ g,
+    initial=vector,
+  )
+  found = {"linear": np.linalg.norm(list(linear), axis=1)}
   with jax.enable_x64(True):
-    xs = jnp.asarray(
-      random.normal(size=(settings.distance + _SETTLING, _ROWS, _INPUTS))
-    )
-    found["linear"] = gradient_reach.mean_norms(
-      _linear_step,
-      jnp.asarray(radius * rotations[0]),
-      jnp.zeros((1, features)),
-      jnp.zeros((settings.distance, 1, features)),
-      jnp.asarray(vector)[None],
-    )
-    for name, kind in (
-      ("Elman, tanh", "elman"),
-      ("GRU", "gru"),
-      ("LSTM", "lstm"),
-    ):
+    xs, toward = map(jnp.asarray, (random.normal(size=size), vector))
+    for name, kind in {
+      "Elman, tanh": "elman", "GRU": "gru", "LSTM": "lstm"
+    }.items():  # fmt: skip
       cell = training.cell_of(kind)
-      scale = 1 / (4 * _INPUTS**0.5)
-      params = _drawn(cell, features, random, scale)
+      params = _drawn(cell, features, random, 1 / (4 * _INPUTS**0.5))
       recurrent = [radius * q for q in rotations[: len(cell.gates)]]
       params = params._replace(
         recurrent_kernel=jnp.asarray(np.concatenate(recurrent, axis=1)),
-        bias=biases(cell, features, 1, 1.0 if kind == "lstm" else 0.0),
+        bias=_biases(cell, features, 1, 1.0 if kind == "lstm" else 0.0),
       )
-      carry = cell.initial_carry((_ROWS,), features, jnp.float64)
-      toward = gradient_reach.direction(carry, jnp.asarray(vector))
-      norms = gradient_reach.mean_norms(cell.step, params, carry, xs, toward)
+      norms = gradient_reach.mean_norms(cell, params, xs, toward)
       found[name] = norms[: settings.distance + 1]
   return found
-
-
-def _linear_step(params: Any, carry: Any, x: Any) -> tuple[Any, Any]:
-  after = carry @ params + x
-  return after, after
 
 
 _TEXTBOOK = 0.01  # standard deviation of the textbook's weights
@@ -190,41 +179,31 @@ def by_initialisation(study: run_lib.Study) -> None:
       (f"GRU, update bias {bias:g}", "gru", least, bias) for bias in (0.0, 5.0)
     ),
   ]
-  drawn, body = {}, []
+  looks = figures.families(name for name, *_ in networks)
+  curves, body = {}, []
   for name, kind, features, bias in networks:
-    drawn[name], radius = _textbook(study, kind, features, bias)
-    one = factor(drawn[name], first=1)
+    norms, radius = _textbook(study, kind, features, bias)
+    # An LSTM and a GRU with equal gates coincide: wide under thin.
+    wide = {"lw": 4.0, "alpha": 0.5} if kind == "lstm" else {}
+    places = np.arange(len(norms))
+    curves[name] = (places, norms / norms[0], looks[name], wide)
+    one = factor(norms, first=1)
     plain = (_TEXTBOOK * math.sqrt(features), radius)
     radii = plain if kind == "elman" else ("", "")
     body.append([name, *radii, one, f"{one**5:.1e}"])
-  head = ["network", f"{_TEXTBOOK:g} sqrt(h)", "spectral radius"]
-  head += ["factor a step", "after 5 steps"]
-  page.table("initialisations", head, body)
+  page["initialisations"] = body
   page["textbook"] = f"{_TEXTBOOK:g}"
-  page["least_features"] = least
   path = page.figure("initialisation")
   with style.axes(path, "The reach of an untrained network") as pair:
-    colours = dict(zip(("Elman", "LSTM", "GRU"), style.COLOURS, strict=False))
-    seen: dict[str, int] = {}
-    for name, norms in drawn.items():
-      family = name.split(",")[0]
-      dashes = ("-", "--", ":")[seen.get(family, 0) % 3]
-      seen[family] = seen.get(family, 0) + 1
-      # An LSTM and a GRU with like gates lie on each other: wide under thin.
-      wide = family == "LSTM"
-      pair.plot(
-        norms / norms[0],
-        dashes,
-        color=colours[family],
-        lw=4.0 if wide else 1.6,
-        alpha=0.5 if wide else 1.0,
-        label=name,
-      )
-    pair.set_yscale("log")
+    figures.draw(
+      pair,
+      curves,
+      x="steps back, $k$",
+      y=r"$|g_k| \; / \; |g_0|$",
+      log_y=True,
+    )
     pair.set_ylim(1e-16, 3)
     pair.set_xlim(0, settings.short_distance)
-    pair.set_xlabel("steps back, $k$")
-    pair.set_ylabel(r"$|g_k| \; / \; |g_0|$")
     style.legend_beside(pair, "")
 
 
@@ -235,15 +214,13 @@ def _textbook(
   random, cell = study.random, training.cell_of(kind)
   with jax.enable_x64(True):
     params = _drawn(cell, features, random, _TEXTBOOK)
-    params = params._replace(bias=biases(cell, features, 1, bias))
-    carry = cell.initial_carry((_ROWS,), features, jnp.float64)
+    params = params._replace(bias=_biases(cell, features, 1, bias))
     steps = study.config.settings.short_distance
     xs = jnp.asarray(random.normal(size=(steps, _ROWS, _INPUTS)))
     vector = jnp.asarray(random.normal(size=features))
     # What lasts in an LSTM is its cell.
     field = "c" if kind == "lstm" else "h"
-    direction = gradient_reach.direction(carry, vector, field=field)
-    norms = gradient_reach.mean_norms(cell.step, params, carry, xs, direction)
+    norms = gradient_reach.mean_norms(cell, params, xs, vector, field)
   square = np.asarray(params.recurrent_kernel)[:, :features]
   return norms, float(np.abs(np.linalg.eigvals(square)).max())
 
@@ -257,17 +234,16 @@ def one_direction(study: run_lib.Study) -> None:
   start = random.normal(size=size)
   matrix = basis @ np.diag(values) @ basis.T
   found = gradients.turning(matrix, start, powers=powers)
-  head = ("k", "tan theta_k", "bound", "|M^k x| / (|lambda_1|^k |x|)")
-  shown = [k for k in (0, 5, 10, 20, 40) if k <= powers]
-  body = [[k, *(float(values[k]) for values in found)] for k in shown]
-  page.table("turning", head, body)
+  page["turning"] = [
+    [k, *found[:, k].tolist()] for k in (0, 5, 10, 20, 40) if k <= powers
+  ]
   page["size"], page["ratio"] = size, f"{1 / 1.1:.3f}"
   figures.curves(
     page.figure("one_direction"),
     "Powers of a matrix turn every vector",
     {
-      "~bound": (np.arange(powers + 1), found.bounds),
-      "measured": (np.arange(powers + 1), found.tangents),
+      "~bound": (np.arange(powers + 1), found[1]),
+      "measured": (np.arange(powers + 1), found[0]),
     },
     x="power $k$",
     y=r"$\tan\,\theta_k$",
@@ -276,54 +252,44 @@ def one_direction(study: run_lib.Study) -> None:
 
 
 _REPEATS = 5
-_SCAN, _FUSED = "autodiff of the scan", "fused, all kept"
-_AGAIN = "fused, recomputed"
+_WAYS = ("autodiff of the scan", "fused, all kept", "fused, recomputed")
 
 
 def costs(study: run_lib.Study) -> None:
   """Memory and time against the length, with and without recomputation."""
-  page, settings = study.page, study.config.settings
-  lengths = sorted(settings.lengths)
-  measured = [_cost(study, steps) for steps in lengths]
-  names = list(measured[0])
-  # [way][0 or 1][length]: megabytes and milliseconds.
-  found = {name: np.array([one[name] for one in measured]).T for name in names}
-  page.table(
-    "costs",
-    ("T", *(f"{name}: MB" for name in names), *(f"{n}: ms" for n in names)),
-    [
-      [
-        f"{steps:,}",
-        *(float(found[n][kind, i]) for kind in (0, 1) for n in names),
-      ]
-      for i, steps in enumerate(lengths)
-    ],
-  )
-  last = {name: found[name][:, -1] for name in names}
-  span = math.log(lengths[-1] / lengths[0])
-  page["growth"] = {
-    key: f"{math.log(last[name][0] / found[name][0, 0]) / span:.2f}"
-    for key, name in (("scan", _SCAN), ("fused", _FUSED), ("again", _AGAIN))
-  }
-  page["shortest"], page["longest"] = f"{lengths[0]:,}", f"{lengths[-1]:,}"
-  page["less_memory"] = f"{last[_FUSED][0] / last[_AGAIN][0]:.0f}"
-  page["more_time"] = f"{last[_AGAIN][1] / last[_FUSED][1]:.2f}"
+  page, lengths = study.page, sorted(study.config.settings.lengths)
+  measured = np.array([_cost(study, steps) for steps in lengths])
+  # Megabytes and milliseconds, [length, way] each.
+  memory, time = np.moveaxis(measured, 2, 0)
+  page["costs"] = [
+    [f"{steps:,}", *memory[i].tolist(), *time[i].tolist()]
+    for i, steps in enumerate(lengths)
+  ]
+  growth = np.log(memory[-1] / memory[0]) / math.log(lengths[-1] / lengths[0])
+  names = ("scan", "fused", "again")
+  page["growth"] = {k: f"{x:.2f}" for k, x in zip(names, growth, strict=True)}
+  page["less_memory"] = f"{memory[-1, 1] / memory[-1, 2]:.0f}"
+  page["more_time"] = f"{time[-1, 2] / time[-1, 1]:.2f}"
   page["platform"] = jax.devices()[0].platform
   with style.panels(page.figure("cost"), "", height=3.6, columns=2) as pairs:
-    titles = "memory, MB", "processor time, ms"
-    for kind, (pair, title) in enumerate(zip(pairs, titles, strict=True)):
-      pair.set_title(title, fontsize=10)
-      pair.set_xscale("log", base=2)
-      pair.set_yscale("log")
-      pair.set_xlabel("length T")
-      for name, colour in zip(names, style.COLOURS, strict=False):
-        ys = found[name][kind]
-        pair.plot(lengths, ys, "o-", ms=4, color=colour, label=name)
+    for pair, title, values in (
+      (pairs[0], "memory, MB", memory),
+      (pairs[1], "processor time, ms", time),
+    ):
+      figures.draw(
+        pair,
+        {name: (lengths, values[:, way]) for way, name in enumerate(_WAYS)},
+        title=title,
+        x="length T",
+        log_x=2,
+        log_y=True,
+        marks=True,
+      )
     pairs[0].legend(frameon=False, fontsize=8)
 
 
-def _cost(study: run_lib.Study, steps: int) -> dict[str, tuple[float, float]]:
-  """Megabytes of XLA's temporary buffers, milliseconds of the processor."""
+def _cost(study: run_lib.Study, steps: int) -> list[tuple[float, float]]:
+  """Megabytes of XLA's buffers and milliseconds of the processor, by way."""
   settings = study.config.settings
   features, cell = settings.features, training.cell_of(settings.cost_cell)
   random = study.random
@@ -342,26 +308,22 @@ def _cost(study: run_lib.Study, steps: int) -> dict[str, tuple[float, float]]:
     jax.block_until_ready(compiled(params, xs))
     seconds = []
     for _ in range(_REPEATS):
-      start = time.process_time()  # other programs do not count
+      start = clock.process_time()  # other programs do not count
       jax.block_until_ready(compiled(params, xs))
-      seconds.append(time.process_time() - start)
+      seconds.append(clock.process_time() - start)
     study.signals.check()
     size = compiled.memory_analysis().temp_size_in_bytes
     return size / 1e6, 1e3 * min(seconds)
 
   again = scan.checkpointed(cell.sequence, max(1, math.isqrt(steps)))
-  return {
-    _SCAN: measured(plain),
-    _FUSED: measured(cell.sequence),
-    _AGAIN: measured(again),
-  }
+  return [measured(sequence) for sequence in (plain, cell.sequence, again)]
 
 
 _CHARACTERS, _LENGTH = 64, 8  # of the figure of segments
 
 
 def three_ways(study: run_lib.Study) -> None:
-  """Where a gradient may flow by each strategy."""
+  """The segments within which a gradient may flow, by strategy."""
   page = study.page
   tokens = study.tokens("characters")
   ids = np.asarray(tokens.splits["train"][: 4 * _CHARACTERS])
@@ -377,98 +339,109 @@ def three_ways(study: run_lib.Study) -> None:
   page["characters"] = len(text)
   page["figure_keep"] = f"{keep:g}"
   page["figure_length"] = _LENGTH
-  figures.strips(
-    page.figure("strategies"),
-    "Where a gradient may flow",
-    text,
-    {
-      f"randomised: lengths by chance, {_LENGTH} on average": cuts,
-      f"truncated: {_LENGTH} characters each": list(
-        range(_LENGTH, len(text), _LENGTH)
-      ),
-      "full: one segment": [],
-    },
-  )
+  rows = {
+    f"randomised: lengths by chance, {_LENGTH} on average": cuts,
+    f"truncated: {_LENGTH} characters each": range(_LENGTH, len(text), _LENGTH),
+    "full: one segment": [],
+  }
+  strips(page.figure("strategies"), "Where a gradient may flow", text, rows)
+
+
+_ROW = 0.72  # inches
+
+
+def strips(
+  path: style.Path, title: str, text: str, cuts: Mapping[str, Sequence[int]]
+) -> None:
+  """Rows of the same characters, some 60, boxed in segments.
+
+  The `cuts` of each row are where its segments begin, but for the first.
+  """
+  height = 0.5 + _ROW * len(cuts)
+  with style.figure(path, height=height, dpi=160) as drawing:
+    pair = drawing.subplots()
+    pair.set_axis_off()
+    pair.set_title(title, fontsize=11)
+    pair.set_xlim(-0.7, len(text) - 0.3)
+    pair.set_ylim(-len(cuts) + 0.5, 0.7)
+    for row, (name, places) in enumerate(cuts.items()):
+      pair.text(-0.45, 0.36 - row, name, fontsize=8.5, color=style.GREY)
+      edges = [0, *sorted(places), len(text)]
+      for index, (start, end) in enumerate(itertools.pairwise(edges)):
+        colour = style.COLOURS[index % 2]
+        look = {"color": (colour, 0.18), "edgecolor": colour, "lw": 0.8}
+        pair.barh(
+          -row, end - start - 0.16, left=start - 0.42, height=0.5, **look
+        )
+      middle = {"ha": "center", "va": "center", "parse_math": False}
+      for place, character in enumerate(text):
+        shown = figures.VISIBLE.get(character, character)
+        pair.text(
+          place, -row, shown, family="monospace", fontsize=8.5, **middle
+        )
 
 
 _STEPS, _WIDTH, _FEATURES = 6, 2, 3
 _KEEPS = (0.5, 0.8)
 
 
-def _problem(
-  random: np.random.Generator,
-) -> tuple[Callable[[np.ndarray], np.ndarray], dict[int, np.ndarray]]:
-  """A small tanh network: gradients [N, P] by factors [N, T], and by window."""
-  with jax.enable_x64(True):
-    params = elman.ElmanParams(
-      jnp.asarray(random.normal(size=(_WIDTH, _FEATURES))),
-      jnp.asarray(random.normal(size=(_FEATURES, _FEATURES))),
-      jnp.asarray(0.1 * random.normal(size=_FEATURES)),
-    )
-    xs = jnp.asarray(random.normal(size=(_STEPS, 1, _WIDTH)))
-    readers = jnp.asarray(random.normal(size=(_STEPS, 1, _FEATURES)))
-    carry = elman.initial_carry((1,), _FEATURES, jnp.float64)
+def _problem(random: np.random.Generator) -> tuple[Any, dict[int, np.ndarray]]:
+  """A small tanh network: gradients [N, P] by factors [N, T], and by window.
+
+  In float64, where JAX is set to it.
+  """
+  params = elman.ElmanParams(
+    jnp.asarray(random.normal(size=(_WIDTH, _FEATURES))),
+    jnp.asarray(random.normal(size=(_FEATURES, _FEATURES))),
+    jnp.asarray(0.1 * random.normal(size=_FEATURES)),
+  )
+  xs = jnp.asarray(random.normal(size=(_STEPS, 1, _WIDTH)))
+  readers = jnp.asarray(random.normal(size=(_STEPS, 1, _FEATURES)))
+  carry = elman.initial_carry((1,), _FEATURES, xs.dtype)
 
   def gradient(sequence: Any, xs: Any) -> jax.Array:
     def loss(params: Any) -> jax.Array:
       return jnp.sum(sequence(params, carry, xs)[1] * readers)
 
-    leaves = jax.tree.leaves(jax.grad(loss)(params))
-    return jnp.concatenate([jnp.ravel(leaf) for leaf in leaves])
+    return flatten_util.ravel_pytree(jax.grad(loss)(params))[0]
 
   factored = functools.partial(scan.unroll, truncation.weighted(elman.step))
-  many = jax.jit(jax.vmap(lambda f: gradient(factored, (xs, f[:, None]))))
-
-  def weighed(factors: np.ndarray) -> np.ndarray:
-    with jax.enable_x64(True):
-      return np.asarray(many(jnp.asarray(factors)))
-
-  with jax.enable_x64(True):
-    windows = {
-      window: np.asarray(
-        jax.jit(gradient, static_argnums=0)(
-          truncation.in_windows(elman.step, window), xs
-        )
-      )
-      for window in (1, 2)
-    }
-  return weighed, windows
+  windows = {}
+  for window in (1, 2):
+    sequence = truncation.in_windows(elman.step, window)
+    found = jax.jit(functools.partial(gradient, sequence))(xs)
+    windows[window] = np.asarray(found)
+  return (
+    jax.jit(jax.vmap(lambda f: gradient(factored, (xs, f[:, None])))),
+    windows,
+  )
 
 
 def unbiased(study: run_lib.Study) -> None:
   """All outcomes added up, then many draws beside regular truncation."""
   page, draws = study.page, study.config.settings.draws
-  weighed, windows = _problem(study.random)
-  [full] = weighed(np.ones((1, _STEPS)))
-  size = float(np.linalg.norm(full))
-  body, sampled, deviations = [], {}, {}
-  window = max(windows)
-  for keep in _KEEPS:
-    factors, shares = truncation.outcomes(_STEPS, keep=keep)
-    exact = shares @ weighed(factors)
-    key = jax.random.key(study.config.seed)
-    key = jax.random.fold_in(key, round(1000 * keep))
-    with jax.enable_x64(True):
+  expected, sampled = {}, {}
+  with jax.enable_x64(True):
+    weighed, windows = _problem(study.random)
+    full = np.asarray(weighed(np.ones((1, _STEPS))))[0]
+    for keep in _KEEPS:
+      factors, shares = truncation.outcomes(_STEPS, keep=keep)
+      expected[keep] = shares @ np.asarray(weighed(factors))
+      key = jax.random.key(study.config.seed)
+      key = jax.random.fold_in(key, round(1000 * keep))
       some = truncation.random_factors(key, _STEPS, draws, keep=keep)
-      found = sampled[keep] = weighed(np.asarray(some).T)
+      sampled[keep] = np.asarray(weighed(some.T))
+  size = float(np.linalg.norm(full))
+  body, deviations, window = [], {}, max(windows)
+  for keep, found in sampled.items():
     error = found.std(axis=0, ddof=1) / math.sqrt(draws)
     scores = np.abs(found.mean(axis=0) - full) / error
     deviations[keep] = math.sqrt(found.var(axis=0, ddof=1).sum()) / size
     held = f"{np.sum(scores < 1.96)} of {len(scores)}"
-    apart = float(np.abs(exact - full).max()), float(scores.max())
+    apart = float(np.abs(expected[keep] - full).max()), float(scores.max())
     body.append([f"{keep:g}", *apart, held, deviations[keep]])
     missed = np.abs(windows[window] - full) / error
-  page.table(
-    "unbiased",
-    (
-      "p",
-      "all outcomes: largest difference from the full gradient",
-      f"{draws:,} draws: largest |difference| in standard errors",
-      "weights whose 95 % interval holds the full gradient",
-      "standard deviation of one draw, of |gradient|",
-    ),
-    body,
-  )
+  page["unbiased"] = body
   page["small"] = {
     "steps": _STEPS,
     "features": _FEATURES,
@@ -476,33 +449,30 @@ def unbiased(study: run_lib.Study) -> None:
     "outcomes": 2 ** (_STEPS - 1),
   }
   page["missed"] = {"window": window, "errors": f"{missed.max():,.0f}"}
-  path = page.figure("unbiased")
-  with style.axes(path, "An average loses variance, never bias") as pair:
-    for (keep, found), colour in zip(
-      sampled.items(), style.COLOURS, strict=False
-    ):
-      counts = np.unique(np.geomspace(1, draws, 60).astype(int))
-      sums = np.cumsum(found, axis=0)[counts - 1]
-      apart = np.linalg.norm(sums / counts[:, None] - full, axis=1) / size
-      label = f"randomised, p = {keep:g}"
-      pair.plot(counts, apart, color=colour, lw=1.6, label=label)
-      expected = deviations[keep] / np.sqrt(counts)
-      pair.plot(counts, expected, "--", color=colour, lw=1.0)
-    for (window, found), dashes in zip(
-      windows.items(), (":", "-."), strict=True
-    ):
-      pair.axhline(
-        np.linalg.norm(found - full) / size,
-        color=style.GREY,
-        lw=1.4,
-        ls=dashes,
-        label=f"window of {window} step{'s' * (window > 1)}",
-      )
-    pair.set_xscale("log")
-    pair.set_yscale("log")
-    pair.set_xlabel("draws averaged")
-    pair.set_ylabel("distance / |full gradient|")
-    pair.legend(frameon=False, fontsize=9, loc="lower left")
+  counts = np.unique(np.geomspace(1, draws, 60).astype(int))
+  curves: dict[str, figures.Curve] = {}
+  for (keep, found), colour in zip(
+    sampled.items(), style.COLOURS, strict=False
+  ):
+    sums = np.cumsum(found, axis=0)[counts - 1]
+    distance = np.linalg.norm(sums / counts[:, None] - full, axis=1) / size
+    root = deviations[keep] / np.sqrt(counts)
+    look = {"color": colour, "ls": "--", "lw": 1.0}
+    curves[f"randomised, p = {keep:g}"] = (counts, distance, {"color": colour})
+    curves[f"_{keep}"] = (counts, root, look)
+  figures.curves(
+    page.figure("unbiased"),
+    "An average loses variance, never bias",
+    curves,
+    x="draws averaged",
+    y="distance / |full gradient|",
+    log_x=True,
+    log_y=True,
+    references={
+      f"window of {window}": np.linalg.norm(found - full) / size
+      for window, found in windows.items()
+    },
+  )
 
 
 # Of the scalar recursion a_t = 1 + c a_{t-1}.
@@ -535,28 +505,29 @@ def variance(study: run_lib.Study) -> None:
     drawn = float(simulated[keep][-1]) if keep in simulated else ""
     length, exact = 1 / (1 - keep), float(formula[keep][-1])
     body.append([f"{keep:g}", length, exact, drawn, limits[keep]])
-  head = ("p", "mean length 1/(1 - p)", f"variance at t = {_HORIZON}")
-  page.table("variances", (*head, "simulated", "limit"), body)
-  page["draws"] = f"{draws:,}"
+  page["variances"] = body
   page["scalar"] = {
     "factor": f"{_FACTOR:g}",
+    "horizon": _HORIZON,
     "square": f"{_FACTOR**2:.2f}",
     "limit": f"{1 / (1 - _FACTOR):.0f}",
     "kept": ", ".join(
       f"{100 * (1 - _FACTOR**k):.0f} % at k = {k}" for k in (1, 4, 8, 16, 32)
     ),
   }
-  path = page.figure("variance")
-  with style.axes(path, "Variance of the randomised estimate") as pair:
-    times = np.arange(1, _HORIZON + 1)
-    for keep, colour in zip(_VARIANCE_KEEPS, style.COLOURS, strict=False):
-      label = f"p = {keep:g}, limit {limits[keep]}"
-      pair.plot(times, formula[keep], color=colour, lw=1.6, label=label)
-      if keep in simulated:
-        circles = {"color": colour, "mfc": "none", "ms": 5}
-        pair.plot(times[4::5], simulated[keep][4::5], "o", **circles)
-    pair.set_yscale("log")
-    pair.set_ylim(0.5, 3 * formula[_VARIANCE_KEEPS[-1]][-1])
-    pair.set_xlabel("steps $t$")
-    pair.set_ylabel("variance of $z_t$")
-    pair.legend(frameon=False, fontsize=9, loc="upper left")
+  times = np.arange(1, _HORIZON + 1)
+  curves: dict[str, figures.Curve] = {}
+  for keep, colour in zip(_VARIANCE_KEEPS, style.COLOURS, strict=False):
+    label = f"p = {keep:g}, limit {limits[keep]}"
+    curves[label] = (times, formula[keep], {"color": colour})
+    if keep in simulated:
+      circles = {"color": colour, "ls": "", "marker": "o", "mfc": "none"}
+      curves[f"_{keep}"] = (times[4::5], simulated[keep][4::5], circles)
+  figures.curves(
+    page.figure("variance"),
+    "Variance of the randomised estimate",
+    curves,
+    x="steps $t$",
+    y="variance of $z_t$",
+    log_y=True,
+  )

@@ -1,17 +1,9 @@
 """Truncated backpropagation: estimators of the gradient of a long sequence.
 
 A strategy leaves all values as they are and weighs the recurrent term of the
-derivative dh_t/dw of h_t = f(x_t, h_{t-1}, w),
-
-    z_t = df/dw + xi_t (df/dh_{t-1}) z_{t-1},
-
-    full         xi_t = 1
-    segments     xi_t = 0 at the first step of a segment, else 1
-    randomised   xi_t = 1/p with probability p, else 0, independently
-
-so that E xi_t = 1 and E z_t = dh_t/dw in the last (Tallec and Ollivier, 2017).
-A sliding window, in which each state sees its last `window` steps, is no
-product of such factors and is run window by window.
+derivative dh_t/dw by a factor xi_t: 1 or 0, or drawn so that its mean is 1
+(Tallec and Ollivier, 2017). A sliding window, in which each state sees its last
+`window` steps, is no product of such factors and is run window by window.
 """
 
 import itertools
@@ -176,7 +168,7 @@ def random_moments(
 
 
 def limit_variance(direct: float, factor: float, *, keep: float) -> float:
-  """Where the variance of `random_moments` tends to; finite iff c^2 < keep.
+  """The limit of the variance of `random_moments`; finite iff c^2 < keep.
 
   >>> [round(limit_variance(1.0, 0.9, keep=p), 1) for p in (0.95, 0.9, 0.81)]
   [28.9, 90.0, inf]

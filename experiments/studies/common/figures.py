@@ -1,8 +1,9 @@
 """Figures of the studies."""
 
+import collections
 import itertools
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,99 +12,83 @@ from seqmodels import errors
 from seqmodels.plotting import style
 
 # What would not show, or not take a place, in a row of characters.
-_VISIBLE = {"\n": "\u23ce", "\t": "\u21e5"}
-_ROW = 0.72  # inches
+VISIBLE = {"\n": "\u23ce", "\t": "\u21e5"}
 
-
-def strips(
-  path: style.Path,
-  title: str,
-  text: str,
-  cuts: Mapping[str, Sequence[int]],
-) -> None:
-  """Rows of the same characters, some 60, boxed in segments.
-
-  The `cuts` of each row are where its segments begin, but for the first.
-  """
-  height = 0.5 + _ROW * len(cuts)
-  with style.figure(path, height=height, dpi=160) as drawing:
-    pair = drawing.subplots()
-    pair.set_axis_off()
-    pair.set_title(title, fontsize=11)
-    pair.set_xlim(-0.7, len(text) - 0.3)
-    pair.set_ylim(-len(cuts) + 0.5, 0.7)
-    for row, (name, places) in enumerate(cuts.items()):
-      pair.text(-0.45, 0.36 - row, name, fontsize=8.5, color=style.GREY)
-      edges = [0, *sorted(places), len(text)]
-      for index, (start, end) in enumerate(itertools.pairwise(edges)):
-        colour = style.COLOURS[index % 2]
-        pair.barh(
-          -row,
-          end - start - 0.16,
-          left=start - 0.42,
-          height=0.5,
-          color=(colour, 0.18),
-          edgecolor=colour,
-          lw=0.8,
-        )
-      for place, character in enumerate(text):
-        pair.text(
-          place,
-          -row,
-          _VISIBLE.get(character, character),
-          ha="center",
-          va="center",
-          family="monospace",
-          fontsize=8.5,
-          parse_math=False,
-        )
-
-
-Curve = tuple[Sequence[float] | np.ndarray, Sequence[float] | np.ndarray]
+# Places, values, and options of matplotlib's `plot` for another look.
+Curve = tuple[Any, ...]
 
 
 def curves(
-  path: style.Path,
-  title: str,
+  path: style.Path, title: str, drawn: Mapping[str, Curve], **options: Any
+) -> None:
+  """Curves in one pair of axes; `options` are those of `draw`."""
+  with style.axes(path, title) as pair:
+    draw(pair, drawn, **options)
+    if len(pair.get_legend_handles_labels()[1]) > 6:
+      style.legend_beside(pair, "")
+    else:
+      pair.legend(frameon=False, fontsize=9)
+
+
+def draw(
+  pair: Any,
   drawn: Mapping[str, Curve],
   *,
   x: str,
-  y: str,
+  y: str = "",
+  title: str = "",
   log_x: bool | int = False,
   log_y: bool = False,
   marks: bool = False,
   references: Mapping[str, float] | None = None,
 ) -> None:
-  """Curves in one pair of axes, by the names of the legend.
+  """Curves in a pair of axes, by their names in a legend.
 
   A name that begins with "~" is drawn thin and grey, as data behind a model,
-  each such curve with dashes of its own. `log_x=2` shows powers of 2, and
-  `references` are horizontal lines.
+  each such curve with dashes of its own; one that begins with "_" is in no
+  legend. `log_x=2` shows powers of 2, and `references` are horizontal lines.
   """
   colours = itertools.cycle(style.COLOURS)
   dashes = itertools.cycle(("-", "--", "-.", ":"))
-  with style.axes(path, title) as pair:
-    for name, (places, values) in drawn.items():
-      if name.startswith("~"):
-        grey = {"color": style.GREY, "lw": 0.7, "label": name[1:]}
-        pair.plot(places, values, next(dashes), **grey)
-        continue
-      line = "o-" if marks else "-"
-      colour = next(colours)
-      pair.plot(places, values, line, ms=3.5, lw=1.6, color=colour, label=name)
-    if log_x:
-      pair.set_xscale("log", base=10 if log_x is True else log_x)
-    if log_x == 2:
-      pair.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    if log_y:
-      pair.set_yscale("log")
-    style.references(pair, references or {})
-    pair.set_xlabel(x)
-    pair.set_ylabel(y)
-    if len(pair.lines) > 6:
-      style.legend_beside(pair, "")
+  for name, (places, values, *options) in drawn.items():
+    look: dict[str, Any] = {"label": name.removeprefix("~")}
+    if name.startswith("~"):
+      look |= {"color": style.GREY, "lw": 0.7, "ls": next(dashes)}
     else:
-      pair.legend(frameon=False, fontsize=9)
+      look |= {"lw": 1.6, "ms": 3.5, "marker": "o" if marks else ""}
+    for option in options:
+      look |= option
+    if "color" not in look:
+      look["color"] = next(colours)
+    pair.plot(places, values, **look)
+  if log_x:
+    pair.set_xscale("log", base=10 if log_x is True else log_x)
+  if log_x == 2:
+    pair.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+  if log_y:
+    pair.set_yscale("log")
+  style.references(pair, references or {})
+  pair.set_xlabel(x)
+  pair.set_ylabel(y)
+  if title:
+    pair.set_title(title, fontsize=10)
+
+
+def families(
+  names: Iterable[str], known: Sequence[str] = ("Elman", "GRU", "LSTM")
+) -> dict[str, dict[str, str]]:
+  """Looks of curves: a colour a family, dashes for each further member.
+
+  The family is the part of a name before its comma; others are grey.
+  """
+  found, seen = {}, collections.Counter[str]()
+  colours = dict(zip(known, style.COLOURS, strict=False))
+  for name in names:
+    family = name.split(",")[0]
+    dashes = ("-", "--", ":")[min(seen[family], 2)]
+    found[name] = {"color": colours.get(family, style.GREY), "ls": dashes}
+    seen[family] += 1
+  return found
 
 
 def derivatives(
@@ -191,7 +176,7 @@ def _lines(passage: Passage) -> list[list[_Placed]]:
   # Words stand apart, which characters do by their own spaces.
   gap = int(any(len(symbol) > 1 for symbol in symbols))
   shown = [
-    "".join(c if c.isprintable() else _VISIBLE.get(c, "\ufffd") for c in symbol)
+    "".join(c if c.isprintable() else VISIBLE.get(c, "\ufffd") for c in symbol)
     for symbol in symbols
   ]
   widths = [min(max(len(text), 1) + gap, COLUMNS) for text in shown]

@@ -1,6 +1,6 @@
-"""How far gradients reach back: their norm by distance in time.
+"""The reach of gradients: their norm by distance in time.
 
-For a direction v at the last step, any cell has
+For a direction v at the last step T, any cell has
 
     g_k = d(v . h_T) / d carry_{T-k},   k = 0, 1, ..., T,
 
@@ -14,7 +14,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from seqmodels.cells import cell as cells
 from seqmodels.cells import scan
+from seqmodels.models import networks
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -68,10 +70,37 @@ def direction(carry: Any, vector: jax.Array, *, field: str = "h") -> Any:
 
 
 def mean_norms(
-  step: scan.Step, params: Any, carry: Any, xs: Any, cotangent: Any
+  cell: cells.Cell, params: Any, xs: Any, vector: jax.Array, field: str = "h"
 ) -> np.ndarray:
-  """|g_k| of the whole carry [T+1], the geometric mean over the rows."""
-  fields = jax.tree.leaves(by_distance(step, params, carry, xs, cotangent))
+  """|g_k| of the whole carry [T+1], the geometric mean over the rows.
+
+  A sequence [T, B, ...] is read from a carry of zeros; v reads a field of the
+  last one along a vector [H].
+  """
+  carry = cell.initial_carry((xs.shape[1],), len(vector), vector.dtype)
+  toward = direction(carry, vector, field=field)
+  fields = jax.tree.leaves(by_distance(cell.step, params, carry, xs, toward))
   norms = np.sqrt(sum(np.square(field, dtype=float) for field in fields))
   with np.errstate(divide="ignore"):
     return np.exp(np.log(norms).mean(axis=1))
+
+
+def between(
+  predictor: networks.SequenceModel,
+  params: Any,
+  ids: np.ndarray,
+  reset: np.ndarray | None = None,
+) -> np.ndarray:
+  """The largest |dO_t / dX_s| between two places of a text of ids [T].
+
+  The ids are read as one-hot vectors; outputs t go down and inputs s across.
+  """
+  hot = jax.nn.one_hot(ids, predictor.vocabulary_size)[:, None]
+  cleared = np.zeros(hot.shape[:2], bool) if reset is None else reset[:, None]
+
+  def outputs(hot: jax.Array) -> jax.Array:
+    carry = predictor.initial_carry(1)
+    return predictor.apply(params, carry, hot, cleared)[1][:, 0]
+
+  slopes = jax.jit(jax.jacrev(outputs))(hot)  # [T, V, T, 1, V]
+  return np.abs(np.asarray(slopes)).max(axis=(1, 3, 4))

@@ -1,20 +1,17 @@
 """Tasks that only a memory solves: recall, copying and adding over a given lag.
 
-    recall    c, one of K symbols alike; L fillers; c again: a language, in
-              which all places are predicted
-    copying   S symbols, one of K alike each; blanks; from step `lag` on a
-              signal, and the symbol read `lag` steps before is to be said
+    recall    c, one of K equally likely symbols; L fillers; c again: a
+              language, in which all places are predicted
+    copying   S symbols, each one of K equally likely; blanks; from step `lag`
+              on a signal, and the symbol read `lag` steps before is to be said
     adding    numbers from [0, 1), two of them marked, one in each half of the
               sequence; their sum is to be said at the last step
 
 (the last two by Hochreiter and Schmidhuber, 1997, in the form of Arjovsky et
-al., 2016). A model without memory pays ln K nats more for a sequence of the
-first, ln K for each symbol of the second, and answers 1 in the third with a
-squared error of 1/6 on average; one of the two numbers leaves 1/12.
-
-Minibatches are pure in (seed, step), like those of a text.
+al., 2016). Minibatches are pure in (seed, step), like those of a text.
 """
 
+import abc
 import dataclasses
 import math
 
@@ -25,8 +22,29 @@ from seqmodels.data import batching
 from seqmodels.data.text import batching as batching_lib
 
 
+class _Task(batching.Stream[batching_lib.Segment]):
+  """Minibatches of sequences, each from a fresh carry."""
+
+  seed: int  # of all draws
+
+  def segments(self, start: int, count: int) -> batching_lib.Segment:
+    """Minibatches `start` to `start + count`, stacked: [count, T, B, ...]."""
+    drawn = [
+      self._drawn(batching.generator(self.seed, step))
+      for step in batching.steps(start, count)
+    ]
+    inputs, targets, mask = map(np.stack, zip(*drawn, strict=True))
+    reset = np.zeros_like(mask)
+    reset[:, 0] = True
+    return batching_lib.Segment(inputs, targets, mask, reset)
+
+  @abc.abstractmethod
+  def _drawn(self, random: np.random.Generator) -> tuple[np.ndarray, ...]:
+    """Inputs, targets and mask of a minibatch, [T, B, ...]."""
+
+
 @dataclasses.dataclass(frozen=True)
-class CopyTask(batching.Stream[batching_lib.Segment]):
+class CopyTask(_Task):
   """Symbols to be said again `lag` steps after each was read.
 
   Inputs are ids: K kinds of symbol, then the blank, then the signal. The answer
@@ -67,26 +85,19 @@ class CopyTask(batching.Stream[batching_lib.Segment]):
     """Nats a scored symbol without any memory."""
     return math.log(self.kinds)
 
-  def segments(self, start: int, count: int) -> batching_lib.Segment:
-    """Minibatches `start` to `start + count`, stacked; arrays [count, T, B]."""
-    shape = (self.symbols, self.batch)
-    drawn = np.stack(
-      [
-        batching.generator(self.seed, step).integers(self.kinds, size=shape)
-        for step in batching.steps(start, count)
-      ]
-    )
-    inputs = np.full((count, self.length, self.batch), self.kinds, np.int32)
+  def _drawn(self, random: np.random.Generator) -> tuple[np.ndarray, ...]:
+    symbols = random.integers(self.kinds, size=(self.symbols, self.batch))
+    inputs = np.full((self.length, self.batch), self.kinds, np.int32)
     targets, mask = np.zeros_like(inputs), np.zeros(inputs.shape, bool)
-    inputs[:, : self.symbols] = drawn
-    inputs[:, self.lag :] = self.kinds + 1
-    targets[:, self.lag :] = drawn
-    mask[:, self.lag :] = True
-    return batching_lib.Segment(inputs, targets, mask, _first_only(mask))
+    inputs[: self.symbols] = symbols
+    inputs[self.lag :] = self.kinds + 1
+    targets[self.lag :] = symbols
+    mask[self.lag :] = True
+    return inputs, targets, mask
 
 
 @dataclasses.dataclass(frozen=True)
-class RecallTask(batching.Stream[batching_lib.Segment]):
+class RecallTask(_Task):
   """Words c, L fillers, c; each from the null vector and a fresh carry.
 
   Inputs are ids: K kinds of c, then the filler. T = L + 2.
@@ -106,26 +117,16 @@ class RecallTask(batching.Stream[batching_lib.Segment]):
     """T."""
     return self.fillers + 2
 
-  @property
-  def optimum(self) -> float:
-    """Nats a sequence with memory; without, it is at least twice that."""
-    return math.log(self.kinds)
-
-  def segments(self, start: int, count: int) -> batching_lib.Segment:
-    """Minibatches `start` to `start + count`, stacked; arrays [count, T, B]."""
-    targets = np.full((count, self.length, self.batch), self.kinds, np.int32)
-    for place, step in enumerate(batching.steps(start, count)):
-      random = batching.generator(self.seed, step)
-      drawn = random.integers(self.kinds, size=self.batch)
-      targets[place, 0] = targets[place, -1] = drawn
-    nothing = np.full_like(targets[:, :1], batching_lib.NULL)
-    inputs = np.concatenate([nothing, targets[:, :-1]], axis=1)
-    mask = np.ones(targets.shape, bool)
-    return batching_lib.Segment(inputs, targets, mask, _first_only(mask))
+  def _drawn(self, random: np.random.Generator) -> tuple[np.ndarray, ...]:
+    targets = np.full((self.length, self.batch), self.kinds, np.int32)
+    targets[[0, -1]] = random.integers(self.kinds, size=self.batch)
+    nothing = np.full_like(targets[:1], batching_lib.NULL)
+    inputs = np.concatenate([nothing, targets[:-1]])
+    return inputs, targets, np.ones(targets.shape, bool)
 
 
 @dataclasses.dataclass(frozen=True)
-class AddingTask(batching.Stream[batching_lib.Segment]):
+class AddingTask(_Task):
   """The sum of two marked numbers, to be said at the end.
 
   Inputs are float32 [..., T, B, 2], a number and its mark; targets are float32,
@@ -151,30 +152,14 @@ class AddingTask(batching.Stream[batching_lib.Segment]):
         f"the adding task over {self.length} steps; two numbers take at least 2"
       )
 
-  def segments(self, start: int, count: int) -> batching_lib.Segment:
-    """Minibatches `start` to `start + count`, stacked: [count, T, B, ...]."""
-    inputs = np.stack(
-      [self._draw(step) for step in batching.steps(start, count)]
-    )
-    mask = np.zeros(inputs.shape[:3], bool)
-    mask[:, -1] = True
-    sums = np.prod(inputs, axis=-1).sum(axis=1, keepdims=True)
-    targets = np.where(mask, sums, np.float32(0))
-    return batching_lib.Segment(inputs, targets, mask, _first_only(mask))
-
-  def _draw(self, step: int) -> np.ndarray:
-    random = batching.generator(self.seed, step)
-    middle = self.length // 2
+  def _drawn(self, random: np.random.Generator) -> tuple[np.ndarray, ...]:
+    middle, rows = self.length // 2, np.arange(self.batch)
     inputs = np.zeros((self.length, self.batch, 2), np.float32)
     inputs[..., 0] = random.random((self.length, self.batch))
-    rows = np.arange(self.batch)
     inputs[random.integers(middle, size=self.batch), rows, 1] = 1
     later = random.integers(middle, self.length, size=self.batch)
     inputs[later, rows, 1] = 1
-    return inputs
-
-
-def _first_only(mask: np.ndarray) -> np.ndarray:
-  reset = np.zeros_like(mask)
-  reset[:, 0] = True
-  return reset
+    mask = np.zeros(inputs.shape[:2], bool)
+    mask[-1] = True
+    targets = np.where(mask, np.prod(inputs, axis=-1).sum(axis=0), 0)
+    return inputs, targets.astype(np.float32), mask

@@ -1,11 +1,12 @@
 """Small networks, and the trainings that the studies share."""
 
 import functools
+import itertools
 import math
 import operator
 import re
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -23,7 +24,7 @@ from seqmodels.io import results
 from seqmodels.layers import recurrent
 from seqmodels.losses import Metrics
 from seqmodels.models import networks
-from seqmodels.training import optimizers, regularizers, step
+from seqmodels.training import optimizers, step
 
 DISPATCH = 25  # steps of training a dispatch, and a point of the curves
 
@@ -76,29 +77,8 @@ class Network(NamedTuple):
     )
 
 
-# (model, params, carry, segment, key) -> (loss of each stream [B], outcome)
-Loss = Callable[..., tuple[jax.Array, regularizers.Outcome]]
-
-
-class Learner(NamedTuple):
-  """A model with another loss, as a training step takes it."""
-
-  init: Callable[[jax.Array], Any]
-  initial_carry: Callable[[int], Any]
-  score: Callable[..., tuple[jax.Array, regularizers.Outcome]]
-
-  @classmethod
-  def of(cls, model: Any, losses: Loss | None) -> Any:
-    """The model itself, or with `losses` in place of its own."""
-    if losses is None:
-      return model
-    score = functools.partial(losses, model)
-    carry = getattr(model, "initial_carry", lambda batch: ())
-    return cls(model.init, carry, score)
-
-
 class Trained(NamedTuple):
-  """What training leaves."""
+  """The outcome of a training."""
 
   start: Any  # weights before training
   params: Any  # and after
@@ -168,25 +148,20 @@ def train(
   *,
   seed: int,
   params: Any = None,
-  **course: Any,
+  **options: Any,
 ) -> Trained:
   """Trains a network; those of one model and optimizer share a program.
 
-  Args:
-    model: the network.
-    text: a stream: anything with `segments(start, count)`, and the `batch`
-      whose state it needs.
-    optimizer: the rule.
-    seed: of the weights.
-    params: weights to begin with instead of fresh ones.
-    **course: as of `descend`.
+  `text` is a stream: anything with `segments(start, count)`, and the `batch`
+  whose state it needs. The seed decides the weights, if none are given.
+  `options` are those of `descend`.
   """
   # Copied: the first dispatch overwrites what it begins with.
   begun = jax.tree.map(
     np.array, fresh(model, seed) if params is None else params
   )
   state = _beginning(model, optimizer, text.batch)(begun, jax.random.key(seed))
-  return descend(_program(model, optimizer), state, text.segments, **course)
+  return descend(_program(model, optimizer), state, text.segments, **options)
 
 
 _program = functools.lru_cache(maxsize=16)(step.make_train_steps)
@@ -216,48 +191,44 @@ def fresh(model: networks.SequenceModel, seed: int) -> Any:
 
 
 def train_side_by_side(
-  model: networks.SequenceModel,
+  model: Any,
   optimizer: optax.GradientTransformation,
-  begun: Sequence[Any],
+  begun: Mapping[Any, Sequence[Any]],
   segments: Callable[[int, int], Sequence[Any]],
   *,
   batch: int,
-  losses: Loss | None = None,
-  **course: Any,
-) -> list[Trained]:
+  **options: Any,
+) -> dict[Any, list[Trained]]:
   """Trains several networks as one compiled program, timed together.
 
-  Args:
-    model: of all.
-    optimizer: the rule.
-    begun: weights of each.
-    segments: (step, count) -> what each network reads, leaves [K, T, B, ...].
-    batch: B.
-    losses: minimised in place of the model's own.
-    **course: as of `descend`.
+  `begun` has the first weights of the networks, some under each name, and
+  `segments` is (step, count) -> what each of them reads, leaves [K, T, B, ...].
+  `batch` is B, and `options` are those of `descend`.
   """
 
   def stack(trees: Sequence[Any]) -> Any:
     # On the host: on the device every leaf would be a program.
     return jax.tree.map(lambda *leaves: np.stack(leaves), *trees)
 
+  every = [jax.device_get(one) for ones in begun.values() for one in ones]
   begin = _beginning(model, optimizer, batch, side_by_side=True)
-  start = stack(list(map(jax.device_get, begun)))
   *parts, symbols, seconds = descend(
-    step.make_train_steps(
-      Learner.of(model, losses), optimizer, side_by_side=True
-    ),
-    begin(start, jax.random.key(0)),
+    step.make_train_steps(model, optimizer, side_by_side=True),
+    begin(stack(every), jax.random.key(0)),
     lambda start, count: stack(segments(start, count)),
-    **course,
+    **options,
   )
   parts = jax.device_get(parts)
-  return [
+  runs = (
     Trained._make(
       [*jax.tree.map(operator.itemgetter(place), parts), symbols, seconds]
     )
-    for place in range(len(begun))
-  ]
+    for place in range(len(every))
+  )
+  return {
+    name: list(itertools.islice(runs, len(ones)))
+    for name, ones in begun.items()
+  }
 
 
 def by_dispatch(nats: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -274,7 +245,7 @@ def by_dispatch(nats: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def drawn(
   init: Callable[[jax.Array], Any],
   random: np.random.Generator,
-  deviation: float,
+  stddev: float,
   *,
   biases: bool = True,
 ) -> Any:
@@ -284,7 +255,7 @@ def drawn(
   """
 
   def one(leaf: Any) -> jax.Array:
-    size = deviation if biases or len(leaf.shape) > 1 else 0.0
+    size = stddev if biases or len(leaf.shape) > 1 else 0.0
     return jnp.asarray(size * random.normal(size=leaf.shape))
 
   return jax.tree.map(one, jax.eval_shape(init, jax.random.key(0)))
@@ -347,24 +318,17 @@ def held_out(
   return static.evaluate(predictor, params, chunks, streams=rows)
 
 
-def scored_row(
-  name: str,
-  score: Metrics,
-  *,
-  split: str = "valid",
-  evaluation: str = "static",
-  **cited: Any,
-) -> results.Row:
-  """The result row of a perplexity, whose unit or reference may be `cited`."""
-  return results.row(
-    name,
-    split=split,
-    evaluation=evaluation,
-    metric="perplexity",
-    value=score.perplexity,
-    count=score.count,
-    seconds=score.seconds,
-    **cited,
+def row(name: str, value: float, count: int, **changes: Any) -> results.Row:
+  """A result row: by default, of a perplexity on the validation text."""
+  usual = {"split": "valid", "evaluation": "static", "metric": "perplexity"}
+  options = {**usual, "seconds": 0.0, **changes}
+  return results.row(name, value=value, count=count, **options)
+
+
+def scored_row(name: str, score: Metrics, **changes: Any) -> results.Row:
+  """The row of a perplexity that was measured."""
+  return row(
+    name, score.perplexity, score.count, seconds=score.seconds, **changes
   )
 
 
@@ -374,37 +338,18 @@ def counted(nats: np.ndarray, began: float) -> Metrics:
   return Metrics(float(nats.sum()), len(nats), seconds=seconds)
 
 
-def smooth(values: np.ndarray, share: float = 0.1) -> np.ndarray:
-  """Each value's mean with those before it, the last `share` of them all.
-
-  The window grows with the step, as a logarithmic axis wants it.
-
-  >>> smooth(np.array([1.0, 3.0, 5.0, 7.0]), 0.5)
-  array([1., 3., 5., 6.])
-  """
-  sums = np.cumsum(np.insert(np.asarray(values, float), 0, 0.0))
-  ends = np.arange(1, len(values) + 1)
-  starts = ends - np.maximum((share * ends).astype(int), 1)
-  return (sums[ends] - sums[starts]) / (ends - starts)
-
-
-def of_values(
-  model: Any, params: Any, carry: Any, segment: Any, key: Any = None
-) -> tuple[jax.Array, regularizers.Outcome]:
+def squared(predictions: jax.Array, segment: Any) -> tuple[jax.Array, Metrics]:
   """Half the squared errors of every segment [B] of numbers, each [T, B].
 
       1/2 sum_t (x^_{t+1} - x_{t+1})^2
 
-  These are the nats of a Gaussian of variance 1, but for a constant. A segment
-  starts from `carry`, the cleared state, which is handed on as it was.
+  These are the nats of a Gaussian of variance 1, but for a constant.
   """
-  del key
-  _, predictions = model.apply(params, carry, segment.inputs)
   # A select on the error, not a product, keeps what is masked out of it.
   missed = jnp.where(segment.mask, predictions - segment.targets, 0.0)
-  nats = 0.5 * jnp.sum(missed**2, axis=0)
-  scored = jnp.sum(segment.mask, dtype=jnp.int32)
-  return nats, (carry, Metrics(jnp.sum(nats), scored, jnp.int32(0)))
+  halves = 0.5 * jnp.sum(missed**2, axis=0)
+  count = jnp.sum(segment.mask, dtype=jnp.int32)
+  return halves, Metrics(jnp.sum(halves), count, jnp.int32(0))
 
 
 # What a cell is called on a page, and in the library.
@@ -439,12 +384,9 @@ def check_sizes(settings: Any, *empty: str) -> None:
   All whole numbers of a study are counts. The settings in `empty` may be empty.
   """
   for name, value in settings.items():
-    counts = [value] if isinstance(value, int) else value
-    nothing = counts == () and name not in empty
-    if nothing or (
-      isinstance(counts, (list, tuple))
-      and any(isinstance(count, int) and count < 1 for count in counts)
-    ):
+    counts = value if isinstance(value, tuple) else (value,)
+    small = any(isinstance(count, int) and count < 1 for count in counts)
+    if small or not (counts or name in empty):
       raise errors.UserError(
         f"config.settings.{name} is {value}; it must be at least 1"
       )

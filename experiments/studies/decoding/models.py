@@ -51,8 +51,8 @@ def table(
 ) -> tuple[networks.SequenceModel, Any]:
   """A model by its probabilities [V] after each prefix, and its parameters.
 
-  The prefix () is the beginning. After one that the table lacks all symbols are
-  alike.
+  The prefix () is the beginning. After one that the table lacks, all symbols
+  have the same probability.
 
   >>> predictor, params = table({(): [0.9, 0.1], (0,): [0.2, 0.8]})
   >>> ids = jnp.array([[-1], [0], [1]])
@@ -83,7 +83,7 @@ def second_order(logits: np.ndarray) -> tuple[networks.SequenceModel, Any]:
   """A model that knows the last two symbols, and its parameters.
 
   Logits [V + 1, V + 1, V] go by the symbol before the last and the last; the
-  first of each stands for the beginning of the text.
+  first of each is for the beginning of the text.
   """
   width, _, symbols = logits.shape
   following = np.arange(width * width)[:, None] % width * width

@@ -3,14 +3,14 @@
 import itertools
 import math
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from experiments.studies import run as run_lib
-from experiments.studies.common import continuations, training
+from experiments.studies.common import continuations, figures, training
 from experiments.studies.decoding import models
 from seqmodels import errors
 from seqmodels.data.text import tokens as tokens_lib
@@ -69,9 +69,9 @@ def _spelt(symbols: Sequence[int]) -> str:
 def worked_example(study: run_lib.Study) -> None:
   """The best next symbol is not the beginning of the best string."""
   page, model = study.page, models.table(TABLE)
-  rows = [[_spelt(prefix), *row] for prefix, row in TABLE.items()]
-  rows[0][0] = "(nothing)"
-  page.table("table", ["after", *NAMES], rows)
+  page["table"] = [
+    [_spelt(prefix) or "(nothing)", *row] for prefix, row in TABLE.items()
+  ]
   greedy = beam.greedy(*model, **_OPTIONS)
   [two, *_] = beam.search(*model, width=2, **_OPTIONS)
   [best, *_] = beam.exhaustive(*model, **_OPTIONS)
@@ -86,8 +86,7 @@ def worked_example(study: run_lib.Study) -> None:
     body.append(
       [name, _spelt(found.symbols), f"{math.exp(log):.3f}", score, tried]
     )
-  head = ["search", "finds", "probability", "score, alpha 0.75"]
-  page.table("searches", [*head, "extensions tried"], body)
+  page["searches"] = body
   with style.figure(page.figure("worked_example"), height=2.7) as drawing:
     _draw_tree(drawing.subplots())
 
@@ -142,7 +141,7 @@ FIVE_TABLE = {
 
 
 def beam_steps() -> list[list[text.Continuation]]:
-  """What a beam of two over the five symbols holds after each of three steps.
+  """The strings in a beam of two over five symbols, after each of three steps.
 
   >>> ["".join(FIVE[i] for i in one.symbols) for one in beam_steps()[-1]]
   ['CED', 'ABD']
@@ -156,7 +155,6 @@ def beam_steps() -> list[list[text.Continuation]]:
 
 def beam_at_work(study: run_lib.Study) -> None:
   """Three steps of a beam of two."""
-  head = ["step", "tried", "kept", "probability", "kept", "probability"]
   body = []
   for step, kept in enumerate(beam_steps(), 1):
     line: list[Any] = [step, len(FIVE) * (1 if step == 1 else 2)]
@@ -164,12 +162,11 @@ def beam_at_work(study: run_lib.Study) -> None:
       line.append("".join(FIVE[i] for i in one.symbols))
       line.append(f"{math.exp(one.log_probability):.3f}")
     body.append(line)
-  study.page.table("beam_steps", head, body)
+  study.page["beam_steps"] = body
 
 
 def length_penalty(study: run_lib.Study) -> None:
-  """What the division by L^alpha does."""
-  head = ["alpha", "best of all", "probability", "a beam of 2", "probability"]
+  """The effect of the division by L^alpha."""
   model, body = models.table(TABLE), []
   for alpha in (0.0, 0.25, 0.5, 0.75, 1.0):
     options = _OPTIONS | {"length_penalty": alpha}
@@ -179,7 +176,7 @@ def length_penalty(study: run_lib.Study) -> None:
     for one in (best[0], found[0]):
       line += [_spelt(one.symbols), f"{math.exp(one.log_probability):.3f}"]
     body.append(line)
-  study.page.table("penalties", head, body)
+  study.page["penalties"] = body
 
 
 _SYMBOLS, _STEPS = 4, 6
@@ -187,34 +184,30 @@ EXHAUSTIVE = _SYMBOLS ** (_STEPS - 1)
 
 
 def random_models(study: run_lib.Study) -> None:
-  """How wide a beam has to be, over models that know the last two symbols."""
+  """Beams of several widths on random models that know the last two symbols."""
   page, count = study.page, study.config.settings.models
   widths = (*study.config.settings.widths, EXHAUSTIVE)
   gaps = search_gaps(study.random, count, widths)
   found = 100 * (gaps == 0).mean(axis=0)
-  head = ["width", "found the best", "nats short, mean", "nats short, most"]
-  body = [
+  page["widths"] = [
     [f"{width}", f"{share:.1f}%", float(gap.mean()), float(gap.max())]
     for width, share, gap in zip(widths, found, gaps.T, strict=True)
   ]
-  page.table("widths", head, body)
   page["random_symbols"], page["random_steps"] = _SYMBOLS, _STEPS
   page["strings"] = f"{_SYMBOLS**_STEPS:,}"
   page["wider_is_worse"] = int(np.sum(np.diff(gaps, axis=1).max(axis=1) > 0))
-  with style.figure(page.figure("widths"), height=2.9) as drawing:
-    pairs = drawing.subplots(1, 2)
+  with style.panels(page.figure("widths"), "", height=2.9, columns=2) as pairs:
     names = "best string found, % of models", "short of it, nats"
     for pair, values, name in zip(
       pairs, (found, gaps.mean(axis=0)), names, strict=True
     ):
-      style.clean(pair)
-      pair.plot(widths, values, "o-", ms=4, lw=1.6, color=style.COLOURS[0])
-      pair.set_xscale("log", base=2)
+      curve = {"": (widths, values)}
+      figures.draw(
+        pair, curve, x="width of the beam", y=name, log_x=2, marks=True
+      )
       pair.set_xticks(widths, [str(width) for width in widths], fontsize=8)
       pair.minorticks_off()
       pair.set_ylim(bottom=0)
-      pair.set_xlabel("width of the beam")
-      pair.set_ylabel(name)
 
 
 def search_gaps(
@@ -280,7 +273,7 @@ _VISIBLE = str.maketrans({" ": "\u2423", "\n": "\u00b6"})
 
 
 def sharpened(study: run_lib.Study, writer: Writer) -> None:
-  """What temperature, top-k and nucleus make of one distribution."""
+  """One distribution under a temperature, top-k and the nucleus."""
   page = study.page
   read = text.prime_ids(writer.prime)
   logits = text.read(writer.network, writer.params, read, 1)[1][0]
@@ -292,8 +285,7 @@ def sharpened(study: run_lib.Study, writer: Writer) -> None:
   for name, share in shares.items():
     nats = float(text.entropy(SHARPENINGS[name](logits)))
     body.append([name, nats, int(np.sum(share > 0)), float(share.max())])
-  head = ["drawn from", "entropy, nats", "symbols left", "largest"]
-  page.table("sharpened", head, body)
+  page["sharpened"] = body
   page["symbols"] = len(logits)
   page["entropies"] = ", ".join(
     f"{float(text.entropy(text.power(logits, alpha))):.3f} at {alpha:g}"
@@ -303,11 +295,12 @@ def sharpened(study: run_lib.Study, writer: Writer) -> None:
   order = np.argsort(-shares[usual], kind="stable")[:_BARS]
   symbols = [str(writer.tokens.vocabulary.symbols[i]) for i in order]
   names = [symbol.translate(_VISIBLE) for symbol in symbols]
-  with style.figure(page.figure("sharpening"), height=4.4) as drawing:
-    pairs = drawing.subplots(2, 2, sharex=True, sharey=True).ravel()
+  with style.panels(
+    page.figure("sharpening"), "", height=4.4, rows=2, columns=2,
+    sharex=True, sharey=True,
+  ) as pairs:  # fmt: skip
     places = np.arange(len(order))
     for pair, name in zip(pairs, others, strict=True):
-      style.clean(pair)
       pair.bar(places, shares[usual][order], color="#D0D0D0", width=0.85)
       pair.bar(places, shares[name][order], color=style.COLOURS[0], width=0.45)
       pair.set_title(name, fontsize=10)
@@ -338,8 +331,7 @@ def next_words(study: run_lib.Study, writer: Writer) -> None:
     listed = ", ".join(f"`{word}`" for word in marked)
     length, log = len(best.symbols), best.log_probability
     body.append([f"{alpha:g}", listed, length, log])
-  head = ["alpha", "the four best", "length of the first", "its log P, nats"]
-  study.page.table("next_words", head, body)
+  study.page["next_words"] = body
 
 
 _GRAMS = (1, 2, 4)  # lengths of n-grams whose variety is measured
@@ -385,8 +377,7 @@ def texts(study: run_lib.Study, writer: Writer) -> None:
     [name, f"{nats:.1f}", nats / writer.length, *shares]
     for name, (nats, *shares) in found.items()
   ]
-  grams = (f"distinct-{n}" for n in _GRAMS)
-  page.table("ways", ["chosen", "log P, nats", "a character", *grams], body)
+  page["ways"] = body
   for name, key_ in (("greedy", "greedy"), (widest, "widest"), (_REAL, "real")):
     if name in found:
       nats, *_, varied = found[name]
@@ -396,8 +387,21 @@ def texts(study: run_lib.Study, writer: Writer) -> None:
     spelt = training.decode(writer.tokens, rows[0])
     samples.append(f"[{name}]\n{training.visible(settings.prefix + spelt)}")
   page.verbatim("samples", "\n\n".join(samples))
-  points = {name: (varied, mean) for name, _, mean, *_, varied in body}
-  _draw_ways(page.figure("likely_and_varied"), points)
+  marks = itertools.cycle("os^Dv")
+  points: dict[str, figures.Curve] = {}
+  for name, _, mean, *_, varied in body:
+    searched = name == "greedy" or name.startswith("beam")
+    look = {"ls": "", "ms": 8, "marker": next(marks)}
+    look["color"] = style.COLOURS[1 if searched else 0]
+    real = {"color": "black", "marker": "*", "ms": 13} if name == _REAL else {}
+    points[name] = ([varied], [mean], look, real)
+  figures.curves(
+    page.figure("likely_and_varied"),
+    "Likely or varied",
+    points,
+    x="distinct-4: share of 4-grams that are different",
+    y="log probability, nats a character",
+  )
 
 
 def measured(
@@ -417,7 +421,7 @@ def measured(
 def occurrences(
   ids: Any, prime: Sequence[int], length: int, most: int
 ) -> list[list[int]]:
-  """What follows a prefix in a text [N], at `most` places at most."""
+  """Continuations of a prefix in a text [N], at `most` places or fewer."""
   whole = len(prime) + length
   if len(ids) < whole:
     return []
@@ -425,46 +429,6 @@ def occurrences(
   same = np.all(places[:, : len(prime)] == np.asarray(prime), axis=1)
   found: list[list[int]] = places[np.flatnonzero(same)[:most]].tolist()
   return [row[len(prime) :] for row in found]
-
-
-def _draw_ways(
-  path: style.Path, points: Mapping[str, tuple[float, float]]
-) -> None:
-  """Each way by its texts' variety and likelihood; labels keep apart."""
-  heights = [y for _, y in points.values()]
-  apart = 0.065 * (max(heights) - min(heights) + 1e-9)
-  last = {"left": math.inf, "right": math.inf}
-  # Labels of either cluster are a column in the empty middle.
-  low = [x for x, _ in points.values() if x < 0.5]
-  high = [x for x, _ in points.values() if x >= 0.5]
-  columns = {
-    "left": max(low, default=0.0) + 0.06,
-    "right": min(high, default=1.0) - 0.06,
-  }
-  with style.axes(path, "Likely or varied", height=4.0) as pair:
-    for name, (x, y) in sorted(points.items(), key=lambda item: -item[1][1]):
-      side = "left" if x < 0.5 else "right"
-      searched = name == "greedy" or name.startswith("beam")
-      colour = style.COLOURS[1 if searched else 0]
-      mark, size = "o", 7
-      if name == _REAL:
-        colour, mark, size = "black", "*", 12
-      pair.plot(x, y, mark, ms=size, color=colour, zorder=3)
-      last[side] = min(y, last[side] - apart)
-      pair.annotate(
-        name,
-        (x, y),
-        xytext=(columns[side], last[side]),
-        ha=side,
-        va="center",
-        fontsize=8,
-        color=colour,
-        arrowprops={"arrowstyle": "-", "color": style.GREY, "lw": 0.6},
-      )
-    pair.set_xlim(0.0, 1.05)
-    pair.margins(y=0.1)
-    pair.set_xlabel("distinct-4: share of 4-grams that are different")
-    pair.set_ylabel("log probability, nats a character")
 
 
 _TEMPERATURE = 0.8
@@ -496,8 +460,7 @@ def words(study: run_lib.Study, writer: Writer) -> None:
     counts = f"{len(found):,}", f"{100 * share:.1f}%", f"{len(set(found)):,}"
     body.append([name, *counts, nats / writer.length])
     first.append(f"[{name}]\n{training.visible(drawn[0])}")
-  head = ["drawn", "whole words", "in the list", "different"]
-  page.table("words", [*head, "log P a character"], body)
+  page["words"] = body
   page.verbatim("word_samples", "\n\n".join(first))
   page["known_words"] = f"{len(known):,}"
   page["word_temperature"] = f"{_TEMPERATURE:g}"

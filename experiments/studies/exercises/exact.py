@@ -1,20 +1,18 @@
 """Networks set by hand that are exact, and the bounds of what counting can do.
 
-A source with finitely many states, in which state and symbol decide the next
-state, becomes a plain Elman network with the rectifier: one unit for each pair
-of a state s and a symbol v that enters it, which is 1 after v has led into s
-and 0 at all other times:
+A source with finitely many states becomes a plain Elman network with the
+rectifier: one unit for each pair of a state s and a symbol v that enters it,
+which is 1 after v has led into s and 0 at all other times:
 
     h'[s, v] = max(0, sum_{u: u --v--> s} h[u] + x[v] - 1)
 
 One unit more marks the start: it fires where nothing was read and nothing was
 active, so the network begins, like any other of this library, from the zero
-state and the null vector. The row of the readout that belongs to a unit holds
-log P(next | its state), whose softmax is the source's own distribution.
+state and the null vector. A unit's row of the readout is log P(next | state).
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -87,24 +85,15 @@ def of_words(words: Mapping[Word, float], symbols: int) -> Automaton:
   >>> source.probabilities.tolist()
   [[1.0, 0.0, 0.0], [0.0, 0.5, 0.5], [0.0, 0.0, 1.0]]
   """
-  states: dict[Word, int] = {(): 0}
-  for word in words:
-    for length in range(1, len(word) + 1):
-      states.setdefault(word[:length], len(states))
-  masses = np.zeros((len(states), symbols + 1))
-  following = np.full((len(states), symbols + 1), IMPOSSIBLE)
+  masses: dict[Word, np.ndarray] = {}
   for word, mass in words.items():
-    for place, symbol in enumerate((*word, symbols)):
-      state = states[word[:place]]
-      masses[state, symbol] += mass
-      onward = states[word[: place + 1]] if symbol < symbols else 0
-      following[state, symbol] = onward
-  sums = masses.sum(axis=1, keepdims=True)
-  # What no word of positive probability passes through: any row will do.
-  certain = np.eye(symbols + 1)[-1]
-  shares = np.where(sums > 0, masses / np.where(sums > 0, sums, 1), certain)
-  following[:, symbols] = 0
-  return Automaton(following, shares)
+    for place, symbol in enumerate((*word, symbols) if mass else ()):
+      row = masses.setdefault(word[:place], np.zeros(symbols + 1))
+      row[symbol] += mass
+  return _automaton(
+    {prefix: row / row.sum() for prefix, row in masses.items()},
+    lambda read: () if read[-1] == symbols else read,
+  )
 
 
 def markov(
@@ -119,15 +108,22 @@ def markov(
   >>> chain.next_state.tolist()
   [[1, 2], [1, 2], [1, 2]]
   """
-  contexts = sorted(conditionals, key=lambda context: (len(context), context))
-  order = len(contexts[-1])
-  index = {context: place for place, context in enumerate(contexts)}
-  rows = np.array([conditionals[context] for context in contexts], float)
+  order = max(map(len, conditionals))
+  return _automaton(
+    conditionals, lambda read: read[max(0, len(read) - order) :]
+  )
+
+
+def _automaton(
+  conditionals: Mapping[Word, Any], after: Callable[[Word], Word]
+) -> Automaton:
+  """Distributions [V] by state; a state and a symbol more lead to `after`."""
+  index = {state: place for place, state in enumerate(conditionals)}
+  rows = np.array(list(conditionals.values()), float)
   following = np.full(rows.shape, IMPOSSIBLE)
-  for context, place in index.items():
+  for state, place in index.items():
     for symbol in np.flatnonzero(rows[place] > 0):
-      longer = (*context, int(symbol))
-      following[place, symbol] = index[longer[max(0, len(longer) - order) :]]
+      following[place, symbol] = index[after((*state, int(symbol)))]
   return Automaton(following, rows, index[()])
 
 
@@ -274,10 +270,10 @@ def recall_nats(symbols: int, fillers: int, *, order: int = 0) -> float:
     return (
       2 * once + 2 * math.log(places / 2) + fillers * math.log(places / fillers)
     )
-  alike = fillers - order + 2
-  if alike == 1:
+  same = fillers - order + 2
+  if same == 1:
     return 2 * once
-  count = math.log(alike) + (alike - 1) * math.log(alike / (alike - 1))
+  count = math.log(same) + (same - 1) * math.log(same / (same - 1))
   return 2 * once + count
 
 

@@ -1,6 +1,5 @@
 """Networks that learn tasks of memory: recall, copying, adding; remedies."""
 
-import itertools
 import math
 import types
 from collections.abc import Callable, Mapping, Sequence
@@ -9,14 +8,20 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from experiments.studies import run
-from experiments.studies.common import gradient_reach, memory_tasks, training
+from experiments.studies.common import (
+  figures,
+  gradient_reach,
+  memory_tasks,
+  training,
+)
 from experiments.studies.exercises import exact
+from seqmodels import losses
 from seqmodels.io import results
-from seqmodels.models import networks
 from seqmodels.plotting import style
-from seqmodels.training import optimizers, regularizers
+from seqmodels.training import optimizers
 
 # sigmoid(+-_SHUT) is 0 or 1 to the last bit, its slope 0: held for good.
 _SHUT = 1000.0
@@ -79,12 +84,30 @@ def cell_of(name: str) -> str:
 
 
 class Recipe(NamedTuple):
-  """How networks are trained."""
+  """A way to train networks."""
 
   rate: float  # of the rule
   rule: str = "adam"  # its name, "adam" or "sgd"
   clip_norm: float = 1.0  # bound on the norm of the gradient; 0 clips nothing
-  losses: training.Loss | None = None  # minimised in place of symbols' nats
+  penalty: float = 0.0  # times the sum of squares of the recurrent weights
+
+  def optimizer(self) -> optax.GradientTransformation:
+    """The rule, with the derivative of the penalty added to the gradient."""
+    rule = optimizers.build(
+      self.rule,
+      learning_rate=self.rate,
+      momentum=0.0 if self.rule == "sgd" else 0.9,
+      clip_norm=self.clip_norm,
+    )
+    if not self.penalty:
+      return rule
+
+    def recurrent(params: Any) -> Any:
+      cell, *readout = jax.tree.map(lambda leaf: False, params)
+      return (cell._replace(recurrent_kernel=True), *readout)
+
+    pull = optax.add_decayed_weights(2 * self.penalty, recurrent)
+    return optax.chain(pull, rule)
 
 
 def train(
@@ -96,19 +119,15 @@ def train(
   outputs: int,
   steps: int,
   recipe: Recipe,
+  loss: Any = losses.of_symbols,
 ) -> dict[str, list[training.Trained]]:
   """Every network on every task, those of one cell as one compiled program.
 
   A task's seed is that of the weights, too; shorter sequences are filled up
   behind their end.
   """
-  optimizer = optimizers.build(
-    recipe.rule,
-    learning_rate=recipe.rate,
-    momentum=0.9 if recipe.rule == "adam" else 0.0,
-    clip_norm=recipe.clip_norm,
-  )
-  settings, length = study.config.settings, max(task.length for task in tasks)
+  optimizer, settings = recipe.optimizer(), study.config.settings
+  length = max(task.length for task in tasks)
 
   def filled(leaf: np.ndarray) -> np.ndarray:
     """[K, T, B, ...] with zeros, which no mask scores, behind its end."""
@@ -116,37 +135,32 @@ def train(
     extra[1] = (0, length - leaf.shape[1])
     return np.pad(leaf, extra)
 
-  found = {}
+  found: dict[str, list[training.Trained]] = {}
   for kind in dict.fromkeys(map(cell_of, names)):
-    group = [name for name in names if cell_of(name) == kind]
-    model = training.Network(
-      kind, settings.features, inputs, outputs
-    ).predictor()
+    network = training.Network(kind, settings.features, inputs, outputs)
+    model = network.predictor()._replace(loss=loss)
     fresh = {task.seed: training.fresh(model, task.seed) for task in tasks}
-    begun = []
-    for name, task in itertools.product(group, tasks):
-      cell, *readout = jax.device_get(fresh[task.seed])
-      random = np.random.default_rng(task.seed)
-      begun.append((CHANGES[name](cell, random), *readout))
+    begun: dict[str, list[Any]] = {}
+    for name in (name for name in names if cell_of(name) == kind):
+      begun[name] = []
+      for task in tasks:
+        cell, *readout = jax.device_get(fresh[task.seed])
+        random = np.random.default_rng(task.seed)
+        begun[name].append((CHANGES[name](cell, random), *readout))
 
-    def segments(start: int, count: int, copies: int = len(group)) -> list[Any]:
+    def segments(start: int, count: int, copies: int = len(begun)) -> list[Any]:
       read = [task.segments(start, count) for task in tasks]
       return [jax.tree.map(filled, one) for one in read] * copies
 
-    trained = iter(
-      training.train_side_by_side(
-        model,
-        optimizer,
-        begun,
-        segments,
-        steps=steps,
-        batch=settings.batch,
-        losses=recipe.losses,
-        check=study.signals.check,
-      )
+    found |= training.train_side_by_side(
+      model,
+      optimizer,
+      begun,
+      segments,
+      steps=steps,
+      batch=settings.batch,
+      check=study.signals.check,
     )
-    for name in group:
-      found[name] = list(itertools.islice(trained, len(tasks)))
   return found
 
 
@@ -164,11 +178,12 @@ def last(trained: training.Trained) -> float:
 def reach(name: str, task: Any, params: Any) -> np.ndarray:
   """|g_k| / |g_0| of what tells the first two symbols apart, by distance k."""
   cell, kernel, _ = params
-  functions = training.cell_of(cell_of(name))
-  xs = jnp.asarray(task.segment(0).inputs)
-  carry = functions.initial_carry((xs.shape[1],), kernel.shape[0])
-  direction = gradient_reach.direction(carry, kernel[:, 0] - kernel[:, 1])
-  norms = gradient_reach.mean_norms(functions.step, cell, carry, xs, direction)
+  norms = gradient_reach.mean_norms(
+    training.cell_of(cell_of(name)),
+    cell,
+    jnp.asarray(task.segment(0).inputs),
+    kernel[:, 0] - kernel[:, 1],
+  )
   return norms / norms[0]
 
 
@@ -176,47 +191,55 @@ def _compare(
   study: run.Study,
   name: str,
   title: str,
-  sizes: Sequence[int],
-  values: Mapping[str, Sequence[float]],
+  tasks: Mapping[int, Any],
+  names: Sequence[str],
   *,
+  value: Callable[[Any, float], float],
   x: str,
   y: str,
   references: Mapping[str, float],
   limit: float,
+  beside: Mapping[str, Sequence[float]] = types.MappingProxyType({}),
   log_y: bool = False,
-) -> None:
-  """Table and figure of values by lag, and which of them are below a limit.
+  **training_of: Any,
+) -> dict[str, list[training.Trained]]:
+  """Trains networks on tasks by their size: a table, and a figure of it.
 
-  A cell has a colour of its own and is dashed where it was changed; what is
-  none of the cells, such as a bound, is grey.
+  Shown is the `value` of a task and of its nats; the page lists those below a
+  limit. A cell has a colour of its own and is dashed where it was changed; what
+  was not trained, such as a bound, is grey.
   """
-  page = study.page
-  page.table(
-    name,
-    (y, *(f"{x} = {size}" for size in sizes)),
-    [[network, *found] for network, found in values.items()],
+  page, every = study.page, list(tasks.values())
+  trained = train(
+    study,
+    names,
+    every,
+    recipe=Recipe(study.config.settings.rate),
+    **training_of,
   )
-  page[f"{name}_limit"], below = f"{limit:.3f}", []
-  colours = dict(zip(CELLS, style.COLOURS, strict=False))
-  seen: dict[str, int] = {}
-  with style.axes(page.figure(name), title) as pair:
-    for network, found in values.items():
-      cell = network.split(",")[0]
-      dashes = ("-", "--", ":")[min(seen.get(cell, 0), 2)]
-      seen[cell] = seen.get(cell, 0) + 1
-      line = {"color": colours.get(cell, style.GREY), "ls": dashes}
-      pair.plot(sizes, found, marker="o", ms=4, label=network, **line)
-      done = [str(n) for n, v in zip(sizes, found, strict=True) if v < limit]
-      below.append(f"{network} at {', '.join(done) or 'none'}")
-    style.references(pair, references)
-    pair.set_xscale("log", base=2)
-    pair.set_xticks(list(sizes), [str(size) for size in sizes])
-    if log_y:
-      pair.set_yscale("log")
-    pair.set_xlabel(x)
-    pair.set_ylabel(y)
-    style.legend_beside(pair, "")
+  values: dict[str, Sequence[float]] = {
+    network: [value(*pair) for pair in zip(every, map(last, ones), strict=True)]
+    for network, ones in trained.items()
+  }
+  values |= beside
+  head = (y, *(f"{x} = {size}" for size in tasks))
+  page.table(name, head, [[key, *found] for key, found in values.items()])
+  lines, below = {}, []
+  for network, look in figures.families(values).items():
+    found = values[network]
+    lines[network] = (list(tasks), found, look)
+    done = [str(n) for n, v in zip(tasks, found, strict=True) if v < limit]
+    below.append(f"{network} at {', '.join(done) or 'none'}")
+  page[f"{name}_limit"] = f"{limit:.3f}"
   page[f"{name}_learned"] = "; ".join(below)
+  with style.axes(page.figure(name), title) as pair:
+    figures.draw(
+      pair, lines, x=x, y=y, log_x=2, log_y=log_y, marks=True,
+      references=references,
+    )  # fmt: skip
+    pair.set_xticks(list(tasks), [str(size) for size in tasks])
+    style.legend_beside(pair, "")
+  return trained
 
 
 def _names(settings: Any) -> list[str]:
@@ -228,29 +251,22 @@ def _names(settings: Any) -> list[str]:
 def _rows(
   study: run.Study,
   found: Mapping[str, Sequence[training.Trained]],
-  tasks: Mapping[str, Any],
+  doing: str,
+  tasks: Mapping[int, Any],
   measured: Callable[[Any, float, int], tuple[float, int]],
   **shown: Any,
 ) -> list[results.Row]:
-  """Rows of the cells as they come, on tasks by their names.
+  """Rows of the cells as they come, named by the sizes of the tasks.
 
   A task, its last nats and the number of scored positions give value and count.
   """
   rows = []
   for name in study.config.settings.cells:
-    for (doing, task), one in zip(tasks.items(), found[name], strict=True):
+    for (size, task), one in zip(tasks.items(), found[name], strict=True):
       scored = int(one.scored[-_LAST:].sum())
       value, count = measured(task, last(one), scored)
-      rows.append(
-        results.row(
-          f"{name}, {doing}",
-          evaluation="before each step",
-          value=value,
-          count=count,
-          seconds=0.0,
-          **shown,
-        )
-      )
+      named, how = f"{name}, {doing.format(size)}", "before each step"
+      rows.append(training.row(named, value, count, evaluation=how, **shown))
   return rows
 
 
@@ -260,165 +276,138 @@ _RECALLED = 4  # kinds of c
 def recall(study: run.Study) -> list[results.Row]:
   """Trained networks beside the exact one."""
   page, settings = study.page, study.config.settings
-  tasks = [
-    memory_tasks.RecallTask(
+  tasks = {
+    size: memory_tasks.RecallTask(
       fillers=size,
       batch=settings.batch,
       kinds=_RECALLED,
       seed=study.config.seed,
     )
     for size in sorted(settings.recall_fillers)
-  ]
-  found = train(
-    study,
-    [name for name in _names(settings) if "LSTM, " not in name],
-    tasks,
-    inputs=_RECALLED + 1,
-    outputs=_RECALLED + 1,
-    steps=settings.recall_steps,
-    recipe=Recipe(settings.rate),
-  )
-  optimum, sizes = tasks[0].optimum, [task.fillers for task in tasks]
-  beyond = {
-    name: [
-      last(one) * task.length - optimum
-      for one, task in zip(ones, tasks, strict=True)
-    ]
-    for name, ones in found.items()
   }
-  beyond["best 2-gram"] = [
-    exact.recall_nats(_RECALLED, size, order=2) - optimum for size in sizes
+  optimum = math.log(_RECALLED)
+  bound = [
+    exact.recall_nats(_RECALLED, size, order=2) - optimum for size in tasks
   ]
   page["recalled"] = {"kinds": _RECALLED, "optimum": f"{optimum:.3f}"}
   page["minibatches"] = _LAST
-  _compare(
+  found = _compare(
     study,
     "recall",
     "Recall over L fillers, learned",
-    sizes,
-    beyond,
+    tasks,
+    [name for name in _names(settings) if "LSTM, " not in name],
+    inputs=_RECALLED + 1,
+    outputs=_RECALLED + 1,
+    steps=settings.recall_steps,
+    value=lambda task, nats: nats * task.length - optimum,
     x="L",
     y="nats a word beyond the exact network",
     references={"c forgotten": optimum},
     limit=optimum / 2,
+    beside={"best 2-gram": bound},
   )
   return _rows(
     study,
     found,
-    {f"recall over {task.fillers} fillers": task for task in tasks},
+    "recall over {} fillers",
+    tasks,
     lambda task, nats, count: (nats * task.length, count // task.length),
     split="fresh words",
     metric="nats_per_sequence",
   )
 
 
-def _copy_tasks(
-  study: run.Study, lags: Sequence[int], runs: int = 1
-) -> list[memory_tasks.CopyTask]:
-  first, batch = study.config.seed, study.config.settings.batch
-  return [
-    memory_tasks.CopyTask(lag=lag, batch=batch, symbols=2, kinds=8, seed=seed)
-    for lag in sorted(lags)
-    for seed in range(first, first + runs)
-  ]
+def _copy_task(study: run.Study, lag: int, seed: int) -> memory_tasks.CopyTask:
+  batch = study.config.settings.batch
+  return memory_tasks.CopyTask(
+    lag=lag, batch=batch, symbols=2, kinds=8, seed=seed
+  )
 
 
 def copying(study: run.Study) -> list[results.Row]:
   """Copying at growing lag, and how training changes a gradient's reach."""
   page, settings = study.page, study.config.settings
-  tasks = _copy_tasks(study, settings.lags)
-  longest, chance = tasks[-1], tasks[-1].chance
-  found = train(
-    study,
-    (*settings.cells, *settings.changed),
-    tasks,
-    inputs=longest.vocabulary_size,
-    outputs=longest.vocabulary_size,
-    steps=settings.memory_steps,
-    recipe=Recipe(settings.rate),
-  )
+  tasks = {
+    lag: _copy_task(study, lag, study.config.seed)
+    for lag in sorted(settings.lags)
+  }
+  longest = tasks[max(tasks)]
+  chance = longest.chance
   page["copied"] = {
     "symbols": longest.symbols,
     "kinds": longest.kinds,
     "chance": f"{chance:.3f}",
-    "longest": longest.lag,
   }
-  _compare(
+  found = _compare(
     study,
     "copying",
     f"Copying {longest.symbols} symbols",
-    [task.lag for task in tasks],
-    {name: [last(one) for one in ones] for name, ones in found.items()},
+    tasks,
+    (*settings.cells, *settings.changed),
+    inputs=longest.vocabulary_size,
+    outputs=longest.vocabulary_size,
+    steps=settings.memory_steps,
+    value=lambda _, nats: nats,
     x="lag",
     y="nats a symbol",
     references={"chance": chance},
     limit=chance / 2,
   )
-  body = []
-  path = page.figure("learned_reach")
-  with style.axes(path, "The reach that training gives") as pair:
-    for name, colour in zip(settings.cells, style.COLOURS, strict=False):
-      one = found[name][-1]
-      before, after = (reach(name, longest, x) for x in (one.start, one.params))
-      pair.plot(before, "--", color=colour, lw=1.6)
-      pair.plot(after, "-", color=colour, lw=1.6, label=name)
-      ratios = [f"{x[longest.lag]:.0e}" for x in (before, after)]
-      body.append([name, *ratios, f"{last(one):.2f}"])
-    pair.set_yscale("log")
-    pair.set_xlabel("steps back, k")
-    pair.set_ylabel(r"$|g_k| \; / \; |g_0|$")
-    pair.legend(frameon=False, fontsize=9)
-  ratio = f"|g_{longest.lag}| / |g_0|"
-  head = ("network", f"{ratio} before", f"{ratio} after", "nats a symbol")
-  page.table("learned_reach", head, body)
+  body, curves, back = [], {}, np.arange(longest.length + 1)
+  for name, colour in zip(settings.cells, style.COLOURS, strict=False):
+    one = found[name][-1]
+    before, after = (reach(name, longest, x) for x in (one.start, one.params))
+    curves[f"_{name}"] = (back, before, {"color": colour, "ls": "--"})
+    curves[name] = (back, after, {"color": colour})
+    ratios = [f"{x[longest.lag]:.0e}" for x in (before, after)]
+    body.append([name, *ratios, f"{last(one):.2f}"])
+  figures.curves(
+    page.figure("learned_reach"),
+    "The reach that training gives",
+    curves,
+    x="steps back, $k$",
+    y=r"$|g_k| \; / \; |g_0|$",
+    log_y=True,
+  )
+  page["learned_reach"] = body
   return _rows(
     study,
     found,
-    {f"copying over {task.lag} steps": task for task in tasks},
+    "copying over {} steps",
+    tasks,
     lambda _, nats, count: (math.exp(nats), count),
     split="fresh sequences",
     metric="perplexity",
   )
 
 
-def squared(
-  model: networks.SequenceModel, params: Any, carry: Any, segment: Any, key: Any
-) -> tuple[jax.Array, regularizers.Outcome]:
-  """Half the squared error of every sequence [B], of a model of one number."""
-
-  def apply(params: Any, carry: Any, inputs: Any) -> Any:
-    carry, outputs = model.apply(params, carry, inputs, segment.reset)
-    return carry, outputs[..., 0]
-
-  numbers = types.SimpleNamespace(apply=apply)
-  return training.of_values(numbers, params, carry, segment, key)
+def squared(outputs: jax.Array, segment: Any) -> Any:
+  """Half the squared error of every sequence [B], of outputs [T, B, 1]."""
+  return training.squared(outputs[..., 0], segment)
 
 
 def adding(study: run.Study) -> list[results.Row]:
   """The adding task at growing length."""
   settings = study.config.settings
-  tasks = [
-    memory_tasks.AddingTask(
+  tasks = {
+    length: memory_tasks.AddingTask(
       length=length, batch=settings.batch, seed=study.config.seed
     )
     for length in sorted(settings.adding_lengths)
-  ]
-  found = train(
-    study,
-    _names(settings),
-    tasks,
-    inputs=2,
-    outputs=1,
-    steps=settings.memory_steps,
-    recipe=Recipe(settings.rate, losses=squared),
-  )
+  }
   chance, half = memory_tasks.AddingTask.chance, memory_tasks.AddingTask.half
-  _compare(
+  found = _compare(
     study,
     "adding",
     "Adding",
-    [task.length for task in tasks],
-    {name: [2 * last(one) for one in ones] for name, ones in found.items()},
+    tasks,
+    _names(settings),
+    inputs=2,
+    outputs=1,
+    steps=settings.memory_steps,
+    loss=squared,
+    value=lambda _, nats: 2 * nats,
     x="length",
     y="mean squared error",
     references={"always 1": chance, "one number known": half},
@@ -428,7 +417,8 @@ def adding(study: run.Study) -> list[results.Row]:
   return _rows(
     study,
     found,
-    {f"adding over {task.length} steps": task for task in tasks},
+    "adding over {} steps",
+    tasks,
     lambda _, nats, count: (2 * nats, count),
     split="fresh sequences",
     metric="sse",
@@ -453,35 +443,18 @@ def recipes(rate: float) -> dict[str, Recipe]:
     "no remedy": Recipe(rate, clip_norm=0.0),
     "clipping": Recipe(rate),
     "smaller steps": Recipe(rate / 10, clip_norm=0.0),
-    "penalty": Recipe(rate, clip_norm=0.0, losses=penalised(_PENALTY)),
+    "penalty": Recipe(rate, clip_norm=0.0, penalty=_PENALTY),
     "descent": Recipe(_DESCENT, rule="sgd", clip_norm=0.0),
     "descent, clipping": Recipe(_DESCENT, rule="sgd"),
   }
-
-
-def penalised(weight: float) -> training.Loss:
-  """Nats of symbols, and `weight` |W_h|^2 added to their mean."""
-
-  def losses(
-    model: networks.SequenceModel,
-    params: Any,
-    carry: Any,
-    segment: Any,
-    key: Any = None,
-  ) -> tuple[jax.Array, regularizers.Outcome]:
-    nats, outcome = model.score(params, carry, segment, key)
-    extra = weight * jnp.sum(params[0].recurrent_kernel ** 2)
-    # The mean is over positions; the nats that are reported stay plain.
-    return nats + extra * outcome[1].count / nats.shape[0], outcome
-
-  return losses
 
 
 def remedies(study: run.Study) -> None:
   """Every remedy on networks that begin with too short or too long a reach."""
   page, settings = study.page, study.config.settings
   known, lag = recipes(settings.rate), settings.remedy_lag
-  tasks = _copy_tasks(study, [lag], settings.remedy_runs)
+  seeds = range(study.config.seed, study.config.seed + settings.remedy_runs)
+  tasks = [_copy_task(study, lag, seed) for seed in seeds]
   found = {
     name: train(
       study,

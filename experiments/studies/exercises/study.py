@@ -18,6 +18,7 @@ from experiments.studies import run as run_lib
 from experiments.studies.common import (
   chains,
   figures,
+  gradient_reach,
   memory_tasks,
   training,
 )
@@ -69,10 +70,8 @@ def represented(study: run_lib.Study) -> list[results.Row]:
   symbols, length = settings.symbols, settings.word_length
   kinds, fillers = settings.recall_symbols, settings.fillers
   strings = list(itertools.product(range(symbols), repeat=length))
-  shares = random.dirichlet(np.ones(len(strings)))
-  tree = exact.of_words(
-    dict(zip(strings, shares.tolist(), strict=True)), symbols
-  )
+  shares = random.dirichlet(np.ones(len(strings))).tolist()
+  tree = exact.of_words(dict(zip(strings, shares, strict=True)), symbols)
   chain = exact.markov(
     {
       context: random.dirichlet(np.ones(symbols))
@@ -80,33 +79,31 @@ def represented(study: run_lib.Study) -> list[results.Row]:
       for context in itertools.product(range(symbols), repeat=size)
     }
   )
-  recalled = exact.recall(kinds, fillers)
+  recalled, counts = exact.recall(kinds, fillers), f"{symbols} kinds"
+  network = exact.recall_network(kinds, fillers)
+  tree_ids = np.array([(*word, symbols) for word in strings]).T
   chain_ids = random.integers(symbols, size=(40, 50))
   recall_ids = np.array(list(recalled)).T
-  cases = {
-    f"all {len(strings)} strings of {length} symbols, {symbols} kinds, drawn "
-    "probabilities": (
-      tree,
-      exact.network(tree),
-      np.array([(*word, symbols) for word in strings]).T,
-    ),
-    f"a chain of order {settings.order}, {symbols} kinds": (
+  strung = f"all {len(strings)} strings of {length} symbols, {counts}"
+  body = []
+  for name, source, held, ids in (
+    (f"{strung}, drawn probabilities", tree, exact.network(tree), tree_ids),
+    (
+      f"a chain of order {settings.order}, {counts}",
       chain,
       exact.network(chain),
       chain_ids,
     ),
-    f"c, {fillers} fillers, c again; {kinds} kinds of c": (
+    (
+      f"c, {fillers} fillers, c again; {kinds} kinds of c",
       exact.of_words(recalled, kinds + 1),
-      exact.recall_network(kinds, fillers),
+      network,
       recall_ids,
     ),
-  }
-  body = []
-  for name, (source, network, ids) in cases.items():
-    gap = np.abs(network.log_shares(ids) - source.log_shares(ids)).max()
-    body.append([name, network.units, f"{ids.size:,}", float(gap)])
-  head = ("source", "units", "symbols scored", "largest error of log P")
-  page.table("represented", head, body)
+  ):
+    gap = np.abs(held.log_shares(ids) - source.log_shares(ids)).max()
+    body.append([name, held.units, f"{ids.size:,}", float(gap)])
+  page["represented"] = body
   want = chain.log_shares(chain_ids)
   gaps = []
   for gain in _GAINS:
@@ -120,38 +117,23 @@ def represented(study: run_lib.Study) -> list[results.Row]:
   }
   # Through the middle of the range, where neither end bends it.
   middle, gains = len(_GAINS) // 2, np.array(_GAINS)
+  line = gaps[middle] * np.exp(-2 * (gains - gains[middle]))
   figures.curves(
     page.figure("saturation"),
     "tanh is exact only in the limit",
-    {
-      "~as exp(-2 gain)": (
-        gains,
-        gaps[middle] * np.exp(-2 * (gains - gains[middle])),
-      ),
-      "error": (gains, gaps),
-    },
+    {"~as exp(-2 gain)": (gains, line), "error": (gains, gaps)},
     x="gain",
     y="largest |error of log P|",
     log_y=True,
     marks=True,
   )
-  network = exact.recall_network(kinds, fillers)
   nats = float(-network.log_shares(recall_ids).sum(axis=0).mean())
   name = f"exact network, K = {kinds}, L = {fillers}"
-  return [_enumerated(name, nats, len(recall_ids))]
+  perplexity = math.exp(nats / len(recall_ids))
+  return [training.row(name, perplexity, len(recall_ids), **_ENUMERATED)]
 
 
-def _enumerated(name: str, nats: float, tokens: int) -> results.Row:
-  """The perplexity of words of so many symbols."""
-  return results.row(
-    name,
-    split="language",
-    evaluation="enumerated",
-    metric="perplexity",
-    value=math.exp(nats / tokens),
-    count=tokens,
-    seconds=0.0,
-  )
+_ENUMERATED = {"split": "language", "evaluation": "enumerated"}
 
 
 def beyond_ngrams(study: run_lib.Study) -> list[results.Row]:
@@ -165,42 +147,49 @@ def beyond_ngrams(study: run_lib.Study) -> list[results.Row]:
     for n in sorted({1, 2, 3, fillers, fillers + 1, fillers + 2})
   }
   models[f"network of {symbols + 1} units"] = nats(fillers)
-  head = (f"K = {symbols}, L = {fillers}", "nats a word", "perplexity a symbol")
-  body = [[name, x, math.exp(x / tokens)] for name, x in models.items()]
-  page.table("ngrams", head, body)
-  page["forgetful"] = {"order": fillers + 1, "enough": fillers + 2}
+  page["ngrams"] = [
+    [name, x, math.exp(x / tokens)] for name, x in models.items()
+  ]
   source = exact.even_runs()
   rate = chains.entropy_rate(source.transition)
   rates = source.entropy_by_window(settings.longest - 1)
   orders = [n for n in (1, 2, 4, 8, settings.longest) if n <= len(rates)]
   body = [[f"best {n}-gram", rates[n - 1], rates[n - 1] - rate] for n in orders]
   body.append([f"network of {len(source.transition)} units", rate, 0.0])
-  head = ("even runs", "nats a symbol", "more than the network")
-  page.table("even_runs", head, body)
+  page["even_runs"] = body
   with style.panels(page.figure("orders"), "", height=3.6, columns=2) as (
     left,
     right,
   ):
     places = range(1, fillers + 4)
-    several = zip(sorted({2, 5, fillers}), style.COLOURS, strict=False)
-    for some, colour in several:
-      excess = [nats(some, order=n) - nats(some) for n in places]
-      label = f"L = {some}"
-      left.plot(places, excess, "o-", ms=4, color=colour, label=label)
-    line = {"color": style.GREY, "ls": "--", "lw": 1.2}
-    left.axhline(math.log(symbols), label=f"ln {symbols}", **line)
-    left.set_ylabel("nats a word beyond the network")
+    figures.draw(
+      left,
+      {
+        f"L = {some}": (
+          places,
+          [nats(some, order=n) - nats(some) for n in places],
+        )
+        for some in sorted({2, 5, fillers})
+      },
+      title="c, L fillers, c again",
+      x="order n",
+      y="nats a word beyond the network",
+      marks=True,
+      references={f"ln {symbols}": math.log(symbols)},
+    )
     left.legend(frameon=False, fontsize=9)
-    left.set_title("c, L fillers, c again", fontsize=10)
-    places = range(1, len(rates) + 1)
-    right.plot(places, rates - rate, "o-", ms=4, color=style.COLOURS[0])
-    right.set_yscale("log")
-    right.set_ylabel("nats a symbol beyond the network")
-    right.set_title("1s in even runs", fontsize=10)
-    for pair in (left, right):
-      pair.set_xlabel("order n")
+    figures.draw(
+      right,
+      {"": (range(1, len(rates) + 1), rates - rate)},
+      title="1s in even runs",
+      x="order n",
+      y="nats a symbol beyond the network",
+      log_y=True,
+      marks=True,
+    )
   name = f"best {fillers + 1}-gram, K = {symbols}, L = {fillers}"
-  return [_enumerated(name, nats(fillers, order=fillers + 1), tokens)]
+  perplexity = math.exp(nats(fillers, order=fillers + 1) / tokens)
+  return [training.row(name, perplexity, tokens, **_ENUMERATED)]
 
 
 def output_width(study: run_lib.Study) -> None:
@@ -213,9 +202,7 @@ def output_width(study: run_lib.Study) -> None:
     weights = map(trees.count_parameters, (readout, params))
     counts = [f"{count:,}" for count in (symbols, *weights)]
     body.append([tokenizer, *counts, math.log(symbols)])
-  output = f"weights of the output layer, h = {features}"
-  head = ("symbols are", "V", output, "of the recurrent layer", "ln V")
-  study.page.table("outputs", head, body)
+  study.page["outputs"] = body
 
 
 _INPUTS, _ROWS = 8, 8
@@ -250,9 +237,7 @@ def by_length(study: run_lib.Study) -> None:
       [name, *(float(found[t]) for t in (1, half, steps - 1)), growth]
     )
     study.signals.check()
-  head = ["|dL/dW_h| for", "T = 2", f"T = {half}", f"T = {steps}"]
-  page.table("by_length", [*head, "growth a step, the last half"], body)
-  page["noise_rows"] = _ROWS
+  page["by_length"], page["noise_rows"] = body, _ROWS
   figures.curves(
     page.figure("gradient_by_length"),
     "The gradient of a long sequence",
@@ -301,22 +286,10 @@ def at_a_window(study: run_lib.Study) -> None:
     "gru", study.config.settings.features, symbols, symbols
   )
   params = jax.jit(network.init)(jax.random.key(study.config.seed))
-  predictor = network.predictor()
-  ids = np.asarray(tokens.splits["train"][:steps], np.int32)
-  hot = np.eye(symbols, dtype=np.float32)[ids][:, None]
-
-  def outputs(hot: jax.Array, reset: jax.Array) -> jax.Array:
-    carry = predictor.initial_carry(1)
-    logits = predictor.apply(params, carry, hot, reset)[1]
-    # One number an output: a fixed mixture of its logits.
-    return logits[:, 0] @ jnp.linspace(-1.0, 1.0, symbols)
-
-  slopes = jax.jit(jax.jacrev(outputs))  # [T, T, 1, V]
-  place = np.arange(steps)
-  reset = (place % _WINDOW == 0)[:, None]
+  ids, place = np.asarray(tokens.splits["train"][:steps]), np.arange(steps)
   cut, whole = (
-    np.linalg.norm(np.asarray(slopes(hot, fresh))[:, :, 0], axis=-1)
-    for fresh in (reset, np.zeros_like(reset))
+    gradient_reach.between(network.predictor(), params, ids, cleared)
+    for cleared in (place % _WINDOW == 0, None)
   )
   outside = place[:, None] // _WINDOW != place[None] // _WINDOW
   page["window"] = {
@@ -358,8 +331,7 @@ def gates_by_hand(study: run_lib.Study) -> None:
         np.abs(added.h[:, 0] / gain - sums),
       )
       body.append([f"{gain:g}", *(float(gap.max()) for gap in gaps)])
-  head = [f"a, over {length} steps", "GRU keeps one number: largest error"]
-  study.page.table("gates", [*head, "LSTM adds two: largest error"], body)
+  study.page["gates"] = body
 
 
 _EVALUATIONS = 16  # points of the curves
@@ -388,9 +360,8 @@ def texts(study: run_lib.Study, others: Mapping[str, str]) -> list[results.Row]:
   # Of one reading; what a row lacks at its end is masked.
   segments = -(-len(known) // settings.batch // settings.heart_length)
   low, end = int(np.argmin(outside)), len(curve) - 1
-  head = ("steps", "perplexity of the text it learns", "of the unseen text")
-  shown = [curve[i] for i in sorted({0, low, len(curve) // 2, end})]
-  page.table("by_heart", head, [[f"{x:,.0f}", *rest] for x, *rest in shown])
+  shown = (curve[i] for i in sorted({0, low, len(curve) // 2, end}))
+  page["by_heart"] = [[f"{x:,.0f}", *rest] for x, *rest in shown]
   page["heart"] = {
     "characters": f"{len(known):,}",
     "times": f"{settings.heart_steps // max(1, segments):,}",
@@ -413,20 +384,10 @@ def texts(study: run_lib.Study, others: Mapping[str, str]) -> list[results.Row]:
   )
   first = f"{len(known):,} characters"
   name = f"GRU, {first} by heart, {settings.heart_steps:,} steps"
+  learning = {"split": "train", "evaluation": "before each step"}
   rows = [
-    results.row(
-      name,
-      split=split,
-      evaluation=evaluation,
-      metric="perplexity",
-      value=float(value),
-      count=count,
-      seconds=0.0,
-    )
-    for split, evaluation, value, count in (
-      ("train", "before each step", inside[end], len(known)),
-      ("valid", "static", outside[end], len(unseen)),
-    )
+    training.row(name, float(inside[end]), len(known), **learning),
+    training.row(name, float(outside[end]), len(unseen)),
   ]
   trained = {
     f"the first {first}, stopped in time": in_time,

@@ -1,17 +1,9 @@
 """Networks that read in both directions, and what a network may see.
 
-A bidirectional layer (Schuster and Paliwal, 1997) has two sets of states,
-
-    f^n_t = F(h^{n-1}_t, f^n_{t-1}),    from the first step to the last
-    b^n_t = B(h^{n-1}_t, b^n_{t+1}),    from the last step to the first
-    h^n_t = [f^n_t, b^n_t],   h^0 = x
-
-Every output has seen every input, so this serves to encode, to tag and to fill
-blanks, and is no language model: h_t would know the symbol it is to predict.
-A model of the next symbol may use the symbols before it and no others:
-
-    d O_t / d X_s = 0 exactly,            for s > t
-    sum over all x of prod_t P(x_t) = 1,  x running through all V^T strings
+Every output of a bidirectional layer (Schuster and Paliwal, 1997) has seen
+every input. So it serves to encode, to tag and to fill blanks, and is no
+language model: that may use the symbols before the one that it predicts, and no
+others.
 """
 
 import functools
@@ -25,7 +17,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.studies import run as run_lib
-from experiments.studies.common import chains, figures, training
+from experiments.studies.common import (
+  chains,
+  figures,
+  gradient_reach,
+  training,
+)
 from seqmodels import losses, units
 from seqmodels.cells import cell as cells
 from seqmodels.cells import ops
@@ -119,22 +116,8 @@ def as_predictor(reader: Reader) -> networks.SequenceModel:
   )
 
 
-def readers(symbols: int, h: int) -> dict[str, networks.SequenceModel]:
-  """A GRU that reads forwards, and one that reads both ways."""
-  return {
-    "forwards": training.network("gru", symbols, (h,)),
-    "both ways": as_predictor(Reader(symbols, (h,))),
-  }
-
-
 def run(study: run_lib.Study, tokens: tokens_lib.Tokens) -> list[results.Row]:
   """The part of the page on what a network has seen."""
-  settings = study.config.settings
-  study.page["reader"] = {
-    "units": settings.reader_features,
-    "steps": settings.reader_steps,
-    "share": f"{100 * settings.blank_share:g}",
-  }
   causality(study)
   rows = next_symbol(study, tokens)
   study.signals.check()
@@ -176,7 +159,7 @@ def causality(study: run_lib.Study) -> None:
       continue
     predictor = tested_network(name)
     params = training.drawn(predictor.init, random, 0.5)
-    reaches[name] = reach = derivatives(predictor, params, ids)
+    reaches[name] = reach = gradient_reach.between(predictor, params, ids)
     total = total_probability(predictor, params, length=_LENGTH)
     ahead = float(np.triu(reach, 1).max())
     back = float(reach[np.tril_indices(_PLACES)].min())
@@ -187,38 +170,11 @@ def causality(study: run_lib.Study) -> None:
     "symbols": _SYMBOLS,
     "units": _UNITS,
   }
-  page.table(
-    "causality",
-    [
-      "network",
-      "largest derivative by a later input",
-      "least by an earlier one",
-      "sum over strings",
-    ],
-    body,
-  )
+  page["causality"] = body
   figures.derivatives(
     page.figure("causality"),
     {name: reaches[name] for name in _DRAWN if name in reaches},
   )
-
-
-def derivatives(
-  predictor: networks.SequenceModel, params: Any, ids: np.ndarray
-) -> np.ndarray:
-  """The largest |dO_t / dX_s| between two places of a text of ids [T].
-
-  The ids are read as one-hot vectors; outputs t go down and inputs s across.
-  """
-  hot = jax.nn.one_hot(ids, predictor.vocabulary_size)[:, None]
-  never = jnp.zeros(hot.shape[:2], bool)
-
-  def outputs(hot: jax.Array) -> jax.Array:
-    carry = predictor.initial_carry(1)
-    return predictor.apply(params, carry, hot, never)[1][:, 0]
-
-  slopes = jax.jit(jax.jacrev(outputs))(hot)  # [T, V, T, 1, V]
-  return np.abs(np.asarray(slopes)).max(axis=(1, 3, 4))
 
 
 def total_probability(
@@ -319,21 +275,17 @@ def next_symbol(
 def continued(
   reader: Reader, params: Any, prime: np.ndarray, length: int
 ) -> np.ndarray:
-  """What the reader takes to follow a prime, symbol by symbol, greedily.
+  """The reader's continuation of a prime, symbol by symbol, greedily.
 
-  The text so far is read anew for every symbol; the places after it are
+  The text so far is read again for every symbol; the places after it are
   padding, so that the backward half has nothing to look at.
   """
   ids = np.full((1 + len(prime) + length, 1), -1, np.int32)
   ids[1 : 1 + len(prime), 0] = prime
 
-  @jax.jit
-  def best(ids: jax.Array, size: jax.Array) -> jax.Array:
-    logits: Any = reader.apply({"params": params}, ids, lengths=size)
-    return jnp.argmax(logits[size[0] - 1, 0])
-
   for place in range(1 + len(prime), len(ids)):
-    ids[place, 0] = int(best(ids, np.array([place])))
+    logits = _read(reader, params, ids, np.array([place]))
+    ids[place, 0] = np.argmax(logits[place - 1, 0])
   return ids[1 + len(prime) :, 0]
 
 
@@ -358,21 +310,50 @@ class Blanks(NamedTuple):
     whole = self.text.segments(start, count)
     random = np.random.default_rng((self.seed, start))
     blank = random.random(whole.targets.shape) < self.share
-    inputs = np.where(blank, batching.NULL, whole.targets).astype(np.int32)
-    return whole._replace(inputs=inputs, mask=blank)
+    return _with_blanks(whole, blank)
 
 
-def _blanked(study: run_lib.Study, ids: Any) -> Blanks:
-  share = study.config.settings.blank_share
-  return Blanks(windows_of(study, ids), share, study.config.seed)
+def _with_blanks(
+  segments: batching.Segment, blank: np.ndarray
+) -> batching.Segment:
+  """Segments that are read but for the blanks, which alone are scored."""
+  inputs = np.where(blank, batching.NULL, segments.targets).astype(np.int32)
+  return segments._replace(inputs=inputs, mask=blank)
 
 
-def _rows(
-  source: str, scores: Mapping[str, losses.Metrics]
-) -> list[results.Row]:
+class Filler(NamedTuple):
+  """A network that fills blanks."""
+
+  network: networks.SequenceModel
+  params: Any
+  score: losses.Metrics  # of held-out windows
+
+
+def fillers(
+  study: run_lib.Study, symbols: int, train: Any, held: Any
+) -> tuple[batching.Segment, dict[str, Filler]]:
+  """Held-out windows [K, T, B], and a GRU one way and one both ways."""
+  settings = study.config.settings
+  share, h = settings.blank_share, settings.reader_features
+  text, rest = (
+    Blanks(windows_of(study, ids), share, study.config.seed)
+    for ids in (train, held)
+  )
+  tests = rest.segments(0, rest.text.segments_per_epoch)
+  found = {}
+  for name, network in {
+    "forwards": training.network("gru", symbols, (h,)),
+    "both ways": as_predictor(Reader(symbols, (h,))),
+  }.items():
+    params = fit(study, network, text)
+    found[name] = Filler(network, params, score(network, params, tests))
+  return tests, found
+
+
+def _rows(source: str, found: Mapping[str, Filler]) -> list[results.Row]:
   return [
-    training.scored_row(f"{source}, {name}, blanks", found)
-    for name, found in scores.items()
+    training.scored_row(f"{source}, {name}, blanks", filler.score)
+    for name, filler in found.items()
   ]
 
 
@@ -380,33 +361,23 @@ def blanks(
   study: run_lib.Study, tokens: tokens_lib.Tokens
 ) -> list[results.Row]:
   """Filling blanks, forwards and both ways."""
-  page, h = study.page, study.config.settings.reader_features
-  networks = readers(tokens.vocabulary.size, h)
-  train, held = (
-    _blanked(study, tokens.splits[split]) for split in ("train", "valid")
+  page, splits = study.page, tokens.splits
+  tests, found = fillers(
+    study, tokens.vocabulary.size, splits["train"], splits["valid"]
   )
-  tests = held.segments(0, held.text.segments_per_epoch)
-  weights, scores = {}, {}
-  for name, network in networks.items():
-    weights[name] = fit(study, network, train)
-    scores[name] = score(network, weights[name], tests)
-  page.table(
-    "blanks",
-    ["read", "perplexity of the blanks", "wrong at first guess"],
-    [
-      [name, found.perplexity, f"{100 * found.error_rate:.1f}%"]
-      for name, found in scores.items()
-    ],
-  )
-  page.verbatim("filled", _filled(tokens, networks, weights, tests))
-  by_reach(study, tokens, networks, weights)
-  return _rows(f"GRU of {h} units", scores)
+  page["blanks"] = [
+    [name, filler.score.perplexity, f"{100 * filler.score.error_rate:.1f}%"]
+    for name, filler in found.items()
+  ]
+  page.verbatim("filled", _filled(tokens, found, tests))
+  by_reach(study, tokens, found)
+  h = study.config.settings.reader_features
+  return _rows(f"GRU of {h} units", found)
 
 
 def _filled(
   tokens: tokens_lib.Tokens,
-  networks: dict[str, networks.SequenceModel],
-  weights: dict[str, Any],
+  found: Mapping[str, Filler],
   segments: batching.Segment,
 ) -> str:
   """A line with blanks, and what each network puts into them."""
@@ -419,9 +390,9 @@ def _filled(
   blank, truth = mask[:, 0], targets[:, 0]
   hidden = zip(training.decode(tokens, truth), blank, strict=True)
   lines = [f"{'blanks':10} {''.join('_' if b else x for x, b in hidden)}"]
-  for name, network in networks.items():
+  for name, (network, params, _) in found.items():
     carry = network.initial_carry(1)
-    _, logits = jax.jit(network.apply)(weights[name], carry, inputs, reset)
+    _, logits = jax.jit(network.apply)(params, carry, inputs, reset)
     best = np.asarray(jnp.argmax(logits[:, 0], axis=-1))
     right = int(np.sum(blank & (best == truth)))
     text = training.decode(tokens, np.where(blank, best, truth))
@@ -435,29 +406,29 @@ _SHOWN = (0, 1, 4)
 
 
 def by_reach(
-  study: run_lib.Study,
-  tokens: tokens_lib.Tokens,
-  networks: dict[str, networks.SequenceModel],
-  weights: dict[str, Any],
+  study: run_lib.Study, tokens: tokens_lib.Tokens, found: Mapping[str, Filler]
 ) -> None:
   """The guess improves with what may be read behind the blank."""
   page, symbols = study.page, tokens.vocabulary.symbols
   reader = Reader(len(symbols), (study.config.settings.reader_features,))
   held = windows_of(study, tokens.splits["valid"])
-  whole = held.segments(0, held.segments_per_epoch).targets
-  # One blank a window, in its middle: [T, windows].
-  texts = whole.transpose(1, 0, 2).reshape(whole.shape[1], -1)
-  place = len(texts) // 2
+  whole = held.segments(0, held.segments_per_epoch)
+  # One blank a window, in its middle.
+  place = held.length // 2
+  blank = np.zeros(whole.mask.shape, bool)
+  blank[:, place] = True
+  forwards = score(
+    *found["forwards"][:2], _with_blanks(whole, blank)
+  ).perplexity
+  # [T, windows]
+  texts = whole.targets.transpose(1, 0, 2).reshape(held.length, -1)
   logs = {
-    k: at_blank(reader, weights["both ways"], texts, place, k)
+    k: at_blank(reader, found["both ways"].params, texts, place, k)
     for k in _REACHES
     if place + k < len(texts)
   }
   truth = texts[place]
-  perplexities = {k: _perplexity(found, truth) for k, found in logs.items()}
-  forwards = _perplexity(
-    _forwards(networks["forwards"], weights["forwards"], texts, place), truth
-  )
+  perplexities = {k: _perplexity(log, truth) for k, log in logs.items()}
   near, far = min(logs), max(logs)
   row = _most_gained(logs[near], logs[min(4, far)], texts, place, tokens)
   text = training.decode(tokens, texts[:, row])
@@ -473,18 +444,16 @@ def by_reach(
     page.figure("right_context"), "What is behind a blank", height=3.2
   ) as pair:
     ticks = np.arange(len(perplexities))
-    pair.plot(
-      ticks,
-      list(perplexities.values()),
-      "o-",
-      color=style.COLOURS[0],
-      label="bidirectional GRU",
+    figures.draw(
+      pair,
+      {"bidirectional GRU": (ticks, list(perplexities.values()))},
+      x="characters read to the right of the blank",
+      y="perplexity of the blank",
+      marks=True,
+      references={"forward GRU": forwards},
     )
     pair.set_xticks(ticks, [str(k) for k in perplexities])
-    style.references(pair, {"forward GRU": forwards})
     pair.set_ylim(bottom=1)
-    pair.set_xlabel("characters read to the right of the blank")
-    pair.set_ylabel("perplexity of the blank")
     pair.legend(frameon=False, fontsize=9)
   body = []
   for k in (k for k in _SHOWN if k in logs):
@@ -495,17 +464,11 @@ def by_reach(
     seen = f"{text[:place]}_{text[place + 1 : place + 1 + k]}"
     seen = seen.replace("\n", "\u00b6")
     body.append([k, f"`{seen}`", named, chances[truth[row]]])
-  page.table(
-    "fillings", ["to the right", "seen", "likeliest", "P of the true one"], body
-  )
+  page["fillings"] = body
 
 
 def at_blank(
-  reader: Reader,
-  params: Any,
-  texts: np.ndarray,
-  place: int,
-  reach: int,
+  reader: Reader, params: Any, texts: np.ndarray, place: int, reach: int
 ) -> np.ndarray:
   """log P of each symbol at a blank [B, V], in texts of ids [T, B].
 
@@ -514,30 +477,15 @@ def at_blank(
   inputs = texts.astype(np.int32)
   inputs[place] = batching.NULL
   lengths = np.full(texts.shape[1], place + 1 + reach)
-  return np.asarray(_log_shares(reader, params, inputs, lengths)[place])
+  logits = _read(reader, params, inputs, lengths)
+  return np.asarray(jax.nn.log_softmax(logits[place]))
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _log_shares(
-  reader: Reader,
-  params: Any,
-  inputs: jax.Array,
-  lengths: jax.Array,
-) -> jax.Array:
-  logits: Any = reader.apply({"params": params}, inputs, lengths=lengths)
-  return jax.nn.log_softmax(logits)
-
-
-def _forwards(
-  network: networks.SequenceModel, params: Any, texts: np.ndarray, place: int
-) -> np.ndarray:
-  """The same of a network that reads forwards, [B, V]."""
-  inputs = texts[: place + 1].astype(np.int32)
-  inputs[place] = batching.NULL
-  carry = network.initial_carry(texts.shape[1])
-  never = np.zeros(inputs.shape, bool)
-  _, logits = jax.jit(network.apply)(params, carry, inputs, never)
-  return np.asarray(jax.nn.log_softmax(logits[place]))
+def _read(
+  reader: Reader, params: Any, inputs: jax.Array, lengths: jax.Array
+) -> Any:
+  return reader.apply({"params": params}, inputs, lengths=lengths)
 
 
 def _perplexity(logs: np.ndarray, truth: np.ndarray) -> float:
@@ -578,29 +526,20 @@ def hidden_chain(
   """The same two networks on blanks that can be filled no better than so."""
   page, settings = study.page, study.config.settings
   random, length = study.random, settings.chain_symbols
-  train, held = (
-    _blanked(study, draw(random, count)) for count in (length, length // 10)
+  # The symbols are the first of the text's, so that nothing is compiled again.
+  tests, found = fillers(
+    study,
+    max(tokens.vocabulary.size, SYMBOLS),
+    draw(random, length),
+    draw(random, length // 10),
   )
-  tests = held.segments(0, held.text.segments_per_epoch)
-  floors = floor(tests, settings.blank_share)
-  # The symbols are the first of the text's, so that nothing is compiled anew.
-  networks = readers(
-    max(tokens.vocabulary.size, SYMBOLS), settings.reader_features
-  )
-  scores = {
-    name: score(network, fit(study, network, train), tests)
-    for name, network in networks.items()
-  }
-  page["chain"] = {"symbols": SYMBOLS, "length": f"{length:,}"}
-  page.table(
-    "chain_table",
-    ["read", "perplexity of the blanks", "the best there is"],
-    [
-      [name, found.perplexity, best]
-      for (name, found), best in zip(scores.items(), floors, strict=True)
-    ],
-  )
-  return _rows("hidden Markov source, GRU", scores)
+  best = floor(tests, settings.blank_share)
+  page["kinds"] = SYMBOLS
+  page["chain_table"] = [
+    [name, filler.score.perplexity, least]
+    for (name, filler), least in zip(found.items(), best, strict=True)
+  ]
+  return _rows("hidden Markov source, GRU", found)
 
 
 def draw(random: np.random.Generator, count: int) -> np.ndarray:

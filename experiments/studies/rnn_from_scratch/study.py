@@ -35,7 +35,6 @@ def run(study: run_lib.Study) -> list[results.Row]:
     page.verbatim(name, inspect.getsource(getattr(plain, name)))
   page["symbols"] = tokens.vocabulary.size
   page["uniform"] = math.log(tokens.vocabulary.size)
-  page["prefix"] = repr(settings.prefix)
   one_word(study)
   rows = ten_lines(study, tokens)
   parameters(study)
@@ -94,20 +93,16 @@ def one_word(study: run_lib.Study) -> None:
     "first": WORD[0],
     "rest": rest_of_word(network, trained.params),
   }
-  study.page.table(
-    "word_table",
-    ["read", "predicted", "before training", "after", "change of O_t"],
+  study.page["word_table"] = [
     [
-      [
-        "(nothing)" if place == 0 else LETTERS[ids[place]],
-        LETTERS[ids[place + 1]],
-        first[place, ids[place + 1]],
-        last[place, ids[place + 1]],
-        f"{moved[place]:.2g}",
-      ]
-      for place in range(len(WORD))
-    ],
-  )
+      LETTERS[ids[place]] if place else "(nothing)",
+      LETTERS[ids[place + 1]],
+      first[place, ids[place + 1]],
+      last[place, ids[place + 1]],
+      f"{moved[place]:.2g}",
+    ]
+    for place in range(len(WORD))
+  ]
 
 
 def learn_word(seed: int) -> tuple[networks.SequenceModel, training.Trained]:
@@ -137,7 +132,7 @@ def outputs(
 
 
 def rest_of_word(network: networks.SequenceModel, params: Any) -> str:
-  """What the network takes to follow the word's first letter."""
+  """The network's continuation of the word's first letter."""
   ids = sampling.sample(
     network,
     params,
@@ -201,13 +196,13 @@ def ten_lines(
     "acted": np.sum(library.norms > 1),
   }
   return [
-    results.row(
+    training.row(
       f"RNN of {features} units, {name}, training",
+      trained.symbols_per_second,
+      trained.symbols,
       split="train",
       evaluation="timed",
       metric="tokens_per_second",
-      value=trained.symbols_per_second,
-      count=trained.symbols,
       seconds=trained.seconds,
     )
     for name, trained in (("library", library), ("plain arrays", by_loop))
@@ -230,23 +225,19 @@ ALPHABET = 28
 def parameters(study: run_lib.Study) -> None:
   """Parameters of networks over the alphabet, by cell, layers and width."""
   study.page["letters"] = ALPHABET
-  study.page.table(
-    "parameters",
-    ["network", "h", "parameters"],
-    [
-      [name, features[0], f"{count_parameters(cell, features):,}"]
-      for name, cell, features in (
-        ("RNN", "elman", (32,)),
-        ("RNN", "elman", (256,)),
-        ("RNN", "elman", (512,)),
-        ("GRU", "gru", (32,)),
-        ("LSTM", "lstm", (32,)),
-        ("RNN, two layers", "elman", (32, 32)),
-        ("GRU, two layers", "gru", (32, 32)),
-        ("LSTM, two layers", "lstm", (32, 32)),
-      )
-    ],
-  )
+  study.page["parameters"] = [
+    [name, features[0], f"{count_parameters(cell, features):,}"]
+    for name, cell, features in (
+      ("RNN", "elman", (32,)),
+      ("RNN", "elman", (256,)),
+      ("RNN", "elman", (512,)),
+      ("GRU", "gru", (32,)),
+      ("LSTM", "lstm", (32,)),
+      ("RNN, two layers", "elman", (32, 32)),
+      ("GRU, two layers", "gru", (32, 32)),
+      ("LSTM, two layers", "lstm", (32, 32)),
+    )
+  ]
 
 
 def count_parameters(cell: str, features: tuple[int, ...]) -> int:
@@ -287,10 +278,6 @@ def characters(
 ) -> tuple[list[results.Row], networks.SequenceModel, Any]:
   """Trains all networks on one text: rows, the last network, its weights."""
   page, settings = study.page, study.config.settings
-  for name in ("batch", "segment", "features", "schedule", "embedding"):
-    page[name] = settings[name]
-  page["steps"] = f"{settings.steps:,}"
-  page["order"] = order = settings.ngram_order
   symbols, train = tokens.vocabulary.size, np.asarray(tokens.splits["train"])
   body, curves, scores = [], {}, {}
   for name in settings.networks:
@@ -308,14 +295,18 @@ def characters(
       ]
     )
     if not kind.held:
-      smooth = np.exp(training.smooth(trained.nats))
-      curves[name] = (np.arange(1, len(smooth) + 1), smooth)
+      steps = np.arange(1, len(trained.nats) + 1)
+      curves[name] = (steps, np.exp(smooth(trained.nats)))
   counted = count(study, tokens)
-  page.table(
-    "models",
-    ["model", "parameters", "rate", "training", "held out", "characters/s"],
-    [*body, [f"{order}-gram, counted", "", "", "", counted["value"], ""]],
-  )
+  counts = [
+    f"{settings.ngram_order}-gram, counted",
+    "",
+    "",
+    "",
+    counted["value"],
+    "",
+  ]
+  page["models"] = [*body, counts]
   shares = np.bincount(train) / len(train)
   shares = shares[shares > 0]
   unigram = float(np.exp(-np.sum(shares * np.log(shares))))
@@ -351,6 +342,20 @@ def characters(
     for name, score in scores.items()
   ]
   return [*rows, counted], network, trained.params
+
+
+def smooth(values: np.ndarray, share: float = 0.1) -> np.ndarray:
+  """Each value's mean with those before it, the last `share` of them all.
+
+  The window grows with the step, as a logarithmic axis wants it.
+
+  >>> smooth(np.array([1.0, 3.0, 5.0, 7.0]), 0.5)
+  array([1., 3., 5., 6.])
+  """
+  sums = np.cumsum(np.insert(np.asarray(values, float), 0, 0.0))
+  ends = np.arange(1, len(values) + 1)
+  starts = ends - np.maximum((share * ends).astype(int), 1)
+  return (sums[ends] - sums[starts]) / (ends - starts)
 
 
 def fit(
@@ -393,13 +398,10 @@ def count(study: run_lib.Study, tokens: tokens_lib.Tokens) -> results.Row:
     train, tokens.vocabulary.size, order=order, modified=True
   )
   nats = float(model.nats(valid).sum())
-  return results.row(
+  return training.row(
     f"{order}-gram, modified Kneser-Ney",
-    split="valid",
-    evaluation="static",
-    metric="perplexity",
-    value=units.perplexity(nats, len(valid)),
-    count=len(valid),
+    units.perplexity(nats, len(valid)),
+    len(valid),
     seconds=time.perf_counter() - start,
   )
 
@@ -418,38 +420,23 @@ def clipping(study: run_lib.Study, tokens: tokens_lib.Tokens) -> None:
     {name: several[0] for name, several in runs.items()},
     math.log(symbols),
   )
-  page.table(
-    "stress_table",
+  page["stress_table"] = [
     [
-      "run",
-      "seed",
-      "first norm",
-      "largest norm",
-      "lost from step",
-      "last loss",
-    ],
-    [
-      [
-        name,
-        seed,
-        f"{trained.norms[0]:.3g}",
-        f"{_largest(trained.norms):.3g}",
-        lost_at(trained.nats, symbols) or "never",
-        trained.nats[-1],
-      ]
-      for name, several in runs.items()
-      for seed, trained in zip(seeds, several, strict=True)
-    ],
-  )
+      name,
+      seed,
+      f"{trained.norms[0]:.3g}",
+      f"{_largest(trained.norms):.3g}",
+      lost_at(trained.nats, symbols) or "never",
+      trained.nats[-1],
+    ]
+    for name, several in runs.items()
+    for seed, trained in zip(seeds, several, strict=True)
+  ]
   clipped, free = (
     sum(lost_at(trained.nats, symbols) is not None for trained in several)
     for several in runs.values()
   )
   page["stress"] = {
-    "units": settings.stress_features,
-    "scale": f"{settings.stress_scale:g}",
-    "segment": settings.stress_segment,
-    "seeds": len(seeds),
     "bound": 2 * math.log(symbols),
     "lost": free,
     "lost_clipped": clipped,
@@ -457,34 +444,29 @@ def clipping(study: run_lib.Study, tokens: tokens_lib.Tokens) -> None:
 
 
 def _draw_clipping(
-  path: style.Path,
-  runs: dict[str, training.Trained],
-  uniform: float,
+  path: style.Path, runs: dict[str, training.Trained], uniform: float
 ) -> None:
-  with style.figure(path, height=3.2) as drawing:
-    pairs = drawing.subplots(1, 2)
-    for pair, name in zip(pairs, ("nats", "norms"), strict=True):
-      style.clean(pair)
+  with style.panels(path, "", height=3.2, columns=2) as pairs:
+    for pair, field, name, references in (
+      (pairs[0], "nats", "loss, nats a character", {"uniform, ln V": uniform}),
+      (pairs[1], "norms", "norm of the gradient", {"the bound": 1.0}),
+    ):
+      curves: dict[str, figures.Curve] = {}
       for (run, trained), colour in zip(
         runs.items(), style.COLOURS, strict=False
       ):
-        values = getattr(trained, name)
+        values = getattr(trained, field)
         good = np.isfinite(values)
         # The first step whose value is no number ends the line.
         last = len(values) if good.all() else int(np.argmin(good))
-        steps = np.arange(1, last + 1)
-        pair.plot(steps, values[:last], color=colour, lw=1.5, label=run)
+        steps, line = np.arange(1, last + 1), {"color": colour}
+        curves[run] = (steps, values[:last], line)
         if last < len(values):
-          pair.plot(
-            steps[-1:], values[last - 1 : last], "x", color=colour, ms=9, mew=2
-          )
-      pair.set_yscale("log")
-      pair.set_xlabel("step")
-    pairs[0].set_ylabel("loss, nats a character")
-    pairs[1].set_ylabel("norm of the gradient")
-    style.references(pairs[0], {"uniform, ln V": uniform})
-    style.references(pairs[1], {"the bound": 1.0})
-    for pair in pairs:
+          cross = {**line, "marker": "x", "ms": 9, "mew": 2}
+          curves[f"_{run}"] = (steps[-1:], values[last - 1 : last], cross)
+      figures.draw(
+        pair, curves, x="step", y=name, log_y=True, references=references
+      )
       pair.legend(frameon=False, fontsize=8, loc="upper right")
 
 
@@ -540,7 +522,6 @@ def write(
 ) -> None:
   """A trained network goes on from a prefix, greedily and by drawing."""
   settings = study.config.settings
-  study.page["writer"] = settings.networks[-1]
   for place, greedy in (("greedy", True), ("drawn", False)):
     ids = sampling.sample(
       network,

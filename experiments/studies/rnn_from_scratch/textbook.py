@@ -25,7 +25,7 @@ _MINIBATCHES = 10  # an epoch
 
 
 class Setting(NamedTuple):
-  """How a network is trained, and what it reached elsewhere."""
+  """The training of a network, and its published results."""
 
   cell: str  # a name in `cells.cell.CELLS`
   layers: int  # how many
@@ -71,12 +71,9 @@ def compare(study: run.Study, tokens: tokens_lib.Tokens) -> list[results.Row]:
     body.append([name, epochs, last, score.perplexity, *map(_range, published)])
     name = f"textbook's setting, {name}, {_UNITS} units"
     rows.append(training.scored_row(name, score))
-  train_windows, valid_windows = settings.textbook_windows
   page["textbook"] = {
     "units": _UNITS,
     "symbols": texts.symbols.size,
-    "train": f"{train_windows:,}",
-    "valid": f"{valid_windows:,}",
     "length": _LENGTH,
     "before": f"{(_LENGTH + 1) / 2:g}",
     "minibatches": _MINIBATCHES,
@@ -122,12 +119,13 @@ def train(
   network = training.network(
     setting.cell, texts.symbols.size, (_UNITS,) * setting.layers
   )
+  rule = optimizers.build(
+    "sgd", learning_rate=setting.rate, momentum=0.0, clip_norm=1.0
+  )
   trained = training.train(
     network,
     texts.train,
-    optimizers.build(
-      "sgd", learning_rate=setting.rate, momentum=0.0, clip_norm=1.0
-    ),
+    rule,
     steps=epochs * _MINIBATCHES,
     seed=study.config.seed,
     params=small(network, study.random),

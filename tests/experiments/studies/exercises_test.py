@@ -4,6 +4,7 @@ import math
 import re
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -15,7 +16,6 @@ from experiments.studies.exercises import memory
 from experiments.studies.exercises import study as study_lib
 from seqmodels import errors
 from seqmodels.cells import cell as cells
-from seqmodels.training import regularizers
 
 FIGURES = {
   *("saturation", "orders", "recall", "gradient_by_length", "window"),
@@ -113,41 +113,41 @@ def test_every_start_is_tried_with_every_remedy(page):
   assert reach[3] > reach[2] > reach[0]
 
 
-def test_a_penalty_adds_its_derivative_and_tells_plain_nats():
+def test_a_penalty_adds_its_derivative_to_that_of_the_recurrent_weights():
   network = training.Network("elman", 4, 5, 5)
   params = jax.jit(network.init)(jax.random.key(0))
-  task = memory_tasks.CopyTask(lag=3, batch=3, kinds=3, seed=0)
-  segment, carry = task.segment(0), network.initial_carry(3)
+  gradient = jax.tree.map(lambda leaf: jnp.full_like(leaf, 0.3), params)
 
-  @jax.jit
-  def both(params):
-    found = []
-    for losses in (None, memory.penalised(0.5)):
-      model = training.Learner.of(network.predictor(), losses)
-      one = regularizers.Objective(model, carry, segment, None)
-      gradient, outcome = one.gradient(params)
-      found.append((gradient, outcome))
-    return found
+  def update(penalty):
+    rule = memory.Recipe(
+      1.0, rule="sgd", clip_norm=0.0, penalty=penalty
+    ).optimizer()
+    return rule.update(gradient, rule.init(params), params)[0]
 
-  (plain, first), (more, second) = both(params)
-  added = (more[0].recurrent_kernel - plain[0].recurrent_kernel) / first[
-    1
-  ].count
-  np.testing.assert_allclose(added, params[0].recurrent_kernel, atol=1e-6)
-  np.testing.assert_allclose(more[0].kernel, plain[0].kernel, atol=1e-6)
-  assert second[1].nats == pytest.approx(float(first[1].nats), rel=1e-6)
+  plain, more = update(0.0), update(0.5)
+
+  def square_norm(kernel):
+    return 0.5 * jnp.sum(kernel**2)
+
+  slope = jax.grad(square_norm)(params[0].recurrent_kernel)
+  np.testing.assert_allclose(
+    more[0].recurrent_kernel, plain[0].recurrent_kernel - slope, atol=1e-6
+  )
+  put_back = more[0]._replace(recurrent_kernel=plain[0].recurrent_kernel)
+  for one, other in zip(
+    jax.tree.leaves((put_back, *more[1:])), jax.tree.leaves(plain), strict=True
+  ):
+    np.testing.assert_array_equal(one, other)
 
 
 def test_the_error_of_a_number_counts_where_it_is_asked_for():
   network = training.Network("gru", 4, 2, 1)
   params = jax.jit(network.init)(jax.random.key(0))
   segment = memory_tasks.AddingTask(length=6, batch=3).segment(0)
-  halves, (_, metrics) = memory.squared(
-    network.predictor(), params, network.initial_carry(3), segment, None
-  )
-  _, hs = network.cell.sequence(
-    params[0], network.initial_carry(3), segment.inputs
-  )
+  model = network.predictor()._replace(loss=memory.squared)
+  carry = network.initial_carry(3)
+  halves, (_, metrics) = model.score(params, carry, segment)
+  _, hs = network.cell.sequence(params[0], carry, segment.inputs)
   said = network.read(params, hs)[-1, :, 0]
   want = 0.5 * (said - segment.targets[-1]) ** 2
   np.testing.assert_allclose(halves, want, rtol=1e-5)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from experiments import cli
-from experiments.studies.common import training
+from experiments.studies.common import gradient_reach, training
 from experiments.studies.rnn_from_scratch import bidirectional, plain, textbook
 from experiments.studies.rnn_from_scratch import study as page_lib
 from seqmodels import errors
@@ -117,7 +117,7 @@ def test_small_weights_make_the_first_loss_that_of_a_uniform_guess(cell):
 def test_causal_models_pass_both_tests_and_no_other_does(name):
   predictor = bidirectional.tested_network(name)
   params = training.drawn(predictor.init, np.random.default_rng(0), 0.5)
-  reach = bidirectional.derivatives(
+  reach = gradient_reach.between(
     predictor, params, np.array([0, 3, 1, 1, 2, 0] * 2)
   )
   total = bidirectional.total_probability(predictor, params, length=5)
@@ -392,7 +392,7 @@ def test_a_text_is_gone_on_from_without_a_look_at_its_padding():
 
 def test_means_over_the_last_values():
   values = np.random.default_rng(0).normal(size=30)
-  found = training.smooth(values, 0.2)
+  found = page_lib.smooth(values, 0.2)
   for place in range(30):
     window = max(1, int(0.2 * (place + 1)))
     expected = values[place + 1 - window : place + 1].mean()

@@ -5,7 +5,6 @@ import optax
 import pytest
 
 from experiments.studies.autoregressive import series
-from experiments.studies.common import training
 
 
 def cut(xs, *, random, epochs, batch=16):
@@ -29,9 +28,7 @@ def test_the_loss_is_half_the_squared_errors_of_what_is_scored():
   params = series.of_linear(linear)
 
   def loss(params):
-    nats, (carried, metrics) = training.of_values(
-      model, params, carry, segment, jax.random.key(0)
-    )
+    nats, (carried, metrics) = model.score(params, carry, segment)
     return jnp.sum(nats), (nats, carried, metrics)
 
   gradient, (nats, carried, metrics) = jax.jit(jax.grad(loss, has_aux=True))(

@@ -128,10 +128,10 @@ def test_the_whole_carry_is_the_root_of_the_squares():
   )
   carry = cell.initial_carry((B,), H, jnp.float64)
   xs = jnp.asarray(random.normal(size=(T, B, 3)))
-  given = cell.step, params, carry, xs
   direction = gradient_reach.direction(carry, jnp.ones(H))
-  h, c = map(np.asarray, gradient_reach.by_distance(*given, direction))
-  found = gradient_reach.mean_norms(*given, direction)
+  norms = gradient_reach.by_distance(cell.step, params, carry, xs, direction)
+  h, c = map(np.asarray, norms)
+  found = gradient_reach.mean_norms(cell, params, xs, jnp.ones(H))
   # The geometric mean over the two rows.
   want = np.sqrt(np.prod(np.hypot(h, c), axis=1))
   np.testing.assert_allclose(found, want)

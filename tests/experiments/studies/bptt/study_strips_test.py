@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from experiments.studies.common import figures
+from experiments.studies.bptt import study
 
 
 def test_every_segment_has_a_box_and_every_character_a_place(drawn, tmp_path):
   path = tmp_path / "figures" / "segments.png"
-  figures.strips(
+  study.strips(
     path, "Cuts", "ab\ncd", {"equal": [2, 4], "whole": [], "$one$": [1]}
   )
   [[axes]] = drawn

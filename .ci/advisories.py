@@ -22,7 +22,7 @@ def lines_of(report: str) -> tuple[list[str], list[str]]:
   except (OSError, ValueError, KeyError):
     return ["not audited: pip-audit or its service is out of reach"], []
   known = [package for package in packages if "vulns" in package]
-  found = [
+  findings = [
     f"{package['name']} {package['version']}: {one['id']}, fixed in "
     f"{', '.join(one.get('fix_versions', ())) or 'no version yet'}"
     for package in known
@@ -33,7 +33,7 @@ def lines_of(report: str) -> tuple[list[str], list[str]]:
     said = (
       f"not audited: the index answers for none of {len(packages)} packages"
     )
-  return [said], found
+  return [said], findings
 
 
 if __name__ == "__main__":

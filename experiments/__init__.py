@@ -57,20 +57,20 @@ def module(name: str) -> types.ModuleType:
   """
   path = MODULES.get(name, name if "." in name else "")
   try:
-    found = importlib.import_module(path) if path else None
+    imported = importlib.import_module(path) if path else None
   except ModuleNotFoundError as error:
     if error.name is None or not f"{path}.".startswith(f"{error.name}."):
       raise
-    found = None
+    imported = None
   except (TypeError, ValueError):  # "../x": a path where a name belongs
-    found = None
-  if not callable(getattr(found, "run", None)):
+    imported = None
+  if not callable(getattr(imported, "run", None)):
     raise errors.UserError(
       f"config.experiment is {name!r}, which is no experiment"
       f"{errors.closest(name, MODULES)}"
     )
-  assert found is not None
-  return found
+  assert imported is not None
+  return imported
 
 
 def run(

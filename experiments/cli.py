@@ -405,7 +405,7 @@ def _lists_of_texts(
       return repr(tuple(name.strip() for name in names))
     return text
 
-  found, waiting = [], False
+  texts, waiting = [], False
   for argument in arguments:
     flag, equals, text = argument.partition("=")
     match = _OVERRIDE.fullmatch(flag)
@@ -414,8 +414,8 @@ def _lists_of_texts(
     elif match and match[1] in lists:
       waiting = not equals
       argument = f"{flag}={written(text)}" if equals else flag
-    found.append(argument)
-  return found
+    texts.append(argument)
+  return texts
 
 
 def _key_hint(key: str, known: list[str]) -> str:

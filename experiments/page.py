@@ -125,7 +125,7 @@ class Page:
       if len(sizes) > 1:
         complaint = f"a table has lines of {sizes} cells"
         raise ValueError(f"{self._template.name}: {complaint}: {table}")
-    shown = {found["name"] for found in _FIGURE.finditer(text)} - {None}
+    shown = {match["name"] for match in _FIGURE.finditer(text)} - {None}
     self._agree("does not show the figures", drawn - shown)
     self._agree("shows figures that were not drawn:", shown - drawn)
     return _FIGURE.sub(_with_caption, text)
@@ -171,8 +171,8 @@ _TEMPLATES = jinja2.Environment(
 )
 
 
-def _with_caption(found: re.Match[str]) -> str:
-  return f"{found[0]}\n\n{found['caption']}" if found["name"] else found[0]
+def _with_caption(match: re.Match[str]) -> str:
+  return f"{match[0]}\n\n{match['caption']}" if match["name"] else match[0]
 
 
 def _shown(value: Any) -> str:

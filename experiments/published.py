@@ -136,9 +136,9 @@ def line_of(config: Mapping[str, Any]) -> tuple[str, str] | None:
     return ("bytes", kind) if plain else None
   if data["source"] != "ptb" or list(model["features"]) != [1000]:
     return None
-  found = (data["tokenizer"], kind)
+  key = (data["tokenizer"], kind)
   known = {(line.tokenizer, line.regularisation) for line in TABLE_1}
-  return found if found in known else None
+  return key if key in known else None
 
 
 def perplexity(config: Mapping[str, Any], evaluation: str) -> float | None:

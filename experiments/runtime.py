@@ -224,8 +224,8 @@ def cpu_flags() -> set[str]:
     text = CPUINFO.read_text(encoding="utf-8")
   except OSError:
     return set()
-  found = re.search(r"^(?:flags|Features)\s*:(.*)$", text, re.MULTILINE)
-  return set(found[1].split()) if found else set()
+  match = re.search(r"^(?:flags|Features)\s*:(.*)$", text, re.MULTILINE)
+  return set(match[1].split()) if match else set()
 
 
 def fast_dtype() -> str:

@@ -129,7 +129,7 @@ def mixture(raw: jax.Array, *, bias: jax.Array | float = 0.0) -> Mixture:
   )
 
 
-def blunted(found: Mixture, finest: tuple[float, float]) -> Mixture:
+def blunted(density: Mixture, finest: tuple[float, float]) -> Mixture:
   """The mixture with deviations of x and y of at least `finest`.
 
   >>> sharp = mixture(jnp.full((1, 7), -3.0))
@@ -137,9 +137,9 @@ def blunted(found: Mixture, finest: tuple[float, float]) -> Mixture:
   Array([[0.25]], dtype=float32)
   """
   x, y = (math.log(value) for value in finest)
-  return found._replace(
-    log_deviation_x=jnp.maximum(found.log_deviation_x, x),
-    log_deviation_y=jnp.maximum(found.log_deviation_y, y),
+  return density._replace(
+    log_deviation_x=jnp.maximum(density.log_deviation_x, x),
+    log_deviation_y=jnp.maximum(density.log_deviation_y, y),
   )
 
 
@@ -168,7 +168,7 @@ def _bounded_backward(
 _bounded.defvjp(_bounded_forward, _bounded_backward)
 
 
-def log_components(found: Mixture, offsets: jax.Array) -> jax.Array:
+def log_components(density: Mixture, offsets: jax.Array) -> jax.Array:
   """log pi_j N(x | mu_j, sigma_j, rho_j), equations (24) and (25).
 
   With rho = tanh(r), 1 - rho^2 = 1 / cosh(r)^2, and
@@ -185,22 +185,22 @@ def log_components(found: Mixture, offsets: jax.Array) -> jax.Array:
     [..., M].
   """
   x, y = offsets[..., :1], offsets[..., 1:2]
-  d1 = (x - found.mean_x) * jnp.exp(-found.log_deviation_x)
-  d2 = (y - found.mean_y) * jnp.exp(-found.log_deviation_y)
-  r = found.correlation_logit
+  d1 = (x - density.mean_x) * jnp.exp(-density.log_deviation_x)
+  d2 = (y - density.mean_y) * jnp.exp(-density.log_deviation_y)
+  r = density.correlation_logit
   across = jnp.cosh(r) * d1 - jnp.sinh(r) * d2
   log_cosh = jnp.logaddexp(r, -r) - math.log(2.0)
   return (
-    found.log_weights
+    density.log_weights
     - math.log(2.0 * math.pi)
-    - found.log_deviation_x
-    - found.log_deviation_y
+    - density.log_deviation_x
+    - density.log_deviation_y
     + log_cosh
     - 0.5 * (across * across + d2 * d2)
   )
 
 
-def nats(found: Mixture, points: jax.Array) -> jax.Array:
+def nats(density: Mixture, points: jax.Array) -> jax.Array:
   """-log Pr of points, equation (26): of a density, so it may be negative.
 
   Args:
@@ -214,13 +214,15 @@ def nats(found: Mixture, points: jax.Array) -> jax.Array:
   >>> round(float(at_mean[0]), 4), round(math.log(2 * math.pi * 2), 4)
   (2.531, 2.531)
   """
-  of_offset = jax.nn.logsumexp(log_components(found, points[..., :2]), axis=-1)
+  of_offset = jax.nn.logsumexp(
+    log_components(density, points[..., :2]), axis=-1
+  )
   lifted = points[..., 2] > 0.5
-  of_lift = -jax.nn.softplus(jnp.where(lifted, -1.0, 1.0) * found.lift_logit)
+  of_lift = -jax.nn.softplus(jnp.where(lifted, -1.0, 1.0) * density.lift_logit)
   return -(of_offset + of_lift)
 
 
-def sample(key: jax.Array, found: Mixture) -> jax.Array:
+def sample(key: jax.Array, density: Mixture) -> jax.Array:
   """Draws a point from each of a batch of densities.
 
   Args:
@@ -234,16 +236,18 @@ def sample(key: jax.Array, found: Mixture) -> jax.Array:
   (2, 3)
   """
   which, noise, lift = jax.random.split(key, 3)
-  chosen = jax.random.categorical(which, found.log_weights, axis=-1)[..., None]
+  chosen = jax.random.categorical(which, density.log_weights, axis=-1)[
+    ..., None
+  ]
 
   def of(values: jax.Array) -> jax.Array:
     return jnp.take_along_axis(values, chosen, axis=-1)[..., 0]
 
-  first, second = jax.random.normal(noise, (2, *found.lift_logit.shape))
-  rho = of(found.correlation)
+  first, second = jax.random.normal(noise, (2, *density.lift_logit.shape))
+  rho = of(density.correlation)
   # The Cholesky factor of [[1, rho], [rho, 1]].
   across = rho * first + jnp.sqrt(1.0 - rho * rho) * second
-  x = of(found.mean_x) + jnp.exp(of(found.log_deviation_x)) * first
-  y = of(found.mean_y) + jnp.exp(of(found.log_deviation_y)) * across
-  ends = jax.random.bernoulli(lift, found.lift)
+  x = of(density.mean_x) + jnp.exp(of(density.log_deviation_x)) * first
+  y = of(density.mean_y) + jnp.exp(of(density.log_deviation_y)) * across
+  ends = jax.random.bernoulli(lift, density.lift)
   return jnp.stack([x, y, ends.astype(x.dtype)], axis=-1)

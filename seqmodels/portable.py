@@ -198,10 +198,10 @@ def _require_finite(weights: dict[str, np.ndarray], whose: str = "") -> None:
 
 
 def _object(text: str) -> dict[str, Any]:
-  found = json.loads(text)
-  if not isinstance(found, dict):
+  value = json.loads(text)
+  if not isinstance(value, dict):
     raise ValueError("its metadata are no JSON objects")
-  return found
+  return value
 
 
 def _digest(stored: dict[str, bytes]) -> str:
@@ -224,10 +224,10 @@ def read_data(folder: pathlib.Path) -> dict[str, Any] | None:
   path = folder / DATA
   if not path.is_file():
     return None
-  found = files_lib.read(path, files=list)
-  if not all(map(is_file_row, found["files"])):
+  data = files_lib.read(path, files=list)
+  if not all(map(is_file_row, data["files"])):
     raise files_lib.damaged(path, "a file has no name, size or SHA-256")
-  return found
+  return data
 
 
 def is_file_row(row: Any) -> bool:

@@ -103,15 +103,15 @@ class Loaded:
     Of other parameters than those loaded it has no scores. Rounded ones keep
     the run's rows, but not the score of the fixed sample.
     """
-    found = self.describe()
+    facts = self.describe()
     if not _equal(self.params, self.original):
-      found.pop("sample", None)
+      facts.pop("sample", None)
       if not any(
         _equal(self.params, _rounded(self.original, dtype))
         for dtype in portable.DTYPES.values()
       ):
-        found.pop("rows", None)
-    return found
+        facts.pop("rows", None)
+    return facts
 
   def apply(self, carry: Tree, *inputs: Any) -> tuple[Tree, jax.Array]:
     """The network's `apply` with its own parameters."""
@@ -280,10 +280,10 @@ class TextModel(Loaded):
       )
     symbols = self.tokenizer.split(np.frombuffer(data, np.uint8))
     ids = self.vocabulary.encode(symbols)
-    found = self._scored(ids, dynamic, segment)
+    scores = self._scored(ids, dynamic, segment)
     unknown = len(self._unknown(symbols))
-    sums = {**found.sums, "unknown": unknown}
-    return TextMetrics(*found._replace(sums=sums))
+    sums = {**scores.sums, "unknown": unknown}
+    return TextMetrics(*scores._replace(sums=sums))
 
   def _unknown(self, symbols: Sequence[Any]) -> list[Any]:
     if self.vocabulary.unk is None:  # encoding them has failed
@@ -350,8 +350,8 @@ class TextModel(Loaded):
       logit_filters=sharpen,
       sentence_end=self.sentence_end,
     )
-    found = np.concatenate([ids, drawn[:, 0]])
-    return self.tokenizer.text(self.vocabulary.decode(found))
+    continued = np.concatenate([ids, drawn[:, 0]])
+    return self.tokenizer.text(self.vocabulary.decode(continued))
 
   def check(self) -> dict[str, float]:
     """Nats and symbols of a fixed sample: what a shipped file must keep.
@@ -364,8 +364,8 @@ class TextModel(Loaded):
       for symbol in self.tokenizer.split(data)
       if symbol in self.vocabulary or self.vocabulary.unk is not None
     ]
-    found = self._scored(self.vocabulary.encode(known or self.vocabulary))
-    return {"nats": found.nats, "count": found.count}
+    total = self._scored(self.vocabulary.encode(known or self.vocabulary))
+    return {"nats": total.nats, "count": total.count}
 
 
 VOCABULARY = "vocabulary.json"
@@ -564,9 +564,9 @@ def _of_folder(folder: pathlib.Path, wanted: str) -> Source:
   symbols = KINDS[kind].model().read_symbols(folder)
 
   def weights(target: Tree) -> Weights:
-    found = checkpoints.restore_params(folder, target)
-    require_same_symbols(found.meta, kind, symbols, folder)
-    return Weights(found.step, found.tree)
+    params = checkpoints.restore_params(folder, target)
+    require_same_symbols(params.meta, kind, symbols, folder)
+    return Weights(params.step, params.tree)
 
   return Source(
     folder,
@@ -592,26 +592,26 @@ def _require_kind(
 
 
 def _of_file(path: pathlib.Path, wanted: str) -> Source:
-  found = portable.read(path)
+  file = portable.read(path)
 
   def damaged(reason: object) -> errors.UserError:
     return portable.damaged(path, reason)
 
-  _require_kind(found.kind, wanted, found.settings, path)
+  _require_kind(file.kind, wanted, file.settings, path)
   try:
-    record = dict(found.symbols)
+    record = dict(file.symbols)
     digest = record.pop("sha256")
-    symbols = KINDS[found.kind].model().parse(record)
-    model, data = found.settings["model"], found.card.get("data")
-    if found.kind == "language_model":
-      vocabularies.named(found.settings["data"]["tokenizer"])
-    step = found.card["step"]
+    symbols = KINDS[file.kind].model().parse(record)
+    model, data = file.settings["model"], file.card.get("data")
+    if file.kind == "language_model":
+      vocabularies.named(file.settings["data"]["tokenizer"])
+    step = file.card["step"]
     if max(len(model["features"]), model.get("rounds", 0)) > DEEPEST:
       raise ValueError(f"it has more than {DEEPEST} layers or rounds")
     if data is not None and not all(map(portable.is_file_row, data["files"])):
       raise ValueError("a file of its data has no name, size or SHA-256")
     if not files.is_whole(step) or not all(
-      map(portable.is_score, found.card.get("rows", []))
+      map(portable.is_score, file.card.get("rows", []))
     ):
       raise ValueError("its card has no step, or scores that are none")
   except (*FAULTS, errors.UserError) as error:
@@ -620,7 +620,7 @@ def _of_file(path: pathlib.Path, wanted: str) -> Source:
     raise damaged("its symbols do not match their checksum")
 
   def weights(target: Tree) -> Weights:
-    notes = trees.differences(target, found.weights)
+    notes = trees.differences(target, file.weights)
     if notes:
       raise errors.UserError(
         f"the weights in {path} are not those of this network: "
@@ -628,13 +628,13 @@ def _of_file(path: pathlib.Path, wanted: str) -> Source:
       )
     kinds = {
       name: checkpoint_integrity.Description(leaf.shape, str(leaf.dtype), "")
-      for name, leaf in found.weights.items()
+      for name, leaf in file.weights.items()
     }
     return Weights(
-      step, checkpoint_integrity.rebuild(target, found.weights, kinds)
+      step, checkpoint_integrity.rebuild(target, file.weights, kinds)
     )
 
   return Source(
-    path, found.kind, found.settings, symbols, lambda: data, weights,
-    lambda: dict(found.card), damaged,
+    path, file.kind, file.settings, symbols, lambda: data, weights,
+    lambda: dict(file.card), damaged,
   )  # fmt: skip

@@ -79,10 +79,10 @@ def texts_of(
     rows = [np.concatenate([first, row]) for row in rows]
   # Padded to whole sixteens: few lengths are compiled.
   most = max(longest + len(before), *map(len, rows))
-  found = np.full((16 * math.ceil(most / 16), len(rows)), -1, np.int32)
+  ids = np.full((16 * math.ceil(most / 16), len(rows)), -1, np.int32)
   for column, row in enumerate(rows):
-    found[: len(row), column] = row
-  return found
+    ids[: len(row), column] = row
+  return ids
 
 
 def write(
@@ -115,7 +115,7 @@ def write(
   """
   ids = texts_of(pen, lines, before=before, longest=longest)
   biases = np.broadcast_to(np.asarray(bias, np.float32), (len(lines),))
-  found = sampling.write(
+  measurements = sampling.write(
     network,
     params,
     jax.random.key(seed),
@@ -130,11 +130,13 @@ def write(
     Sample(
       line,
       float(biases[row]),
-      pen.scaling.restore(found.line(row)),
-      bool(found.stopped[row]),
+      pen.scaling.restore(measurements.line(row)),
+      bool(measurements.stopped[row]),
       None
-      if found.window is None
-      else found.window[: found.lengths[row], row, : len(before + line) + 1],
+      if measurements.window is None
+      else measurements.window[
+        : measurements.lengths[row], row, : len(before + line) + 1
+      ],
     )
     for row, line in enumerate(lines)
   ]
@@ -354,9 +356,9 @@ class HandwritingModel(trained.Loaded):
     """
     lines = pens.PenLines.of([self._standardised(strokes, 1)], ["line"], [text])
     alphabet = self.pen.alphabet if self.model.window else None
-    found = batching.evaluation(lines, alphabet, 1)
+    scores = batching.evaluation(lines, alphabet, 1)
     return evaluation.evaluate(
-      self.model, self.params, (segment for _, segment in found)
+      self.model, self.params, (segment for _, segment in scores)
     )
 
   def _standardised(self, strokes: np.ndarray, least: int) -> np.ndarray:
@@ -376,8 +378,8 @@ class HandwritingModel(trained.Loaded):
   def check(self) -> dict[str, float]:
     """Nats and points of a fixed line: what a shipped file must keep."""
     line = synthetic.synthetic(lines=1, seed=0)
-    found = self.score(line.line(0), line.texts[0])
-    return {"nats": found.nats, "count": found.count}
+    total = self.score(line.line(0), line.texts[0])
+    return {"nats": total.nats, "count": total.count}
 
 
 def read_pen(folder: pathlib.Path) -> pens.Pen:
@@ -392,8 +394,8 @@ def read_pen(folder: pathlib.Path) -> pens.Pen:
       f"{folder} has no {PEN}: it holds no handwriting run, or one that "
       "stopped before training; give the run folder of a trained network"
     )
-  found = files.read(path)
+  record = files.read(path)
   try:
-    return pens.Pen.of(found)
+    return pens.Pen.of(record)
   except (KeyError, ValueError, TypeError, OverflowError) as error:
     raise files.damaged(path, error) from error

@@ -50,7 +50,7 @@ def leaves_by_name(tree: Tree) -> dict[str, Any]:
   }
 
 
-def differences(expected: Tree, found: Tree) -> list[str]:
+def differences(expected: Tree, actual: Tree) -> list[str]:
   """Every way in which `found` is not of the structure of `expected`, by name.
 
   Leaves need only `shape` and `dtype`, so abstract trees compare too.
@@ -60,7 +60,7 @@ def differences(expected: Tree, found: Tree) -> list[str]:
   ['bias: expected float32[3], found float32[4]', 'kernel: missing', \
 'extra: unexpected']
   """
-  want, have = leaves_by_name(expected), leaves_by_name(found)
+  want, have = leaves_by_name(expected), leaves_by_name(actual)
   notes = []
   for name, leaf in want.items():
     if name not in have:

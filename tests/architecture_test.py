@@ -110,7 +110,7 @@ RUNNERS = modules("experiments") + modules("configs") + [PROJECT / "main.py"]
 def imports(path: pathlib.Path) -> list[tuple[str, bool]]:
   """Every imported module in full, and whether at the module's top level."""
   tree = ast.parse(path.read_text(encoding="utf-8"))
-  found = []
+  actual = []
   for node in ast.walk(tree):
     if isinstance(node, ast.Import):
       names = [alias.name for alias in node.names]
@@ -119,8 +119,8 @@ def imports(path: pathlib.Path) -> list[tuple[str, bool]]:
       names = [f"{node.module}.{alias.name}" for alias in node.names]
     else:
       continue
-    found += [(name, node in tree.body) for name in names]
-  return found
+    actual += [(name, node in tree.body) for name in names]
+  return actual
 
 
 def is_under(name: str, package: str) -> bool:

@@ -103,10 +103,10 @@ def tables(*arguments, **variables):
 def listed(*arguments):
   """Commands of `tables.sh --list`, each as a list of arguments."""
   lines = tables("--list", *arguments).stdout.splitlines()
-  found = [
+  actual = [
     re.fullmatch(r" *[\d.]+ h  python (main.py .+)", line)[1] for line in lines
   ]
-  return [shlex.split(line) for line in found]
+  return [shlex.split(line) for line in actual]
 
 
 def same_network(config, source):

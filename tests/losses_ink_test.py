@@ -50,28 +50,28 @@ def by_hand(raw, point):
 
 def test_every_score_is_that_of_the_equations(setting):
   outputs, targets, mask = setting
-  found = losses.mixture_density_nll(outputs, targets, mask)
+  actual = losses.mixture_density_nll(outputs, targets, mask)
   for t, b in np.ndindex(STEPS, BATCH):
     expected = by_hand(outputs[t, b], targets[t, b]) if mask[t, b] else (0,) * 4
     np.testing.assert_allclose(
-      [values[t, b] for values in found],
+      [values[t, b] for values in actual],
       [*expected, expected[0]],
       rtol=1e-10,
     )
-  assert 0 < int(found.wrong.sum()) < int(mask.sum())
+  assert 0 < int(actual.wrong.sum()) < int(mask.sum())
 
 
 def test_coarse_nats_are_those_of_deviations_that_are_not_finer(setting):
   outputs, targets, mask = setting
   finest = (0.7, 1.3)
-  found = losses.mixture_density_nll(outputs, targets, mask, finest=finest)
+  actual = losses.mixture_density_nll(outputs, targets, mask, finest=finest)
   blunt = outputs.copy()
   for place, least in enumerate(finest):
     columns = slice(1 + (3 + place) * COUNT, 1 + (4 + place) * COUNT)
     blunt[..., columns] = np.maximum(blunt[..., columns], np.log(least))
   expected = losses.mixture_density_nll(blunt, targets, mask).nats
-  np.testing.assert_allclose(found.coarse, expected, rtol=1e-10)
-  assert np.any(found.coarse != found.nats)
+  np.testing.assert_allclose(actual.coarse, expected, rtol=1e-10)
+  assert np.any(actual.coarse != actual.nats)
 
 
 @pytest.mark.parametrize("clip", [None, 100.0])
@@ -89,11 +89,11 @@ def test_what_is_masked_adds_nothing_whatever_stands_there(setting, bad, clip):
 
   for field in ("nats", "squared", "squared_likeliest"):
     gradient = jax.grad(total, (0, 1), has_aux=True)
-    found, scores = gradient(spoilt, wrong, field)
+    actual, scores = gradient(spoilt, wrong, field)
     expected, clean = gradient(outputs, targets, field)
     jax.tree.map(np.testing.assert_array_equal, scores, clean)
-    jax.tree.map(np.testing.assert_array_equal, found, expected)
-    for part in found:
+    jax.tree.map(np.testing.assert_array_equal, actual, expected)
+    for part in actual:
       assert np.all(np.asarray(part)[~mask] == 0)
     for values in scores:
       assert np.all(np.asarray(values)[~mask] == 0)
@@ -127,8 +127,8 @@ def test_the_clip_is_of_each_derivative_of_the_summed_nats(setting, clip):
     )
   )(jnp.array(outputs))
   assert np.abs(free).max() > clip
-  found = derivative(outputs, targets, mask, clip)
-  np.testing.assert_allclose(found, np.clip(free, -clip, clip), rtol=1e-12)
+  actual = derivative(outputs, targets, mask, clip)
+  np.testing.assert_allclose(actual, np.clip(free, -clip, clip), rtol=1e-12)
   np.testing.assert_allclose(
     derivative(outputs, targets, mask, None), free, rtol=1e-12
   )
@@ -139,20 +139,20 @@ def test_a_point_far_off_pulls_with_a_hundred_and_no_more():
   sigma, clip = 0.1, 100.0
   raw = jnp.zeros((1, 1, 7)).at[..., 4:6].set(np.log(sigma))
   point = np.array([[[0.5, 2.0, 1.0]]])
-  found = derivative(raw, point, np.ones((1, 1), bool), clip)[0, 0]
+  actual = derivative(raw, point, np.ones((1, 1), bool), clip)[0, 0]
   pull = -point[0, 0, :2] / sigma**2
   spread = 1 - (point[0, 0, :2] / sigma) ** 2
   expected = np.clip([0.5, 0, *pull, *spread, -100], -clip, clip)
-  np.testing.assert_allclose(found, expected, rtol=1e-9)
-  assert found[3] == -clip
+  np.testing.assert_allclose(actual, expected, rtol=1e-9)
+  assert actual[3] == -clip
 
 
 def test_the_clip_is_of_the_nats_and_not_of_what_is_made_of_them(setting):
   """Half the sum has its derivatives halved before the clip sees them."""
   outputs, targets, mask = setting
   free = derivative(outputs, targets, mask, None)
-  found = derivative(outputs, targets, mask, 0.1, weight=0.5)
-  np.testing.assert_allclose(found, np.clip(0.5 * free, -0.1, 0.1), rtol=1e-12)
+  actual = derivative(outputs, targets, mask, 0.1, weight=0.5)
+  np.testing.assert_allclose(actual, np.clip(0.5 * free, -0.1, 0.1), rtol=1e-12)
 
 
 @pytest.mark.parametrize("clip", [None, 0.01])

@@ -40,8 +40,8 @@ def brute_force(raw, point):
 def test_nats_are_those_of_the_equations(float64, seed, lifted):
   raw = outputs(seed=seed)
   point = np.array([*np.random.default_rng(seed + 9).normal(size=2), lifted])
-  found = mixtures.nats(mixtures.mixture(jnp.array(raw)), jnp.array(point))
-  np.testing.assert_allclose(found, brute_force(raw, point), rtol=1e-10)
+  actual = mixtures.nats(mixtures.mixture(jnp.array(raw)), jnp.array(point))
+  np.testing.assert_allclose(actual, brute_force(raw, point), rtol=1e-10)
 
 
 def test_the_density_integrates_to_one(float64):
@@ -63,7 +63,7 @@ def test_derivatives_are_the_closed_forms(float64, lifted):
   """Equations (27) to (31)."""
   raw = outputs(seed=3)
   x = np.array([0.4, -0.7, lifted])
-  found = jax.grad(
+  actual = jax.grad(
     lambda raw: mixtures.nats(mixtures.mixture(raw), jnp.array(x))
   )(jnp.array(raw))
   pi, mx, my, sx, sy, r = np.split(raw[1:], 6)
@@ -83,7 +83,7 @@ def test_derivatives_are_the_closed_forms(float64, lifted):
     -g * (c * d2 * (d2 - rho * d1) - 1),
     -g * (d1 * d2 + rho * (1 - c * z)),
   ]
-  np.testing.assert_allclose(found, np.concatenate(expected), rtol=1e-9)
+  np.testing.assert_allclose(actual, np.concatenate(expected), rtol=1e-9)
 
 
 def test_derivatives_are_those_of_finite_differences(float64):
@@ -168,21 +168,21 @@ def test_bias_may_differ_from_row_to_row():
 
 def test_draws_have_the_moments_of_the_mixture():
   raw = jnp.array(outputs(seed=13, scale=0.7), jnp.float32)
-  found = mixtures.mixture(raw)
+  actual = mixtures.mixture(raw)
   many = 200_000
   drawn = np.asarray(
     mixtures.sample(
       jax.random.key(5),
       jax.tree.map(
-        lambda leaf: jnp.broadcast_to(leaf, (many, *leaf.shape)), found
+        lambda leaf: jnp.broadcast_to(leaf, (many, *leaf.shape)), actual
       ),
     ),
     np.float64,
   )
-  weights = np.asarray(found.weights, np.float64)
-  mean = np.stack([found.mean_x, found.mean_y], -1).astype(np.float64)
-  sx, sy = np.exp(found.log_deviation_x), np.exp(found.log_deviation_y)
-  cross = np.asarray(found.correlation) * sx * sy
+  weights = np.asarray(actual.weights, np.float64)
+  mean = np.stack([actual.mean_x, actual.mean_y], -1).astype(np.float64)
+  sx, sy = np.exp(actual.log_deviation_x), np.exp(actual.log_deviation_y)
+  cross = np.asarray(actual.correlation) * sx * sy
   second = np.stack([sx**2, cross, cross, sy**2], -1).reshape(-1, 2, 2)
   second = second + mean[:, :, None] * mean[:, None, :]
   centre = weights @ mean
@@ -191,8 +191,8 @@ def test_draws_have_the_moments_of_the_mixture():
   np.testing.assert_allclose(
     np.cov(drawn[:, :2].T), spread, rtol=0.03, atol=0.02
   )
-  np.testing.assert_allclose(drawn[:, 2].mean(), found.lift, atol=0.01)
-  np.testing.assert_allclose(found.mean(), centre, rtol=1e-5)
+  np.testing.assert_allclose(drawn[:, 2].mean(), actual.lift, atol=0.01)
+  np.testing.assert_allclose(actual.mean(), centre, rtol=1e-5)
 
 
 def test_widths_that_are_no_mixture_are_refused():

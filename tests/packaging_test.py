@@ -53,16 +53,16 @@ def project() -> dict:
 
 
 def parsed(lines: Iterable[str]) -> dict[str, requirements.Requirement]:
-  found = {}
+  actual = {}
   for line in lines:
     requirement = requirements.Requirement(line)
-    found[utils.canonicalize_name(requirement.name)] = requirement
-  return found
+    actual[utils.canonicalize_name(requirement.name)] = requirement
+  return actual
 
 
 def locked(environment: dict[str, str]) -> dict[str, str]:
   """The one version of each package that the lock names for an environment."""
-  found: dict[str, str] = {}
+  actual: dict[str, str] = {}
   text = (PROJECT / "requirements.lock").read_text("utf-8")
   for line in text.splitlines():
     if line.startswith("#") or not line.strip():
@@ -71,17 +71,17 @@ def locked(environment: dict[str, str]) -> dict[str, str]:
     if requirement.marker and not requirement.marker.evaluate(environment):
       continue
     name = utils.canonicalize_name(requirement.name)
-    assert name not in found, f"{name} is locked twice for {environment}"
+    assert name not in actual, f"{name} is locked twice for {environment}"
     (pin,) = requirement.specifier
     assert pin.operator == "=="
-    found[name] = pin.version
-  return found
+    actual[name] = pin.version
+  return actual
 
 
 def foreign_imports(folder: str) -> dict[str, set[str]]:
   """Third-party top-level modules, each with the files that import it."""
   top = PROJECT / folder
-  found: dict[str, set[str]] = {}
+  actual: dict[str, set[str]] = {}
   for path in sorted(top.rglob("*.py")) if top.is_dir() else [top]:
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
       names = []
@@ -99,8 +99,8 @@ def foreign_imports(folder: str) -> dict[str, set[str]]:
       for name in names:
         root = name.partition(".")[0]
         if root not in STANDARD and root not in OURS:
-          found.setdefault(root, set()).add(str(path.relative_to(PROJECT)))
-  return found
+          actual.setdefault(root, set()).add(str(path.relative_to(PROJECT)))
+  return actual
 
 
 def distribution(module: str) -> str:
@@ -144,17 +144,17 @@ def test_the_extras_are_the_five_promised(project):
   extras = project["optional-dependencies"]
   assert set(extras) == {"test", "bench", "gpu", "tpu", "k8s"}
   core = parsed(project["dependencies"])["jax"].specifier
-  for extra, wanted in (("gpu", "cuda13"), ("tpu", "tpu"), ("k8s", "k8s")):
+  for extra, expected in (("gpu", "cuda13"), ("tpu", "tpu"), ("k8s", "k8s")):
     jax = parsed(extras[extra])["jax"]
-    assert jax.extras == {wanted}
+    assert jax.extras == {expected}
     assert jax.specifier == core
 
 
 def test_the_range_of_jax_holds_both_lines(project):
   """Python 3.11 ends at 0.10.2; a pin on either line shuts the other out."""
-  wanted = parsed(project["dependencies"])["jax"].specifier
-  assert "0.10.2" in wanted
-  assert "0.12.0.1" in wanted
+  expected = parsed(project["dependencies"])["jax"].specifier
+  assert "0.10.2" in expected
+  assert "0.12.0.1" in expected
   assert project["requires-python"] == ">=3.11"
 
 
@@ -191,12 +191,12 @@ def test_the_lock_holds_whatever_its_packages_require():
       needed = requirements.Requirement(line)
       if needed.marker and not needed.marker.evaluate(environment):
         continue
-      found = versions.get(utils.canonicalize_name(needed.name))
+      actual = versions.get(utils.canonicalize_name(needed.name))
       # setuptools comes with the environment for those that still ask for it.
-      assert found or needed.name == "setuptools", f"{name} needs {line}"
-      if found:
-        assert needed.specifier.contains(found, prereleases=True), (
-          f"{name} needs {line}, the lock has {found}"
+      assert actual or needed.name == "setuptools", f"{name} needs {line}"
+      if actual:
+        assert needed.specifier.contains(actual, prereleases=True), (
+          f"{name} needs {line}, the lock has {actual}"
         )
     checked += 1
   assert checked > 0
@@ -242,8 +242,8 @@ def test_a_commit_is_checked_as_continuous_integration_checks():
   hooks = (PROJECT / ".pre-commit-config.yaml").read_text("utf-8")
   entries = re.findall(r"entry: (.+)", hooks)
   assert len(entries) == len(checks)
-  for entry, wanted in zip(entries, checks, strict=True):
-    assert entry.startswith(wanted)
+  for entry, expected in zip(entries, checks, strict=True):
+    assert entry.startswith(expected)
   # Of the environment, so of the project's versions, and without a network.
   assert hooks.count("language: system") == len(entries)
   assert "repo: http" not in hooks
@@ -254,9 +254,9 @@ def script(name):
   spec = importlib.util.spec_from_file_location(
     name, PROJECT / ".ci" / f"{name}.py"
   )
-  found = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(found)
-  return found
+  actual = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(actual)
+  return actual
 
 
 REPORT = """<?xml version="1.0" encoding="utf-8"?>
@@ -311,12 +311,12 @@ BAD = {
   ],
 )
 def test_an_audit_says_of_how_many_packages_it_heard(
-  tmp_path, packages, said, found
+  tmp_path, packages, said, actual
 ):
   report = tmp_path / "audit.json"
   if packages is not None:
     report.write_text(json.dumps({"dependencies": packages, "fixes": []}))
-  assert script("advisories").lines_of(str(report)) == ([said], found)
+  assert script("advisories").lines_of(str(report)) == ([said], actual)
 
 
 def test_the_fixture_of_real_data_skips_with_the_sign_that_is_looked_for():

@@ -30,12 +30,12 @@ def path(tmp_path):
 
 def test_float32_comes_back_bit_for_bit(path):
   portable.write(path, MODEL)
-  found = portable.read(path)
-  assert found[:4] == MODEL[:4]
-  assert found.weights.keys() == MODEL.weights.keys()
+  actual = portable.read(path)
+  assert actual[:4] == MODEL[:4]
+  assert actual.weights.keys() == MODEL.weights.keys()
   for name, array in MODEL.weights.items():
-    assert found.weights[name].shape == array.shape
-    assert found.weights[name].tobytes() == array.tobytes()
+    assert actual.weights[name].shape == array.shape
+    assert actual.weights[name].tobytes() == array.tobytes()
 
 
 def test_bfloat16_rounds_to_nearest_and_takes_half(path):
@@ -45,14 +45,14 @@ def test_bfloat16_rounds_to_nearest_and_takes_half(path):
   exact = path.stat().st_size
   portable.write(path, model, "bfloat16")
   assert path.stat().st_size == exact - 2 * many.size
-  found = portable.read(path).weights["w"]
-  assert found.dtype == np.float32
+  actual = portable.read(path).weights["w"]
+  assert actual.dtype == np.float32
   # Eight bits of significand: half a unit of the last place is 2^-9.
-  assert np.max(np.abs(found - many) / np.abs(many)) <= 2.0**-8
+  assert np.max(np.abs(actual - many) / np.abs(many)) <= 2.0**-8
   expected = np.asarray(jnp.asarray(many).astype(jnp.bfloat16), np.float32)
-  np.testing.assert_array_equal(found, expected)
-  portable.write(path, MODEL._replace(weights={"w": found}), "bfloat16")
-  np.testing.assert_array_equal(portable.read(path).weights["w"], found)
+  np.testing.assert_array_equal(actual, expected)
+  portable.write(path, MODEL._replace(weights={"w": actual}), "bfloat16")
+  np.testing.assert_array_equal(portable.read(path).weights["w"], actual)
 
 
 def test_the_library_of_the_format_reads_it_alone(path):

@@ -14,9 +14,9 @@ CLOSE = 2e-3
 def test_shipped_weights_keep_their_score(name):
   model = trained.load(name)
   sample = model.card["sample"]
-  found = model.check()
-  assert found["count"] == sample["count"]
-  assert abs(found["nats"] - sample["nats"]) < CLOSE * found["count"]
+  actual = model.check()
+  assert actual["count"] == sample["count"]
+  assert abs(actual["nats"] - sample["nats"]) < CLOSE * actual["count"]
 
 
 @pytest.mark.parametrize("name", SHIPPED)

@@ -73,12 +73,12 @@ def same(first, second):
 def test_what_was_saved_comes_back(name, request, tmp_path):
   model = request.getfixturevalue(name)
   model.save(tmp_path / "model.safetensors", card={"command": "train it"})
-  found = seqmodels.load(tmp_path / "model.safetensors")
-  assert type(found) is type(model)
-  same(found.params, model.params)
-  assert found.symbols.hash == model.symbols.hash
-  assert found.card["command"] == "train it"
-  assert found.check() == model.check()
+  actual = seqmodels.load(tmp_path / "model.safetensors")
+  assert type(actual) is type(model)
+  same(actual.params, model.params)
+  assert actual.symbols.hash == model.symbols.hash
+  assert actual.card["command"] == "train it"
+  assert actual.check() == model.check()
 
 
 def test_a_score_is_the_sum_over_the_softmax(text):
@@ -90,10 +90,10 @@ def test_a_score_is_the_sum_over_the_softmax(text):
   logs = jax.nn.log_softmax(np.asarray(logits, np.float64)[:, 0])
   expected = -float(logs[np.arange(len(ids)), ids].sum())
   for segment in (20, 50):
-    found = text.score(line, segment=segment)
-    assert found.count == len(line)
-    assert found.nats == pytest.approx(expected, rel=1e-5)
-  assert found.bits_per_symbol == pytest.approx(
+    actual = text.score(line, segment=segment)
+    assert actual.count == len(line)
+    assert actual.nats == pytest.approx(expected, rel=1e-5)
+  assert actual.bits_per_symbol == pytest.approx(
     expected / len(line) / np.log(2), rel=1e-5
   )
 
@@ -146,9 +146,9 @@ WORDS = vocabulary.Vocabulary(("<unk>", "<eos>", "the", "cat"))
 def test_unknown_words_are_counted_and_refused_in_a_prime():
   data = {**TEXT["data"], "tokenizer": "words"}
   model = trained.made("language_model", {**TEXT, "data": data}, WORDS)
-  found = model.score("the dog\nthe <unk> cat ran\n")
-  assert (found.count, found.unknown) == (8, 2)
-  assert found.nats == model.score("the <unk>\nthe <unk> cat <unk>\n").nats
+  actual = model.score("the dog\nthe <unk> cat ran\n")
+  assert (actual.count, actual.unknown) == (8, 2)
+  assert actual.nats == model.score("the <unk>\nthe <unk> cat <unk>\n").nats
   assert model.score("the <unk>\n").unknown == 0
   with pytest.raises(errors.UserError, match="holds 'dog', which is not among"):
     model.sample(prime="the dog", length=2)
@@ -205,9 +205,9 @@ def test_a_network_of_prediction_writes_no_text(tmp_path):
 def test_rounding_is_what_saving_does(text, tmp_path):
   rounded = text.rounded("bfloat16")
   text.save(tmp_path / "half.safetensors", "bfloat16")
-  found = trained.load(tmp_path / "half.safetensors")
-  same(found.params, rounded.params)
-  assert found.card["weights"] == "bfloat16"
+  actual = trained.load(tmp_path / "half.safetensors")
+  same(actual.params, rounded.params)
+  assert actual.card["weights"] == "bfloat16"
   same(text.rounded("float32").params, text.params)
 
 

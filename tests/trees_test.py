@@ -58,11 +58,11 @@ def test_like_trees_have_no_differences():
 
 
 def test_every_difference_is_listed_by_name():
-  found = {
+  actual = {
     "layer": Pair(np.ones((3, 2), np.float32), np.ones(1, np.float32)),
     "rest": [np.full(4, 2, np.int32)],
   }
-  assert trees.differences(TREE, found) == [
+  assert trees.differences(TREE, actual) == [
     "layer/first: expected float32[2,3], found float32[3,2]",
     "rest/0: expected float32[4], found int32[4]",
     "rest/1: missing",

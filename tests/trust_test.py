@@ -49,7 +49,7 @@ OWN_XML = {".ci/skipped.py"}
 
 def faults(source: str) -> set[str]:
   """The imports and calls of a module that could run what it reads."""
-  found = set()
+  actual = set()
   for node in ast.walk(ast.parse(source)):
     names: list[str] = []
     if isinstance(node, ast.Import):
@@ -58,23 +58,23 @@ def faults(source: str) -> set[str]:
       names = [f"{node.module}.{alias.name}" for alias in node.names]
     for name in names:
       root = name.partition(".")[0]
-      found |= {root} & PACKAGES
-      found |= {x for x in XML if name == x or name.startswith(f"{x}.")}
+      actual |= {root} & PACKAGES
+      actual |= {x for x in XML if name == x or name.startswith(f"{x}.")}
     if not isinstance(node, ast.Call):
       continue
     called = node.func
     if isinstance(called, ast.Name):
-      found |= {called.id} & (BUILTINS | METHODS)
+      actual |= {called.id} & (BUILTINS | METHODS)
     elif isinstance(called, ast.Attribute):
       # A module that the source itself names is imported like any other.
       literal = bool(node.args) and isinstance(node.args[0], ast.Constant)
       if called.attr != "import_module" or not literal:
-        found |= {called.attr} & METHODS
+        actual |= {called.attr} & METHODS
       owner = called.value
       if called.attr == "load" and isinstance(owner, ast.Name):
-        found |= {f"{owner.id}.load"} & {"np.load", "numpy.load", "torch.load"}
-    found |= {word.arg for word in node.keywords if word.arg} & KEYWORDS
-  return found
+        actual |= {f"{owner.id}.load"} & {"np.load", "numpy.load", "torch.load"}
+    actual |= {word.arg for word in node.keywords if word.arg} & KEYWORDS
+  return actual
 
 
 @pytest.mark.parametrize(
@@ -124,12 +124,12 @@ def test_everything_loads_where_nothing_can_be_unpickled(tmp_path):
   )
   assert done.returncode == 0, done.stderr
   loaded = done.stdout.splitlines()
-  wanted = {"checkpoint", "vocabulary.json", "pen.json", "compressed file"}
-  wanted |= {
+  expected = {"checkpoint", "vocabulary.json", "pen.json", "compressed file"}
+  expected |= {
     "model file",
     "cache of lines",
     "config.json of a text run",
     "overrides",
   }
-  wanted |= {"state of a training", "download", "zip archive", "tar archives"}
-  assert wanted <= set(loaded)
+  expected |= {"state of a training", "download", "zip archive", "tar archives"}
+  assert expected <= set(loaded)

@@ -87,13 +87,13 @@ def describe(context: stages.Context) -> str:
 
 def rows_of(context: stages.Context) -> list[results.Row]:
   """Nats a line and squared errors a point, of both splits."""
-  found = []
+  totals = []
   train = context.config.evaluation.train_lines
   if train:
-    found += _rows(
+    totals += _rows(
       context, "train", min(train, len(context.data.splits["train"]))
     )
-  return found + _rows(context, "valid", 0)
+  return totals + _rows(context, "valid", 0)
 
 
 def published(config: config_dict.ConfigDict, split: str) -> Mapping[str, Any]:
@@ -214,7 +214,7 @@ def scribble(
   """
   if not len(biases):
     return []
-  found = sampling.write(
+  drawn = sampling.write(
     context.model,
     context.params,
     jax.random.key(context.config.seed),
@@ -225,7 +225,7 @@ def scribble(
   )
   return [
     trained_handwriting.Sample(
-      "", bias, context.data.scaling.restore(found.line(row)), False, None
+      "", bias, context.data.scaling.restore(drawn.line(row)), False, None
     )
     for row, bias in enumerate(biases)
   ]
@@ -283,7 +283,7 @@ def measured(
       None if known is None else [known[place] for place in kept],
     )
     compared = handwriting.compare(handwriting.describe(real, known), written)
-    found: dict[str, Any] = {
+    curve: dict[str, Any] = {
       name: {
         "real": [pair.first.mean, pair.first.deviation],
         "written": [pair.second.mean, pair.second.deviation],
@@ -295,15 +295,15 @@ def measured(
     return {
       "lines": count,
       "stopped": stopped if context.model.window is not None else None,
-      "statistics": found,
+      "statistics": curve,
     }
 
   return stages.phase(context, "strokes", compute), drawn
 
 
-def table(found: dict[str, Any]) -> str:
+def table(statistics: dict[str, Any]) -> str:
   """Stroke statistics as a Markdown table; empty without any."""
-  if not found:
+  if not statistics:
     return ""
   body = [
     [
@@ -314,7 +314,7 @@ def table(found: dict[str, Any]) -> str:
       ),
       results.figure(pair["shift"], sign=True),
     ]
-    for name, pair in found["statistics"].items()
+    for name, pair in statistics["statistics"].items()
   ]
   return results.table(
     ["a line", "real", "written", "shift in deviations"], body
@@ -350,17 +350,17 @@ def write_report(context: stages.Context, rows: Sequence[results.Row]) -> None:
   _predictions(context, page)
   _samples(context, page)
   context.signals.check()
-  found, written = measured(context)
+  statistics, written = measured(context)
   # Earlier starts may have drawn it.
   beside_real = page.figure("beside_real")
   if written:
     _beside_real(context, written, beside_real)
-  if found:
-    page["strokes"] = table(found)
-    if found["stopped"] is not None:
+  if statistics:
+    page["strokes"] = table(statistics)
+    if statistics["stopped"] is not None:
       page["read"] = {
-        "stopped": found["stopped"],
-        "lines": found["lines"],
+        "stopped": statistics["stopped"],
+        "lines": statistics["lines"],
         "share": f"{trained_handwriting.READ:.0%}",
       }
   page.write(rows)

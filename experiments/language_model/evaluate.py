@@ -53,24 +53,24 @@ def static_and_dynamic(
   splits = stages.evaluated_splits(context.data)
   rows += training_rows(context, len(context.data.splits[splits[-1]]))
   for split in splits:
-    found = static_phase(context, split)
-    rows += rows_of(context, split, "static", found)
-    curves[split] = {"static": found}
+    static = static_phase(context, split)
+    rows += rows_of(context, split, "static", static)
+    curves[split] = {"static": static}
   if context.config.dynamic.rule:
     searched = search_settings(context)
     chosen = searched["best"]
     # The validation split chose the settings and the weights: learning from
     # it once more would show nothing new, and takes as long as the test.
     split = splits[-1]
-    found = dynamic_phase(context, split, chosen)
+    static = dynamic_phase(context, split, chosen)
     note = describe(chosen)
     if split == "valid" and context.config.dynamic.search:
       symbols = context.config.dynamic.search_symbols
       note += f", chosen on the first {symbols:,} of these symbols"
     if not searched["helps"]:
       note += ", no better than static evaluation in the search"
-    rows += rows_of(context, split, "dynamic", found, note=note)
-    curves[split]["dynamic"] = found
+    rows += rows_of(context, split, "dynamic", static, note=note)
+    curves[split]["dynamic"] = static
   return rows, curves
 
 
@@ -87,10 +87,10 @@ def training_rows(context: stages.Context, most: int) -> list[results.Row]:
   symbols = min(limit, most, train)
   if not symbols:
     return []
-  found = static_phase(context, "train", symbols=symbols)
+  totals = static_phase(context, "train", symbols=symbols)
   part = "all" if symbols == train else f"the first {symbols:,}"
   note = f"weights fixed, {part} of {train:,} training symbols"
-  return rows_of(context, "train", "static", found, note=note)
+  return rows_of(context, "train", "static", totals, note=note)
 
 
 def static_phase(
@@ -128,16 +128,16 @@ def static_phase(
     return _record(scores, count)
 
   part = f", first {symbols}" if symbols else ""
-  found = stages.phase(context, f"static {split}{part}", compute)
-  if found.get("lost"):
-    print(f"static evaluation, {split}{found['lost']}", file=sys.stderr)
-  return found
+  totals = stages.phase(context, f"static {split}{part}", compute)
+  if totals.get("lost"):
+    print(f"static evaluation, {split}{totals['lost']}", file=sys.stderr)
+  return totals
 
 
 def cell_facts(context: stages.Context) -> dict[str, str]:
   """The share of constant cells on the last split, in words by name."""
   split = stages.evaluated_splits(context.data)[-1]
-  found = stages.phase(
+  cells = stages.phase(
     context,
     f"cells {split}",
     lambda: static.constant_cells(
@@ -145,10 +145,10 @@ def cell_facts(context: stages.Context) -> dict[str, str]:
     ),
   )
   facts = {}
-  if "constant_cells" in found:
-    facts["constant cells"] = f"{found['constant_cells']:.1f}% on {split}"
-  if "largest_cell" in found:
-    facts["largest cell state"] = results.figure(found["largest_cell"])
+  if "constant_cells" in cells:
+    facts["constant cells"] = f"{cells['constant_cells']:.1f}% on {split}"
+  if "largest_cell" in cells:
+    facts["largest cell state"] = results.figure(cells["largest_cell"])
   for name, fact in facts.items():
     print(f"{name}: {fact}", file=sys.stderr)
   return facts
@@ -178,10 +178,10 @@ def dynamic_phase(
 
 def _record(scores: static.Scores, expected: int) -> dict[str, Any]:
   """Totals and a curve, once it is sure that every symbol was scored."""
-  found = scores.totals()
-  if found.count != expected:
+  totals = scores.totals()
+  if totals.count != expected:
     raise errors.RunError(
-      f"{found.count:,} symbols were scored where the split has {expected:,}; "
+      f"{totals.count:,} symbols were scored where the split has {expected:,}; "
       "this is a fault of the program, please report it"
     )
   nats, counts = scores.metrics.nats, scores.metrics.count
@@ -189,9 +189,9 @@ def _record(scores: static.Scores, expected: int) -> dict[str, Any]:
     np.linspace(0, len(counts), CURVE_POINTS, endpoint=False).astype(int)
   )
   return {
-    "nats": found.nats,
-    "count": found.count,
-    "errors": found.errors,
+    "nats": totals.nats,
+    "count": totals.count,
+    "errors": totals.errors,
     "seconds": scores.seconds,
     "lost": stages.lost_note(scores),
     "curve_nats": np.add.reduceat(nats, edges, dtype=float).tolist(),
@@ -203,7 +203,7 @@ def rows_of(
   context: stages.Context,
   split: str,
   evaluation: str,
-  found: Mapping[str, Any],
+  totals: Mapping[str, Any],
   *,
   note: str = "",
 ) -> list[results.Row]:
@@ -212,20 +212,20 @@ def rows_of(
   streams = context.config.evaluation.streams
   if evaluation == "static" and streams > 1:
     note += f"{'; ' if note else ''}scored in {streams} streams"
-    note += found.get("lost", "")
+    note += totals.get("lost", "")
   name = "; ".join(
     filter(
       None,
       [
         stages.describe(context),
         note,
-        worse_than_uniform(context, found),
+        worse_than_uniform(context, totals),
         stages.unknown(context, split),
       ],
     )
   )
-  value = stages.score(unit.metric, found["nats"], found["count"])
-  errors_percent = 100.0 * found["errors"] / found["count"]
+  value = stages.score(unit.metric, totals["nats"], totals["count"])
+  errors_percent = 100.0 * totals["errors"] / totals["count"]
   published = context.config.get("reference") or {}
   source = published.get("source", "")
 
@@ -237,8 +237,8 @@ def rows_of(
       evaluation=evaluation,
       metric=metric,
       value=figure,
-      count=found["count"],
-      seconds=found["seconds"],
+      count=totals["count"],
+      seconds=totals["seconds"],
       reference=reference,
       reference_source=source if reference else None,
     )
@@ -246,16 +246,16 @@ def rows_of(
   return [
     row(unit.metric, value, evaluation),
     row("error_rate", errors_percent, f"{evaluation}_error_rate"),
-    *word_rows(context, split, evaluation, found, name),
+    *word_rows(context, split, evaluation, totals, name),
   ]
 
 
 def worse_than_uniform(
-  context: stages.Context, found: Mapping[str, Any]
+  context: stages.Context, totals: Mapping[str, Any]
 ) -> str:
   """A warning of a score that needs no network; empty for others."""
   symbols = context.data.vocabulary.size
-  if found["nats"] <= found["count"] * math.log(symbols):
+  if totals["nats"] <= totals["count"] * math.log(symbols):
     return ""
   return f"WORSE than uniform guesses among {symbols:,} symbols"
 
@@ -314,10 +314,10 @@ def search_settings(context: stages.Context) -> dict[str, Any]:
   rows: list[dict[str, Any]] = []
   for segment in given.search_segments:
     name = f"search {given.rule}, segments of {segment}"
-    found = stages.phase(
+    result = stages.phase(
       context, name, functools.partial(_search_segment, context, segment)
     )
-    kept = found["rows"] if not rows else found["rows"][1:]
+    kept = result["rows"] if not rows else result["rows"][1:]
     rows.extend({**row, "segment": segment} for row in kept)
   numbers = [
     {key: math.inf if value is None else value for key, value in row.items()}
@@ -326,21 +326,21 @@ def search_settings(context: stages.Context) -> dict[str, Any]:
   best = dynamic.best_row(numbers)
   names = ("rule", "segment", *dynamic.RULES[given.rule].defaults)
   static = numbers[0]
-  found = {
+  result = {
     "rows": rows,
     "best": {name: best[name] for name in names},
     "helps": best["nats"] < static["nats"],
   }
-  if not found["helps"]:
+  if not result["helps"]:
     print(
       f"warning: none of the {len(rows) - 1} settings searched is better than "
       f"static evaluation: {results.figure(static['bits_per_symbol'])} bits a "
       f"symbol static, {results.figure(best['bits_per_symbol'])} at best with "
-      f"{describe(found['best'])}; try other learning rates",
+      f"{describe(result['best'])}; try other learning rates",
       file=sys.stderr,
       flush=True,
     )
-  files.write_json(context.workdir / "dynamic_search.json", found)
+  files.write_json(context.workdir / "dynamic_search.json", result)
   # The figure draws a line for each value of the second setting that varies,
   # and takes the others at their best.
   several = [
@@ -353,7 +353,7 @@ def search_settings(context: stages.Context) -> dict[str, Any]:
     context.workdir / "figures" / "dynamic_search.png",
     settings=list(dict.fromkeys(("learning_rate", *several))),
   )
-  return found
+  return result
 
 
 def _search_segment(context: stages.Context, segment: int) -> dict[str, Any]:
@@ -625,7 +625,7 @@ def word_rows(
   context: stages.Context,
   split: str,
   evaluation: str,
-  found: Mapping[str, Any],
+  totals: Mapping[str, Any],
   name: str,
 ) -> list[results.Row]:
   """Perplexity a word of character nets, bits a character of word nets.
@@ -652,7 +652,7 @@ def word_rows(
     count of a row is of the symbols that were scored, as in the rows beside it.
   """
   config, tokens = context.config, context.data
-  whole = found["count"] == len(tokens.splits[split])
+  whole = totals["count"] == len(tokens.splits[split])
   if config.data.source != "ptb" or not whole:
     return []
 
@@ -666,8 +666,8 @@ def word_rows(
       metric=metric,
       value=value,
       unit=unit,
-      count=found["count"],
-      seconds=found["seconds"],
+      count=totals["count"],
+      seconds=totals["seconds"],
       reference=reference,
       reference_source=published.SOURCE_1 if reference else None,
     )
@@ -675,7 +675,7 @@ def word_rows(
   symbols = tokens.words_per_split[split]
   characters = tokens.characters_per_split[split]
   if config.data.tokenizer == "words":
-    bits = units.bits_per_symbol(found["nats"], characters)
+    bits = units.bits_per_symbol(totals["nats"], characters)
     note = f"its bits over all {characters:,} characters"
     return [row("bits_per_character", bits, "bits/character", note, None)]
   if config.data.tokenizer != "characters":
@@ -687,7 +687,7 @@ def word_rows(
   return [
     row(
       "perplexity",
-      units.perplexity(found["nats"], words),
+      units.perplexity(totals["nats"], words),
       WORD,
       f"per word, of {characters / words:.3f} characters, line ends not "
       "counted as words",
@@ -695,7 +695,7 @@ def word_rows(
     ),
     row(
       "perplexity",
-      units.perplexity(found["nats"], symbols),
+      units.perplexity(totals["nats"], symbols),
       WORD_OR_END,
       f"per word or line end, of {characters / symbols:.3f} characters, as a "
       "word net counts",
@@ -719,12 +719,12 @@ def baseline_rows(context: stages.Context) -> list[results.Row]:
   """Baselines as configured, on the split that the results are about."""
   given = context.config.baselines
   split = stages.evaluated_splits(context.data)[-1]
-  found: list[results.Row] = []
+  rows: list[results.Row] = []
   if given.ngram_order:
-    found += ngram_rows(context, split)
+    rows += ngram_rows(context, split)
   if given.compressors:
-    found += compressor_rows(context, split)
-  return found
+    rows += compressor_rows(context, split)
+  return rows
 
 
 def ngram_rows(context: stages.Context, split: str) -> list[results.Row]:
@@ -753,7 +753,7 @@ def ngram_rows(context: stages.Context, split: str) -> list[results.Row]:
       "seconds": time.perf_counter() - start,
     }
 
-  found = stages.phase(context, f"{order}-gram {split}", compute)
+  totals = stages.phase(context, f"{order}-gram {split}", compute)
   name = f"{order}-gram, modified Kneser-Ney{cut}{stages.data_note(context)}"
   unit = task.UNITS[context.config.data.tokenizer]
   return [
@@ -762,9 +762,9 @@ def ngram_rows(context: stages.Context, split: str) -> list[results.Row]:
       split=split,
       evaluation="static",
       metric=unit.metric,
-      value=stages.score(unit.metric, found["nats"], found["count"]),
-      count=found["count"],
-      seconds=found["seconds"],
+      value=stages.score(unit.metric, totals["nats"], totals["count"]),
+      count=totals["count"],
+      seconds=totals["seconds"],
     )
   ]
 
@@ -783,7 +783,7 @@ def compressor_rows(context: stages.Context, split: str) -> list[results.Row]:
     sizes += compressors.sizes(data, training=training, symbols=count)
     return {"sizes": [size._asdict() for size in sizes]}
 
-  found = stages.phase(context, f"compressors {split}", compute)
+  lengths = stages.phase(context, f"compressors {split}", compute)
   unknown = tokens.unknown_per_split[split]
   note = f"; {unknown:,} symbols of it are {vocabulary.UNKNOWN} to the network"
   return [
@@ -798,7 +798,7 @@ def compressor_rows(context: stages.Context, split: str) -> list[results.Row]:
       count=size["symbols"],
       seconds=size["seconds"],
     )
-    for size in found["sizes"]
+    for size in lengths["sizes"]
   ]
 
 
@@ -826,17 +826,17 @@ def posterior_study(
     `shares` pruned, the `scores` without them (bits a symbol, or perplexity),
     and the histogram: `edges` and `counts` of log10 |mean| / deviation.
   """
-  found = stages.phase(
+  study = stages.phase(
     context, "posterior", lambda: _posterior_study(context, posterior)
   )
   unit = task.UNITS[context.config.data.tokenizer]
   curves.posterior(
-    found,
+    study,
     context.workdir / "figures" / f"{FIGURE}.png",
     metric=unit.metric,
     title=stages.describe(context),
   )
-  return found
+  return study
 
 
 def _posterior_study(

@@ -160,12 +160,12 @@ def draw(
       name=unit.metric,
       title=stages.describe(context),
     )
-  for split, found in curves.items():
-    evaluations = " and ".join(found)
+  for split, curve in curves.items():
+    evaluations = " and ".join(curve)
     curves_lib.along_split(
       {
         name: (scores["curve_nats"], scores["curve_counts"])
-        for name, scores in found.items()
+        for name, scores in curve.items()
       },
       page.figure(f"along_{split}"),
       unit=f"bits per {unit.symbol}",

@@ -80,7 +80,7 @@ def sample_phase(context: stages.Context) -> str:
     return ""
 
   def compute() -> dict[str, Any]:
-    found, _ = sampled_text(
+    text, _ = sampled_text(
       context.model,
       context.params,
       context.data.vocabulary,
@@ -91,7 +91,7 @@ def sample_phase(context: stages.Context) -> str:
       seed=context.config.seed,
       sentences=context.config.data.sentences,
     )
-    return {"text": found}
+    return {"text": text}
 
   return str(stages.phase(context, "sample", compute)["text"])
 
@@ -151,12 +151,12 @@ def sampled_text(
       end=end,
       length_penalty=decoding.length_penalty,
     )[0]
-    found = np.array(best.symbols, np.int32)
+    chosen = np.array(best.symbols, np.int32)
   else:
     temperature, logit_filters = text.of(
       decoding.temperature, decoding.top_k, decoding.nucleus
     )
-    found = text.sample(
+    chosen = text.sample(
       predictor,
       params,
       jax.random.key(seed),
@@ -166,8 +166,8 @@ def sampled_text(
       logit_filters=logit_filters,
       sentence_end=end,
     ).reshape(-1)
-  joined = tokenizer.text(symbols.decode(np.concatenate([ids, found])))
-  return joined, len(found)
+  joined = tokenizer.text(symbols.decode(np.concatenate([ids, chosen])))
+  return joined, len(chosen)
 
 
 TEMPLATE = pathlib.Path(__file__).with_name("sample.md")

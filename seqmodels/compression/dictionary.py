@@ -243,14 +243,14 @@ def _tokens(
     # A token this close to the end may go on in what comes next.
     safe = len(waiting) - _TOKEN_BYTES if more else len(waiting)
     while position < safe:
-      found = match(waiting, position)
-      if found is None:
+      token = match(waiting, position)
+      if token is None:
         raise errors.UserError(
           "codes of words stand where none can: the file is damaged, or made "
           "by another program"
         )
-      yield found.group()
-      position = found.end()
+      yield token.group()
+      position = token.end()
     waiting = waiting[position:]
     if not more:
       return

@@ -112,12 +112,12 @@ def look_up(table: jax.Array, contexts: jax.Array) -> CounterRows:
   places = (hashed % jnp.uint32(rows)).astype(jnp.int32)
   # Bits that the place does not show, and one that no fresh row has.
   checks = (mix_hash(hashed, 1) >> 2).astype(jnp.int32) | _CHECK
-  found = table[places]
-  known = found[..., :1] == checks[..., None]
-  return CounterRows(places, checks, jnp.where(known, found, _FRESH))
+  entries = table[places]
+  known = entries[..., :1] == checks[..., None]
+  return CounterRows(places, checks, jnp.where(known, entries, _FRESH))
 
 
-def read_counters(found: CounterRows) -> tuple[jax.Array, jax.Array]:
+def read_counters(entries: CounterRows) -> tuple[jax.Array, jax.Array]:
   """Probability of a 1 and number of bits seen, each [B, K, 255].
 
   >>> table = empty_table(4)
@@ -125,7 +125,7 @@ def read_counters(found: CounterRows) -> tuple[jax.Array, jax.Array]:
   >>> p.shape, float(p[0, 0, 0]), int(n[0, 0, 0])
   ((2, 3, 255), 0.5, 0)
   """
-  high, low = found.rows[:, :, 0], found.rows[:, :, 1:]
+  high, low = entries.rows[:, :, 0], entries.rows[:, :, 1:]
   levels = [high[..., 1:]]
   for level in range(4):
     nodes = low[..., 1 << level : 2 << level]
@@ -136,16 +136,20 @@ def read_counters(found: CounterRows) -> tuple[jax.Array, jax.Array]:
 
 
 def learn_counters(
-  table: jax.Array, found: CounterRows, symbols: jax.Array, limit: int
+  table: jax.Array, entries: CounterRows, symbols: jax.Array, limit: int
 ) -> jax.Array:
   """Counts the bytes that came, int32 [B], where their rows were found."""
-  batch, contexts, _, _ = found.rows.shape
+  batch, contexts, _, _ = entries.rows.shape
   nibbles = jnp.stack([symbols >> 4, symbols & 15], axis=1)
   passed = jnp.stack([jnp.zeros_like(symbols), 1 + (symbols >> 4)], axis=1)
   stream = jnp.arange(batch)[:, None, None]
   context = jnp.arange(contexts)[None, :, None]
   at = (stream, context, passed[:, None, :])
-  rows, places, checks = found.rows[at], found.places[at], found.checks[at]
+  rows, places, checks = (
+    entries.rows[at],
+    entries.places[at],
+    entries.checks[at],
+  )
   # Heap positions that four bits pass, and the bit at each: [B, 2, 16].
   heap = jnp.arange(ROW)[None, None]
   depth = jnp.asarray([0, 0, 1, 1, 2, 2, 2, 2] + [3] * 8)[None, None]
@@ -247,8 +251,8 @@ def context_expert(
       mix_hash(CONTEXTS[name](streams), number)
       for number, name in enumerate(names)
     ]
-    found = look_up(shared.table, jnp.stack(hashes, axis=1))
-    p, n = read_counters(found)
+    entries = look_up(shared.table, jnp.stack(hashes, axis=1))
+    p, n = read_counters(entries)
     plain = mixer.logit(p)
     context = jnp.arange(len(names))[None, :, None]
     situation = context * _COUNT_CLASSES + _count_class(n)
@@ -260,7 +264,7 @@ def context_expert(
     return Evidence(
       jnp.moveaxis(log_odds, 1, 2),
       (streams.recent[:, 0].astype(jnp.int32), highest),
-      (found, situation, reading, seen),
+      (entries, situation, reading, seen),
     )
 
   def learn(
@@ -269,8 +273,8 @@ def context_expert(
     memo: Any,
     symbols: jax.Array,
   ) -> tuple[ContextMemory, ContextStreams]:
-    found, situation, reading, seen = memo
-    table = learn_counters(shared.table, found, symbols, limit)
+    entries, situation, reading, seen = memo
+    table = learn_counters(shared.table, entries, symbols, limit)
 
     def passed(values: jax.Array) -> jax.Array:
       return byte_tree.on_path(jnp.moveaxis(values, 1, 2), symbols)
@@ -397,14 +401,14 @@ def match_expert(*, least: int, bits: int, size: int) -> Expert:
     recent = jnp.concatenate([newest, streams.recent[:, :-1]], axis=1)
     key = (_last(least, recent) >> (32 - bits)).astype(jnp.int32)
     place = (streams.place + 1) % size
-    found = shared.seen[key]
-    follows = jnp.where(right, (streams.follows + 1) % size, found)
+    entries = shared.seen[key]
+    follows = jnp.where(right, (streams.follows + 1) % size, entries)
     # At the current place of a stream there is nothing to be read yet.
     unwritten = jnp.any(follows[:, None] == place[None], axis=1)
     follows = jnp.where(unwritten, _NOWHERE, follows)
     slot = once(key, len(shared.seen))
     # Never so, but XLA must now read before it writes, and copies no table.
-    slot = jnp.where(found < _NOWHERE, len(shared.seen), slot)
+    slot = jnp.where(entries < _NOWHERE, len(shared.seen), slot)
     seen = shared.seen.at[slot].set(place, mode="drop")
     length = jnp.where(right, jnp.minimum(streams.length + 1, LENGTHS), 1)
     return MatchMemory(history, seen, kept), MatchStreams(

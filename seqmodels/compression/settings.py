@@ -193,8 +193,8 @@ class Block(NamedTuple):
   @property
   def offsets(self) -> np.ndarray:
     """The start of each stream within the file, as experts want it."""
-    found = (self.begin + self.starts[:-1]) % experts.OFFSETS
-    return found.astype(np.int32)
+    starts = (self.begin + self.starts[:-1]) % experts.OFFSETS
+    return starts.astype(np.int32)
 
   @property
   def steps(self) -> int:

@@ -80,7 +80,7 @@ def sizes(
       "compressors were given an empty text; give at least one byte"
     )
   count = len(data) if symbols is None else symbols
-  found = []
+  lengths = []
   for name, compress in using.items():
     start = time.perf_counter()
     if training is None:
@@ -89,5 +89,5 @@ def sizes(
       name += ", after training text"
       size = len(compress(training + data)) - len(compress(training))
     seconds = time.perf_counter() - start
-    found.append(Size(name, size, count, seconds))
-  return found
+    lengths.append(Size(name, size, count, seconds))
+  return lengths

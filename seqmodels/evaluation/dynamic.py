@@ -480,16 +480,16 @@ def score(
   start = time.perf_counter()
   first = initial_state(predictor, params, rule, streams=streams)
   state = first
-  found: list[Scores] = []
+  scores: list[Scores] = []
   done, total = 0, static.count(segments)
   for last, part in steps(predictor, first, segments, rule, streams=streams):
     state = last
-    found.append(part)
+    scores.append(part)
     done += len(part.metrics.count)
     if callback is not None:
       callback(done, total)
   seconds = time.perf_counter() - start
-  return Scores.concatenate(found, seconds=seconds), state
+  return Scores.concatenate(scores, seconds=seconds), state
 
 
 def steps(
@@ -650,12 +650,12 @@ def search(
       alone, _ = score(
         predictor, params, split, group[0], streams=streams, callback=report
       )
-      found = [alone]
+      results = [alone]
     else:
       # A short last group is filled up, so that it compiles nothing new.
       full = group + group[-1:] * (width - size)
-      found = _side_by_side(predictor, params, split, full, streams, report)
-    for setting, scores in zip(settings[start:], found[:size], strict=False):
+      results = _side_by_side(predictor, params, split, full, streams, report)
+    for setting, scores in zip(settings[start:], results[:size], strict=False):
       values = {**RULES[rule].defaults, **setting}
       rows.append(_row(rule, values, scores))
   return rows

@@ -58,15 +58,15 @@ def trace(
   """
   ids = np.zeros(0, np.int32) if text is None else text
   inputs = np.concatenate([np.zeros((1, 3)), line[:-1]]).astype(np.float32)
-  found, phi = _follow(network, params, inputs, np.asarray(ids)[:, None])
+  states, phi = _follow(network, params, inputs, np.asarray(ids)[:, None])
   return Trace(
-    weights=np.asarray(found.weights),
-    means=np.stack([found.mean_x, found.mean_y], axis=-1),
+    weights=np.asarray(states.weights),
+    means=np.stack([states.mean_x, states.mean_y], axis=-1),
     deviations=np.exp(
-      np.stack([found.log_deviation_x, found.log_deviation_y], axis=-1)
+      np.stack([states.log_deviation_x, states.log_deviation_y], axis=-1)
     ),
-    correlations=np.asarray(found.correlation),
-    lifts=np.asarray(found.lift),
+    correlations=np.asarray(states.correlation),
+    lifts=np.asarray(states.lift),
     window=None if phi is None else np.asarray(phi),
   )
 

@@ -147,11 +147,11 @@ def each(segments: Any, *, streams: int) -> Iterator[Chunk]:
         f"segments have shapes {sorted(shapes)}; an evaluation needs four "
         "arrays of one shape [segments, steps, streams]"
       )
-    found = np.shape(chunk.inputs)[2]
-    if found != streams:
+    steps = np.shape(chunk.inputs)[2]
+    if steps != streams:
       raise errors.UserError(
-        f"segments hold {found} streams where {streams} were announced; cut "
-        f"the split into {streams}, or say streams={found}"
+        f"segments hold {steps} streams where {streams} were announced; cut "
+        f"the split into {streams}, or say streams={steps}"
       )
     yield jax.device_put(chunk)
 
@@ -268,16 +268,16 @@ def score(
   start = time.perf_counter()
   # Compiled, because building constants eagerly is a transfer to the device.
   carry = jax.jit(predictor.initial_carry, static_argnums=0)(streams)
-  found: list[Scores] = []
+  scores: list[Scores] = []
   done, total = 0, count(segments)
   for chunk in each(segments, streams=streams):
     carry, metrics, by_stream = _scan(predictor, params, carry, chunk)
     streamwise = np.array(jax.device_get(by_stream), np.float64)
-    found.append(Scores(jax.device_get(metrics), by_stream=streamwise))
+    scores.append(Scores(jax.device_get(metrics), by_stream=streamwise))
     done += chunk.segments
     if callback is not None:
       callback(done, total)
-  return Scores.concatenate(found, seconds=time.perf_counter() - start)
+  return Scores.concatenate(scores, seconds=time.perf_counter() - start)
 
 
 @functools.partial(jax.jit, static_argnames=("predictor",))
@@ -357,13 +357,13 @@ def constant_cells(
   constant, largest = jax.device_get(
     _watch(predictor, params, *jax.device_put((inputs[:steps], reset[:steps])))
   )
-  found = {}
+  shares = {}
   if constant:
     share = np.mean(np.concatenate(constant, axis=-1))
-    found["constant_cells"] = 100.0 * float(share)
+    shares["constant_cells"] = 100.0 * float(share)
   if largest:
-    found["largest_cell"] = float(np.max(largest))
-  return found
+    shares["largest_cell"] = float(np.max(largest))
+  return shares
 
 
 @functools.partial(jax.jit, static_argnames=("predictor",))

@@ -41,9 +41,9 @@ def path(name: str) -> pathlib.Path:
   Raises:
     UserError: it does not come with this copy of the package, or is unknown.
   """
-  found = FOLDER / f"{name}{SUFFIX}"
-  if found.is_file():
-    return found
+  candidate = FOLDER / f"{name}{SUFFIX}"
+  if candidate.is_file():
+    return candidate
   if name not in COMMANDS:
     raise errors.UserError(
       f"there is no run folder, file or shipped model {name!r}"

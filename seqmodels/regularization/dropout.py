@@ -112,9 +112,9 @@ def drop_weights(
   check_rate(rate)
   if not rate:
     return params
-  found, structure = jax.tree_util.tree_flatten_with_path(params)
+  flat, structure = jax.tree_util.tree_flatten_with_path(params)
   leaves = []
-  for index, (path, leaf) in enumerate(found):
+  for index, (path, leaf) in enumerate(flat):
     last = jax.tree_util.keystr(path[-1:], simple=True)
     if last == name:
       kept = jax.random.bernoulli(

@@ -92,20 +92,20 @@ def search(
   texts, totals, scores, sizes, ended = (
     leaf.tolist() for leaf in jax.device_get(best)
   )
-  found = [
+  beams = [
     text_lib.Continuation(
       tuple(texts[row][: sizes[row]]), totals[row], scores[row], ended[row]
     )
     for row in range(width)
     if scores[row] > -np.inf
   ]
-  if not found:
+  if not beams:
     raise errors.UserError(
       f"of the continuations of up to {length} symbols none has a probability "
       "above 0; the model's outputs are no numbers: take weights from before "
       "its training diverged"
     )
-  return found
+  return beams
 
 
 def greedy(
@@ -120,7 +120,7 @@ def greedy(
 
   Args and errors as of `search`; the score is the mean nats a symbol.
   """
-  [found] = search(
+  [best] = search(
     predictor,
     params,
     width=1,
@@ -129,7 +129,7 @@ def greedy(
     end=end,
     length_penalty=1.0,
   )
-  return found
+  return best
 
 
 def exhaustive(
@@ -176,14 +176,14 @@ def exhaustive(
   ends = strings == (_NO_END if end is None else end)
   ended = ends.any(axis=1)
   sizes = np.where(ended, ends.argmax(axis=1) + 1, length)
-  found: dict[tuple[int, ...], text_lib.Continuation] = {}
+  results: dict[tuple[int, ...], text_lib.Continuation] = {}
   for row, size, total, over in zip(strings, sizes, totals, ended, strict=True):
     text, logs = tuple(row[:size].tolist()), float(total[size - 1])
     score = logs / float(size) ** length_penalty
     # Strings that differ only behind the end are one continuation.
-    found[text] = text_lib.Continuation(text, logs, score, bool(over))
+    results[text] = text_lib.Continuation(text, logs, score, bool(over))
   # Sorting is stable: ties stay in the order of their ids.
-  return sorted(found.values(), key=lambda one: -one.score)
+  return sorted(results.values(), key=lambda one: -one.score)
 
 
 @functools.partial(jax.jit, static_argnames=("predictor",))

@@ -93,10 +93,10 @@ class Written(NamedTuple):
 
   def line(self, row: int) -> np.ndarray:
     """The points of one line [length, 3]; the last one lifts the pen."""
-    found = self.points[: self.lengths[row], row].copy()
-    if len(found):
-      found[-1, 2] = 1.0
-    return found
+    points = self.points[: self.lengths[row], row].copy()
+    if len(points):
+      points[-1, 2] = 1.0
+    return points
 
 
 def write(
@@ -233,8 +233,8 @@ def _draw(
         network.window(params, carry), places
       )
       done, seen = done | _left(logs, lengths), (jnp.exp(logs),)
-    found = mixtures.mixture(outputs[0], bias=bias[:, None])
-    point = mixtures.sample(jax.random.fold_in(key, place), found)
+    mixture = mixtures.mixture(outputs[0], bias=bias[:, None])
+    point = mixtures.sample(jax.random.fold_in(key, place), mixture)
     return _State(carry, point, done), (point, ~done, *seen)
 
   return jax.lax.scan(step, state, start + jnp.arange(BLOCK))

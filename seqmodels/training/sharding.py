@@ -172,11 +172,11 @@ def gathering(
   def gradient(objective: Any, trained: Tree, key: jax.Array) -> Any:
     gathered = jax.lax.with_sharding_constraint(trained, replicated(mesh))
     if rule.gradient is None:
-      found, outcome = objective.gradient(gathered)
+      gradients, outcome = objective.gradient(gathered)
     else:
-      found, outcome = rule.gradient(objective, gathered, key)
+      gradients, outcome = rule.gradient(objective, gathered, key)
     divided = jax.lax.with_sharding_constraint(
-      found, param_shardings(mesh, found)
+      gradients, param_shardings(mesh, gradients)
     )
     return divided, outcome
 

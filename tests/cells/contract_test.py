@@ -362,11 +362,11 @@ def test_every_bfloat16_product_is_summed_in_float32(name, way):
   setting = PLAIN if name in DENSE_ONLY else Setting("several")
   case = make_case(name, setting, dtype=np.float32)
   both = pulled(way(name, dtype=jnp.bfloat16))
-  found = list(products_in(jax.make_jaxpr(both)(*case).jaxpr))
+  actual = list(products_in(jax.make_jaxpr(both)(*case).jaxpr))
   # Forward: two inputs and the state; backward: three kernels, two inputs, the
   # state. The ids' gradient is one of them.
-  assert len(found) >= (6 if name in DENSE_ONLY else 8)
-  for equation in found:
+  assert len(actual) >= (6 if name in DENSE_ONLY else 8)
+  for equation in actual:
     assert {str(v.aval.dtype) for v in equation.invars} == {"bfloat16"}
     assert {str(v.aval.dtype) for v in equation.outvars} == {"float32"}
 

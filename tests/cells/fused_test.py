@@ -59,9 +59,9 @@ def loop_bodies(text):
 def operations(lines):
   """Names of the operations: `%x = f32[2,3]{1,0} dot(%a, %b)` gives `dot`."""
   return [
-    found[1]
+    actual[1]
     for line in lines
-    if (found := re.search(r"= (?:\([^=]*\)|\S+) ([\w\-]+)\(", line))
+    if (actual := re.search(r"= (?:\([^=]*\)|\S+) ([\w\-]+)\(", line))
   ]
 
 
@@ -103,7 +103,7 @@ def test_with_its_kernel_turned_a_cell_is_the_same(name, batch, monkeypatch):
     )
     reset = jnp.asarray(random.random((7, batch)) < 0.3)
 
-    def found(run):
+    def gradients(run):
       def loss(*given):
         last, hs = run(*given, reset=reset)
         return jnp.sum(jnp.sin(hs)) + jnp.sum(jnp.cos(last.h)), hs
@@ -114,7 +114,7 @@ def test_with_its_kernel_turned_a_cell_is_the_same(name, batch, monkeypatch):
     # With a dtype given, few rows are turned, too.
     turned = functools.partial(cell.sequence, dtype=jnp.float64)
     oracle = functools.partial(scan.unroll, cell.step)
-    for have, want in zip(found(turned), found(oracle), strict=True):
+    for have, want in zip(gradients(turned), gradients(oracle), strict=True):
       np.testing.assert_allclose(have, want, rtol=1e-11, atol=1e-12)
 
 

@@ -199,8 +199,8 @@ def test_a_clipped_cell_learns_as_if_it_were_not_clipped(peepholes, filled):
       functools.partial(scan.unroll, step),
       functools.partial(lstm.sequence, cell_clip=bound),
     ):
-      found, d_found = jax.value_and_grad(loss)(given, run)
-      np.testing.assert_allclose(found, want, rtol=1e-12)
+      actual, d_found = jax.value_and_grad(loss)(given, run)
+      np.testing.assert_allclose(actual, want, rtol=1e-12)
       jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12),
         d_found,

@@ -58,10 +58,10 @@ def oracle(params, carry, xs, characters, clip=None, cell_clip=None):
   return scan.unroll(step, params, carry, xs)
 
 
-def close(found, expected):
+def close(actual, expected):
   jax.tree.map(
     lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12),
-    found,
+    actual,
     expected,
   )
 
@@ -96,9 +96,9 @@ def test_the_state_of_the_cells_is_bounded_straight_through():
     last, outputs = run(params, carry, xs, characters, cell_clip=bound)
     return jnp.sum(jnp.sin(3.0 * outputs)) + jnp.sum(last.c**2), last.c
 
-  found, state = jax.grad(lambda p: loss(fused, p), has_aux=True)(params)
+  actual, state = jax.grad(lambda p: loss(fused, p), has_aux=True)(params)
   assert jnp.max(jnp.abs(state)) == bound
-  close(found, jax.grad(lambda p: loss(oracle, p)[0])(params))
+  close(actual, jax.grad(lambda p: loss(oracle, p)[0])(params))
 
 
 def test_gradients_are_those_of_finite_differences():

@@ -28,15 +28,15 @@ def brute_force(params, c, h, w, kappa, x, text):
   f = sigmoid(parts[1] + peephole[1] * c)
   c = f * c + i * np.tanh(parts[2])
   h = sigmoid(parts[3] + peephole[2] * c) * np.tanh(c)
-  found = h @ np.array(params.window_kernel) + np.array(params.window_bias)
-  count = len(found) // 3
+  actual = h @ np.array(params.window_kernel) + np.array(params.window_bias)
+  count = len(actual) // 3
   w, kappa = np.zeros(len(w)), kappa.copy()
   for k in range(count):
-    kappa[k] += np.exp(found[2 * count + k])
+    kappa[k] += np.exp(actual[2 * count + k])
   for u, letter in enumerate(text, 1):
     phi = 0.0
     for k in range(count):
-      alpha, beta = np.exp(found[k]), np.exp(found[count + k])
+      alpha, beta = np.exp(actual[k]), np.exp(actual[count + k])
       phi += alpha * np.exp(-beta * (kappa[k] - u) ** 2)
     w[letter] += phi
   return c, h, w, kappa
@@ -101,6 +101,6 @@ def test_logarithms_of_the_window_reach_where_it_is_zero():
   )
   gone = window._replace(kappa=jnp.full((1, 2), 90.0))
   assert not np.any(window_lstm.window_weights(gone, places))
-  found = window_lstm.log_window_weights(gone, places)[0]
-  assert np.all(np.isfinite(found))
-  assert np.all(np.diff(found) > 0)
+  actual = window_lstm.log_window_weights(gone, places)[0]
+  assert np.all(np.isfinite(actual))
+  assert np.all(np.diff(actual) > 0)

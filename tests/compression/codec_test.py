@@ -15,15 +15,15 @@ def code(model, chosen, data):
   shared, codes = model.init(), []
   for block in settings.blocks(chosen, len(data)):
     piece = data[block.begin : block.begin + block.size]
-    found, shared = codec.encode(model, shared, block, piece)
-    codes.append(found)
+    actual, shared = codec.encode(model, shared, block, piece)
+    codes.append(actual)
   return codes
 
 
 def decode(model, chosen, size, codes):
   shared, pieces = model.init(), [np.empty(0, np.uint8)]
-  for block, found in zip(settings.blocks(chosen, size), codes, strict=True):
-    piece, shared = codec.decode(model, shared, block, found)
+  for block, actual in zip(settings.blocks(chosen, size), codes, strict=True):
+    piece, shared = codec.decode(model, shared, block, actual)
     pieces.append(piece)
   return np.concatenate(pieces)
 
@@ -80,10 +80,10 @@ def test_the_code_is_as_long_as_the_account_says(small, models):
   data = as_bytes(TEXT)
   model = models(chosen, len(data))
   (block,) = settings.blocks(chosen, len(data))
-  found, shared = codec.encode(model, model.init(), block, data)
+  actual, shared = codec.encode(model, model.init(), block, data)
   ideal = float(shared.account.mixed) / np.log(2) / 8
   # Frequencies are whole numbers, and the code ends on a whole word.
-  assert ideal - 1 < len(found) < 1.001 * ideal + 8
+  assert ideal - 1 < len(actual) < 1.001 * ideal + 8
 
 
 def test_watching_may_stop_the_work(small, models):
@@ -106,10 +106,10 @@ def test_a_code_cut_short_is_an_error_or_other_bytes_in_bounded_time(
   data = as_bytes(TEXT)
   model = models(chosen, len(data))
   (block,) = settings.blocks(chosen, len(data))
-  found, _ = codec.encode(model, model.init(), block, data)
-  for length in (0, 4, len(found) // 8 * 4):
+  actual, _ = codec.encode(model, model.init(), block, data)
+  for length in (0, 4, len(actual) // 8 * 4):
     try:
-      wrong, _ = codec.decode(model, model.init(), block, found[:length])
+      wrong, _ = codec.decode(model, model.init(), block, actual[:length])
     except errors.UserError:
       continue
     assert not np.array_equal(wrong, data)

@@ -66,6 +66,6 @@ def _alone(expert, streams_of_bytes):
     states = expert.learn(*states, evidence.memo, now)
     return states, jnp.mean(jnp.sum(nats, axis=1), axis=0) / np.log(2)
 
-  _, found = jax.lax.scan(step, (shared, streams), data)
-  assert found.shape[1] == len(expert.inputs)
-  return np.asarray(found)
+  _, actual = jax.lax.scan(step, (shared, streams), data)
+  assert actual.shape[1] == len(expert.inputs)
+  return np.asarray(actual)

@@ -37,10 +37,10 @@ def pack():
 
 def unpack(data):
   file = io.BytesIO(data)
-  found = container.read_header(file)
+  actual = container.read_header(file)
   pieces = []
-  for number in range(found.blocks):
-    size = min(found.settings.block, found.size - number * BLOCK)
+  for number in range(actual.blocks):
+    size = min(actual.settings.block, actual.size - number * BLOCK)
     frame = container.read_block(file, number, size)
     piece = DATA[number * BLOCK : number * BLOCK + size]
     if frame.stored or frame.payload != piece[::2]:
@@ -162,8 +162,8 @@ def test_a_terabyte_claimed_costs_nothing():
   file = io.BytesIO()
   container.write_header(file, header(size=1 << 40))
   file.seek(0)
-  found = container.read_header(file)
-  assert found.blocks == 1 << 34
+  actual = container.read_header(file)
+  assert actual.blocks == 1 << 34
   with pytest.raises(errors.UserError, match="ends within block 0"):
     container.read_block(file, 0, BLOCK)
 

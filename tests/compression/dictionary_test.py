@@ -91,10 +91,10 @@ def test_many_words_take_pairs():
 def test_the_word_that_saves_most_has_the_only_code():
   unused = {200, 201, 202}  # Two of them are marks.
   others = b" ".join(bytes([v]) for v in range(256) if v not in unused)
-  found = dictionary_lib.choose(
+  actual = dictionary_lib.choose(
     io.BytesIO(b"extraordinary " * 5 + b"cat " * 6 + others), least=2
   )
-  assert found.table == {b"extraordinary": bytes([202])}
+  assert actual.table == {b"extraordinary": bytes([202])}
 
 
 @pytest.mark.parametrize(
@@ -109,8 +109,8 @@ def test_more_words_than_are_counted_lose_the_rarest(monkeypatch):
   rare = b" ".join(
     bytes([97 + a, 97 + b, 97 + a]) for a in range(20) for b in range(20)
   )
-  found = dictionary_lib.choose(io.BytesIO(b"often " * 40 + rare), least=4)
-  assert found.words == (b"often",)
+  actual = dictionary_lib.choose(io.BytesIO(b"often " * 40 + rare), least=4)
+  assert actual.words == (b"often",)
 
 
 KNOWN = dictionary_lib.Dictionary(

@@ -11,13 +11,13 @@ from seqmodels.compression import experts
 def test_a_context_learns_what_follows_it(alone):
   expert = experts.context_expert(["1", "3", "word"], bits=18)
   text = np.frombuffer(b"the cat sat. " * 60, np.uint8)
-  found = alone(expert, text[:, None])
+  actual = alone(expert, text[:, None])
   # A large table: no two contexts share a row. Three bytes tell what follows,
   # one does not: after "t" comes "h", a space or a stop.
-  assert found[-13:, 1].mean() < 0.2
-  assert found[-13:, 1].mean() < found[-13:, 0].mean()
+  assert actual[-13:, 1].mean() < 0.2
+  assert actual[-13:, 1].mean() < actual[-13:, 0].mean()
   # Counts tell how far a context that was never wrong can be trusted.
-  assert found[-13:, 4].mean() < found[-13:, 1].mean()
+  assert actual[-13:, 4].mean() < actual[-13:, 1].mean()
 
 
 def test_contexts_tell_apart_what_they_name():

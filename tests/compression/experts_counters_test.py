@@ -41,14 +41,14 @@ def test_counters_are_those_of_the_reference():
     contexts = rng.permutation(5)[:2]
     symbols = rng.integers(0, 4, 2) * 37
     hashed = jnp.asarray(contexts[:, None] * 1_000_003 + 7, jnp.uint32)
-    found = experts.look_up(table, hashed)
-    p, n = experts.read_counters(found)
+    entries = experts.look_up(table, hashed)
+    p, n = experts.read_counters(entries)
     for row, context in enumerate(contexts):
       for node in (1, 2, 3, 9, 37, 200, 255):
         expected, count = reference.read(context, node)
         assert float(p[row, 0, node - 1]) == expected / (1 << 21)
         assert int(n[row, 0, node - 1]) == count
-    table = learn(table, found, jnp.asarray(symbols, jnp.int32), limit)
+    table = learn(table, entries, jnp.asarray(symbols, jnp.int32), limit)
     for context, symbol in zip(contexts, symbols, strict=True):
       reference.learn(context, int(symbol))
 
@@ -73,8 +73,8 @@ def test_a_counter_never_leaves_its_range(bit):
 
   @jax.jit
   def learn(table):
-    found = experts.look_up(table, context)
-    return experts.learn_counters(table, found, jnp.array([bit]), 1023)
+    entries = experts.look_up(table, context)
+    return experts.learn_counters(table, entries, jnp.array([bit]), 1023)
 
   for _ in range(300):
     table = learn(table)

@@ -13,16 +13,16 @@ def test_a_match_predicts_what_came_before_in_any_stream(alone):
   # The second stream says what the first one said fifty steps earlier.
   second = np.concatenate([rng.integers(0, 256, 50), first[:-50]])
   data = np.stack([first, second], axis=1)
-  found = alone(expert, data)
-  assert found[:50].mean() == pytest.approx(8.0, abs=0.05)
-  assert found[-20:].mean() < 4.6  # One of two streams costs next to nothing.
+  actual = alone(expert, data)
+  assert actual[:50].mean() == pytest.approx(8.0, abs=0.05)
+  assert actual[-20:].mean() < 4.6  # One of two streams costs next to nothing.
 
 
 def test_a_match_never_reads_what_is_not_written_yet(alone):
   expert = experts.match_expert(least=2, bits=8, size=256)
   # Equal streams: each candidate is where the other one stands this moment.
-  found = alone(
+  actual = alone(
     expert, np.stack([np.frombuffer(b"abcd", np.uint8)] * 3, axis=1)
   )
   # Of one float32 step or so, and what was read would change whole bits.
-  np.testing.assert_allclose(found, 8.0, rtol=1e-6)
+  np.testing.assert_allclose(actual, 8.0, rtol=1e-6)

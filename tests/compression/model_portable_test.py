@@ -40,8 +40,8 @@ def test_files_that_are_not_portable_come_back_too(small):
   model = model_lib.build(chosen, len(data), portable=False)
   (block,) = settings.blocks(chosen, len(data))
   code, _ = codec.encode(model, model.init(), block, data)
-  found, _ = codec.decode(model, model.init(), block, code)
-  np.testing.assert_array_equal(found, data)
+  actual, _ = codec.decode(model, model.init(), block, code)
+  np.testing.assert_array_equal(actual, data)
 
 
 def test_learning_is_adams_without_momentum():

@@ -23,10 +23,10 @@ def test_pieces_of_any_length_give_the_same_code_and_the_symbols_back():
     pieces.encode(symbols[begin : begin + 37], rows[begin : begin + 37])
   assert whole.code() == pieces.code()
   decoder = range_coder.Decoder(whole.code())
-  found = [
+  actual = [
     decoder.decode(rows[begin : begin + 16]) for begin in range(0, 500, 16)
   ]
-  np.testing.assert_array_equal(np.concatenate(found), symbols)
+  np.testing.assert_array_equal(np.concatenate(actual), symbols)
 
 
 def test_the_code_is_as_long_as_the_frequencies_say():
@@ -43,8 +43,8 @@ def test_the_dearest_symbol_can_be_coded():
   symbols = np.arange(40) + 200
   encoder = range_coder.Encoder()
   encoder.encode(symbols, rows)
-  found = range_coder.Decoder(encoder.code()).decode(rows)
-  np.testing.assert_array_equal(found, symbols)
+  actual = range_coder.Decoder(encoder.code()).decode(rows)
+  np.testing.assert_array_equal(actual, symbols)
 
 
 def test_no_symbols_give_no_code():

@@ -20,14 +20,14 @@ def test_splitting_a_block_and_joining_it_gives_the_bytes(size, streams):
 @hypothesis.given(st.integers(0, 5000), st.integers(64, 700))
 def test_blocks_cover_a_file_once(size, length):
   chosen = settings.Settings(block=length)
-  found = list(settings.blocks(chosen, size))
-  assert len(found) == settings.count(chosen, size)
+  actual = list(settings.blocks(chosen, size))
+  assert len(actual) == settings.count(chosen, size)
   end = 0
-  for number, block in enumerate(found):
+  for number, block in enumerate(actual):
     assert (block.number, block.begin) == (number, end)
     end += block.size
   assert end == size
-  assert list(settings.blocks(chosen, size, first=2)) == found[2:]
+  assert list(settings.blocks(chosen, size, first=2)) == actual[2:]
 
 
 def test_a_file_of_a_terabyte_is_planned_in_no_time():

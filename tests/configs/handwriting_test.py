@@ -91,11 +91,11 @@ def test_the_smoke_form_has_the_same_parts(name, variant):
 def test_the_papers_figure_stands_beside_its_network(
   name, variant, nats, half_sse
 ):
-  found = settings(name, variant).reference
-  assert (found.nats_per_sequence, found.half_sse) == (nats, half_sse)
-  assert "sse" not in found
+  actual = settings(name, variant).reference
+  assert (actual.nats_per_sequence, actual.half_sse) == (nats, half_sse)
+  assert "sse" not in actual
   table = {"prediction": "Table 3", "synthesis": "Table 4"}[name]
-  assert found.source == f"Graves 2013, {table}"
+  assert actual.source == f"Graves 2013, {table}"
   for figure in (nats, half_sse):
     assert f"{figure:g}" in PAGES[name][0].__doc__
 

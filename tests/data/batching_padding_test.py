@@ -21,10 +21,10 @@ def padded(shapes, sizes):
 )
 def test_no_set_of_lengths_pads_less(sizes, multiple, shapes):
   sizes = np.array(sizes)
-  found = batching.lengths(sizes, multiple=multiple, shapes=shapes)
-  assert 1 <= len(found) <= shapes
-  assert np.all(np.diff(found) > 0)
-  assert np.all(found % multiple == 0)
+  actual = batching.lengths(sizes, multiple=multiple, shapes=shapes)
+  assert 1 <= len(actual) <= shapes
+  assert np.all(np.diff(actual) > 0)
+  assert np.all(actual % multiple == 0)
   units = np.unique(-(-sizes // multiple)) * multiple
   best = min(
     padded(chosen, sizes)
@@ -32,11 +32,11 @@ def test_no_set_of_lengths_pads_less(sizes, multiple, shapes):
     for chosen in itertools.combinations(units, count)
     if chosen[-1] == units[-1]
   )
-  assert padded(found, sizes) == best
+  assert padded(actual, sizes) == best
 
 
 def test_thousands_of_lengths_are_quick_and_pad_little():
   sizes = np.random.default_rng(0).gamma(8, 80, 10_000).astype(int) + 1
-  found = batching.lengths(sizes, multiple=8, shapes=24)
-  assert len(found) == 24
-  assert padded(found, sizes) < 1.04 * sizes.sum()
+  actual = batching.lengths(sizes, multiple=8, shapes=24)
+  assert len(actual) == 24
+  assert padded(actual, sizes) < 1.04 * sizes.sum()

@@ -38,8 +38,8 @@ def test_pieces_of_a_mapped_file_are_the_file(tmp_path, size):
   content = np.random.default_rng(0).bytes(10_001)
   (tmp_path / "file").write_bytes(content)
   data = files.bytes_of(tmp_path / "file")
-  found = b"".join(piece.tobytes() for piece in files.pieces(data, size))
-  assert found == content
+  actual = b"".join(piece.tobytes() for piece in files.pieces(data, size))
+  assert actual == content
   # Pages given back are read again when they are wanted again.
   part = np.asarray(data)[100:9000]
   kept = list(files.pieces(part, size))

@@ -19,8 +19,8 @@ def _noise(length, seed=0):
   return random.Random(seed).randbytes(length)
 
 
-def _by_name(found):
-  return {size.name.split(",")[0]: size for size in found}
+def _by_name(actual):
+  return {size.name.split(",")[0]: size for size in actual}
 
 
 def test_what_is_measured_can_be_decompressed():

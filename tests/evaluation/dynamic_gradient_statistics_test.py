@@ -25,10 +25,10 @@ def test_gradient_statistics_equal_a_slow_loop(
     [chunk],
     [tuple(x[:2] for x in chunk), tuple(x[2:] for x in chunk)],
   ):
-    found = dynamic.measure_statistics(elman, params, parts, streams=3)
+    actual = dynamic.measure_statistics(elman, params, parts, streams=3)
     for name, leaf in squares.items():
       np.testing.assert_allclose(
-        found[name], np.sqrt(leaf / live), rtol=2e-5, atol=1e-7
+        actual[name], np.sqrt(leaf / live), rtol=2e-5, atol=1e-7
       )
 
 
@@ -38,10 +38,10 @@ def test_gradient_statistics_pass_over_segments_that_score_nothing(
   chunk = segments(tokens, 10)
   blank = chunk._replace(mask=np.zeros_like(chunk.mask))
   both = [chunk, blank]
-  found = dynamic.measure_statistics(elman, params, both, streams=1)
+  actual = dynamic.measure_statistics(elman, params, both, streams=1)
   alone = dynamic.measure_statistics(elman, params, chunk, streams=1)
   jax.tree.map(
-    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), found, alone
+    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), actual, alone
   )
   with pytest.raises(errors.UserError, match="score nothing"):
     dynamic.measure_statistics(elman, params, blank, streams=1)

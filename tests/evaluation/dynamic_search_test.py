@@ -16,12 +16,12 @@ def _halves(chunk):
 
 def test_every_row_is_the_evaluation_it_says(elman, params, segments, tokens):
   chunk = segments(tokens, 10)
-  found = dynamic.search(elman, params, chunk, "sgd", GRID)
+  actual = dynamic.search(elman, params, chunk, "sgd", GRID)
   fixed = static.evaluate(elman, params, chunk)
-  assert found[0]["rule"] == "static"
-  assert found[0]["nats"] == fixed.nats
-  assert len(found) == 1 + 6
-  for row in found[1:]:
+  assert actual[0]["rule"] == "static"
+  assert actual[0]["nats"] == fixed.nats
+  assert len(actual) == 1 + 6
+  for row in actual[1:]:
     settings = {name: row[name] for name in GRID}
     rule = dynamic.make_rule("sgd", params, settings)
     totals = dynamic.evaluate(elman, params, chunk, rule)
@@ -31,8 +31,8 @@ def test_every_row_is_the_evaluation_it_says(elman, params, segments, tokens):
     assert row["bits_per_symbol"] == totals.bits_per_symbol
     assert row["perplexity"] == totals.perplexity
     assert row["error_rate"] == totals.error_rate
-  lowest = min(found[1:], key=lambda row: row["nats"])
-  assert dynamic.best_row(found) == lowest
+  lowest = min(actual[1:], key=lambda row: row["nats"])
+  assert dynamic.best_row(actual) == lowest
 
 
 @pytest.mark.parametrize("together", [2, 4, 6, 100])
@@ -79,10 +79,10 @@ def test_only_the_first_symbols_are_read(elman, params, segments, tokens):
     yield tuple(segments(tokens, 10))
     raise AssertionError("read further than asked")
 
-  found = dynamic.search(elman, params, endless(), "sgd", grid, symbols=42)
+  actual = dynamic.search(elman, params, endless(), "sgd", grid, symbols=42)
   cut = static.first(segments(tokens[:42], 10), None)
   expected = dynamic.search(elman, params, cut, "sgd", grid)
-  for row, want in zip(found, expected, strict=True):
+  for row, want in zip(actual, expected, strict=True):
     assert row["count"] == 42
     assert row["nats"] == pytest.approx(want["nats"], rel=1e-6)
 
@@ -92,30 +92,30 @@ def test_settings_that_diverge_stay_in_the_table_and_never_win(
   elman, params, segments, tokens, together
 ):
   grid = {"learning_rate": [1e38, 0.03, 1e37]}
-  found = dynamic.search(
+  actual = dynamic.search(
     elman, params, segments(tokens, 10), "sgd", grid, together=together
   )
-  finite = [math.isfinite(row["nats"]) for row in found]
+  finite = [math.isfinite(row["nats"]) for row in actual]
   assert finite == [True, False, True, False]
-  best = dynamic.best_row(found)
+  best = dynamic.best_row(actual)
   assert (best["learning_rate"], best["momentum"]) == (0.03, 0.9)
 
 
 def test_a_search_in_which_all_diverge_says_so(elman, params, segments, tokens):
-  found = dynamic.search(
+  actual = dynamic.search(
     elman, params, segments(tokens, 10), "sgd", {"learning_rate": [1e38]}
   )
-  assert found[0]["rule"] == "static"
+  assert actual[0]["rule"] == "static"
   with pytest.raises(errors.RunError, match="smaller learning rates"):
-    dynamic.best_row(found)
+    dynamic.best_row(actual)
 
 
 def test_settings_left_out_have_their_defaults_in_the_table(
   elman, params, segments, tokens
 ):
-  found = dynamic.search(elman, params, segments(tokens, 10), "sgd", {})
-  assert dynamic.best_row(found).items() >= dynamic.SGD.defaults.items()
-  assert found[1]["momentum"] == dynamic.SGD.defaults["momentum"]
+  actual = dynamic.search(elman, params, segments(tokens, 10), "sgd", {})
+  assert dynamic.best_row(actual).items() >= dynamic.SGD.defaults.items()
+  assert actual[1]["momentum"] == dynamic.SGD.defaults["momentum"]
 
 
 @pytest.mark.parametrize("together", [1, 4])
@@ -170,7 +170,7 @@ def test_a_side_by_side_search_transfers_nothing_unasked(
   elman, params, segments, tokens
 ):
   with jax.transfer_guard("disallow"):
-    found = dynamic.search(
+    actual = dynamic.search(
       elman, params, segments(tokens, 10), "sgd", GRID, together=3
     )
-  assert len(found) == 7
+  assert len(actual) == 7

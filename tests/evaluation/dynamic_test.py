@@ -9,23 +9,23 @@ from seqmodels.evaluation import dynamic, static
 
 def _slow_sgd(net, chunk, *, learning_rate, momentum):
   """Score, then learn, one segment after the other, in float64."""
-  found, velocity = [], dict.fromkeys(net.params, 0.0)
+  actual, velocity = [], dict.fromkeys(net.params, 0.0)
   for piece in zip(*chunk, strict=True):
     nats, count, wrong, gradients = net.segment(*piece)
-    found.append((nats, count, wrong))
+    actual.append((nats, count, wrong))
     for name, g in gradients.items():
       velocity[name] = momentum * velocity[name] + g
       net.params[name] = net.params[name] - learning_rate * velocity[name]
-  return found
+  return actual
 
 
 def _slow_rms(net, chunk, statistics, *, learning_rate, decay, epsilon):
-  found, trained = [], dict(net.params)
+  actual, trained = [], dict(net.params)
   ms = {k: np.asarray(v, np.float64) for k, v in statistics.items()}
   mean = np.mean([leaf.mean() for leaf in ms.values()])
   for piece in zip(*chunk, strict=True):
     nats, count, wrong, gradients = net.segment(*piece)
-    found.append((nats, count, wrong))
+    actual.append((nats, count, wrong))
     for name, g in gradients.items():
       theta, rate = net.params[name], np.minimum(ms[name] / mean, 1 / decay)
       net.params[name] = (
@@ -33,11 +33,11 @@ def _slow_rms(net, chunk, statistics, *, learning_rate, decay, epsilon):
         + decay * rate * (trained[name] - theta)
         - learning_rate * (g / count) / (ms[name] + epsilon)
       )
-  return found
+  return actual
 
 
-def _check(scores, state, found, net):
-  nats, counts, wrong = zip(*found, strict=True)
+def _check(scores, state, actual, net):
+  nats, counts, wrong = zip(*actual, strict=True)
   np.testing.assert_allclose(scores.metrics.nats, nats, rtol=2e-5)
   assert scores.metrics.count.tolist() == list(counts)
   assert scores.metrics.errors.tolist() == list(wrong)

@@ -50,31 +50,31 @@ def whole(network, params, text):
 def test_densities_are_those_of_the_whole_line(kind, request):
   network, params = request.getfixturevalue(kind)
   text = TEXT if kind == "writing" else None
-  found = handwriting_lib.trace(network, params, LINE, text)
+  actual = handwriting_lib.trace(network, params, LINE, text)
   _, expected = whole(network, params, TEXT)
   close = {"rtol": 1e-4, "atol": 1e-5}
-  np.testing.assert_allclose(found.weights, expected.weights, **close)
+  np.testing.assert_allclose(actual.weights, expected.weights, **close)
   means = np.stack([expected.mean_x, expected.mean_y], axis=-1)
-  np.testing.assert_allclose(found.means, means, **close)
+  np.testing.assert_allclose(actual.means, means, **close)
   deviations = np.exp(
     np.stack([expected.log_deviation_x, expected.log_deviation_y], axis=-1)
   )
-  np.testing.assert_allclose(found.deviations, deviations, **close)
-  np.testing.assert_allclose(found.correlations, expected.correlation, **close)
-  np.testing.assert_allclose(found.lifts, expected.lift, **close)
-  assert found.weights.shape == (len(LINE), 2)
-  assert (found.window is None) == (kind == "predicting")
+  np.testing.assert_allclose(actual.deviations, deviations, **close)
+  np.testing.assert_allclose(actual.correlations, expected.correlation, **close)
+  np.testing.assert_allclose(actual.lifts, expected.lift, **close)
+  assert actual.weights.shape == (len(LINE), 2)
+  assert (actual.window is None) == (kind == "predicting")
 
 
 def test_the_window_is_what_the_network_reads_the_text_through(writing):
   """At the last step, it and the letters give the w that the carry holds."""
   network, params = writing
-  found = handwriting_lib.trace(network, params, LINE, TEXT)
-  assert found.window.shape == (len(LINE), len(TEXT))
+  actual = handwriting_lib.trace(network, params, LINE, TEXT)
+  assert actual.window.shape == (len(LINE), len(TEXT))
   carry, _ = whole(network, params, TEXT)
-  seen = found.window[-1] @ np.eye(SYMBOLS)[TEXT]
+  seen = actual.window[-1] @ np.eye(SYMBOLS)[TEXT]
   np.testing.assert_allclose(seen, carry[0].h[0, 5:], rtol=1e-4, atol=1e-6)
-  places = found.window.argmax(axis=1)
+  places = actual.window.argmax(axis=1)
   assert places[0] == 0
   assert places[-1] > 1
   assert np.all(np.diff(places) >= 0)

@@ -51,43 +51,43 @@ def test_a_line_without_downstrokes_has_no_slant(ink):
 
 
 def test_a_zigzag_turns_twice_a_tooth():
-  found = handwriting.of_line(zigzag(0.0, 10, steps=5))
-  assert found.points == 100
-  assert found.turns == 19
-  assert found.strokes == 1
-  assert found.points_per_stroke == 100
-  assert (found.width, found.height) == (pytest.approx(2000), 100)
+  actual = handwriting.of_line(zigzag(0.0, 10, steps=5))
+  assert actual.points == 100
+  assert actual.turns == 19
+  assert actual.strokes == 1
+  assert actual.points_per_stroke == 100
+  assert (actual.width, actual.height) == (pytest.approx(2000), 100)
   per_tooth = 100 + math.hypot(200, 100)
-  assert found.path_length == pytest.approx(10 * per_tooth)
-  assert found.step_length == pytest.approx(per_tooth / 10)
+  assert actual.path_length == pytest.approx(10 * per_tooth)
+  assert actual.step_length == pytest.approx(per_tooth / 10)
 
 
 def test_turns_pass_over_level_steps_and_none_is_across_a_lift():
   ink = [[0, 5, 0], [5, 0, 0], [0, 5, 0], [5, 0, 0], [0, -5, 1], [0, 9, 0],
          [0, 5, 1], [0, -9, 0]]  # fmt: skip
-  found = handwriting.of_line(ink)
-  assert found.turns == pytest.approx(100 / 8)
-  assert found.strokes == 3
+  actual = handwriting.of_line(ink)
+  assert actual.turns == pytest.approx(100 / 8)
+  assert actual.strokes == 3
 
 
 def test_a_square_of_four_strokes():
   """Each side drawn, each way to the next one as well, lifted."""
   ink = [[10, 0, 1], [0, 1, 0], [0, 9, 1], [-1, 0, 0], [-9, 0, 1]]
-  found = handwriting.of_line(ink, text="ab c")
-  assert found.strokes == 3
-  assert found.path_length == 10 + 9 + 9
-  assert found.step_length == pytest.approx(28 / 3)
-  assert (found.width, found.height) == (10, 10)
-  assert found.points_per_stroke == pytest.approx(5 / 3)
-  assert found.points_per_character == 5 / 4
-  assert found.width_per_character == 10 / 4
+  actual = handwriting.of_line(ink, text="ab c")
+  assert actual.strokes == 3
+  assert actual.path_length == 10 + 9 + 9
+  assert actual.step_length == pytest.approx(28 / 3)
+  assert (actual.width, actual.height) == (10, 10)
+  assert actual.points_per_stroke == pytest.approx(5 / 3)
+  assert actual.points_per_character == 5 / 4
+  assert actual.width_per_character == 10 / 4
 
 
 def test_without_a_text_nothing_is_said_of_characters():
   for text in (None, ""):
-    found = handwriting.of_line(zigzag(0.0), text)
-    assert math.isnan(found.points_per_character)
-    assert math.isnan(found.width_per_character)
+    actual = handwriting.of_line(zigzag(0.0), text)
+    assert math.isnan(actual.points_per_character)
+    assert math.isnan(actual.width_per_character)
 
 
 def test_scale_changes_lengths_and_nothing_else():
@@ -122,13 +122,13 @@ def test_ink_of_no_point_is_refused():
 
 def test_a_description_is_over_the_lines_that_have_the_quantity():
   inks = [zigzag(10.0), zigzag(20.0, 20), [[5, 0, 1]]]
-  found = handwriting.describe(inks, ["abcde", "abcdefghij", ""])
-  assert tuple(found) == handwriting.Statistics._fields
-  slant = found["slant"]
+  actual = handwriting.describe(inks, ["abcde", "abcdefghij", ""])
+  assert tuple(actual) == handwriting.Statistics._fields
+  slant = actual["slant"]
   assert slant == pytest.approx((15.0, 5.0, 2))
-  assert found["strokes"] == (1, 0, 3)
-  assert found["points_per_character"] == (16, 0, 2)
-  assert found["points"].mean == pytest.approx((80 + 160 + 1) / 3)
+  assert actual["strokes"] == (1, 0, 3)
+  assert actual["points_per_character"] == (16, 0, 2)
+  assert actual["points"].mean == pytest.approx((80 + 160 + 1) / 3)
 
 
 def test_a_text_is_wanted_for_every_line_or_none():
@@ -141,9 +141,9 @@ def test_a_text_is_wanted_for_every_line_or_none():
 def test_a_comparison_counts_in_deviations_of_the_first_set():
   real = handwriting.describe([zigzag(10.0), zigzag(20.0)])
   made = handwriting.describe([zigzag(40.0)])
-  found = handwriting.compare(real, made)
-  assert found["slant"].shift == pytest.approx(5.0)
-  assert found["slant"].first == real["slant"]
-  assert found["slant"].second == made["slant"]
-  assert math.isnan(found["strokes"].shift)  # All lines have one.
-  assert "points_per_character" not in found
+  actual = handwriting.compare(real, made)
+  assert actual["slant"].shift == pytest.approx(5.0)
+  assert actual["slant"].first == real["slant"]
+  assert actual["slant"].second == made["slant"]
+  assert math.isnan(actual["strokes"].shift)  # All lines have one.
+  assert "points_per_character" not in actual

@@ -75,7 +75,9 @@ def laid_out(batch, *, steps=0, letters=0, order=None):
 def by_hand():
   """The totals, line by line and point by point in NumPy."""
   params = np.asarray(PARAMS, np.float64)
-  found = dict.fromkeys(("nats", "squared", "squared_likeliest", "errors"), 0.0)
+  actual = dict.fromkeys(
+    ("nats", "squared", "squared_likeliest", "errors"), 0.0
+  )
   for points, text in zip(POINTS, TEXTS, strict=True):
     inputs = np.concatenate([np.zeros((1, 3)), points[:-1]])
     letters = np.full((len(points), 1), np.sin(text + 1).sum())
@@ -90,14 +92,14 @@ def by_hand():
       dx, dy = (point[0] - mx) / sx, (point[1] - my) / sy
       z = (dx**2 + dy**2 - 2 * rho * dx * dy) / (2 * (1 - rho**2))
       density = np.exp(-z) / (2 * np.pi * sx * sy * np.sqrt(1 - rho**2))
-      found["nats"] -= np.log((pi * density).sum())
-      found["nats"] -= np.log(e if point[2] else 1 - e)
+      actual["nats"] -= np.log((pi * density).sum())
+      actual["nats"] -= np.log(e if point[2] else 1 - e)
       best, mean = pi.argmax(), np.array([pi @ mx, pi @ my])
-      found["squared"] += np.sum((point[:2] - mean) ** 2)
+      actual["squared"] += np.sum((point[:2] - mean) ** 2)
       likeliest = np.array([mx[best], my[best]])
-      found["squared_likeliest"] += np.sum((point[:2] - likeliest) ** 2)
-      found["errors"] += (e > 0.5) != bool(point[2])
-  return found
+      actual["squared_likeliest"] += np.sum((point[:2] - likeliest) ** 2)
+      actual["errors"] += (e > 0.5) != bool(point[2])
+  return actual
 
 
 @pytest.mark.parametrize(
@@ -111,33 +113,38 @@ def by_hand():
   ],
 )
 def test_totals_are_those_of_the_lines_however_they_are_laid_out(layout):
-  found = evaluation.evaluate(NETWORK, PARAMS, laid_out(**layout))
-  assert found.lines == len(LENGTHS)
-  assert found.count == sum(LENGTHS)
-  totals = {**found._asdict(), **found.sums}
+  actual = evaluation.evaluate(NETWORK, PARAMS, laid_out(**layout))
+  assert actual.lines == len(LENGTHS)
+  assert actual.count == sum(LENGTHS)
+  totals = {**actual._asdict(), **actual.sums}
   for name, expected in by_hand().items():
     np.testing.assert_allclose(totals[name], expected, rtol=1e-5)
 
 
 def test_means_are_over_lines_and_over_points():
   sums = {"lines": 4, "squared": 5.0, "squared_likeliest": 8.0}
-  found = evaluation.PointMetrics(nats=-30.0, count=20, sums=sums)
-  assert found.nats_per_sequence == -7.5
-  assert found.nats_per_point == -1.5
-  assert found.sse == 0.25
-  assert found.sse_likeliest == 0.4
-  assert found.half_sse == 0.2
+  actual = evaluation.PointMetrics(nats=-30.0, count=20, sums=sums)
+  assert actual.nats_per_sequence == -7.5
+  assert actual.nats_per_point == -1.5
+  assert actual.sse == 0.25
+  assert actual.sse_likeliest == 0.4
+  assert actual.half_sse == 0.2
 
 
 def test_no_line_has_no_mean():
   empty = next(laid_out(2))
   empty = empty._replace(mask=np.zeros_like(empty.mask))
   for segments in ([], [empty]):
-    found = evaluation.evaluate(NETWORK, PARAMS, segments)
-    assert (found.lines, found.count, found.nats, found.errors) == (0, 0, 0, 0)
-    assert math.isnan(found.nats_per_sequence)
-    assert math.isnan(found.sse)
-    assert math.isnan(found.half_sse)
+    actual = evaluation.evaluate(NETWORK, PARAMS, segments)
+    assert (actual.lines, actual.count, actual.nats, actual.errors) == (
+      0,
+      0,
+      0,
+      0,
+    )
+    assert math.isnan(actual.nats_per_sequence)
+    assert math.isnan(actual.sse)
+    assert math.isnan(actual.half_sse)
 
 
 def test_points_are_told_as_they_are_scored_and_may_end_it():
@@ -153,8 +160,8 @@ def test_points_are_told_as_they_are_scored_and_may_end_it():
 
 
 def test_totals_are_plain_numbers_that_json_can_hold():
-  found = evaluation.evaluate(NETWORK, PARAMS, laid_out(16))
-  assert json.loads(json.dumps(found._asdict())) == found._asdict()
+  actual = evaluation.evaluate(NETWORK, PARAMS, laid_out(16))
+  assert json.loads(json.dumps(actual._asdict())) == actual._asdict()
 
 
 def test_many_lines_lose_no_digits():

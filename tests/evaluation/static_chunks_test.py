@@ -15,11 +15,11 @@ def test_a_lone_chunk_and_a_list_and_an_iterator_read_the_same(
     tuple(leaf[6:] for leaf in whole),
   ]
   for source in (whole, tuple(whole), [whole], halves, iter(halves)):
-    found = list(static.each(source, streams=1))
-    joined = [np.concatenate(parts) for parts in zip(*found, strict=True)]
+    actual = list(static.each(source, streams=1))
+    joined = [np.concatenate(parts) for parts in zip(*actual, strict=True)]
     for leaf, expected in zip(joined, whole, strict=True):
       np.testing.assert_array_equal(leaf, expected)
-    assert all(isinstance(leaf, jax.Array) for leaf in found[0])
+    assert all(isinstance(leaf, jax.Array) for leaf in actual[0])
 
 
 def test_streams_must_be_announced(segments, tokens):

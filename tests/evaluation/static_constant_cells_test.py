@@ -56,9 +56,9 @@ def text(steps=1_000, rows=2):
 
 def test_a_counter_and_a_shut_cell_are_constant_and_a_working_one_is_not():
   network, params = made_by_hand()
-  found = static.constant_cells(network, params, text())
-  assert found["constant_cells"] == pytest.approx(200.0 / 3.0)
-  assert found["largest_cell"] == 1_000.0
+  actual = static.constant_cells(network, params, text())
+  assert actual["constant_cells"] == pytest.approx(200.0 / 3.0)
+  assert actual["largest_cell"] == 1_000.0
 
 
 def test_a_bound_shows_in_the_largest_state():
@@ -71,16 +71,16 @@ def test_constant_in_some_streams_counts_for_those():
   segment = text()
   # The second stream repeats one symbol, so no cell of it changes.
   segment.inputs[:, 1] = 1
-  found = static.constant_cells(network, params, segment)
-  assert found["constant_cells"] == pytest.approx(500.0 / 6.0)
+  actual = static.constant_cells(network, params, segment)
+  assert actual["constant_cells"] == pytest.approx(500.0 / 6.0)
 
 
 def test_the_way_to_a_constant_does_not_count():
   network, params = made_by_hand()
   segment = text()
   segment.inputs[500:] = 1
-  found = static.constant_cells(network, params, segment)
-  assert found["constant_cells"] == 100.0
+  actual = static.constant_cells(network, params, segment)
+  assert actual["constant_cells"] == 100.0
 
 
 def test_steps_past_the_end_of_a_stream_are_left_out():
@@ -105,12 +105,12 @@ def test_all_layers_of_a_language_model_are_watched(cell):
     2, recurrent.StackOptions(features=(5, 3), cell=cells.get(cell))
   ).as_model()
   params = network.init(jax.random.key(0))
-  found = static.constant_cells(network, params, text(200))
-  assert found["constant_cells"] == 0.0
-  assert ("largest_cell" in found) == (cell == "lstm")
+  actual = static.constant_cells(network, params, text(200))
+  assert actual["constant_cells"] == 0.0
+  assert ("largest_cell" in actual) == (cell == "lstm")
   silent = jax.tree.map(jnp.zeros_like, params)
-  found = static.constant_cells(network, silent, text(200))
-  assert found["constant_cells"] == 100.0
+  actual = static.constant_cells(network, silent, text(200))
+  assert actual["constant_cells"] == 100.0
 
 
 def test_a_model_without_cells_has_none():

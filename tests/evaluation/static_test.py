@@ -45,13 +45,13 @@ def test_score_does_not_depend_on_the_chunks(
     tuple(leaf[start : start + size] for leaf in whole)
     for start in range(0, 11, size)
   )
-  found = static.score(elman, params, parts)
+  actual = static.score(elman, params, parts)
   expected = static.score(elman, params, whole)
   np.testing.assert_allclose(
-    found.metrics.nats, expected.metrics.nats, rtol=1e-6
+    actual.metrics.nats, expected.metrics.nats, rtol=1e-6
   )
-  np.testing.assert_array_equal(found.metrics.count, expected.metrics.count)
-  np.testing.assert_array_equal(found.metrics.errors, expected.metrics.errors)
+  np.testing.assert_array_equal(actual.metrics.count, expected.metrics.count)
+  np.testing.assert_array_equal(actual.metrics.errors, expected.metrics.errors)
 
 
 def test_several_streams_count_every_symbol_and_lose_only_context(

@@ -118,11 +118,11 @@ def test_the_data_folder_is_flag_then_environment_then_cache(here, monkeypatch):
 def test_a_page_is_found_from_here_before_the_project(here):
   (here / "configs").mkdir()
   (here / "configs" / "common.py").write_text(PAGE)
-  found = cli.find("configs/common.py")
-  assert found.resolve() == here / "configs" / "common.py"
+  actual = cli.find("configs/common.py")
+  assert actual.resolve() == here / "configs" / "common.py"
   (here / "configs" / "common.py").unlink()
-  found = cli.find("configs/common.py")
-  assert found == cli.PROJECT / "configs" / "common.py"
+  actual = cli.find("configs/common.py")
+  assert actual == cli.PROJECT / "configs" / "common.py"
 
 
 def test_without_a_config_the_default_page_is_taken(here, monkeypatch):

@@ -47,8 +47,8 @@ def test_an_action_that_ends_well_is_zero():
   ],
 )
 def test_what_a_user_can_cause_is_one_line(capsys, error, code, words):
-  found, shown = ending(capsys, error)
-  assert found == code
+  actual, shown = ending(capsys, error)
+  assert actual == code
   assert shown.startswith(words)
   assert shown.count("\n") == 1
 

@@ -22,12 +22,12 @@ def test_a_reading_of_the_paper_ends_in_all_columns_of_table_2(run):
   config.sample.length = 0
   config.dynamic.update(search_rates=(1e-3,), search_segments=(20,))
   rows = run(config)["rows"]
-  found = {
+  actual = {
     (row["split"], row["evaluation"]): row
     for row in rows
     if row["metric"] == "bits_per_byte"
   }
-  assert {key: row["reference"] for key, row in found.items()} == {
+  assert {key: row["reference"] for key, row in actual.items()} == {
     ("train", "static"): 1.42,
     ("valid", "static"): 1.67,
     ("valid", "dynamic"): 1.33,

@@ -64,9 +64,9 @@ def test_a_file_is_the_run(trained):
   assert second.config.to_dict() == first.config.to_dict()
   test = next(row for row in results["rows"] if row["split"] == "test")
   text = (folder / "corpus.txt").read_bytes()[-test["count"] :]
-  found = trained_lib.load(file).score(text)
-  assert found.count == test["count"]
-  assert found.bits_per_symbol == pytest.approx(test["value"], rel=1e-6)
+  actual = trained_lib.load(file).score(text)
+  assert actual.count == test["count"]
+  assert actual.bits_per_symbol == pytest.approx(test["value"], rel=1e-6)
 
 
 def test_the_card_says_what_it_is(trained):
@@ -172,14 +172,14 @@ def both(trained, tmp_path):
   folder, _ = trained
 
   def go(config):
-    found = {}
+    actual = {}
     for name, place in (("run", "run"), ("file", "model.safetensors")):
       config.restore = str(folder / place)
       experiments.run(config, tmp_path / name, folder)
-      found[name] = json.loads((tmp_path / name / "results.json").read_text())
+      actual[name] = json.loads((tmp_path / name / "results.json").read_text())
     return [
       [(row["split"], row["evaluation"], row["value"]) for row in each["rows"]]
-      for each in found.values()
+      for each in actual.values()
     ]
 
   return go
@@ -247,11 +247,11 @@ def test_training_goes_on_from_a_file(both, trained, metrics, tmp_path):
 
 def test_compression_begins_from_a_file(trained):
   folder, _ = trained
-  found = [
+  actual = [
     run_lib._trained(str(folder / name))[1]
     for name in ("run", "model.safetensors")
   ]
-  assert found[0] == found[1] != ""
+  assert actual[0] == actual[1] != ""
 
 
 def test_shipped_weights_serve_where_no_run_is_named(

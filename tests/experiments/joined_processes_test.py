@@ -195,15 +195,15 @@ def test_four_processes_train_as_one(ended, config, tmp_path):
   folder, codes = ended
   assert codes["four"] == [0, 0, 0, 0]
   experiments.run(without_rest(config), tmp_path / "alone", tmp_path)
-  found, expected = (
+  actual, expected = (
     fault_injection.content(workdir)
     for workdir in (folder / "four", tmp_path / "alone")
   )
-  assert found.keys() == expected.keys()
+  assert actual.keys() == expected.keys()
   for name in ("metrics.jsonl", "results.json"):
     values = [
       [entry["value"] for entry in entries(content[name])]
-      for content in (found, expected)
+      for content in (actual, expected)
     ]
     assert len(values[0]) > 5
     assert values[0] == pytest.approx(values[1], rel=BOUND)

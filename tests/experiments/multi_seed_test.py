@@ -48,8 +48,8 @@ def test_a_large_network_is_trained_seed_by_seed_to_the_same_bits(
   monkeypatch.setattr(multi_seed, "SMALL_ON_CPU", 1)
   run(small(seeds=2), "all")
   alone = run(small(seed=1), "alone")["rows"]
-  found = rows_of(tmp_path / "all" / "seed-1")
-  assert [r["value"] for r in found] == [r["value"] for r in alone]
+  actual = rows_of(tmp_path / "all" / "seed-1")
+  assert [r["value"] for r in actual] == [r["value"] for r in alone]
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -148,20 +148,20 @@ def test_rows_that_agree_stay_and_settings_that_differ_are_left_out():
     return {"name": name, "value": value, "reference": 1.0,
             "reference_source": "x"}  # fmt: skip
 
-  found = multi_seed.spread(
+  actual = multi_seed.spread(
     [
       [row("n-gram", 2.0), row("net; rate 1", 4.0)],
       [row("n-gram", 2.0), row("net; rate 3", 6.0)],
     ]
   )
-  assert [r["name"] for r in found] == [
+  assert [r["name"] for r in actual] == [
     "n-gram",
     "net; mean of 2 seeds",
     "net; standard deviation over 2 seeds",
   ]
-  assert found[1]["value"] == 5.0
-  assert found[2]["value"] == pytest.approx(2**0.5)
-  assert found[2]["reference"] is None
+  assert actual[1]["value"] == 5.0
+  assert actual[2]["value"] == pytest.approx(2**0.5)
+  assert actual[2]["reference"] is None
 
 
 def test_a_finished_run_of_other_data_is_not_taken_for_this_one(

@@ -198,8 +198,8 @@ def test_kept_weights_are_those_that_were_asked_for(
   entries = metrics(tmp_path / "last")  # the same in all three
 
   def least(split, name):
-    found = [e for e in entries if (e["split"], e["name"]) == (split, name)]
-    return min(found, key=lambda entry: entry["value"])["step"]
+    actual = [e for e in entries if (e["split"], e["name"]) == (split, name)]
+    return min(actual, key=lambda entry: entry["value"])["step"]
 
   assert steps == {
     "validation": least("valid", "bits_per_character"),
@@ -225,11 +225,11 @@ def test_complexity_is_weighted_in_the_description_length(
     )["rows"]
     said = "complexity times 0" in rows[0]["name"]
     assert said == (weight == 0.0)
-    found = [
+    actual = [
       logged(metrics, tmp_path / f"{weight}", name)
       for name in ("description_length", "error_nats", "complexity_nats")
     ]
-    length, error, complexity = np.array(found)
+    length, error, complexity = np.array(actual)
     np.testing.assert_allclose(length, error + weight * complexity)
     ends[weight] = complexity[-1]
   assert ends[1.0] < ends[0.0]  # what costs nothing is not saved

@@ -167,10 +167,10 @@ def fingerprints(workdir):
 
 
 def assert_close(workdir, straight):
-  found, expected = metrics(workdir), metrics(straight)
-  assert found.keys() == expected.keys()
-  assert max(step for step, _, _ in found) == STEPS
-  assert found == pytest.approx(expected, rel=BOUND)
+  actual, expected = metrics(workdir), metrics(straight)
+  assert actual.keys() == expected.keys()
+  assert max(step for step, _, _ in actual) == STEPS
+  assert actual == pytest.approx(expected, rel=BOUND)
 
 
 def test_several_processes_train_as_one_does(together, config, tmp_path):

@@ -82,8 +82,8 @@ def test_a_run_is_stopped_in_every_phase_and_ends_like_any_other(
     assert not (workdir / "results.json").exists(), phase
     assert not fault_injection.leftovers(workdir), phase
     assert not fault_injection.torn(workdir), phase
-  found = run(config, "stopped")["rows"]
-  assert [row["value"] for row in found] == [row["value"] for row in expected]
+  actual = run(config, "stopped")["rows"]
+  assert [row["value"] for row in actual] == [row["value"] for row in expected]
   straight, stopped = (
     fault_injection.content(tmp_path / name) for name in ("straight", "stopped")
   )

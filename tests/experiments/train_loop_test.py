@@ -239,15 +239,15 @@ def test_evaluation_sees_the_running_mean_and_training_does_not(
   plain, _ = fit(fresh(), train_steps, Recorder(stream), each)
   same_bits(last.params, plain.params)
   assert recorder.scored == list(range(2, 21, 2))
-  for at, found in recorder.weights.items():
+  for at, actual in recorder.weights.items():
     if at <= 13:  # nothing to average yet
-      same_bits(found, weights[at])
+      same_bits(actual, weights[at])
       continue
     jax.tree.map(
       lambda leaf, *rest: np.testing.assert_allclose(
         leaf, np.mean(np.array(rest, np.float64), axis=0), rtol=1e-6, atol=1e-7
       ),
-      found,
+      actual,
       *(weights[n] for n in range(13, at + 1)),
     )
   assert {at for at, _, _ in recorder.saved} >= {12, 14, 16}

@@ -34,11 +34,11 @@ def test_a_metric_of_a_loss_is_logged_in_training_and_validation(
   )
   run(small(seeds=seeds))
   folder = tmp_path / "run" / ("seed-0" if seeds > 1 else "")
-  found = metrics(folder)
+  actual = metrics(folder)
   for split in ("train", "valid"):
     values = [
       entry["value"]
-      for entry in found
+      for entry in actual
       if (entry["split"], entry["name"]) == (split, "sure")
     ]
     assert values

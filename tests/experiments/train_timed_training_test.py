@@ -99,9 +99,9 @@ def test_data_built_while_the_device_works_cost_nothing(trained):
 
 
 def test_data_that_the_device_waits_for_are_told(trained):
-  found = trained(0.5)
-  assert found["data"] == 6 * BUILD
-  assert found["steps"] == 2 * 0.5  # those before an evaluation are waited for
+  actual = trained(0.5)
+  assert actual["data"] == 6 * BUILD
+  assert actual["steps"] == 2 * 0.5  # those before an evaluation are waited for
 
 
 def test_an_evaluation_before_the_first_step_is_lost_the_second_time_only(
@@ -114,9 +114,9 @@ def test_an_evaluation_before_the_first_step_is_lost_the_second_time_only(
 
 
 def test_what_is_done_again_is_lost(trained):
-  found = trained(10.0, start=2, reached={"train": 5, "valid": 3})
+  actual = trained(10.0, start=2, reached={"train": 5, "valid": 3})
   # Steps 3 to 5 and the first evaluation; step 6 and its evaluation are new.
-  assert found == {
+  assert actual == {
     "data": 2 * BUILD,
     "lost": 3 * 10.0 + EVALUATE,
     "steps": 10.0,
@@ -151,9 +151,9 @@ def test_a_run_tells_what_a_kill_cost(
   assert "lost" not in first
   assert second["lost"] > 0
   assert second["evaluation"] > 0
-  for found in (first, second):
-    assert {"steps", "compilation", "saving"} <= found.keys()
-    assert found.keys() <= set(progress.ACTIVITIES)
+  for actual in (first, second):
+    assert {"steps", "compilation", "saving"} <= actual.keys()
+    assert actual.keys() <= set(progress.ACTIVITIES)
 
 
 @pytest.mark.usefixtures("undrawn")

@@ -180,8 +180,8 @@ BLOCK = 64
 def model_metadata(data: bytes, member: str = "") -> bytes:
   """The metadata of a model file as JSON, or one of them."""
   size = int.from_bytes(data[:8], "little")
-  found = json.loads(data[8 : 8 + size])["__metadata__"]
-  return (found[member] if member else json.dumps(found)).encode()
+  actual = json.loads(data[8 : 8 + size])["__metadata__"]
+  return (actual[member] if member else json.dumps(actual)).encode()
 
 
 def seal_model(text: bytes, whole: bytes, member: str = "") -> bytes:

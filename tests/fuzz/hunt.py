@@ -46,20 +46,20 @@ class Stamps:
 
   def now(self) -> dict[pathlib.Path, tuple[int, int]]:
     """Size and time of every file but the locks, which say who was there."""
-    found = {}
+    actual = {}
     for path in self._folder.rglob("*"):
       if path.is_file() and path.name != run_folder.LOCK:
         status = path.stat()
-        found[path] = status.st_size, status.st_mtime_ns
-    return found
+        actual[path] = status.st_size, status.st_mtime_ns
+    return actual
 
   def restore(self) -> None:
     """Makes the folder what it was."""
-    found = self.now()
-    for path in found.keys() - self._known.keys():
+    actual = self.now()
+    for path in actual.keys() - self._known.keys():
       path.unlink()
     for path, stamp in self._known.items():
-      if found.get(path) != stamp:
+      if actual.get(path) != stamp:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(self._data[path])
         os.utime(path, ns=(stamp[1], stamp[1]))
@@ -208,13 +208,13 @@ def main() -> int:
     sum(getattr(hunt, kind) for hunt in hunts.values())
     for kind in ("tried", "refused")
   )
-  found = sum(len(hunt.found) for hunt in hunts.values())
-  body.append(["all", f"{tried:,}", f"{refused:,}", f"{found:,}"])
+  actual = sum(len(hunt.found) for hunt in hunts.values())
+  body.append(["all", f"{tried:,}", f"{refused:,}", f"{actual:,}"])
   print(results.table(["parser", "inputs", "refused", "wrong"], body))
   for name, hunt in hunts.items():
     for what, given in hunt.found.items():
       print(f"{name}: {what}\n  {given!r:.600}", file=sys.stderr)
-  return int(found > 0)
+  return int(actual > 0)
 
 
 if __name__ == "__main__":

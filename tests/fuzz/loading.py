@@ -51,12 +51,12 @@ def forbid() -> None:
   sys.addaudithook(heard)
   for module, names in FORBIDDEN.items():
     try:
-      found = importlib.import_module(module)
+      actual = importlib.import_module(module)
     except ModuleNotFoundError:
       continue  # PyTorch and others are not installed everywhere.
     for name in names:
-      if hasattr(found, name):
-        setattr(found, name, refuse)
+      if hasattr(actual, name):
+        setattr(actual, name, refuse)
   pickle._Unpickler.load = refuse
   unmarshal = {name: getattr(marshal, name) for name in ("load", "loads")}
 
@@ -134,9 +134,9 @@ def download(world: pathlib.Path) -> None:
     url = f"http://127.0.0.1:{server.server_port}/text.txt"
     digest = hashlib.sha256(data).hexdigest()
     published = files.Published("set", "x.txt", url, len(data), digest)
-    found = files.obtain(published, world / "data")
+    actual = files.obtain(published, world / "data")
     server.shutdown()
-  assert found.read_bytes() == data
+  assert actual.read_bytes() == data
 
 
 def main() -> None:

@@ -151,8 +151,8 @@ def decompress(world: World) -> None:
       data = frame.payload
       if not frame.stored:
         decoder = range_coder.Decoder(data)
-        found = decoder.decode(valid_files.evenly(size))
-        data = found.astype(np.uint8).tobytes()
+        actual = decoder.decode(valid_files.evenly(size))
+        data = actual.astype(np.uint8).tobytes()
       frame.require(data)
     container.require_end(file)
 
@@ -193,15 +193,15 @@ def model_files(world: World) -> None:
 
 
 def symbols(world: World) -> None:
-  found = vocabulary.Vocabulary.load(world / "run" / task.VOCABULARY)
-  found.decode(found.encode(found.symbols))
+  actual = vocabulary.Vocabulary.load(world / "run" / task.VOCABULARY)
+  actual.decode(actual.encode(actual.symbols))
 
 
 def pen(world: World) -> None:
-  found = trained_handwriting.read_pen(world / "pen")
-  found.alphabet.decode(found.alphabet.encode(found.alphabet.accepted[:99]))
-  found.scaling.restore(np.ones((2, 3), np.float32))
-  assert found.hash
+  actual = trained_handwriting.read_pen(world / "pen")
+  actual.alphabet.decode(actual.alphabet.encode(actual.alphabet.accepted[:99]))
+  actual.scaling.restore(np.ones((2, 3), np.float32))
+  assert actual.hash
 
 
 def finished(world: World) -> None:
@@ -233,12 +233,12 @@ def same_files(world: World) -> None:
 def told(world: World) -> None:
   """The page of a report, which names the folders that cannot be read."""
   listed = f"{world / 'run'}, {world / 'pen'}"
-  found = runs.gather(listed, own=world / "report")
-  report_experiment.fill(found, world / "report").text()
-  for run in found.runs:
+  actual = runs.gather(listed, own=world / "report")
+  report_experiment.fill(actual, world / "report").text()
+  for run in actual.runs:
     run.learning()
-  if found.skipped:
-    raise errors.UserError("; ".join(found.skipped.values()))
+  if actual.skipped:
+    raise errors.UserError("; ".join(actual.skipped.values()))
 
 
 def prefix(world: World) -> None:

@@ -182,10 +182,10 @@ def test_no_flipped_bit_changes_a_record(record):
     flipped = bytearray(text)
     flipped[bit // 8] ^= 1 << (bit % 8)
     try:
-      found = checkpoint_integrity.Record.from_json(flipped.decode())
+      actual = checkpoint_integrity.Record.from_json(flipped.decode())
     except (checkpoint_integrity.CorruptError, UnicodeDecodeError):
       continue
-    assert found == record  # one kind of white space for another
+    assert actual == record  # one kind of white space for another
 
 
 def test_no_shortened_record_is_read(record):

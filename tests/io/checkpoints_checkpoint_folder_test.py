@@ -38,10 +38,10 @@ def test_some_leaves_are_read_alone(tmp_path):
   leaves = {"a/x": np.arange(3), "a/y": np.arange(4), "b": np.zeros((0, 2))}
   checkpoints.write_folder(tmp_path / "5", 5, leaves, {}, {})
   record = checkpoints.read_record(tmp_path / "5")
-  found = checkpoints.load_folder(tmp_path / "5", record, ["a/y", "b"])
-  assert list(map(repr, found["a/y"])) == list(map(repr, np.arange(4)))
-  assert found["b"].shape == (0, 2)
-  assert set(found) == {"a/y", "b"}
+  actual = checkpoints.load_folder(tmp_path / "5", record, ["a/y", "b"])
+  assert list(map(repr, actual["a/y"])) == list(map(repr, np.arange(4)))
+  assert actual["b"].shape == (0, 2)
+  assert set(actual) == {"a/y", "b"}
 
 
 # Forks a process that has imported everything but started nothing, once for
@@ -117,7 +117,7 @@ def test_kill_at_any_moment_leaves_a_whole_checkpoint(tmp_path):
   assert done.returncode == 0, done.stderr
   assert int(done.stdout) > 15  # moments, one of them after the last write
   target = {"w": np.empty(30_000, np.int64)}
-  found = set()
+  actual = set()
   for folder in sorted(tmp_path.iterdir()):
     with checkpoints.Checkpoints(folder) as saved:
       for area, restore in (
@@ -127,12 +127,12 @@ def test_kill_at_any_moment_leaves_a_whole_checkpoint(tmp_path):
         # A corrupt one would warn, and warnings are errors here.
         step, tree, meta = restore(target)
         assert (tree["w"] == meta["value"]).all()
-        found.add((folder.name[:5], step, meta["value"]))
+        actual.add((folder.name[:5], step, meta["value"]))
         entries = [entry.name for entry in (folder / area).iterdir()]
         assert str(step) in entries
         assert all(entry.isdecimal() for entry in entries)
     shutil.rmtree(folder)
-  assert {("point", 1, 1), ("point", 2, 2), ("point", 2, 3)} <= found
+  assert {("point", 1, 1), ("point", 2, 2), ("point", 2, 3)} <= actual
 
 
 def test_a_pipe_in_place_of_a_record_is_not_waited_for(tmp_path):

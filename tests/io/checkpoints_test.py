@@ -206,8 +206,8 @@ def test_donated_state_is_saved_as_it_was(tmp_path):
       saved.save(step, state, {})
       state = grow(state)
     for step in reversed(range(8)):
-      found, tree, _ = saved.restore_latest(state)
-      assert found == step
+      actual, tree, _ = saved.restore_latest(state)
+      assert actual == step
       np.testing.assert_array_equal(tree["a"], 2.0 ** (step + 1) - 1)
       np.testing.assert_array_equal(tree["b"], 2.0**step - 1)
       shutil.rmtree(tmp_path / "latest" / str(step))

@@ -201,12 +201,12 @@ def test_no_flipped_bit_changes_what_was_sealed(tmp_path):
     flipped[bit // 8] ^= 1 << (bit % 8)
     path.write_bytes(flipped)
     try:
-      found = files.read_sealed(path)
+      actual = files.read_sealed(path)
     except errors.UserError:
       refused += 1
       continue
     # White space of another kind, or a seal by another name.
-    assert {name: found[name] for name in VALUE} == VALUE
+    assert {name: actual[name] for name in VALUE} == VALUE
   assert refused > len(text)
 
 

@@ -131,13 +131,13 @@ def test_a_series_leaves_out_other_splits_names_and_undefined_values():
 
 def scalars(path):
   """Steps and tags of an event file, by the format's own framing."""
-  data, found, place = path.read_bytes(), [], 0
+  data, actual, place = path.read_bytes(), [], 0
   while place < len(data):
     size = int.from_bytes(data[place : place + 8], "little")
     event = event_pb2.Event.FromString(data[place + 12 : place + 12 + size])
-    found += [(event.step, value.tag) for value in event.summary.value]
+    actual += [(event.step, value.tag) for value in event.summary.value]
     place += 12 + size + 4
-  return found
+  return actual
 
 
 def test_two_writers_within_a_second_lose_no_events(tmp_path):

@@ -245,9 +245,9 @@ def test_saving_and_restoring_say_so_themselves(tmp_path):
     saved.save_best(1, tree, {})
     saved.wait()
   checkpoints.restore_params(tmp_path, tree)
-  found = account.seconds()
-  assert found["saving"] > 0
-  assert found["restoring"] > 0
+  actual = account.seconds()
+  assert actual["saving"] > 0
+  assert actual["restoring"] > 0
 
 
 def test_this_process_is_older_than_its_tests():

@@ -67,8 +67,8 @@ def test_params_are_named_as_the_cells_own(name):
   like = jax.eval_shape(
     lambda: cell.init_params(jax.random.key(0), WIDTH, FEATURES)
   )
-  wanted = {k: v.shape for k, v in like._asdict().items() if v is not None}
-  assert {k: v.shape for k, v in params.items()} == wanted
+  expected = {k: v.shape for k, v in like._asdict().items() if v is not None}
+  assert {k: v.shape for k, v in params.items()} == expected
   # Fields draw with keys of their own.
   kernels = np.concatenate(
     [params["kernel"].ravel(), params["recurrent_kernel"].ravel()]

@@ -136,10 +136,10 @@ def test_the_bridge_to_nnx_gives_the_same_numbers(xs):
   def loss(module):
     return jnp.sum(module(xs) ** 2)
 
-  found = nnx.to_pure_dict(nnx.grad(loss)(module))
+  actual = nnx.to_pure_dict(nnx.grad(loss)(module))
   expected = jax.grad(
     lambda params: jnp.sum(layer.apply({"params": params}, xs) ** 2)
   )(state)
   jax.tree.map(
-    functools.partial(np.testing.assert_allclose, rtol=1e-6), found, expected
+    functools.partial(np.testing.assert_allclose, rtol=1e-6), actual, expected
   )

@@ -40,14 +40,14 @@ def from_zero(stack, params, inputs, text, key=None):
 @pytest.fixture(scope="module")
 def params():
   stack = make()
-  found = jax.jit(stack.init)(
+  actual = jax.jit(stack.init)(
     jax.random.key(0), stack.initial_carry(BATCH), XS, TEXT
   )["params"]
   # Letters as loud as the rest, and a window quick enough to cross its text.
-  layer = found["layer_0"]
+  layer = actual["layer_0"]
   layer["recurrent_kernel"] = layer["recurrent_kernel"] * 2.0
   layer["window_bias"] = layer["window_bias"].at[2 * GAUSSIANS :].set(-0.7)
-  return found
+  return actual
 
 
 @pytest.fixture(scope="module")
@@ -97,9 +97,9 @@ def by_hand(params, line, text):
   return [np.array(each) for each in outputs], np.array(seen)
 
 
-def close(found, expected, **tolerance):
+def close(actual, expected, **tolerance):
   jax.tree.map(
-    lambda a, b: np.testing.assert_allclose(a, b, **tolerance), found, expected
+    lambda a, b: np.testing.assert_allclose(a, b, **tolerance), actual, expected
   )
 
 
@@ -172,13 +172,13 @@ def test_a_reset_begins_the_line_anew_window_and_all(params, plain):
   carry, _ = plain
   middle, reset = STEPS // 2, np.zeros((STEPS, BATCH), bool)
   reset[0, 0], reset[middle, 1] = True, True
-  last, found = run(make(), params, carry, XS, TEXT, reset=reset)
-  close(line(found, 0), line(plain[1], 0), rtol=1e-6, atol=1e-6)
+  last, actual = run(make(), params, carry, XS, TEXT, reset=reset)
+  close(line(actual, 0), line(plain[1], 0), rtol=1e-6, atol=1e-6)
   expected, w = by_hand(params, XS[middle:, 1], TEXT[:3, 1])
-  close([hs[middle:, 1] for hs in found], expected, atol=2e-6)
+  close([hs[middle:, 1] for hs in actual], expected, atol=2e-6)
   close(last[0].h[1, FEATURES[0] :], w[-1], atol=2e-6)
   # Up to there, the other line goes on from what it was given.
-  assert np.any(found[0][0, 1] != plain[1][0][0, 1])
+  assert np.any(actual[0][0, 1] != plain[1][0][0, 1])
 
 
 @pytest.mark.parametrize("rate", ["hidden", "output"])

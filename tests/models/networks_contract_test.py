@@ -139,6 +139,6 @@ def test_the_jacobian_of_a_stack_is_lower_triangular(cell):
     jacobian = jax.jacrev(outputs)(xs)  # [T, H, T, 1, D]
     return jnp.max(jnp.abs(jacobian), axis=(1, 3, 4))
 
-  found = np.asarray(sizes(xs))
-  assert np.all(found[np.triu_indices(5, 1)] == 0)
-  assert np.all(found[np.tril_indices(5)] > 0)
+  actual = np.asarray(sizes(xs))
+  assert np.all(actual[np.triu_indices(5, 1)] == 0)
+  assert np.all(actual[np.tril_indices(5)] > 0)

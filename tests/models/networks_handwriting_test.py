@@ -92,9 +92,9 @@ def test_the_published_networks_have_their_weights(network, count):
 @each
 def test_outputs_are_those_of_a_mixture(kind):
   network = NETWORKS[kind]()
-  found = outputs(network, params_of(kind))
-  assert found.shape == (STEPS, BATCH, mixtures.outputs(2))
-  assert found.dtype == jnp.float32
+  actual = outputs(network, params_of(kind))
+  assert actual.shape == (STEPS, BATCH, mixtures.outputs(2))
+  assert actual.dtype == jnp.float32
   assert network.components == 2
   assert network.loss.keywords["output_clip"] == 100.0
 
@@ -119,9 +119,9 @@ def test_a_reset_is_the_state_before_a_line(kind):
   fresh = apply(network, params, network.initial_carry(BATCH), XS, TEXT)
   reset = np.zeros((STEPS, BATCH), bool)
   reset[0, 0] = True
-  _, found = apply(network, params, fresh[0], XS, TEXT, reset)
-  np.testing.assert_array_equal(found[:, 0], fresh[1][:, 0])
-  assert np.any(found[:, 1] != fresh[1][:, 1])
+  _, actual = apply(network, params, fresh[0], XS, TEXT, reset)
+  np.testing.assert_array_equal(actual[:, 0], fresh[1][:, 0])
+  assert np.any(actual[:, 1] != fresh[1][:, 1])
 
 
 def test_prediction_does_not_look_at_the_text():

@@ -161,11 +161,11 @@ def test_bfloat16_products_keep_float32_results():
     ).as_model()
     params = model.init(jax.random.key(0))
     ids = jnp.array([[0], [1], [2]])
-    carry, found = model.apply(params, model.initial_carry(1), ids, ids < 0)
+    carry, actual = model.apply(params, model.initial_carry(1), ids, ids < 0)
     assert {leaf.dtype for leaf in jax.tree.leaves((carry, params))} == {
       jnp.dtype("float32")
     }
-    return found
+    return actual
 
   exact, rounded = logits(None), logits(jnp.bfloat16)
   assert rounded.dtype == jnp.float32

@@ -15,8 +15,8 @@ def test_settings_are_the_options_of_their_names():
   model = {**MODEL, "output_skips": False, "chunk": 5, "window": 10}
   model.update(peepholes=True, rounds=2)
   settings = {"model": model, "dtype": "bfloat16"}
-  found = networks.stack_options(settings, Noise(output=0.5))
-  assert found == StackOptions(
+  actual = networks.stack_options(settings, Noise(output=0.5))
+  assert actual == StackOptions(
     features=(3, 4),
     cell=cells.get("mogrifier_lstm", peepholes=True, rounds=2),
     output_skips=False,

@@ -93,8 +93,8 @@ def test_the_ink_lies_over_the_densities_unless_it_is_not_wanted(
   tmp_path, drawn
 ):
   said = predictions()
-  for wanted in (True, False):
-    handwriting.heatmap(tmp_path / "a.png", "", **said, draw_ink=wanted)
+  for expected in (True, False):
+    handwriting.heatmap(tmp_path / "a.png", "", **said, draw_ink=expected)
   with_ink, without = (axes[0].get_lines() for axes in drawn)
   assert len(with_ink) == 1 + said["ink"][:-1, 2].sum()
   assert not list(without)

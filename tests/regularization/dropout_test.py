@@ -15,17 +15,17 @@ KEY = jax.random.key(7)
 @pytest.mark.parametrize("variational", [True, False])
 @pytest.mark.parametrize("rate", [0.2, 0.5])
 def test_the_share_dropped_is_the_rate_and_the_mean_stays(rate, variational):
-  found = np.asarray(dropout.drop(XS, KEY, rate, variational=variational))
+  actual = np.asarray(dropout.drop(XS, KEY, rate, variational=variational))
   masks = 30 * 20 if variational else XS.size
   spread = 4 * np.sqrt(rate * (1 - rate) / masks)
-  assert np.mean(found == 0) == pytest.approx(rate, abs=spread)
-  np.testing.assert_allclose(found[found != 0], 1 / (1 - rate), rtol=1e-6)
+  assert np.mean(actual == 0) == pytest.approx(rate, abs=spread)
+  np.testing.assert_allclose(actual[actual != 0], 1 / (1 - rate), rtol=1e-6)
 
 
 def test_a_variational_mask_is_the_same_at_all_steps_and_differs_by_row():
-  found = dropout.drop(XS, KEY, 0.5)
-  assert bool(jnp.all(found == found[:1]))
-  assert not bool(jnp.all(found[0] == found[0, :1]))
+  actual = dropout.drop(XS, KEY, 0.5)
+  assert bool(jnp.all(actual == actual[:1]))
+  assert not bool(jnp.all(actual[0] == actual[0, :1]))
   by_step = dropout.drop(XS, KEY, 0.5, variational=False)
   assert not bool(jnp.all(by_step == by_step[:1]))
 
@@ -45,15 +45,15 @@ def test_rate_zero_is_no_dropout():
 
 def test_dropped_positions_become_the_null_vector():
   ids = jnp.full((100, 100), 3)
-  found = np.asarray(dropout.drop_symbols(ids, KEY, 0.25))
-  assert set(np.unique(found)) == {-1, 3}
-  assert np.mean(found == -1) == pytest.approx(0.25, abs=0.02)
+  actual = np.asarray(dropout.drop_symbols(ids, KEY, 0.25))
+  assert set(np.unique(actual)) == {-1, 3}
+  assert np.mean(actual == -1) == pytest.approx(0.25, abs=0.02)
 
 
 def test_dropped_symbols_lose_their_whole_row():
-  found = np.asarray(dropout.drop_rows(jnp.ones((4000, 3)), KEY, 0.25))
-  assert (found.min(axis=1) == found.max(axis=1)).all()
-  assert np.mean(found[:, 0] == 0) == pytest.approx(0.25, abs=0.03)
+  actual = np.asarray(dropout.drop_rows(jnp.ones((4000, 3)), KEY, 0.25))
+  assert (actual.min(axis=1) == actual.max(axis=1)).all()
+  assert np.mean(actual[:, 0] == 0) == pytest.approx(0.25, abs=0.03)
 
 
 def test_drop_connect_touches_recurrent_weights_alone():
@@ -61,10 +61,10 @@ def test_drop_connect_touches_recurrent_weights_alone():
     "layer_0": {"kernel": jnp.ones((9, 9)), "recurrent_kernel": XS[0]},
     "layer_1": {"bias": jnp.ones(9), "recurrent_kernel": XS[0]},
   }
-  found = dropout.drop_weights(tree, KEY, 0.5)
+  actual = dropout.drop_weights(tree, KEY, 0.5)
   for layer, name in (("layer_0", "kernel"), ("layer_1", "bias")):
-    assert found[layer][name] is tree[layer][name]
-  one, other = (found[layer]["recurrent_kernel"] for layer in tree)
+    assert actual[layer][name] is tree[layer][name]
+  one, other = (actual[layer]["recurrent_kernel"] for layer in tree)
   assert np.mean(np.asarray(one) == 0) == pytest.approx(0.5, abs=0.1)
   assert not bool(jnp.all(one == other))  # each layer has a mask of its own
 

@@ -43,15 +43,15 @@ def kl(mean, variance, m, v):
 
 def test_complexity_is_the_divergence_from_the_best_prior(posterior):
   mean, variance = flat(posterior.mean), np.exp(flat(posterior.log_variance))
-  found = float(noise.complexity(posterior))
+  actual = float(noise.complexity(posterior))
   given = noise.prior(posterior)
-  assert found == pytest.approx(
+  assert actual == pytest.approx(
     kl(mean, variance, float(given.mean), float(given.variance)), rel=1e-12
   )
   # No prior nearby is cheaper.
   for m, v in itertools.product((-0.05, 0.0, 0.05), (0.9, 1.0, 1.1)):
     other = kl(mean, variance, given.mean + m, given.variance * v)
-    assert other >= found - 1e-12
+    assert other >= actual - 1e-12
 
 
 def test_complexity_gradient_is_its_finite_difference(posterior):
@@ -102,7 +102,7 @@ def test_linear_gaussian_case_has_the_gradient_of_its_closed_form(weight):
 
   nodes, weights = np.polynomial.hermite_e.hermegauss(7)
   weights = weights / weights.sum()
-  found = np.zeros((2, 2))
+  actual = np.zeros((2, 2))
   for (a, p), (b, q) in itertools.product(
     zip(nodes, weights, strict=True), repeat=2
   ):
@@ -113,7 +113,7 @@ def test_linear_gaussian_case_has_the_gradient_of_its_closed_form(weight):
       part = noise.gradient(
         posterior, gradients.sum(0), squares.sum(0), share=weight
       )
-      found += p * q / 2 * np.array([part.mean, part.log_variance])
+      actual += p * q / 2 * np.array([part.mean, part.log_variance])
 
   at = (mean, np.log(variance))
   for kind, place in itertools.product(range(2), range(2)):
@@ -123,7 +123,10 @@ def test_linear_gaussian_case_has_the_gradient_of_its_closed_form(weight):
       moved[kind][place] += step
       ends.append(length(*moved))
     numeric = (ends[0] - ends[1]) / 2e-5
-    assert found[kind, place] == pytest.approx(numeric, rel=1e-6), (kind, place)
+    assert actual[kind, place] == pytest.approx(numeric, rel=1e-6), (
+      kind,
+      place,
+    )
 
 
 def test_minibatches_share_the_complexity(posterior):

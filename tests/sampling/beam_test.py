@@ -60,17 +60,17 @@ def rows_of(params):
 
 def every_continuation(row, end):
   """All of them with their log P, by a walk through the tree."""
-  found = {}
+  actual = {}
 
   def walk(prefix, total):
     if len(prefix) == LENGTH or (prefix and prefix[-1] == end):
-      found[prefix] = total
+      actual[prefix] = total
       return
     for symbol in range(VOCABULARY):
       walk((*prefix, symbol), total + row(prefix)[symbol])
 
   walk((), 0.0)
-  return found
+  return actual
 
 
 def beam_by_lists(row, width, end, alpha):
@@ -118,11 +118,11 @@ def test_the_worked_example_of_the_book():
 
 def test_without_a_penalty_the_shortest_is_the_likeliest():
   predictor, params = models.table(WORKED)
-  found = beam.exhaustive(
+  actual = beam.exhaustive(
     predictor, params, length=4, end=END, length_penalty=0.0
   )
   # The end at once and A-end have .1 each, which beats .054.
-  assert {one.symbols for one in found[:2]} == {(END,), (0, END)}
+  assert {one.symbols for one in actual[:2]} == {(END,), (0, END)}
   assert worked(64, alpha=0.0)[0].log_probability == pytest.approx(
     math.log(0.1), rel=1e-5
   )
@@ -133,21 +133,21 @@ def test_without_a_penalty_the_shortest_is_the_likeliest():
 def test_exhaustive_search_is_enumeration(alpha, end):
   for seed in range(3):
     params = chain(seed)
-    found = beam.exhaustive(
+    actual = beam.exhaustive(
       CHAIN, params, length=LENGTH, end=end, length_penalty=alpha
     )
     expected = every_continuation(rows_of(params), end)
-    assert {one.symbols for one in found} == set(expected)
-    assert len(found) == len(expected)
-    for one in found:
+    assert {one.symbols for one in actual} == set(expected)
+    assert len(actual) == len(expected)
+    for one in actual:
       total = expected[one.symbols]
       assert one.log_probability == pytest.approx(total, abs=1e-5)
       size = len(one.symbols)
       assert one.score == pytest.approx(total / size**alpha, abs=1e-5)
       assert one.ended == (one.symbols[-1] == end)
-    scores = [one.score for one in found]
+    scores = [one.score for one in actual]
     assert scores == sorted(scores, reverse=True)
-    total = sum(math.exp(one.log_probability) for one in found)
+    total = sum(math.exp(one.log_probability) for one in actual)
     assert total == pytest.approx(1.0, abs=1e-5)
 
 
@@ -157,14 +157,14 @@ def test_a_beam_equals_one_of_lists(width, end):
   for seed in range(8):
     params = chain(seed)
     for alpha in (0.0, 0.75, 2.0):
-      found = beam.search(
+      actual = beam.search(
         CHAIN, params, width=width, length=LENGTH, end=end,
         length_penalty=alpha,
       )  # fmt: skip
       expected = beam_by_lists(rows_of(params), width, end, alpha)
-      assert [one.symbols for one in found] == [key for key, _ in expected]
+      assert [one.symbols for one in actual] == [key for key, _ in expected]
       np.testing.assert_allclose(
-        [one.score for one in found],
+        [one.score for one in actual],
         [score for _, score in expected],
         atol=1e-5,
       )
@@ -188,23 +188,23 @@ def test_a_narrow_beam_never_beats_exhaustive_search():
     params = chain(seed)
     best = beam.exhaustive(CHAIN, params, length=LENGTH)[0].score
     for width in (1, 2):
-      found = beam.search(CHAIN, params, width=width, length=LENGTH)[0].score
-      assert found <= best + 1e-5
-      lost += found < best - 1e-3
+      actual = beam.search(CHAIN, params, width=width, length=LENGTH)[0].score
+      assert actual <= best + 1e-5
+      lost += actual < best - 1e-3
   assert lost  # and it does not always find it
 
 
 def test_a_beam_of_one_is_greedy_sampling():
   prime = (1, 2, 0)
   params = NETWORK.init(jax.random.key(1))
-  found = beam.search(NETWORK, params, width=1, length=12, prime=prime)
+  actual = beam.search(NETWORK, params, width=1, length=12, prime=prime)
   drawn = text.sample(
     NETWORK, params, jax.random.key(0), length=12, prime=prime, greedy=True
   )
-  assert [one.symbols for one in found] == [tuple(drawn[:, 0].tolist())]
-  assert found[0] == beam.greedy(
+  assert [one.symbols for one in actual] == [tuple(drawn[:, 0].tolist())]
+  assert actual[0] == beam.greedy(
     NETWORK, params, length=12, prime=prime
-  )._replace(score=found[0].score)
+  )._replace(score=actual[0].score)
 
 
 def test_a_network_carries_its_state_along_each_continuation():
@@ -212,10 +212,10 @@ def test_a_network_carries_its_state_along_each_continuation():
   params = jax.tree.map(lambda leaf: 4 * leaf, NETWORK.init(jax.random.key(2)))
   settings = {"length": LENGTH, "prime": (1, 0), "end": 2}
   truth = beam.exhaustive(NETWORK, params, **settings)
-  found = beam.search(
+  actual = beam.search(
     NETWORK, params, width=VOCABULARY ** (LENGTH - 1), **settings
   )
-  for ours, theirs in itertools.islice(zip(found, truth, strict=False), 10):
+  for ours, theirs in itertools.islice(zip(actual, truth, strict=False), 10):
     assert ours.symbols == theirs.symbols
     assert ours.log_probability == pytest.approx(
       theirs.log_probability, abs=1e-5
@@ -241,21 +241,21 @@ def test_what_has_ended_is_kept_and_grows_no_more():
   predictor, params = models.table(
     {(): [0.3, 0.7], (0,): [0.5, 0.5], (0, 0): [0.5, 0.5]}
   )
-  found = beam.search(
+  actual = beam.search(
     predictor, params, width=2, length=3, end=1, length_penalty=0.0
   )
-  assert found[0].symbols == (1,)
-  assert found[0].ended
-  assert all(1 not in one.symbols[:-1] for one in found)
+  assert actual[0].symbols == (1,)
+  assert actual[0].ended
+  assert all(1 not in one.symbols[:-1] for one in actual)
   # Greedy ends with it.
   assert beam.greedy(predictor, params, length=3, end=1).symbols == (1,)
 
 
 def test_what_is_impossible_is_not_found():
   predictor, params = models.table({(): [1.0, 0.0]})
-  found = beam.search(predictor, params, width=4, length=1)
-  assert [one.symbols for one in found] == [(0,)]
-  assert found[0].log_probability == 0.0
+  actual = beam.search(predictor, params, width=4, length=1)
+  assert [one.symbols for one in actual] == [(0,)]
+  assert actual[0].log_probability == 0.0
 
 
 @pytest.mark.parametrize(
@@ -289,5 +289,5 @@ def test_a_search_through_everything_has_its_limit():
 def test_nothing_crosses_to_the_device_unasked():
   params = chain(0)
   with jax.transfer_guard("disallow"):
-    found = beam.search(CHAIN, params, width=2, length=3)
-  assert len(found) == 2
+    actual = beam.search(CHAIN, params, width=2, length=3)
+  assert len(actual) == 2

@@ -69,7 +69,7 @@ def test_draws_equal_a_loop_by_hand(trained, write, primed):
   """The prime is clamped: the state is that after reading it, to the last."""
   network, params = trained
   prime, bias = (PRIME if primed else None), np.array([0.0, 0.5, 3.0])
-  found = write(4, bias=bias, prime=prime)
+  actual = write(4, bias=bias, prime=prime)
   read = jax.jit(
     lambda carry, x: network.apply(params, carry, x[None], jnp.array(TEXT))
   )
@@ -82,43 +82,43 @@ def test_draws_equal_a_loop_by_hand(trained, write, primed):
     carry, outputs = read(carry, x)
     density = mixtures.mixture(outputs[0], bias=jnp.array(bias)[:, None])
     x = mixtures.sample(key, density)
-    np.testing.assert_allclose(found.points[t], x, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(actual.points[t], x, rtol=1e-4, atol=1e-4)
     phi = window_lstm.window_weights(
       network.window(params, carry), window_lstm.positions(len(TEXT) + 1)
     )
-    np.testing.assert_allclose(found.window[t], phi, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(actual.window[t], phi, rtol=1e-3, atol=1e-5)
 
 
 def test_a_prime_is_no_part_of_what_is_written(write):
-  found, plain = write(prime=PRIME), write()
-  assert found.points.shape == plain.points.shape == (STEPS, ROWS, 3)
-  assert np.any(found.points != plain.points)
+  actual, plain = write(prime=PRIME), write()
+  assert actual.points.shape == plain.points.shape == (STEPS, ROWS, 3)
+  assert np.any(actual.points != plain.points)
   nothing = write(prime=np.zeros((0, 3)))
   same(nothing, plain)
 
 
 def test_a_line_ends_where_the_window_has_left_its_text(write):
   """phi(t, U + 1) > phi(t, u) for all u <= U: point t is not drawn."""
-  found = write()
+  actual = write()
   for b, text in enumerate(TEXT.T):
     end = int((text >= 0).sum())
     left = [
       t
-      for t, phi in enumerate(found.window[:, b])
+      for t, phi in enumerate(actual.window[:, b])
       if all(phi[end] > phi[u] for u in range(end))
     ]
-    assert found.lengths[b] == left[0]
+    assert actual.lengths[b] == left[0]
     assert 0 < left[0] < STEPS
-  assert found.stopped.tolist() == [True] * ROWS
-  assert len(set(found.lengths.tolist())) > 1
+  assert actual.stopped.tolist() == [True] * ROWS
+  assert len(set(actual.lengths.tolist())) > 1
 
 
 def test_the_window_is_that_of_reading_the_written_line(trained, write):
-  found = write()
+  actual = write()
   for b, text in enumerate(TEXT.T):
-    seen = evaluation.trace(*trained, found.points[:, b], text).window
+    seen = evaluation.trace(*trained, actual.points[:, b], text).window
     np.testing.assert_allclose(
-      found.window[:, b, : len(text)], seen, rtol=1e-3, atol=1e-5
+      actual.window[:, b, : len(text)], seen, rtol=1e-3, atol=1e-5
     )
 
 
@@ -132,13 +132,13 @@ def test_lines_do_not_know_of_the_lines_beside_them(write):
 
 
 def test_a_line_alone_is_its_points_with_the_pen_lifted_at_last(write):
-  found = write()
-  line = found.line(1)
-  assert line.shape == (found.lengths[1], 3)
+  actual = write()
+  line = actual.line(1)
+  assert line.shape == (actual.lengths[1], 3)
   assert line[-1, 2] == 1
-  np.testing.assert_array_equal(line[:-1], found.points[: len(line) - 1, 1])
+  np.testing.assert_array_equal(line[:-1], actual.points[: len(line) - 1, 1])
   line[:] = 0  # a copy
-  assert np.any(found.points[: len(line), 1])
+  assert np.any(actual.points[: len(line), 1])
 
 
 def test_the_largest_bias_leaves_the_likeliest_line(trained):
@@ -195,35 +195,35 @@ walk = functools.partial(handwriting.write, WALKER, key=jax.random.key(0))
 @pytest.mark.parametrize("speed", [0.25, 0.3, 1.0])
 def test_a_window_of_known_speed_stops_where_it_must(speed, primed):
   """After t steps it is at t speed; left beyond U + 1/2, not on it (1/4)."""
-  found = walk(speed, rows=3, steps=40, text=TEXT, prime=PRIME[:primed])
+  actual = walk(speed, rows=3, steps=40, text=TEXT, prime=PRIME[:primed])
   for b, end in enumerate((4, 2, 3)):
     # The null vector is read as well, hence one point less than steps.
     expected = math.floor((end + 0.5) / speed) - primed
-    assert found.lengths[b] == max(expected, 0)
-    assert found.stopped[b]
+    assert actual.lengths[b] == max(expected, 0)
+    assert actual.stopped[b]
 
 
 def test_a_window_that_does_not_leave_is_cut():
-  found = walk(0.01, rows=3, steps=20, text=TEXT)
-  assert found.lengths.tolist() == [20] * 3
-  assert found.stopped.tolist() == [False] * 3
+  actual = walk(0.01, rows=3, steps=20, text=TEXT)
+  assert actual.lengths.tolist() == [20] * 3
+  assert actual.stopped.tolist() == [False] * 3
 
 
 def test_a_window_past_its_text_from_the_first_writes_nothing():
-  found = walk(9.0, rows=3, steps=20, text=TEXT)
-  assert found.lengths.tolist() == [0] * 3
-  assert found.line(0).shape == (0, 3)
+  actual = walk(9.0, rows=3, steps=20, text=TEXT)
+  assert actual.lengths.tolist() == [0] * 3
+  assert actual.line(0).shape == (0, 3)
 
 
 def test_without_a_window_lines_are_as_long_as_asked():
   network = WALKER._replace(window=None, vocabulary_size=0)
-  found = handwriting.write(
+  actual = handwriting.write(
     network, 1.0, jax.random.key(0), rows=2, steps=5, prime=PRIME
   )
-  assert found.points.shape == (5, 2, 3)
-  assert found.lengths.tolist() == [5, 5]
-  assert found.stopped.tolist() == [False, False]
-  assert found.window is None
+  assert actual.points.shape == (5, 2, 3)
+  assert actual.lengths.tolist() == [5, 5]
+  assert actual.stopped.tolist() == [False, False]
+  assert actual.window is None
 
 
 @pytest.mark.parametrize(

@@ -37,13 +37,13 @@ def test_a_power_is_that_of_the_probabilities(alpha):
 
 def test_a_large_power_is_greedy_and_entropy_falls_on_the_way(random_logits):
   alphas = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
-  found = np.stack(
+  actual = np.stack(
     [
       text.entropy(text.power(jnp.asarray(random_logits), alpha))
       for alpha in alphas
     ]
   )
-  assert np.all(np.diff(found, axis=0) < 0)
+  assert np.all(np.diff(actual, axis=0) < 0)
   sharp = shares(text.power(jnp.asarray(random_logits), 1e4))
   best = random_logits.argmax(-1)
   np.testing.assert_allclose(
@@ -61,13 +61,13 @@ def test_entropy_is_the_sum_of_its_definition():
 
 @pytest.mark.parametrize("k", [1, 4, 8])
 def test_top_k_keeps_the_likeliest_and_no_other(k, random_logits):
-  found = np.asarray(text.top_k(jnp.asarray(random_logits), k))
-  kept = found > -np.inf
+  actual = np.asarray(text.top_k(jnp.asarray(random_logits), k))
+  kept = actual > -np.inf
   assert np.all(kept.sum(-1) == k)
   least = np.where(kept, random_logits, np.inf).min(-1)
   most = np.where(kept, -np.inf, random_logits).max(-1)
   assert np.all(least > most)
-  np.testing.assert_allclose(found[kept], random_logits[kept], rtol=1e-6)
+  np.testing.assert_allclose(actual[kept], random_logits[kept], rtol=1e-6)
 
 
 def test_among_equals_the_lowest_ids_stay():
@@ -86,10 +86,10 @@ def test_top_k_of_none_or_all_changes_nothing(k):
 def test_the_nucleus_is_the_smallest_set_that_holds_the_mass(
   mass, random_logits
 ):
-  found = text.nucleus(jnp.asarray(random_logits), mass)
+  actual = text.nucleus(jnp.asarray(random_logits), mass)
   for row, kept in zip(
     shares(random_logits).reshape(-1, 9),
-    np.asarray(found).reshape(-1, 9) > -np.inf,
+    np.asarray(actual).reshape(-1, 9) > -np.inf,
     strict=True,
   ):
     order = sorted(range(9), key=lambda i: -row[i])

@@ -109,11 +109,11 @@ def test_frequencies_are_those_of_the_chain(temperature):
   )
   sharp = CHAIN ** (1 / temperature)
   expected = sharp / sharp.sum(-1, keepdims=True)
-  found, counts = _frequencies(drawn)
+  actual, counts = _frequencies(drawn)
   # Five standard deviations of a share over so many draws.
   slack = 5 * np.sqrt(expected * (1 - expected) / counts[:, None])
-  assert np.all(np.abs(found - expected) <= slack)
-  assert found[1, 1] == 0.0  # what cannot follow never does
+  assert np.all(np.abs(actual - expected) <= slack)
+  assert actual[1, 1] == 0.0  # what cannot follow never does
 
 
 def test_rows_of_a_batch_are_independent():

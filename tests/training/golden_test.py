@@ -102,9 +102,9 @@ def losses(kind):
 )
 @pytest.mark.parametrize("kind", [*CELLS, *PENS])
 def test_the_first_losses_are_the_recorded_ones(kind):
-  found = losses(kind)
-  assert len(found) == STEPS
-  np.testing.assert_allclose(found, recorded(kind), rtol=1e-4)
+  actual = losses(kind)
+  assert len(actual) == STEPS
+  np.testing.assert_allclose(actual, recorded(kind), rtol=1e-4)
 
 
 @pytest.mark.slow

@@ -23,11 +23,11 @@ def test_rmsprop_graves_follows_equations_38_to_45():
     g = 0.95 * g + 0.05 * e
     delta = 0.9 * delta - 1e-4 * e / np.sqrt(n - g**2 + 1e-4)
     w = w + delta
-  found = run(
+  actual = run(
     optimizers.build("rmsprop_graves", learning_rate=1e-4, momentum=0.9),
     gradients,
   )
-  np.testing.assert_allclose(found, w, rtol=2e-5)
+  np.testing.assert_allclose(actual, w, rtol=2e-5)
 
 
 def test_sgd_carries_momentum():
@@ -36,10 +36,10 @@ def test_sgd_carries_momentum():
   for e in gradients:
     velocity = 0.99 * velocity + e
     w = w - 1e-2 * velocity
-  found = run(
+  actual = run(
     optimizers.build("sgd", learning_rate=1e-2, momentum=0.99), gradients
   )
-  np.testing.assert_allclose(found, w, rtol=1e-5)
+  np.testing.assert_allclose(actual, w, rtol=1e-5)
 
 
 def test_adam_follows_its_equations():
@@ -49,18 +49,18 @@ def test_adam_follows_its_equations():
     m = 0.5 * m + 0.5 * e
     v = 0.999 * v + 0.001 * e**2
     w = w - 0.01 * (m / (1 - 0.5**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
-  found = run(
+  actual = run(
     optimizers.build("adam", learning_rate=0.01, momentum=0.5), gradients
   )
-  np.testing.assert_allclose(found, w, rtol=1e-4)
+  np.testing.assert_allclose(actual, w, rtol=1e-4)
 
 
 def test_norm_clipping_bounds_the_whole_gradient():
   optimizer = optimizers.build(
     "sgd", learning_rate=1.0, momentum=0.0, clip_norm=1.0
   )
-  found = run(optimizer, [np.array([3.0, 4.0, 0.0], np.float32)])
-  np.testing.assert_allclose(found, [-0.6, -0.8, 0.0], rtol=1e-6)
+  actual = run(optimizer, [np.array([3.0, 4.0, 0.0], np.float32)])
+  np.testing.assert_allclose(actual, [-0.6, -0.8, 0.0], rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", optimizers.SCHEDULES)
@@ -104,13 +104,13 @@ def test_unknown_names_are_answered_with_the_closest(settings, hint):
 def trajectory(optimizer, gradients):
   """Parameters after each update, and the states, from zeros in float32."""
   params = np.zeros(3, np.float32)
-  state, found, states = optimizer.init(params), [], []
+  state, actual, states = optimizer.init(params), [], []
   for gradient in gradients.astype(np.float32):
     updates, state = optimizer.update(gradient, state, params)
     params = np.asarray(optax.apply_updates(params, updates))
-    found.append(params)
+    actual.append(params)
     states.append(state)
-  return np.array(found), states
+  return np.array(actual), states
 
 
 @pytest.mark.parametrize("name", optimizers.OPTIMIZERS)
@@ -119,10 +119,10 @@ def test_averaging_is_the_mean_of_the_last_weights_and_moves_none(name, share):
   gradients = np.random.default_rng(3).normal(size=(40, 3))
   settings = {"learning_rate": 0.1, "clip_norm": 0.5, "steps": 40}
   expected, _ = trajectory(optimizers.build(name, **settings), gradients)
-  found, states = trajectory(
+  actual, states = trajectory(
     optimizers.build(name, **settings, average=share), gradients
   )
-  np.testing.assert_array_equal(found, expected)
+  np.testing.assert_array_equal(actual, expected)
   start = 40 - round(share * 40)
   for count, state in enumerate(states, start=1):
     last = expected[min(start, count - 1) : count].astype(np.float64)
@@ -136,7 +136,7 @@ def test_averaging_is_the_mean_of_the_last_weights_and_moves_none(name, share):
 @pytest.mark.parametrize("name", optimizers.SCHEDULES)
 def test_learning_rates_are_those_of_the_updates(name):
   settings = {"steps": 20, "warmup_steps": 4}
-  found = optimizers.learning_rates(
+  actual = optimizers.learning_rates(
     optimizers.build_schedule(name, 0.5, **settings), steps=20
   )
   descent = optimizers.build(
@@ -144,5 +144,5 @@ def test_learning_rates_are_those_of_the_updates(name):
   )
   params, _ = trajectory(descent, np.ones((20, 3)))
   np.testing.assert_allclose(
-    found, -np.diff(params[:, 0], prepend=0.0), rtol=1e-4
+    actual, -np.diff(params[:, 0], prepend=0.0), rtol=1e-4
   )

@@ -53,7 +53,7 @@ def close(one, other, **tolerance):
 
 def by_hand(objective, params):
   """The gradient of each stream's nats, with a loss written out by hand."""
-  found = []
+  actual = []
   for b in range(STREAMS):
     row = slice(b, b + 1)
     segment = jax.tree.map(
@@ -70,8 +70,8 @@ def by_hand(objective, params):
       ]
       return -jnp.sum(chosen * segment.mask[:, 0])
 
-    found.append(jax.grad(nats)(params))
-  return found
+    actual.append(jax.grad(nats)(params))
+  return actual
 
 
 def test_exact_squares_are_those_of_single_streams(objective, params):
@@ -119,20 +119,20 @@ def test_adaptive_gradient_is_the_formula(objective, params, squares, weight):
   )
   posterior = rule.wrap(params)
   key = jax.random.key(5)
-  found, _ = rule.gradient(objective, posterior, key)
+  actual, _ = rule.gradient(objective, posterior, key)
   draw_key, sign_key = jax.random.split(key)
   draw = weight_noise.sample(posterior, draw_key)
   total, squared, _ = regularizers.SQUARES[squares](objective, draw, sign_key)
   share = weight * int(np.sum(objective.segment.mask)) / 100
   cost = weight_noise.complexity_gradient(posterior)
   close(
-    found.mean,
+    actual.mean,
     jax.tree.map(lambda g, c: g + share * c, total, cost.mean),
     rtol=1e-5,
     atol=1e-6,
   )
   close(
-    found.log_variance,
+    actual.log_variance,
     jax.tree.map(
       lambda s, c: 0.5 * 0.01 * s + share * c,
       squared,
@@ -145,11 +145,13 @@ def test_adaptive_gradient_is_the_formula(objective, params, squares, weight):
 
 def test_weight_noise_takes_the_gradient_at_the_draw(objective, params):
   key = jax.random.key(9)
-  found, (_, metrics) = regularizers.noisy(0.2).gradient(objective, params, key)
+  actual, (_, metrics) = regularizers.noisy(0.2).gradient(
+    objective, params, key
+  )
   draw = weight_noise.perturb(params, key, 0.2)
   rows = by_hand(objective, draw)
   expected = jax.tree.map(lambda *g: sum(g), *rows)
-  close(found, expected, rtol=1e-4, atol=1e-6)
+  close(actual, expected, rtol=1e-4, atol=1e-6)
   _, (_, plain) = objective.by_stream(params)
   assert float(metrics.nats) != float(plain.nats)
 

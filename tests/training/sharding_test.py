@@ -143,9 +143,9 @@ def test_shares_that_devices_do_not_divide_into_are_refused():
 
 def test_what_does_not_divide_lies_whole_on_every_device():
   mesh = jax.sharding.AbstractMesh((2, 2), sharding.AXES)
-  found = sharding.param_shardings(
+  actual = sharding.param_shardings(
     mesh, {"odd": np.zeros((4, 3)), "even": np.zeros(4)}
   )
-  assert {leaf.spec for leaf in found.values()} == {
+  assert {leaf.spec for leaf in actual.values()} == {
     jax.sharding.PartitionSpec()
   }

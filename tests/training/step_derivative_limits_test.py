@@ -52,11 +52,11 @@ def by_hand(limit, columns=slice(None)):
 def test_what_is_limited_is_the_derivative_of_the_summed_nats(
   step_gradient, limit, reduction
 ):
-  found, (_, metrics) = step_gradient(
+  actual, (_, metrics) = step_gradient(
     make(limit), jnp.array(TABLE), reduction=reduction
   )
   scale = 1 / MASK.sum() if reduction == "mean" else 1.0
-  np.testing.assert_allclose(found, scale * by_hand(limit), atol=1e-6)
+  np.testing.assert_allclose(actual, scale * by_hand(limit), atol=1e-6)
   assert int(metrics.count) == MASK.sum()
   assert not np.allclose(by_hand(LIMIT), by_hand(10.0), atol=0.1)
 
@@ -82,6 +82,6 @@ def test_squares_of_streams_see_the_same_limits():
 
 def test_nothing_scored_is_no_gradient(step_gradient):
   empty = make(LIMIT, np.zeros_like(MASK))
-  found, (_, metrics) = step_gradient(empty, jnp.array(TABLE))
-  assert not np.any(found)
+  actual, (_, metrics) = step_gradient(empty, jnp.array(TABLE))
+  assert not np.any(actual)
   assert float(metrics.nats) == int(metrics.count) == 0

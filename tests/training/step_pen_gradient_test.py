@@ -39,10 +39,10 @@ def network_of(**settings):
 
 @pytest.fixture(scope="module")
 def params():
-  found = jax.jit(network_of().init)(jax.random.key(1))
-  layer = found["stack"]["layer_0"]
+  actual = jax.jit(network_of().init)(jax.random.key(1))
+  layer = actual["stack"]["layer_0"]
   layer["window_bias"] = layer["window_bias"].at[-2:].set(-1.0)
-  return found
+  return actual
 
 
 def lines(*rows, steps=12, letters=5):
@@ -120,9 +120,9 @@ def test_nats_are_those_of_each_line_without_its_padding(params, singles):
 
 
 def test_a_batch_has_the_gradient_of_its_lines_without_padding(params, singles):
-  found, _ = gradient(params, ALL)
+  actual, _ = gradient(params, ALL)
   total = jax.tree.map(lambda *g: sum(g), *(one for _, one in singles))
-  close(found, total, rtol=1e-4, atol=1e-5)
+  close(actual, total, rtol=1e-4, atol=1e-5)
 
 
 def test_a_line_in_stretches_is_the_line_at_once(params, singles):
@@ -142,20 +142,20 @@ def test_a_line_in_stretches_is_the_line_at_once(params, singles):
       ALL.text,
       ALL.reset[first : first + 5],
     )
-    found, (carry, _) = by_stream(carry, stretch)
-    nats = nats + found
+    actual, (carry, _) = by_stream(carry, stretch)
+    nats = nats + actual
   np.testing.assert_allclose(nats, [one for one, _ in singles], rtol=1e-5)
 
 
 def test_squares_are_those_of_single_lines(params, singles):
   """The squares that adaptive weight noise learns its widths from."""
-  total, found, outcome = squares(params, ALL, "exact")
+  total, actual, outcome = squares(params, ALL, "exact")
   plain, expected = gradient(params, ALL)
   close(total, plain, rtol=1e-4, atol=1e-5)
   close(outcome, expected, rtol=1e-5, atol=1e-6)
   gradients = [one for _, one in singles]
   by_hand = jax.tree.map(lambda *g: sum(x * x for x in g), *gradients)
-  close(found, by_hand, rtol=1e-4, atol=1e-6)
+  close(actual, by_hand, rtol=1e-4, atol=1e-6)
 
 
 def test_the_reduction_is_a_factor_whatever_is_clipped(step_gradient, params):
@@ -176,11 +176,11 @@ def test_the_reduction_is_a_factor_whatever_is_clipped(step_gradient, params):
   )
   free, _ = gradient(params, ALL)
   for part, name in (("head", "bias"), ("stack", "layer_0")):
-    found, before = (
+    actual, before = (
       max(np.abs(leaf).max() for leaf in jax.tree.leaves(each[part][name]))
       for each in (total, free)
     )
-    assert found < 0.1 * before
+    assert actual < 0.1 * before
 
 
 def test_each_output_of_each_point_is_clipped_by_itself(params):
@@ -193,8 +193,8 @@ def test_each_output_of_each_point_is_clipped_by_itself(params):
     jax.grad(lambda raw, point: mixtures.nats(mixtures.mixture(raw), point))
   )(outputs[ALL.mask], ALL.targets[ALL.mask])
   expected = np.clip(free, -limit, limit).sum(axis=0)
-  found, _ = gradient(params, ALL, CLIPPED)
-  np.testing.assert_allclose(found["head"]["bias"], expected, atol=1e-5)
+  actual, _ = gradient(params, ALL, CLIPPED)
+  np.testing.assert_allclose(actual["head"]["bias"], expected, atol=1e-5)
   assert np.abs(expected).max() > limit
 
 

@@ -36,11 +36,11 @@ def test_a_dispatch_of_several_steps_is_so_many_updates(
   for index in range(5):
     expected = by_hand(network, optimizer, expected, stream.segment(index))
   steps = step.make_train_steps(network, optimizer)
-  found, report = steps(fresh(), stream.segments(0, 5))
-  assert int(found.step) == 5
+  actual, report = steps(fresh(), stream.segments(0, 5))
+  assert int(actual.step) == 5
   assert report.metrics.nats.shape == (5,)
   for a, b in zip(
-    jax.tree.leaves((found.params, found.carry)),
+    jax.tree.leaves((actual.params, actual.carry)),
     jax.tree.leaves((expected.params, expected.carry)),
     strict=True,
   ):

@@ -60,10 +60,10 @@ class Alphabet:
   @functools.cached_property
   def ids(self) -> dict[str, int]:
     """Every accepted character and its id."""
-    found = {symbol: i for i, symbol in enumerate(self.symbols)}
+    index = {symbol: i for i, symbol in enumerate(self.symbols)}
     if self.other is not None:
-      found.update(dict.fromkeys(self.collapsed, self.other))
-    return found
+      index.update(dict.fromkeys(self.collapsed, self.other))
+    return index
 
   @property
   def accepted(self) -> str:

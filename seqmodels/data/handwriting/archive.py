@@ -76,17 +76,17 @@ def members(
       larger than the bounds.
   """
   if os.path.isdir(path):
-    found = _of_folder(pathlib.Path(path), suffix, progress)
+    listed = _of_folder(pathlib.Path(path), suffix, progress)
   else:
-    found = _of_tar(path, suffix, progress)
-  return _bounded(path, found)
+    listed = _of_tar(path, suffix, progress)
+  return _bounded(path, listed)
 
 
 def _bounded(
-  path: str | os.PathLike[str], found: Iterator[Member]
+  path: str | os.PathLike[str], listed: Iterator[Member]
 ) -> Iterator[Member]:
   seen: set[str] = set()
-  for member in found:
+  for member in listed:
     if member.name in seen:
       raise errors.UserError(
         f"{os.fspath(path)} holds {member.name!r} twice; download it again"

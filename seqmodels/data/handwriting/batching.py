@@ -53,8 +53,8 @@ def encoded(lines: PenLines, alphabet: Alphabet | None) -> np.ndarray:
   """
   if alphabet is None or not len(lines):
     return np.zeros((len(lines), 0), np.int32)
-  found = np.full((len(lines), max(map(len, lines.texts))), NO_TEXT, np.int32)
-  for row, name, text in zip(found, lines.names, lines.texts, strict=True):
+  ids = np.full((len(lines), max(map(len, lines.texts))), NO_TEXT, np.int32)
+  for row, name, text in zip(ids, lines.names, lines.texts, strict=True):
     if not text:
       raise errors.UserError(
         f"line {name} has no transcript; leave out lines without one (they are "
@@ -64,7 +64,7 @@ def encoded(lines: PenLines, alphabet: Alphabet | None) -> np.ndarray:
       row[: len(text)] = alphabet.encode(text)
     except errors.UserError as error:
       raise errors.UserError(f"line {name}: {error}") from error
-  return found
+  return ids
 
 
 def assembled(

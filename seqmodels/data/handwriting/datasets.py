@@ -140,13 +140,13 @@ def load(
 
 
 def _iamondb(wishes: Wishes) -> Raw:
-  found = iam_ondb.read(
+  lines = iam_ondb.read(
     wishes.data_dir,
     longest_step=wishes.longest_step,
     progress=wishes.progress,
     warn=wishes.warn,
   )
-  return Raw(found.graves(), found.files, found.note, unit=1.0)
+  return Raw(lines.graves(), lines.files, lines.note, unit=1.0)
 
 
 def _synthetic(wishes: Wishes) -> Raw:

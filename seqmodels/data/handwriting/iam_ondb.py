@@ -181,20 +181,20 @@ def parse(
   Raises:
     UserError: something broken, and in which file; or no lines of a form.
   """
-  found: dict[str, dict[int, np.ndarray]] = {form: {} for form in forms}
+  by_form: dict[str, dict[int, np.ndarray]] = {form: {} for form in forms}
   for member in archive_lib.members(strokes, ".xml", progress=progress):
     with _naming(strokes, member):
       form, number = form_of(_stem(member))
-      if form not in found:
+      if form not in by_form:
         continue
-      if number in found[form]:
+      if number in by_form[form]:
         raise errors.UserError(
           "another file holds this line; leave one of them"
         )
-      found[form][number] = strokes_lib.offsets(
+      by_form[form][number] = strokes_lib.offsets(
         read_strokes(member.data), longest_step=longest_step
       )
-  absent = [form for form, lines in found.items() if not lines]
+  absent = [form for form, lines in by_form.items() if not lines]
   if absent:
     more = f" and {len(absent) - 5} more" if len(absent) > 5 else ""
     raise errors.UserError(
@@ -202,10 +202,10 @@ def parse(
       f"{'s' if len(absent) > 1 else ''} {', '.join(absent[:5])}{more}; get it "
       "anew or take them out of the lists"
     )
-  written = _written(texts, found.keys())
+  written = _written(texts, by_form.keys())
   lines = {
     f"{form}-{number:02d}": points
-    for form, numbered in found.items()
+    for form, numbered in by_form.items()
     for number, points in sorted(numbered.items())
   }
   said = matched(lines, written)
@@ -384,10 +384,10 @@ def lines_of(data: bytes) -> list[str]:
     UserError: there is no such part, or two of them.
   """
   lines = [line.strip() for line in data.decode("iso-8859-1").splitlines()]
-  found = lines.count(_HEADING)
-  if found != 1:
+  headings = lines.count(_HEADING)
+  if headings != 1:
     raise errors.UserError(
-      f"the transcript has {found} lines {_HEADING!r}; it must have 1, with "
+      f"the transcript has {headings} lines {_HEADING!r}; it must have 1, with "
       "the lines of the form below it: download the file again"
     )
   return [line for line in lines[lines.index(_HEADING) + 1 :] if line]
@@ -434,8 +434,8 @@ def matched(
     numbers[form].append(number)
   whole = {
     form
-    for form, found in numbers.items()
-    if sorted(found) == list(range(1, len(forms.get(form, ())) + 1))
+    for form, rows in numbers.items()
+    if sorted(rows) == list(range(1, len(forms.get(form, ())) + 1))
   }
   return {
     name: forms[form][number - 1] if form in whole else ""
@@ -539,12 +539,12 @@ def _lines(view: memoryview, made_from: str) -> PenLines:
     raise ValueError("its length is another")
   edges = np.frombuffer(view, "<i8", count, begin)
   flat = np.frombuffer(view, "<f4", 3 * points, begin + 8 * count)
-  found = PenLines(
+  lines = PenLines(
     flat.reshape(-1, 3).astype(np.float32), edges.astype(np.int64), names, texts
   )
-  if not np.isfinite(found.points).all():
+  if not np.isfinite(lines.points).all():
     raise ValueError("its offsets are not finite")
-  return found
+  return lines
 
 
 def folders(beside: str | os.PathLike[str]) -> list[pathlib.Path]:
@@ -557,12 +557,12 @@ def folders(beside: str | os.PathLike[str]) -> list[pathlib.Path]:
   named = os.environ.get("SEQMODELS_CACHE")
   if named:
     return [pathlib.Path(os.path.expanduser(named))]
-  found = [folder] if _writable(folder) else []
+  candidates = [folder] if _writable(folder) else []
   try:
     home = pathlib.Path.home()
   except RuntimeError:  # no home to be found
-    return found
-  return [*found, home / ".cache" / "seqmodels" / folder.name]
+    return candidates
+  return [*candidates, home / ".cache" / "seqmodels" / folder.name]
 
 
 def _writable(folder: pathlib.Path) -> bool:

@@ -119,8 +119,8 @@ def missing(way: np.ndarray, moves: np.ndarray) -> np.ndarray:
   # Neighbours that rest would ask for ever so many.
   near = np.maximum(total / np.maximum(count, 1), length / (periods + 1))
   by_length = np.rint(length / np.where(gap, near, np.inf))
-  found = np.minimum(periods, by_length) - 1
-  return np.maximum(found, 0).astype(np.int64)
+  gaps = np.minimum(periods, by_length) - 1
+  return np.maximum(gaps, 0).astype(np.int64)
 
 
 def require_points(strokes: Sequence[np.ndarray]) -> None:

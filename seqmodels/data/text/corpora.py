@@ -54,11 +54,11 @@ class RawCorpus:
 
   def locate(self, part: str, offset: int) -> tuple[str, int]:
     """The file that one byte of a part came from, and its offset there."""
-    found = Origin(0, f"{self.name} {part}")
+    place = Origin(0, f"{self.name} {part}")
     for origin in self.origins if part == WHOLE else ():
       if origin.start <= offset:
-        found = origin
-    return found.name, offset - found.start + found.skipped
+        place = origin
+    return place.name, offset - place.start + place.skipped
 
 
 def file_row(
@@ -261,9 +261,9 @@ def unzipped(
       f"{archive} is no readable zip archive ({error}); {remedy}"
     ) from error
   if left:
-    found = f"{published.size - left:,}" if left > 0 else "more"
+    size = f"{published.size - left:,}" if left > 0 else "more"
     raise errors.UserError(
-      f"{published.name} in {archive} has {found} bytes where the published "
+      f"{published.name} in {archive} has {size} bytes where the published "
       f"one has {published.size:,}; {remedy}"
     )
   if digest.hexdigest() != published.sha256:

@@ -101,16 +101,16 @@ def ranges(
     )
   edges = [round(length * sum(shares[:i])) for i in range(len(shares))]
   pairs = zip(edges, [*edges[1:], length], strict=True)
-  found = {
+  bounds = {
     split: Range(*pair) for split, pair in zip(SPLITS, pairs, strict=False)
   }
-  empty = [split for split, (start, stop) in found.items() if start == stop]
+  empty = [split for split, (start, stop) in bounds.items() if start == stop]
   if empty:
     raise errors.UserError(
       f"{length} symbols are too few for partition {name!r}: "
       f"{' and '.join(empty)} would be empty; give a longer text"
     )
-  return found
+  return bounds
 
 
 def check_sizes(
@@ -382,13 +382,13 @@ def _odd_line_ends(corpus: corpora.RawCorpus, tokenizer: str) -> str:
   """Line ends that the tokenizer reads as something else, in words."""
   if tokenizer == "bytes":
     return ""
-  found: collections.Counter[str] = collections.Counter()
+  counts: collections.Counter[str] = collections.Counter()
   for data in corpus.parts.values():
-    found.update(vocabulary_lib.odd_line_ends(data))
+    counts.update(vocabulary_lib.odd_line_ends(data))
   if tokenizer == "words":
     # Words end at white space, which a carriage return is.
-    del found[vocabulary_lib.WINDOWS]
-  return ", ".join(f"{count:,} {name}" for name, count in found.items())
+    del counts[vocabulary_lib.WINDOWS]
+  return ", ".join(f"{count:,} {name}" for name, count in counts.items())
 
 
 def _missing(
@@ -511,17 +511,17 @@ def _bytes(
   corpus: corpora.RawCorpus, splits: dict[str, Sequence[Any]]
 ) -> dict[str, np.ndarray]:
   """The bytes behind each split; words are not traced to theirs."""
-  found, start = {}, 0
+  parts, start = {}, 0
   for name, symbols in splits.items():
     if not isinstance(symbols, (str, np.ndarray)):
       return {}
     if corpora.WHOLE not in corpus.parts:
-      found[name] = corpus.parts[name]
+      parts[name] = corpus.parts[name]
       continue
     stop = start + _length(symbols)
-    found[name] = corpus.parts[corpora.WHOLE][start:stop]
+    parts[name] = corpus.parts[corpora.WHOLE][start:stop]
     start = stop
-  return found
+  return parts
 
 
 def _length(symbols: Sequence[Any]) -> int:

@@ -54,7 +54,7 @@ class Tables(NamedTuple):
       The ids [N] and, where a symbol has none, the place of the first; the ids
       are then incomplete.
     """
-    found = np.empty(len(data), dtype)
+    table = np.empty(len(data), dtype)
     # Lookup tables want int64 indices, eight times the bytes they come from; by
     # pieces, 100 MB of text cost a few MB more and not 800.
     for start in range(0, len(data), files.PIECE):
@@ -65,9 +65,9 @@ class Tables(NamedTuple):
       else:
         numbers = self.by_byte[piece]
       if numbers.min() < 0:
-        return found, start + int(np.argmin(numbers))
-      found[start : start + files.PIECE] = numbers
-    return found, None
+        return table, start + int(np.argmin(numbers))
+      table[start : start + files.PIECE] = numbers
+    return table, None
 
 
 Symbol = str | int
@@ -427,10 +427,10 @@ def words(text: str, eos: str = END) -> list[str]:
   >>> words(" no it was n't\nblack monday")
   ['no', 'it', 'was', "n't", '<eos>', 'black', 'monday', '<eos>']
   """
-  found = _WORD_OR_NEWLINE.findall(text)
+  matches = _WORD_OR_NEWLINE.findall(text)
   if text and not text.endswith("\n"):
-    found.append("\n")
-  return [eos if word == "\n" else word for word in found]
+    matches.append("\n")
+  return [eos if word == "\n" else word for word in matches]
 
 
 def bytes_(data: bytes | np.ndarray) -> np.ndarray:
@@ -547,8 +547,8 @@ class Tokenizer:
     >>> TOKENIZERS["words"].prime("the cat")
     ['the', 'cat']
     """
-    found = self.split(np.frombuffer(text.encode("utf-8"), np.uint8))
-    return found[:-1] if len(found) and self.name == "words" else found
+    pieces = self.split(np.frombuffer(text.encode("utf-8"), np.uint8))
+    return pieces[:-1] if len(pieces) and self.name == "words" else pieces
 
   def text(self, symbols: Iterable[Any]) -> str:
     """Symbols as text; bytes that are no UTF-8 become replacement marks."""

@@ -21,9 +21,9 @@ FILES = {
 
 
 def header(name, size=0, kind=tarfile.REGTYPE, link=""):
-  found = tarfile.TarInfo(name)
-  found.size, found.type, found.linkname = size, kind, link
-  return found
+  actual = tarfile.TarInfo(name)
+  actual.size, actual.type, actual.linkname = size, kind, link
+  return actual
 
 
 def packed(path, files=FILES, more=(), form=tarfile.PAX_FORMAT):
@@ -32,8 +32,8 @@ def packed(path, files=FILES, more=(), form=tarfile.PAX_FORMAT):
     archive.addfile(header("lines", kind=tarfile.DIRTYPE))
     for name, data in files.items():
       archive.addfile(header(name, len(data)), io.BytesIO(data))
-    for found, data in more:
-      archive.addfile(found, io.BytesIO(data))
+    for actual, data in more:
+      archive.addfile(actual, io.BytesIO(data))
   return path
 
 
@@ -180,9 +180,9 @@ def test_sizes_that_are_only_declared_are_refused_at_once(tmp_path, size, kind):
 
 
 def test_sizes_that_go_backwards_are_refused(tmp_path):
-  found = header("lines/c.txt", 512)
-  found.pax_headers = {"size": "-4096"}
-  path = packed(tmp_path / "x.tar.gz", more=[(found, bytes(512))])
+  actual = header("lines/c.txt", 512)
+  actual.pax_headers = {"size": "-4096"}
+  path = packed(tmp_path / "x.tar.gz", more=[(actual, bytes(512))])
   with pytest.raises(errors.UserError, match=r"no whole \.tar\.gz"):
     read(path)
 
@@ -256,7 +256,9 @@ def test_a_missing_archive_is_named(tmp_path):
 
 def heads(*headers, data=b""):
   """A .tar.gz of bare headers, whatever they say, and a file after them."""
-  blocks = b"".join(found.tobuf(tarfile.GNU_FORMAT) + d for found, d in headers)
+  blocks = b"".join(
+    actual.tobuf(tarfile.GNU_FORMAT) + d for actual, d in headers
+  )
   return gzip.compress(blocks + data + bytes(10_240), 1)
 
 

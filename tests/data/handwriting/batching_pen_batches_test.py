@@ -40,27 +40,27 @@ def test_an_epoch_holds_every_line_once_but_for_leftovers(
   stream = PenBatches(lines, batch=batch, dispatch=dispatch, multiple=2)
   count = stream.segments_per_epoch
   assert count == len(lines) // batch
-  found = stream.segments(epoch * count, count)
-  chosen = np.ravel(numbers(found))
+  actual = stream.segments(epoch * count, count)
+  chosen = np.ravel(numbers(actual))
   assert len(set(chosen.tolist())) == count * batch
   np.testing.assert_array_equal(
-    found.mask.sum(axis=1).ravel(), lines.lengths[chosen]
+    actual.mask.sum(axis=1).ravel(), lines.lengths[chosen]
   )
 
 
 @hypothesis.given(st.integers(0, 200), st.integers(1, 7))
 def test_a_step_is_the_same_however_it_is_asked_for(many, start, count):
   stream = PenBatches(many, batch=12, dispatch=4, alphabet=alphabet.GRAVES)
-  found = stream.segments(start, count)
+  actual = stream.segments(start, count)
   for k in range(count):
     one = stream.segment(start + k)
     steps = one.mask.shape[0]
-    assert steps <= found.mask.shape[1]
-    np.testing.assert_array_equal(one.inputs, found.inputs[k, :steps])
-    np.testing.assert_array_equal(one.targets, found.targets[k, :steps])
-    np.testing.assert_array_equal(one.mask, found.mask[k, :steps])
-    np.testing.assert_array_equal(one.text, found.text[k])
-    assert not found.mask[k, steps:].any()
+    assert steps <= actual.mask.shape[1]
+    np.testing.assert_array_equal(one.inputs, actual.inputs[k, :steps])
+    np.testing.assert_array_equal(one.targets, actual.targets[k, :steps])
+    np.testing.assert_array_equal(one.mask, actual.mask[k, :steps])
+    np.testing.assert_array_equal(one.text, actual.text[k])
+    assert not actual.mask[k, steps:].any()
 
 
 def test_epochs_are_drawn_anew_and_repeat_with_the_seed(many):
@@ -103,23 +103,23 @@ def test_padded_lengths_are_multiples_and_no_more_than_asked_for(many):
   stream = PenBatches(many, batch=5, multiple=16, shapes=3)
   assert len(stream.batches.padded) <= 3
   assert all(length % 16 == 0 for length in stream.batches.padded)
-  found = {stream.segment(step).mask.shape[0] for step in range(100)}
-  assert found <= set(stream.batches.padded.tolist())
+  actual = {stream.segment(step).mask.shape[0] for step in range(100)}
+  assert actual <= set(stream.batches.padded.tolist())
 
 
 @hypothesis.given(st.lists(st.integers(1, 9), max_size=12), st.integers(1, 5))
 def test_evaluation_sees_every_line_once_from_short_to_long(sizes, batch):
   lines = made(sizes)
   seen = []
-  for indices, found in batching.evaluation(lines, alphabet.GRAVES, batch, 2):
-    assert found.mask.shape[1] == batch
-    assert found.mask.shape[0] % 2 == 0
-    count = found.mask.sum(axis=0)
+  for indices, actual in batching.evaluation(lines, alphabet.GRAVES, batch, 2):
+    assert actual.mask.shape[1] == batch
+    assert actual.mask.shape[0] % 2 == 0
+    count = actual.mask.sum(axis=0)
     np.testing.assert_array_equal(count[: len(indices)], lines.lengths[indices])
     assert not count[len(indices) :].any()
-    assert (found.text[:, len(indices) :] == batching.NO_TEXT).all()
+    assert (actual.text[:, len(indices) :] == batching.NO_TEXT).all()
     np.testing.assert_array_equal(
-      found.targets[0, : len(indices), 0], indices + 1
+      actual.targets[0, : len(indices), 0], indices + 1
     )
     seen += indices.tolist()
   assert sorted(seen) == list(range(len(lines)))

@@ -19,18 +19,18 @@ def lines():
 
 def walk(chunks, first, last):
   """Every step of some steps, one row at a time, as whole lines again."""
-  found, rows = [], [None] * chunks.batch
+  actual, rows = [], [None] * chunks.batch
   for step in range(first, last):
     segment = chunks.segment(step)
     for row in range(chunks.batch):
       if segment.reset[0, row]:
         if rows[row] is not None:
-          found.append(np.concatenate(rows[row]))
+          actual.append(np.concatenate(rows[row]))
         rows[row] = []
       assert not segment.reset[1:, row].any()
       inside = segment.mask[:, row]
       rows[row].append(segment.targets[inside, row])
-  return found + [np.concatenate(row) for row in rows]
+  return actual + [np.concatenate(row) for row in rows]
 
 
 def enough(chunks):
@@ -43,11 +43,11 @@ def enough(chunks):
 def test_every_line_is_read_whole_once_an_epoch(lines, length, batch):
   chunks = batching.PenChunks(lines, batch=batch, length=length, seed=3)
   known = [lines.line(number).tobytes() for number in range(len(lines))]
-  found = [line.tobytes() for line in walk(chunks, 0, enough(chunks))]
-  whole = [known.index(line) for line in found if line in known]
+  actual = [line.tobytes() for line in walk(chunks, 0, enough(chunks))]
+  whole = [known.index(line) for line in actual if line in known]
   counts = np.bincount(whole, minlength=len(lines))
   # What had begun when the walk ended is in pieces.
-  assert len(found) - len(whole) <= batch
+  assert len(actual) - len(whole) <= batch
   assert counts.min() >= 2
   assert counts.max() - counts.min() <= 1 + (batch > 1)
 

@@ -32,8 +32,8 @@ def test_a_column_is_a_line_from_the_null_vector_then_nothing(
   rows = rows.reshape(2, 2)
   steps = max(lengths) + more
   ids = batching.encoded(lines, alphabet.GRAVES)
-  found = batching.assembled(lines, ids, rows, steps)
-  assert found.inputs.dtype == found.targets.dtype == np.float32
+  actual = batching.assembled(lines, ids, rows, steps)
+  assert actual.inputs.dtype == actual.targets.dtype == np.float32
   for k, b in np.ndindex(2, 2):
     line, text = np.zeros((0, 3), np.float32), []
     if rows[k, b] >= 0:
@@ -41,18 +41,18 @@ def test_a_column_is_a_line_from_the_null_vector_then_nothing(
       text = alphabet.GRAVES.encode(texts[rows[k, b]]).tolist()
     rest = np.zeros((steps - len(line), 3))
     np.testing.assert_array_equal(
-      found.targets[k, :, b], np.concatenate([line, rest])
+      actual.targets[k, :, b], np.concatenate([line, rest])
     )
     np.testing.assert_array_equal(
-      found.inputs[k, :, b],
+      actual.inputs[k, :, b],
       np.concatenate([np.zeros((1, 3)), line[:-1], rest])[:steps],
     )
     np.testing.assert_array_equal(
-      found.mask[k, :, b], np.arange(steps) < len(line)
+      actual.mask[k, :, b], np.arange(steps) < len(line)
     )
     width = max(map(len, texts))
-    assert found.text[k, :, b].tolist() == text + [-1] * (width - len(text))
-  assert found.text.dtype == np.int32
+    assert actual.text[k, :, b].tolist() == text + [-1] * (width - len(text))
+  assert actual.text.dtype == np.int32
 
 
 def test_without_an_alphabet_there_is_no_text():

@@ -18,18 +18,20 @@ def tiny(tiny_iamondb, tmp_path):
 
 
 def test_the_made_up_pen_is_standardised_by_its_training_lines():
-  found = datasets.load("synthetic", seed=3)
-  sizes = {name: len(lines) for name, lines in found.splits.items()}
+  actual = datasets.load("synthetic", seed=3)
+  sizes = {name: len(lines) for name, lines in actual.splits.items()}
   assert sizes == datasets.SYNTHETIC_LINES
-  points = found.splits["train"].points[:, :2].astype(np.float64)
+  points = actual.splits["train"].points[:, :2].astype(np.float64)
   np.testing.assert_allclose(points.mean(axis=0), 0, atol=1e-5)
   np.testing.assert_allclose(points.std(axis=0), 1, atol=1e-5)
   raw = synthetic.synthetic(lines=2, seed=3)
   np.testing.assert_array_equal(
-    found.splits["valid"].line(1), found.scaling.standardise(raw.line(1))
+    actual.splits["valid"].line(1), actual.scaling.standardise(raw.line(1))
   )
-  assert not set(found.splits["train"].names) & set(found.splits["valid"].names)
-  assert found.provenance == {
+  assert not set(actual.splits["train"].names) & set(
+    actual.splits["valid"].names
+  )
+  assert actual.provenance == {
     "source": "synthetic",
     "files": [],
     "note": "lines of a made-up pen, seed 3",
@@ -49,30 +51,30 @@ def test_a_limit_keeps_the_first_lines_and_the_scaling_of_all():
 
 
 def test_the_database_is_split_as_graves_does(tiny):
-  found = datasets.load("iamondb", tiny)
-  assert [len(found.splits[name]) for name in ("train", "valid")] == [8, 2]
+  actual = datasets.load("iamondb", tiny)
+  assert [len(actual.splits[name]) for name in ("train", "valid")] == [8, 2]
   raw = iam_ondb.read(tiny)
-  assert found.provenance["files"] == raw.files
+  assert actual.provenance["files"] == raw.files
   np.testing.assert_allclose(
-    found.scaling.restore(found.splits["valid"].points),
+    actual.scaling.restore(actual.splits["valid"].points),
     raw.splits["testset_v"].points,
     atol=1e-4,
   )
 
 
 def test_lines_without_a_transcript_are_left_out_and_counted(tiny):
-  found = datasets.load("iamondb", tiny, transcribed=True, limit=3)
-  assert found.splits["train"].names == (
+  actual = datasets.load("iamondb", tiny, transcribed=True, limit=3)
+  assert actual.splits["train"].names == (
     "a01-000u-01",
     "a01-000u-02",
     "b01-000-01",
   )
-  assert all(found.splits["train"].texts)
-  note = found.provenance["note"]
+  assert all(actual.splits["train"].texts)
+  note = actual.provenance["note"]
   assert "2 of 8 train lines left out: no transcript" in note
   assert "the first 3 of 6 train lines" in note
   whole = datasets.load("iamondb", tiny)
-  np.testing.assert_array_equal(found.scaling.mean, whole.scaling.mean)
+  np.testing.assert_array_equal(actual.scaling.mean, whole.scaling.mean)
 
 
 def test_progress_warnings_and_the_threshold_reach_the_source(tiny):

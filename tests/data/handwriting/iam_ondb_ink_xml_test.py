@@ -21,14 +21,14 @@ def document(*strokes, head=HEAD, root="WhiteboardCaptureSession"):
 
 
 def test_strokes_are_read_in_order():
-  found = iam_ondb.read_strokes(
+  actual = iam_ondb.read_strokes(
     document(SPOT + '<Point time="0.52" y="-3" x="2.5"/>', SPOT)
   )
-  assert [stroke.tolist() for stroke in found] == [
+  assert [stroke.tolist() for stroke in actual] == [
     [[1, 2, 0.5], [2.5, -3, 0.52]],
     [[1, 2, 0.5]],
   ]
-  assert all(stroke.dtype == np.float64 for stroke in found)
+  assert all(stroke.dtype == np.float64 for stroke in actual)
 
 
 @pytest.mark.parametrize(
@@ -112,5 +112,5 @@ def test_a_million_elements_in_one_another_are_survived():
 
 
 def test_nan_is_a_number_that_the_ink_refuses():
-  found = iam_ondb.read_strokes(document('<Point x="nan" y="1" time="0"/>'))
-  assert np.isnan(found[0][0, 0])
+  actual = iam_ondb.read_strokes(document('<Point x="nan" y="1" time="0"/>'))
+  assert np.isnan(actual[0][0, 0])

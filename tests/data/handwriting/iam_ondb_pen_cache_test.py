@@ -25,9 +25,9 @@ def equal(one, other):
   assert one.names == other.names
   assert one.texts == other.texts
   for name in ("points", "edges"):
-    found, expected = getattr(one, name), getattr(other, name)
-    np.testing.assert_array_equal(found, expected)
-    assert found.dtype == expected.dtype
+    actual, expected = getattr(one, name), getattr(other, name)
+    np.testing.assert_array_equal(actual, expected)
+    assert actual.dtype == expected.dtype
 
 
 def test_lines_come_back_bit_by_bit(lines, tmp_path):

@@ -41,21 +41,21 @@ def equal(one, other):
 
 
 def test_lists_are_read_and_put_together_as_graves_does(tiny_iamondb, tmp_path):
-  found = iam_ondb.read(tiny_iamondb(tmp_path / "data"))
-  assert {name: len(part) for name, part in found.splits.items()} == {
+  actual = iam_ondb.read(tiny_iamondb(tmp_path / "data"))
+  assert {name: len(part) for name, part in actual.splits.items()} == {
     "trainset": 4,
     "testset_f": 3,
     "testset_t": 1,
     "testset_v": 2,
   }
-  train, valid = (found.graves()[name] for name in ("train", "valid"))
+  train, valid = (actual.graves()[name] for name in ("train", "valid"))
   assert [name[0] for name in train.names] == list("aaaabbbc")
   assert valid.names == ("d01-000-01", "d01-000-02")
   np.testing.assert_array_equal(
-    valid.line(1), found.splits["testset_v"].line(1)
+    valid.line(1), actual.splits["testset_v"].line(1)
   )
-  assert "10 lines of the four lists, 2 without a transcript" in found.note
-  assert [row["name"] for row in found.files] == [
+  assert "10 lines of the four lists, 2 without a transcript" in actual.note
+  assert [row["name"] for row in actual.files] == [
     "lineStrokes-all.tar.gz",
     "ascii-all.tar.gz",
     *(f"{name}.txt" for name in iam_ondb.LISTS),
@@ -65,8 +65,8 @@ def test_lists_are_read_and_put_together_as_graves_does(tiny_iamondb, tmp_path):
 def test_packed_and_unpacked_are_the_same(tiny_iamondb, tmp_path):
   one = Told().read(tiny_iamondb(tmp_path / "packed"))
   other = Told()
-  found = other.read(tiny_iamondb(tmp_path / "unpacked", packed=False))
-  equal(one.splits, found.splits)
+  actual = other.read(tiny_iamondb(tmp_path / "unpacked", packed=False))
+  equal(one.splits, actual.splits)
   assert other.progress[-1][0] == other.progress[-1][1]
   # The cache of the packed one is of other files.
   assert len(other.warnings) == 1
@@ -127,10 +127,10 @@ def test_a_cache_of_other_files_or_settings_is_not_used(
   old = Told().read(tiny_iamondb(tmp_path / "old", packed=packed))
   new = tiny_iamondb(tmp_path / "new", packed=packed, change={name: data})
   told, again = Told(), Told()
-  found = told.read(new)
+  actual = told.read(new)
   assert "made from other files" in told.warnings[0]
   assert told.progress
-  assert found.files != old.files
+  assert actual.files != old.files
   again.read(new, longest_step=99.0)
   assert "or in another way" in again.warnings[0]
 
@@ -219,8 +219,8 @@ def test_the_real_database(real_data):
   equal(second.read(real_data).splits, fresh.splits)
   assert second.progress == []
 
-  found = datasets.load("iamondb", real_data, alphabet="full")
-  train, valid = found.splits["train"], found.splits["valid"]
+  actual = datasets.load("iamondb", real_data, alphabet="full")
+  train, valid = actual.splits["train"], actual.splits["valid"]
   assert (len(train), len(valid)) == (10_741, 1_438)
   # One form of 9 lines has a transcript of 8.
   silent = [n for n, t in zip(train.names, train.texts, strict=True) if not t]
@@ -228,13 +228,13 @@ def test_the_real_database(real_data):
   assert all(valid.texts)
   # The paper: 80 characters, about 700 points a line, more than 25 a letter.
   assert len(set("".join(train.texts))) == 80
-  assert set("".join(train.texts + valid.texts)) == set(found.alphabet.symbols)
+  assert set("".join(train.texts + valid.texts)) == set(actual.alphabet.symbols)
   assert train.lengths.mean() == pytest.approx(632.1, abs=0.1)
   assert train.lengths.max() == 1940
   # Another implementation, on 9,500 lines: (8.217, 0.121), (42.349, 37.073).
-  np.testing.assert_allclose(found.scaling.mean, [8.1292, 0.1113], atol=1e-4)
+  np.testing.assert_allclose(actual.scaling.mean, [8.1292, 0.1113], atol=1e-4)
   np.testing.assert_allclose(
-    found.scaling.deviation, [41.7332, 36.8375], atol=1e-4
+    actual.scaling.deviation, [41.7332, 36.8375], atol=1e-4
   )
 
   stream = batching.PenBatches(train, batch=32, dispatch=2)

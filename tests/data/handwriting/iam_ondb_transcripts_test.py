@@ -43,5 +43,5 @@ def test_names_that_are_no_lines_are_refused(name):
   ],
 )
 def test_lines_have_a_text_where_numbers_agree(names, texts):
-  found = iam_ondb.matched(names, {"f": ["one", "two"]})
-  assert [found[name] for name in names] == texts
+  actual = iam_ondb.matched(names, {"f": ["one", "two"]})
+  assert [actual[name] for name in names] == texts

@@ -43,14 +43,14 @@ def written_out(strokes, longest_step):
           last = part == parts - 1 and i == len(stroke) - 1
           steps.append([x, y, float(last), i > 0])
       places.append(reading[:2])
-  found = []
+  actual = []
   for x, y, last, within in steps:
     if within and math.hypot(x, y) > longest_step:
-      if last and found:
-        found[-1][2] = 1.0
+      if last and actual:
+        actual[-1][2] = 1.0
     else:
-      found.append([x, y, last])
-  return np.array(found, np.float32).reshape(-1, 3)
+      actual.append([x, y, last])
+  return np.array(actual, np.float32).reshape(-1, 3)
 
 
 READING = st.tuples(
@@ -77,17 +77,17 @@ def test_offsets_are_those_written_out(strokes, longest_step):
     with pytest.raises(errors.UserError):
       strokes_lib.offsets(strokes, longest_step=longest_step)
     return
-  found = strokes_lib.offsets(strokes, longest_step=longest_step)
-  np.testing.assert_allclose(found, expected, rtol=1e-6)
-  assert found.dtype == np.float32
-  assert found[-1, 2] == 1
+  actual = strokes_lib.offsets(strokes, longest_step=longest_step)
+  np.testing.assert_allclose(actual, expected, rtol=1e-6)
+  assert actual.dtype == np.float32
+  assert actual[-1, 2] == 1
 
 
 def test_plain_ink_goes_where_the_pen_went():
   strokes = [steady([0, 10, 21, 30]), steady([50, 58], start=1.0)]
-  found = strokes_lib.offsets(strokes)
+  actual = strokes_lib.offsets(strokes)
   np.testing.assert_array_equal(
-    found,
+    actual,
     [[10, 0, 0], [11, 0, 0], [9, 0, 1], [20, 0, 0], [8, 0, 1]],
   )
 
@@ -120,24 +120,24 @@ def test_a_reflection_there_and_back_leaves_the_rest_in_place():
   clean = steady([0, 10, 20, 30])
   astray = np.insert(clean, 2, [10, 900, clean[1, 2]], axis=0)
   astray[3, 1] = 0
-  found = strokes_lib.offsets([astray])
+  actual = strokes_lib.offsets([astray])
   # Both long steps are gone, and with them the step between their ends.
-  np.testing.assert_array_equal(found[:, :2], [[10, 0], [10, 0]])
-  assert found[-1, 2] == 1
+  np.testing.assert_array_equal(actual[:, :2], [[10, 0], [10, 0]])
+  assert actual[-1, 2] == 1
 
 
 def test_moves_of_the_lifted_pen_are_kept_at_any_length():
-  found = strokes_lib.offsets(
+  actual = strokes_lib.offsets(
     [steady([0, 10]), steady([3000, 3010], start=2.0)]
   )
-  assert found[:, 0].tolist() == [10, 2990, 10]
+  assert actual[:, 0].tolist() == [10, 2990, 10]
 
 
 def test_the_lift_of_a_step_that_is_removed_is_not_lost():
-  found = strokes_lib.offsets(
+  actual = strokes_lib.offsets(
     [steady([0, 10, 900]), steady([910, 920], start=1.0)]
   )
-  assert found.tolist() == [[10, 0, 1], [10, 0, 0], [10, 0, 1]]
+  assert actual.tolist() == [[10, 0, 1], [10, 0, 0], [10, 0, 1]]
 
 
 @pytest.mark.parametrize(

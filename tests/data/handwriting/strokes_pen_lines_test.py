@@ -16,11 +16,11 @@ def made(lengths, seed=0):
   return PenLines.of(arrays, names, ["text"] * len(lengths)), arrays
 
 
-def same(found, arrays):
-  assert len(found) == len(arrays)
+def same(actual, arrays):
+  assert len(actual) == len(arrays)
   for index, array in enumerate(arrays):
-    np.testing.assert_array_equal(found.line(index), array)
-  assert found.lengths.tolist() == [len(array) for array in arrays]
+    np.testing.assert_array_equal(actual.line(index), array)
+  assert actual.lengths.tolist() == [len(array) for array in arrays]
 
 
 LENGTHS = st.lists(st.integers(1, 5), min_size=1, max_size=6)
@@ -72,12 +72,12 @@ def test_a_line_is_found_by_its_name_or_one_like_it_is_named():
 def test_standardised_points_have_mean_0_and_deviation_1_and_go_back():
   lines, _ = made([200, 300])
   scaling = Scaling.fit(lines)
-  found = scaling.apply(lines)
-  np.testing.assert_allclose(found.points[:, :2].mean(axis=0), 0, atol=1e-6)
-  np.testing.assert_allclose(found.points[:, :2].std(axis=0), 1, atol=1e-6)
-  np.testing.assert_array_equal(found.points[:, 2], lines.points[:, 2])
-  assert found.points.dtype == np.float32
-  back = scaling.restore(found.points[None])
+  actual = scaling.apply(lines)
+  np.testing.assert_allclose(actual.points[:, :2].mean(axis=0), 0, atol=1e-6)
+  np.testing.assert_allclose(actual.points[:, :2].std(axis=0), 1, atol=1e-6)
+  np.testing.assert_array_equal(actual.points[:, 2], lines.points[:, 2])
+  assert actual.points.dtype == np.float32
+  back = scaling.restore(actual.points[None])
   np.testing.assert_allclose(back[0], lines.points, rtol=1e-5, atol=1e-5)
 
 

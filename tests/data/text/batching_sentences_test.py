@@ -19,12 +19,12 @@ def written_out(lines):
 
 def read_back(segments):
   """The sentences of an epoch, each without its padding."""
-  found = []
+  actual = []
   for k in range(segments.mask.shape[0]):
     for b in range(segments.mask.shape[2]):
       scored = segments.mask[k, :, b]
-      found.append(tuple(segments.targets[k, scored, b].tolist()))
-  return found
+      actual.append(tuple(segments.targets[k, scored, b].tolist()))
+  return actual
 
 
 @hypothesis.given(
@@ -49,27 +49,27 @@ def test_an_epoch_holds_every_sentence_once(
   every = collections.Counter((*line, 0) for line in lines)
   for epoch in range(2):
     count = stream.segments_per_epoch
-    found = collections.Counter(
+    actual = collections.Counter(
       read_back(stream.segments(epoch * count, count))
     )
-    assert found.total() == len(lines) // batch * batch
-    assert found <= every
+    assert actual.total() == len(lines) // batch * batch
+    assert actual <= every
 
 
 @hypothesis.given(st.integers(1, 4), st.integers(0, 20))
 def test_inputs_are_the_targets_one_step_later(multiple, start):
   text = written_out([[1, 2, 3], [4], [5, 6], [7, 8, 9, 1, 2]])
   stream = Sentences(text, batch=2, end=0, multiple=multiple)
-  found = stream.segment(start)
-  assert (found.inputs[0] == -1).all()
-  inside = found.mask[1:]
+  actual = stream.segment(start)
+  assert (actual.inputs[0] == -1).all()
+  inside = actual.mask[1:]
   np.testing.assert_array_equal(
-    found.inputs[1:][inside], found.targets[:-1][inside]
+    actual.inputs[1:][inside], actual.targets[:-1][inside]
   )
-  assert (found.inputs[1:][~inside] == -1).all()
-  assert found.reset[0].all()
-  assert not found.reset[1:].any()
-  assert found.mask.shape[0] % multiple == 0
+  assert (actual.inputs[1:][~inside] == -1).all()
+  assert actual.reset[0].all()
+  assert not actual.reset[1:].any()
+  assert actual.mask.shape[0] % multiple == 0
 
 
 def test_epochs_have_orders_of_their_own_and_repeat_with_the_seed():
@@ -91,11 +91,11 @@ def treebank(real_data):
   text = (real_data / "ptb" / "ptb.train.txt").read_text("ascii")
   lines = [line.strip() for line in text.splitlines()]
   symbols = {word: n + 1 for n, word in enumerate(sorted(set(text.split())))}
-  found = {
+  actual = {
     "characters": [(*map(ord, line), 0) for line in lines],
     "words": [(*(symbols[x] for x in line.split()), 0) for line in lines],
   }
-  return {name: (np.concatenate(x), x) for name, x in found.items()}
+  return {name: (np.concatenate(x), x) for name, x in actual.items()}
 
 
 @pytest.mark.parametrize("tokenizer", ["characters", "words"])
@@ -109,11 +109,11 @@ def test_the_penn_treebank_is_padded_by_less_than_a_twentieth(
   computed, scored, shapes, left = 0, 0, set(), collections.Counter(lines)
   for start in range(0, stream.segments_per_epoch, dispatch):
     count = min(dispatch, stream.segments_per_epoch - start)
-    found = stream.segments(start, count)
-    computed += found.mask.size
-    scored += int(found.mask.sum())
-    shapes.add(found.mask.shape[1])
-    left.subtract(read_back(found))
+    actual = stream.segments(start, count)
+    computed += actual.mask.size
+    scored += int(actual.mask.sum())
+    shapes.add(actual.mask.shape[1])
+    left.subtract(read_back(actual))
   assert scored / computed > 0.95
   assert len(shapes) <= 24
   # The text itself, cut at its line ends: all of it but a batch's leftovers.

@@ -82,8 +82,8 @@ def test_three_epochs_equal_the_slow_reading(
   expected = slow_epoch(tokens, batch=batch, length=length, **options)
   assert stream.segments_per_epoch == len(expected)
   for step in range(3 * len(expected)):
-    found = as_rows(stream.segment(step))
-    assert found == expected[step % len(expected)], step
+    actual = as_rows(stream.segment(step))
+    assert actual == expected[step % len(expected)], step
 
 
 @hypothesis.given(random_offset=st.booleans(), seed=st.integers(), **shapes)
@@ -178,7 +178,7 @@ def test_sentence_mode_reads_each_line_from_the_null_vector():
   lines = [[1, 2, 9], [3, 9], [9]]
   tokens = np.array([token for line in lines for token in line])
   stream = Stream(tokens, batch=1, length=4, sentence_end=9)
-  found = [
+  actual = [
     step
     for s in range(stream.segments_per_epoch)
     for step in as_rows(stream.segment(s))[0]
@@ -188,7 +188,7 @@ def test_sentence_mode_reads_each_line_from_the_null_vector():
     for place, target in enumerate(line):
       before = -1 if place == 0 else line[place - 1]
       expected.append((before, target, place == 0))
-  assert found == expected
+  assert actual == expected
 
 
 def test_sentence_mode_never_shows_the_end_of_the_line_before():

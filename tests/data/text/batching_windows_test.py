@@ -102,9 +102,9 @@ def test_a_segment_depends_on_its_step_alone(order):
 
 def test_segments_look_like_those_of_a_stream():
   tokens = np.arange(60).astype(np.uint8)
-  found = Windows(tokens, batch=2, length=5).segment(0)
+  actual = Windows(tokens, batch=2, length=5).segment(0)
   like = batching.SequentialStream(tokens, batch=2, length=5).segment(0)
-  for a, b in zip(found, like, strict=True):
+  for a, b in zip(actual, like, strict=True):
     assert (a.shape, a.dtype) == (b.shape, b.dtype)
 
 

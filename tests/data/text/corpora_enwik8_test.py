@@ -299,14 +299,14 @@ def test_a_whole_file_is_never_in_memory(tmp_path, folder):
   with open(folder / "enwik8", "wb") as file:
     for start in range(0, size, len(line)):
       file.write(line[: size - start])
-  found = subprocess.run(
+  actual = subprocess.run(
     [sys.executable, "-c", MEASURED, str(tmp_path)],
     cwd=PROJECT,
     capture_output=True,
     text=True,
     check=True,
   )
-  loading, kept, everything = map(int, found.stdout.split())
+  loading, kept, everything = map(int, actual.stdout.split())
   assert loading < 16 * MB
   assert kept < 16 * MB
   # The file's own pages come on top: the kernel's to take back.

@@ -184,8 +184,8 @@ def test_unknown_words_are_counted_whether_written_so_or_not(write):
   ],
 )
 def test_odd_line_ends_are_named(write, text, tokenizer, warning):
-  found = load(write(text * 4), tokenizer).warnings
-  assert found == (
+  actual = load(write(text * 4), tokenizer).warnings
+  assert actual == (
     (f"text has line ends other than '\\n': {warning}",) if warning else ()
   )
 
@@ -249,9 +249,9 @@ def test_counts_a_split_are_those_of_its_text(write, tokenizer):
   for split in tokens.splits:
     joined = text_of(tokens, split, tokenizer)
     text = joined.decode(errors="replace") if tokenizer == "bytes" else joined
-    found = vocabulary.words(text)
+    actual = vocabulary.words(text)
     if tokenizer != "words":
-      assert tokens.words_per_split[split] == len(found)
+      assert tokens.words_per_split[split] == len(actual)
       assert tokens.characters_per_split[split] == len(joined)
     else:
       assert tokens.words_per_split[split] == len(tokens.splits[split])

@@ -19,8 +19,8 @@ from seqmodels.data.text import tokens
   ],
 )
 def test_enwik8_is_cut_at_the_published_bytes(name, sizes):
-  found = tokens.ranges(name, 100_000_000)
-  assert {k: r.stop - r.start for k, r in found.items()} == sizes
+  actual = tokens.ranges(name, 100_000_000)
+  assert {k: r.stop - r.start for k, r in actual.items()} == sizes
   tokens.check_sizes(sizes, source="enwik8", tokenizer="bytes", partition=name)
 
 
@@ -29,22 +29,22 @@ def test_enwik8_is_cut_at_the_published_bytes(name, sizes):
   st.integers(100, 10**9),
 )
 def test_splits_cover_every_symbol_once_in_order(name, length):
-  found = tokens.ranges(name, length)
-  edges = [edge for r in found.values() for edge in r]
+  actual = tokens.ranges(name, length)
+  edges = [edge for r in actual.values() for edge in r]
   assert edges[0] == 0
   assert edges[-1] == length
   assert edges[1:-1:2] == edges[2::2]
-  assert list(found) == list(tokens.SPLITS)[: len(found)]
+  assert list(actual) == list(tokens.SPLITS)[: len(actual)]
 
 
 def test_a_prefix_is_cut_by_the_same_fractions():
-  found = tokens.ranges("graves", 4_154_400)
-  assert found["valid"] == (3_988_224, 4_154_400)
+  actual = tokens.ranges("graves", 4_154_400)
+  assert actual["valid"] == (3_988_224, 4_154_400)
 
 
 def test_fractions_are_taken_as_told():
-  found = tokens.ranges("fractions", 1000, fractions=(0.7, 0.2, 0.1))
-  assert found == {"train": (0, 700), "valid": (700, 900), "test": (900, 1000)}
+  actual = tokens.ranges("fractions", 1000, fractions=(0.7, 0.2, 0.1))
+  assert actual == {"train": (0, 700), "valid": (700, 900), "test": (900, 1000)}
 
 
 @pytest.mark.parametrize(

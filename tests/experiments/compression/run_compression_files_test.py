@@ -197,8 +197,8 @@ def test_a_kill_while_it_tidies_up_leaves_a_job_that_ends(
     if killed == "after":
       real(path, ignore_errors=True)
     elif killed == "within":
-      for found in list(pathlib.Path(path).glob("*.part")):
-        found.unlink()
+      for actual in list(pathlib.Path(path).glob("*.part")):
+        actual.unlink()
     if pathlib.Path(path).name == "checkpoints.done" and (
       killed == "before" or not (workdir / "checkpoints").exists()
     ):

@@ -44,23 +44,23 @@ def synthesis(contexts, tmp_path):
 
 @pytest.fixture
 def prediction(contexts, tmp_path):
-  found = contexts["prediction"]
-  return found._replace(
-    workdir=tmp_path, config=found.config.copy_and_resolve_references()
+  actual = contexts["prediction"]
+  return actual._replace(
+    workdir=tmp_path, config=actual.config.copy_and_resolve_references()
   )
 
 
 @pytest.fixture
 def asked(monkeypatch):
   """The arguments of every call of the sampler."""
-  found, plain = [], run.sampling.write
+  actual, plain = [], run.sampling.write
 
   def write(*args, **settings):
-    found.append(settings)
+    actual.append(settings)
     return plain(*args, **settings)
 
   monkeypatch.setattr(run.sampling, "write", write)
-  return found
+  return actual
 
 
 def test_the_text_of_a_prime_comes_before_each_line(synthesis):
@@ -114,12 +114,12 @@ def test_the_prime_is_the_line_of_that_name(synthesis):
 
 
 def test_compared_lines_are_unbiased_and_of_the_real_texts(synthesis, asked):
-  found, drawn = run.measured(synthesis)
+  actual, drawn = run.measured(synthesis)
   (settings,) = asked
   lines = run.compared_lines(synthesis)
   np.testing.assert_array_equal(settings["bias"], np.zeros(COMPARED))
   assert [sample.text for sample in drawn] == list(lines.texts)
-  assert found["lines"] == COMPARED
+  assert actual["lines"] == COMPARED
   # From all over the split, not its first form.
   names = synthesis.data.splits["valid"].names
   assert lines.names[0] == names[0]
@@ -161,10 +161,10 @@ def test_the_heatmap_is_in_the_units_of_the_board(prediction, monkeypatch):
   monkeypatch.setattr(
     run.handwriting_lib,
     "heatmap",
-    lambda *args, **found: seen.update(found),
+    lambda *args, **actual: seen.update(actual),
   )
   monkeypatch.setattr(
-    run.handwriting_lib, "component_weights", lambda *args, **found: None
+    run.handwriting_lib, "component_weights", lambda *args, **actual: None
   )
   page = page_lib.Page(run.TEMPLATE, prediction.workdir)
   run._predictions(prediction, page)
@@ -203,12 +203,12 @@ def test_rows_hold_the_papers_figures_where_they_apply(prediction, monkeypatch):
   )
   prediction.config.evaluation.train_lines = 2
   rows = run.rows_of(read_in(prediction, 1.0))
-  found = [
+  actual = [
     (row["split"], row["metric"], row["reference"])
     for row in rows
     if row["reference"] is not None
   ]
-  assert found == [
+  assert actual == [
     ("valid", "nats_per_sequence", -5.0),
     ("valid", "half_sse", 0.5),
   ]

@@ -35,21 +35,21 @@ def one_shape():
 
 def settings(page, variants="smoke", **changes):
   """A page's settings, smaller still; a__b sets config.a.b."""
-  found = cli.load(f"configs/handwriting_{page}.py:{variants}").config
-  if "data" in found:
-    found.dtype = "float32"
-    found.data.update(source="synthetic", limit=LINES)
-    found.training.update(epochs=2.0, max_steps=8, checkpoint_every=4)
-    found.training.evaluations_per_epoch = 100
-    found.model.features = found.model.features[:2]
-    found.evaluation.update(batch=LINES, train_lines=0)
+  actual = cli.load(f"configs/handwriting_{page}.py:{variants}").config
+  if "data" in actual:
+    actual.dtype = "float32"
+    actual.data.update(source="synthetic", limit=LINES)
+    actual.training.update(epochs=2.0, max_steps=8, checkpoint_every=4)
+    actual.training.evaluations_per_epoch = 100
+    actual.model.features = actual.model.features[:2]
+    actual.evaluation.update(batch=LINES, train_lines=0)
   for name, value in changes.items():
     group, _, key = name.partition("__")
     if key:
-      found[group][key] = value
+      actual[group][key] = value
     else:
-      found[group] = value
-  return found
+      actual[group] = value
+  return actual
 
 
 def without_pictures(config):
@@ -59,11 +59,11 @@ def without_pictures(config):
 
 def writing_settings():
   """With noise of each kind: what is resumed must draw the same."""
-  found = settings("synthesis", training__max_steps=12)
-  found.regularization.update(
+  actual = settings("synthesis", training__max_steps=12)
+  actual.regularization.update(
     dropout_hidden=0.1, dropout_output=0.1, drop_connect=0.1
   )
-  return found
+  return actual
 
 
 @pytest.fixture(scope="module")
@@ -113,8 +113,8 @@ def check_rows(results, splits):
 
 def check_page(workdir, figures):
   text = (workdir / "report.md").read_text()
-  found = {path.stem for path in (workdir / "figures").iterdir()}
-  assert found == figures
+  actual = {path.stem for path in (workdir / "figures").iterdir()}
+  assert actual == figures
   for name in figures:
     assert f"](figures/{name}.png)" in text
     assert (workdir / "figures" / f"{name}.png").stat().st_size > 3_000
@@ -163,8 +163,8 @@ def test_synthesis_comes_to_its_end(synthesis):
 
 def test_metrics_have_their_names_and_units(synthesis, metrics):
   entries = metrics(synthesis[0])
-  found = {(e["split"], e["name"], e["unit"]) for e in entries}
-  assert found == {
+  actual = {(e["split"], e["name"], e["unit"]) for e in entries}
+  assert actual == {
     ("train", "nats_per_point", "nats/point"),
     ("train", "sse", "1"),
     ("train", "half_sse", "1"),
@@ -273,9 +273,9 @@ def test_adaptive_noise_goes_on_from_a_trained_run(
   rows = run(without_pictures(config))["rows"]
   assert "adaptive weight noise from 0.075" in rows[0]["name"]
   assert "begun from prediction" in rows[0]["name"]
-  found = metrics(tmp_path / "run")
+  actual = metrics(tmp_path / "run")
   named = {
-    name: [e["value"] for e in found if e["name"] == name]
+    name: [e["value"] for e in actual if e["name"] == name]
     for name in (
       *("error_nats", "complexity_nats", "description_length"),
       "nats_per_sequence",
@@ -372,8 +372,8 @@ def test_a_file_writes_as_its_run_does(synthesis, run, tmp_path, monkeypatch):
   )
   config = first.config.copy_and_resolve_references()
   config.restore = str(file)
-  found = task.restore_weights(config, first.params, first.symbols)
-  for params in (second.params, found):
+  actual = task.restore_weights(config, first.params, first.symbols)
+  for params in (second.params, actual):
     jax.tree.map(np.testing.assert_array_equal, first.params, params)
 
 

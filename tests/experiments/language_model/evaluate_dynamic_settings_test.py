@@ -76,7 +76,7 @@ def forward(weights, carry, inputs, targets, mask):
   w_ci, w_cf, w_co = weights["peephole"]
   c, h = carry
   nats = 0.0
-  for ids, wanted, scored in zip(inputs, targets, mask, strict=True):
+  for ids, expected, scored in zip(inputs, targets, mask, strict=True):
     rows = np.where(ids[:, None] < 0, 0.0, weights["kernel"][ids])
     net = rows + h @ weights["recurrent_kernel"] + weights["bias"]
     i, f, g, o = np.split(net, 4, axis=-1)
@@ -86,7 +86,7 @@ def forward(weights, carry, inputs, targets, mask):
     logits = h @ weights["head_kernel"] + weights["head_bias"]
     peak = logits.max(-1, keepdims=True)
     log_sum = np.log(np.exp(logits - peak).sum(-1)) + peak[:, 0]
-    each = log_sum - logits[np.arange(len(wanted)), wanted]
+    each = log_sum - logits[np.arange(len(expected)), expected]
     nats += (each * scored).sum()
   return (c, h), nats / mask.sum()
 
@@ -148,13 +148,13 @@ def test_statistics_are_those_of_a_plain_loop_over_the_whole_training_set(
           ends.append(forward({**weights, key: moved}, carry, *part)[1])
         squares[key][place] += ((ends[0] - ends[1]) / 2e-5) ** 2
     carry, _ = forward(weights, carry, *part)
-  found = trees.leaves_by_name(evaluate.rule_statistics(made, "rms"))
-  assert set(found) == set(leaves)
+  actual = trees.leaves_by_name(evaluate.rule_statistics(made, "rms"))
+  assert set(actual) == set(leaves)
   for key, array in squares.items():
     expected = np.sqrt(array / len(parts))
-    assert found[names[key]].dtype == np.float32
+    assert actual[names[key]].dtype == np.float32
     np.testing.assert_allclose(
-      found[names[key]], expected, rtol=1e-4, atol=1e-7, err_msg=key
+      actual[names[key]], expected, rtol=1e-4, atol=1e-7, err_msg=key
     )
 
 
@@ -237,11 +237,11 @@ def test_a_search_over_three_settings_is_a_table_and_a_figure(
 
   monkeypatch.setattr(evaluate.curves, "dynamic_search", drawn)
   made = context("run", **WHOLE)
-  found = evaluate.search_settings(made)
+  actual = evaluate.search_settings(made)
   written = json.loads((made.workdir / "dynamic_search.json").read_text())
-  assert written == json.loads(json.dumps(found))
+  assert written == json.loads(json.dumps(actual))
   assert lines == ["learning_rate", "segment", "epsilon", "decay"]
-  dynamic = [row for row in found["rows"] if row["rule"] != "static"]
+  dynamic = [row for row in actual["rows"] if row["rule"] != "static"]
   settings = {
     (row["segment"], row["learning_rate"], row["decay"], row["epsilon"])
     for row in dynamic
@@ -257,8 +257,8 @@ def test_a_search_over_three_settings_is_a_table_and_a_figure(
   assert settings == expected
   assert len(dynamic) == 16
   best = min(dynamic, key=lambda row: row["nats"])
-  assert found["best"] == {key: best[key] for key in found["best"]}
-  assert set(found["best"]) == {
+  assert actual["best"] == {key: best[key] for key in actual["best"]}
+  assert set(actual["best"]) == {
     "rule", "segment", "learning_rate", "decay", "epsilon"
   }  # fmt: skip
   assert (made.workdir / "figures" / "dynamic_search.png").stat().st_size > 0

@@ -65,8 +65,8 @@ def rows_of(nats, count=100):
   context = stages.Context(
     text_page.get_config(), None, tokens, None, None, 0, None
   )
-  found = {"nats": nats, "count": count, "errors": 1, "seconds": 1.0}
-  return evaluate.rows_of(context, "test", "dynamic", found, note="sgd")
+  actual = {"nats": nats, "count": count, "errors": 1, "seconds": 1.0}
+  return evaluate.rows_of(context, "test", "dynamic", actual, note="sgd")
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ def character_tokens(text):
   )
 
 
-def found(nats, count):
+def totals(nats, count):
   return {"nats": nats, "count": count, "seconds": 2.0}
 
 
@@ -53,7 +53,7 @@ def of_text(config, evaluation="static", *, nats=20.0, count=len(TEXT)):
     context(config, character_tokens(TEXT)),
     "test",
     evaluation,
-    found(nats, count),
+    totals(nats, count),
     "net",
   )
 
@@ -105,7 +105,7 @@ def test_on_the_real_test_split_the_papers_relation_comes_out(real_tokens):
     count = len(tokens.splits["test"])
     nats = line.bits * math.log(2) * count
     alone, _ = evaluate.word_rows(
-      context(config, tokens), "test", "static", found(nats, count), "net"
+      context(config, tokens), "test", "static", totals(nats, count), "net"
     )
     # The paper: 5.6 characters a word, its bits rounded to two digits.
     assert alone["value"] == pytest.approx(2 ** (5.6 * line.bits), rel=0.025)
@@ -117,7 +117,7 @@ def test_a_word_nets_bits_are_those_of_its_characters(real_tokens, real_data):
   count = len(tokens.splits["test"])
   nats = count * math.log(138)
   (bits,) = evaluate.word_rows(
-    context(config, tokens), "test", "static", found(nats, count), "net"
+    context(config, tokens), "test", "static", totals(nats, count), "net"
   )
   text = (real_data / "ptb" / "ptb.test.txt").read_text()
   characters = sum(len(line.strip()) + 1 for line in text.splitlines())
@@ -135,7 +135,7 @@ def test_both_alphabets_agree_on_one_text(real_tokens):
     tokens = real_tokens[config.data.tokenizer]
     count = len(tokens.splits["test"])
     rows = evaluate.word_rows(
-      context(config, tokens), "test", "static", found(nats, count), "net"
+      context(config, tokens), "test", "static", totals(nats, count), "net"
     )
     own = stages.score(task.UNITS[config.data.tokenizer].metric, nats, count)
     values.append((own, rows[-1]["value"]))

@@ -16,11 +16,11 @@ from seqmodels.evaluation import static
 from seqmodels.io import checkpoints
 
 
-def rows_by(results, **wanted):
+def rows_by(results, **expected):
   return [
     row
     for row in results["rows"]
-    if all(row[key] == value for key, value in wanted.items())
+    if all(row[key] == value for key, value in expected.items())
   ]
 
 
@@ -164,16 +164,16 @@ def test_constant_cells_are_counted_at_every_evaluation(
   small, run, tmp_path, metrics, capsys
 ):
   run(small())
-  found = {}
+  actual = {}
   for entry in metrics(tmp_path / "run"):
     if entry["split"] == "valid":
-      found.setdefault(entry["name"], []).append(entry)
-  evaluations = len(found["bits_per_character"])
+      actual.setdefault(entry["name"], []).append(entry)
+  evaluations = len(actual["bits_per_character"])
   assert evaluations > 1
-  assert len(found["constant_cells"]) == evaluations
-  assert len(found["largest_cell"]) == evaluations
+  assert len(actual["constant_cells"]) == evaluations
+  assert len(actual["largest_cell"]) == evaluations
   for share, largest in zip(
-    found["constant_cells"], found["largest_cell"], strict=True
+    actual["constant_cells"], actual["largest_cell"], strict=True
   ):
     assert 0 <= share["value"] <= 100
     assert share["unit"] == "%"
@@ -191,13 +191,13 @@ def test_a_lost_stream_is_told_in_training_and_in_the_rows(
   real = static.score
 
   def score(*arguments, streams=1, **options):
-    found = real(*arguments, streams=streams, **options)
+    actual = real(*arguments, streams=streams, **options)
     if streams == 1:
-      return found
+      return actual
     # The third loses its way: 48 bits a symbol, as of a cell run away.
     by_stream = np.full((2, streams), 1_000.0)
     by_stream[0, 2] = 48_000.0 * math.log(2.0)
-    return found._replace(by_stream=by_stream)
+    return actual._replace(by_stream=by_stream)
 
   monkeypatch.setattr(static, "score", score)
   results = run(small(evaluation__streams=3, evaluation__validation_streams=4))
@@ -241,13 +241,13 @@ def test_the_learning_rate_of_the_last_step_is_logged(
   config = small(training__schedule="cosine", training__warmup_steps=3)
   run(config)
   rate = config.training.learning_rate
-  found = [
+  actual = [
     (e["step"], e["value"])
     for e in metrics(tmp_path / "run")
     if e["name"] == "learning_rate"
   ]
-  assert len(found) >= 12
-  for step, value in found:
+  assert len(actual) >= 12
+  for step, value in actual:
     done = step - 1  # updates before
     # From rate / 4 up to step 3, then half a cosine to rate / 100 at step 24.
     rising = rate * (1 / 4 + 3 / 4 * done / 3)

@@ -92,8 +92,8 @@ def test_plain_drawing_is_what_it_was(temperature, sentences):
     sentence_end=END if sentences else None,
   )
   expected = "ab" + "".join(SYMBOLS.decode(drawn[:, 0]))
-  found = written(5, sentences=sentences, temperature=temperature)
-  assert found == (expected, 30)
+  actual = written(5, sentences=sentences, temperature=temperature)
+  assert actual == (expected, 30)
 
 
 def test_one_of_the_likeliest_or_the_least_nucleus_is_greedy():
@@ -124,10 +124,10 @@ def test_what_is_ruled_out_is_never_drawn():
 
 def test_a_beam_search_draws_nothing_and_finds_what_is_likelier():
   greedy, _ = written(temperature=0.0, length=6)
-  found, count = written(seed=1, length=6, beam=64)
+  actual, count = written(seed=1, length=6, beam=64)
   assert count == 6
-  assert (found, count) == written(seed=2, length=6, beam=64)
-  assert _log_probability(found) > _log_probability(greedy)
+  assert (actual, count) == written(seed=2, length=6, beam=64)
+  assert _log_probability(actual) > _log_probability(greedy)
 
 
 def _log_probability(whole):
@@ -137,8 +137,8 @@ def _log_probability(whole):
 
 def test_a_beam_in_single_sentences_ends_with_the_line():
   # b, end: 0.3; a penalty of 0 lets no longer one win.
-  found = written(beam=16, length=8, sentences=True, length_penalty=0.0)
-  assert found == ("ab\n", 1)
+  actual = written(beam=16, length=8, sentences=True, length_penalty=0.0)
+  assert actual == ("ab\n", 1)
   # Without sentences a line end is a symbol like others.
   _, count = written(beam=16, length=8, length_penalty=0.0)
   assert count == 8
@@ -156,8 +156,8 @@ def test_what_came_before_the_last_line_end_is_forgotten_by_a_beam():
 
 
 def test_a_run_of_old_has_no_such_settings():
-  found = sample.Decoding.of({"temperature": 0.25, "length": 3})
-  assert found == sample.Decoding(temperature=0.25)
+  actual = sample.Decoding.of({"temperature": 0.25, "length": 3})
+  assert actual == sample.Decoding(temperature=0.25)
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ def lines(runs):
 
 def test_each_line_holds_the_papers_figures_and_the_best_run(tmp_path):
   prediction = handwriting_prediction.get_config()
-  found = lines(
+  actual = lines(
     [
       write_run(tmp_path / "worse", prediction, -1000.0),
       write_run(tmp_path / "better", prediction, -1050.0),
@@ -57,17 +57,17 @@ def test_each_line_holds_the_papers_figures_and_the_best_run(tmp_path):
       ),
     ]
   )
-  assert found["prediction, 3 x 400", "plain"][:5] == [
+  assert actual["prediction, 3 x 400", "plain"][:5] == [
     "-1041", "-1,050", "0.41", "0.450", "better",
   ]  # fmt: skip
-  assert found["prediction, 3 x 400", "plain"][5:] == [
+  assert actual["prediction, 3 x 400", "plain"][5:] == [
     "net", "n/a", "2 h 0 min", "abcdef0",
   ]  # fmt: skip
-  one_layer = found["prediction, 1 x 900", "plain"]
+  one_layer = actual["prediction, 1 x 900", "plain"]
   assert one_layer[:5] == ["-1025.7", "", "0.4", "", "begun: not finished"]
-  synthesis = found["synthesis, 3 x 400", "adaptive weight noise"]
+  synthesis = actual["synthesis, 3 x 400", "adaptive weight noise"]
   assert synthesis[:5] == ["-1128.2", "", "0.23", "", "not run"]
-  assert len(found) == 5
+  assert len(actual) == 5
 
 
 @pytest.mark.parametrize(
@@ -84,9 +84,9 @@ def test_other_data_stand_on_no_line(group, key, value, tmp_path):
 def test_pen_networks_are_gathered_beside_language_models(tmp_path):
   runs = tmp_path / "runs"
   write_run(runs / "pen", handwriting_synthesis.get_config(), -1100.0)
-  found = runs_lib.gather(str(runs), own=tmp_path)
-  assert ([run.name for run in found.pens], found.runs) == (["pen"], [])
-  page = report_experiment.fill(found, tmp_path).text()
+  actual = runs_lib.gather(str(runs), own=tmp_path)
+  assert ([run.name for run in actual.pens], actual.runs) == (["pen"], [])
+  page = report_experiment.fill(actual, tmp_path).text()
   assert page.startswith("# Report on 1 run\n")
   assert "Tables 3 and 4: handwriting, validation lines" in page
   assert "| pen | python |" in page

@@ -68,9 +68,9 @@ def scores(valid, static, dynamic, error=28.0):
 
 def make_page(runs, workdir, name="out"):
   """The page and the rows, without the figures."""
-  found = runs_lib.gather(str(runs), own=workdir / name)
-  lines, _ = papers_tables.assign(found.runs)
-  page = report_experiment.fill(found, workdir / name).text()
+  actual = runs_lib.gather(str(runs), own=workdir / name)
+  lines, _ = papers_tables.assign(actual.runs)
+  page = report_experiment.fill(actual, workdir / name).text()
   return page, papers_tables.result_rows(lines)
 
 
@@ -87,8 +87,8 @@ def cells(page, *first):
     for line in page.splitlines()
     if line.startswith("|")
   ]
-  (found,) = [row for row in tables if row[: len(first)] == list(first)]
-  return found
+  (actual,) = [row for row in tables if row[: len(first)] == list(first)]
+  return actual
 
 
 @pytest.fixture
@@ -240,8 +240,8 @@ def test_the_papers_training_is_all_of_it(change):
 
 def test_table_2_takes_its_training_row_from_an_evaluation_again(tmp_path):
   folder = tmp_path / "runs"
-  found = {("valid", "static"): (1.7, 30.0), ("valid", "dynamic"): (1.4, 29.0)}
-  write_run(folder / "wiki", enwik8.get_config(), found)
+  actual = {("valid", "static"): (1.7, 30.0), ("valid", "dynamic"): (1.4, 29.0)}
+  write_run(folder / "wiki", enwik8.get_config(), actual)
   more = {("train", "static"): (1.5, 30.0), ("valid", "static"): (1.7, 30.0)}
   again = write_run(folder / "again", enwik8.get_config(), more)
   settings = {"experiment": "dynamic_evaluation", "dynamic": {"rule": ""}}

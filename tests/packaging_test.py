@@ -295,7 +295,7 @@ BAD = {
 
 
 @pytest.mark.parametrize(
-  ("packages", "said", "found"),
+  ("packages", "said", "actual"),
   [
     (None, "not audited: pip-audit or its service is out of reach", []),
     ([UNKNOWN], "not audited: the index answers for none of 1 packages", []),

@@ -9,8 +9,8 @@ SETTINGS: dict[str, Any] = {
   "toy_bits": 10,
   "toy_letters": 3,
   "toy_length": 6,
-  "toy_steps": 1000,
-  "toy_batch": 64,
+  "toy_steps": 2000,
+  "toy_batch": 128,
   # The noisy sine, and what learns from it.
   "length": 1000,
   "noise": 0.2,
@@ -23,7 +23,7 @@ SETTINGS: dict[str, Any] = {
   "hidden": 16,  # units of each
   "stretch": 64,  # steps that they learn from at a time
   "network_epochs": 30,
-  "series": 4,  # over which models are compared
+  "series": 8,  # over which models are compared
   "repeats": 200,  # series behind each mean of the linear models
   "windows": (1, 2, 3, 4, 8, 16, 32, 64, 128),
   # Investors, chains and hidden chains.

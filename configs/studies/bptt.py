@@ -14,18 +14,18 @@ SETTINGS: dict[str, Any] = {
   "textbook": (32, 256, 512),  # units at the textbook's initialisation
   "powers": 60,  # of a symmetric matrix
   "cost_cell": "lstm",
-  "lengths": (128, 512, 2048),  # of sequences whose cost is taken
+  "lengths": (128, 512, 2048, 8192),  # of sequences whose cost is taken
   # Training by each strategy.
   "runs": 3,  # seeds
   "hidden": 64,
   "batch": 32,
   "length": 35,
-  "steps": 150,
-  "rate": 0.01,
+  "steps": 400,
+  "rate": 0.005,
   "gradient_lengths": (2, 5, 10, 20),  # mean lengths that are compared
-  "gradients": 30,  # draws of each
+  "gradients": 100,  # draws of each
   "copy_lag": 20,
-  "copy_steps": 300,
+  "copy_steps": 500,
 }
 
 SMOKE: dict[str, Any] = {

@@ -4,13 +4,13 @@ from typing import Any
 
 SETTINGS: dict[str, Any] = {
   # Random models that beams of these widths, and one wide enough, search.
-  "models": 100,
+  "models": 200,
   "widths": (1, 2, 3, 4, 6, 8, 16, 64),
   # The character model: units, rows, characters a segment.
   "features": 128,
   "batch": 32,
   "segment": 50,
-  "steps": 1000,
+  "steps": 3000,
   "learning_rate": 3e-2,
   "schedule": "cosine",
   # The prefix of all texts, characters written after it, draws of each kind.

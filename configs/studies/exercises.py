@@ -22,9 +22,9 @@ SETTINGS: dict[str, Any] = {
   "features": 32,
   "batch": 32,
   "rate": 0.01,
-  "recall_steps": 800,
+  "recall_steps": 1500,
   "recall_fillers": (2, 4, 8, 16),
-  "memory_steps": 400,
+  "memory_steps": 600,
   "lags": (5, 10, 20, 40),
   "adding_lengths": (10, 20, 40),
   # What is done about gradients that fade or explode: on copying over a lag.

@@ -5,13 +5,13 @@ from typing import Any
 SETTINGS: dict[str, Any] = {
   # Of the network in plain arrays and in ten lines.
   "small_features": 32,
-  "small_segment": 16,
+  "small_segment": 32,
   "small_steps": 200,
   # Of the character models: units, rows, characters a segment.
   "features": 128,
   "batch": 32,
   "segment": 35,
-  "steps": 400,
+  "steps": 1000,
   "learning_rate": 1e-2,
   "schedule": "cosine",
   # Which of them are trained; the last one writes.
@@ -39,7 +39,7 @@ SETTINGS: dict[str, Any] = {
   "causal": ("RNN", "GRU", "LSTM", "RNN, two layers", "LSTM, two layers"),
   # Bidirectional networks, and the share of characters to be filled in.
   "reader_features": 64,
-  "reader_steps": 200,
+  "reader_steps": 400,
   "blank_share": 0.15,
   # Length of a text from a source whose law is known.
   "chain_symbols": 200_000,

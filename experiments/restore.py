@@ -3,7 +3,7 @@
 import contextlib
 import json
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from ml_collections import config_dict
@@ -186,7 +186,7 @@ def restore_weights(
     source = opened(config.restore, "language_model")
     require_same_symbols(source, symbols)
     weights = source.weights(target).params
-    require_same_model(config, source, NETWORK)
+    require_same_model(config, source)
     _require_same_partition(config, source)
   return weights
 
@@ -221,13 +221,10 @@ def require_same_symbols(
   trained.require_same_symbols(meta, source.kind, symbols, source.place)
 
 
-# Settings that change what weights of equal shapes mean.
-NETWORK = (
-  *("model.cell", "model.features", "model.peepholes"),
-  *("model.input_skips", "model.output_skips", "model.embedding"),
-  *("model.tied", "model.rounds", "model.rank", "model.cell_clip"),
-  # Evaluation takes the expectation over what zoneout keeps.
-  *("regularization.zoneout_cell", "regularization.zoneout_state"),
+# Settings of a model that its training alone needs.
+OF_TRAINING = (
+  *("model.chunk", "model.forget_bias"),
+  *("model.gradient_clip", "model.recurrent_init"),
 )
 # Values of settings that an older run does not have.
 UNSET = {
@@ -237,17 +234,34 @@ UNSET = {
 }
 
 
+def of_network(settings: Mapping[str, Any]) -> dict[str, Any]:
+  """The settings that change what weights of equal shapes mean.
+
+  Those are of the model, but for `OF_TRAINING`, and of zoneout, since
+  evaluation takes the expectation over what it keeps.
+
+  >>> network = of_network({"model": {"cell": "gru", "option": 2, "chunk": 0}})
+  >>> [name for name in network if name.startswith("model.") and network[name]]
+  ['model.cell', 'model.option']
+  """
+  flat = {**UNSET, **dict(checks.flatten(settings))}
+  return {
+    name: value
+    for name, value in flat.items()
+    if name in UNSET or (name.startswith("model.") and name not in OF_TRAINING)
+  }
+
+
 def require_same_model(
-  config: config_dict.ConfigDict, source: trained.Source, names: Sequence[str]
+  config: config_dict.ConfigDict, source: trained.Source
 ) -> None:
   """Refuses weights that fit but were trained as something else."""
-  ours = dict(checks.flatten(json.loads(config.to_json())))
-  theirs = {**UNSET, **dict(checks.flatten(source.settings))}
-  for name in names:
-    if name in theirs and theirs[name] != ours.get(name, UNSET.get(name)):
+  theirs = of_network(source.settings)
+  for name, value in of_network(json.loads(config.to_json())).items():
+    if theirs.get(name, value) != value:
       raise errors.UserError(
         f"it was trained with {name} {theirs[name]!r} and this run has "
-        f"{ours.get(name, UNSET.get(name))!r}; give the same"
+        f"{value!r}; give the same"
       )
 
 

@@ -112,9 +112,9 @@ def listed(*arguments):
 def same_network(config, source):
   """True if a page that trains continues the network of its source."""
   ours, theirs = dict(checks.flatten(config)), dict(checks.flatten(source))
-  names = (*restore.NETWORK, "model.network", "data.sentences")
-  return "training.epochs" not in ours or all(
-    ours.get(name) == theirs.get(name) for name in names
+  return "training.epochs" not in ours or (
+    restore.of_network(config) == restore.of_network(source)
+    and ours.get("data.sentences") == theirs.get("data.sentences")
   )
 
 

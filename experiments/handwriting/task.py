@@ -110,16 +110,9 @@ def restore_weights(
   """
   with restore_lib.continuing(config):
     source = restore_lib.opened(config.restore, "handwriting")
-    restore_lib.require_same_model(config, source, _NETWORK)
+    restore_lib.require_same_model(config, source)
     restore_lib.require_same_symbols(source, pen)
     return source.weights(target).params
-
-
-# Settings that change what weights of equal shapes mean.
-_NETWORK = (
-  *("model.network", "model.features", "model.components", "model.window"),
-  *("model.peepholes", "model.cell_clip"),
-)
 
 
 # Padded lengths are multiples of this, and there are at most so many of them:

@@ -178,7 +178,7 @@ def log_components(density: Mixture, offsets: jax.Array) -> jax.Array:
   which neither cancels nor divides by what nears zero.
 
   Args:
-    found: of `mixture`, [..., M].
+    density: of `mixture`, [..., M].
     offsets: [..., 2].
 
   Returns:
@@ -204,7 +204,7 @@ def nats(density: Mixture, points: jax.Array) -> jax.Array:
   """-log Pr of points, equation (26): of a density, so it may be negative.
 
   Args:
-    found: of `mixture`, [..., M].
+    density: of `mixture`, [..., M].
     points: [..., 3]: the offset, and 1 where the stroke ends.
 
   Returns:
@@ -227,7 +227,7 @@ def sample(key: jax.Array, density: Mixture) -> jax.Array:
 
   Args:
     key: consumed.
-    found: of `mixture`, [..., M].
+    density: of `mixture`, [..., M].
 
   Returns:
     [..., 3]: the offset, and 1.0 where the stroke ends.

@@ -51,7 +51,7 @@ def leaves_by_name(tree: Tree) -> dict[str, Any]:
 
 
 def differences(expected: Tree, actual: Tree) -> list[str]:
-  """Every way in which `found` is not of the structure of `expected`, by name.
+  """Every way in which `actual` is not of the structure of `expected`, by name.
 
   Leaves need only `shape` and `dtype`, so abstract trees compare too.
 

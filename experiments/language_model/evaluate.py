@@ -644,7 +644,7 @@ def word_rows(
     context: of the run.
     split: which was scored.
     evaluation: how.
-    found: `nats`, `count` (all symbols of the split) and `seconds`.
+    totals: `nats`, `count` (all symbols of the split) and `seconds`.
     name: of the rows.
 
   Returns:

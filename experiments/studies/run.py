@@ -71,10 +71,10 @@ class Study(NamedTuple):
       "pattern": data.files,
       "limit": data.limit,
     }
-    found = tokens.load_tokens(**{**settings, **changes})  # type: ignore[arg-type]
-    for warning in found.warnings:
+    result = tokens.load_tokens(**{**settings, **changes})  # type: ignore[arg-type]
+    for warning in result.warnings:
       print(f"warning: {warning}", file=sys.stderr)
-    return found
+    return result
 
 
 def unknown(text: tokens.Tokens) -> str:

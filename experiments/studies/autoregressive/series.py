@@ -294,15 +294,15 @@ class StateSpace(NamedTuple):
   def predictions(self, values: np.ndarray) -> np.ndarray:
     """x^_t of every value from those before it, float64 [T]."""
     mean, covariance = np.zeros(len(self.readout)), self.start
-    found = np.empty(len(values))
+    result = np.empty(len(values))
     for t, value in enumerate(values):
-      found[t] = self.readout @ mean
+      result[t] = self.readout @ mean
       seen = covariance @ self.readout
       gain = seen / (self.readout @ seen + self.variance)
-      mean = self.transition @ (mean + gain * (value - found[t]))
+      mean = self.transition @ (mean + gain * (value - result[t]))
       left = covariance - np.outer(gain, seen)
       covariance = self.transition @ left @ self.transition.T + self.drive
-    return found
+    return result
 
   @property
   def error(self) -> float:
@@ -357,13 +357,13 @@ def phase_predictions(
   moves = np.exp(-0.5 * (turned / drift) ** 2)
   moves /= moves.sum(axis=0)
   heights, belief = np.sin(angles), np.full(points, 1 / points)
-  found = np.empty(len(values))
+  result = np.empty(len(values))
   for t, value in enumerate(values):
-    found[t] = belief @ heights
+    result[t] = belief @ heights
     likely = -0.5 * ((value - heights) / noise) ** 2
     belief = belief * np.exp(likely - likely.max())
     belief = moves @ (belief / belief.sum())
-  return found
+  return result
 
 
 class Forecaster(NamedTuple):
@@ -403,13 +403,13 @@ class _Window(nn.Module):
     steps = values.shape[0]
     # After value t the register holds the tau values up to it, oldest first.
     shifted = [seen[j + 1 : j + 1 + steps] for j in range(self.tau)]
-    found = jnp.stack(shifted, axis=-1)
+    result = jnp.stack(shifted, axis=-1)
     xavier = nn.initializers.xavier_uniform()
     for width in self.hidden:
-      found = nn.relu(nn.Dense(width, kernel_init=xavier)(found))
+      result = nn.relu(nn.Dense(width, kernel_init=xavier)(result))
     last = xavier if self.hidden else nn.initializers.normal(0.01)
-    found = nn.Dense(1, kernel_init=last, name="readout")(found)
-    return seen[steps:].T, found[..., 0]
+    result = nn.Dense(1, kernel_init=last, name="readout")(result)
+    return seen[steps:].T, result[..., 0]
 
 
 class _Latent(nn.Module):
@@ -526,10 +526,10 @@ def k_steps(
   """
   made = np.asarray(_ahead(model, params, series, longest, len(series)))
   # From the time that a prediction was made at to the time it is about.
-  found, first = np.full_like(made, np.nan), model.reach - 1
+  result, first = np.full_like(made, np.nan), model.reach - 1
   for k in range(1, longest + 1):
-    found[k - 1, first + k :] = made[k - 1, first : len(series) - k]
-  return found
+    result[k - 1, first + k :] = made[k - 1, first : len(series) - k]
+  return result
 
 
 def free_run(

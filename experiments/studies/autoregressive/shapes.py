@@ -102,8 +102,8 @@ def strings(letters: int, length: int) -> np.ndarray:
       f"there are {letters**length:,} strings of {length} out of {letters} "
       f"letters; give toys with at most {_MOST:,}"
     )
-  found = itertools.product(range(letters), repeat=length)
-  return np.array(list(found), np.int32)
+  result = itertools.product(range(letters), repeat=length)
+  return np.array(list(result), np.int32)
 
 
 class PerStep(nn.Module):

@@ -239,15 +239,15 @@ def fit(study: run_lib.Study) -> Fits:
     weights[name] = (model, _learned(study, many, model, *how))
   # Two at least, that there is a growth to speak of.
   longest, steps = max((2, *settings.horizons)), many.shape[1] - first
-  found = {}
+  result = {}
   for name, (model, params) in weights.items():
     began, both = time.perf_counter(), list(zip(params, many, strict=True))
     ahead = [series.k_steps(model, own, xs, longest) for own, xs in both]
     runs = [series.free_run(model, own, xs[:first], steps) for own, xs in both]
     spent = time.perf_counter() - began
     predictions = np.stack(ahead), np.stack(runs)
-    found[name] = Fitted(model, params, many, first, *predictions, spent)
-  return found
+    result[name] = Fitted(model, params, many, first, *predictions, spent)
+  return result
 
 
 def _learned(
@@ -353,9 +353,9 @@ def _afresh(study: run_lib.Study, entry: Fitted) -> float:
     pairs = series.windows(xs, study.config.settings.stretch)
     inputs = np.asarray(pairs.features.T, np.float32)
     carry = entry.model.initial_carry(inputs.shape[1])
-    found = np.asarray(apply(params, carry, inputs)[1][-1])
+    result = np.asarray(apply(params, carry, inputs)[1][-1])
     test = pairs.times >= entry.first
-    missed.append(np.mean((found - pairs.labels)[test] ** 2))
+    missed.append(np.mean((result - pairs.labels)[test] ** 2))
   return float(np.mean(missed))
 
 
@@ -780,8 +780,8 @@ def _network_on_coins(
   )
   steps = stream.segments_per_epoch * study.config.settings.rnn_epochs
   rule = series.adam(0.01, steps)
-  found = training.train(predictor, stream, rule, steps=steps, seed=seed)
-  return training.held_out(predictor, found.params, test, rows=1, length=1000)
+  result = training.train(predictor, stream, rule, steps=steps, seed=seed)
+  return training.held_out(predictor, result.params, test, rows=1, length=1000)
 
 
 def _looking_back(

@@ -107,7 +107,7 @@ def train(
   )
   init = jax.jit(network.init)
   begun = [init(jax.random.key(stream.seed)) for stream in streams]
-  found: dict[Strategy, list[training.Trained]] = {}
+  result: dict[Strategy, list[training.Trained]] = {}
   for window, some in itertools.groupby(strategies, lambda s: s.window):
     group = list(some)
 
@@ -119,7 +119,7 @@ def train(
         for stream, segments in zip(streams, drawn, strict=True)
       ]
 
-    found |= training.train_side_by_side(
+    result |= training.train_side_by_side(
       predictor(network, window),
       optimizer,
       dict.fromkeys(group, begun),
@@ -128,7 +128,7 @@ def train(
       batch=settings.batch,
       check=study.signals.check,
     )
-  return found
+  return result
 
 
 def scored(
@@ -255,13 +255,13 @@ def side_by_side(
   def drawn(strategy: Strategy) -> np.ndarray:
     """Gradients [N, P]; draws are numbered on from the steps of training."""
     gradient = compiled(strategy.window) if strategy.window else shared
-    found = []
+    result = []
     for draw in range(settings.gradients if strategy.keep < 1 else 1):
       step = settings.steps + 1 + draw
       some = weighed(strategy, segments, seed=seed, step=step)
-      found.append(gradient(params, some))
+      result.append(gradient(params, some))
     study.signals.check()
-    return np.asarray(jax.device_get(found), np.float64)
+    return np.asarray(jax.device_get(result), np.float64)
 
   [full] = drawn(FULL)
   size, lengths = np.linalg.norm(full), settings.gradient_lengths

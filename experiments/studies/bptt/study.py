@@ -76,31 +76,31 @@ def _biases(
   cell: cells.Cell, features: int, gate: int, value: float
 ) -> jax.Array:
   """Zeros, but for one gate's."""
-  found = np.zeros((len(cell.gates), features))
+  result = np.zeros((len(cell.gates), features))
   if value:
-    found[gate] = value
-  return jnp.asarray(found.ravel())
+    result[gate] = value
+  return jnp.asarray(result.ravel())
 
 
 def by_radius(study: run_lib.Study) -> None:
   """Elman, GRU and LSTM with recurrent weights of a given spectral radius."""
   page, settings = study.page, study.config.settings
-  found = {
+  result = {
     radius: _networks(study, radius)
     for radius in sorted((*settings.radii, *settings.other_radii))
   }
   factors = {
     radius: {name: factor(norms) for name, norms in networks.items()}
-    for radius, networks in found.items()
+    for radius, networks in result.items()
   }
-  largest = max(found)
-  head = ("factor a step", *(f"rho = {radius:g}" for radius in found))
+  largest = max(result)
+  head = ("factor a step", *(f"rho = {radius:g}" for radius in result))
   body = [
-    [name, *(factors[radius][name] for radius in found)]
-    for name in found[largest]
+    [name, *(factors[radius][name] for radius in result)]
+    for name in result[largest]
   ]
   page.table("radii", head, body)
-  grows = [r for r in found if factors[r]["Elman, tanh"] > 1]
+  grows = [r for r in result if factors[r]["Elman, tanh"] > 1]
   page["grows"] = (
     f"exceeds 1 from rho = {min(grows):g} on" if grows else "never exceeds 1"
   )
@@ -116,7 +116,7 @@ def by_radius(study: run_lib.Study) -> None:
     for pair, radius in zip(pairs, settings.radii, strict=True):
       figures.draw(
         pair,
-        {name: (distances, norms) for name, norms in found[radius].items()}
+        {name: (distances, norms) for name, norms in result[radius].items()}
         | {r"$\rho^k$": (places, float(radius) ** places, circles)},
         title=rf"$\rho$ = {radius:g}",
         x="steps back, $k$",
@@ -143,7 +143,7 @@ def _networks(study: run_lib.Study, radius: float) -> dict[str, np.ndarray]:
     lambda g, _: radius * rotations[0] @ g,
     initial=vector,
   )
-  found = {"linear": np.linalg.norm(list(linear), axis=1)}
+  result = {"linear": np.linalg.norm(list(linear), axis=1)}
   with jax.enable_x64(True):
     xs, toward = map(jnp.asarray, (random.normal(size=size), vector))
     for name, kind in {
@@ -157,8 +157,8 @@ def _networks(study: run_lib.Study, radius: float) -> dict[str, np.ndarray]:
         bias=_biases(cell, features, 1, 1.0 if kind == "lstm" else 0.0),
       )
       norms = gradient_reach.mean_norms(cell, params, xs, toward)
-      found[name] = norms[: settings.distance + 1]
-  return found
+      result[name] = norms[: settings.distance + 1]
+  return result
 
 
 _TEXTBOOK = 0.01  # standard deviation of the textbook's weights
@@ -233,17 +233,17 @@ def one_direction(study: run_lib.Study) -> None:
   values = np.concatenate([[1.1], np.linspace(1.0, -1.0, size - 1)])
   start = random.normal(size=size)
   matrix = basis @ np.diag(values) @ basis.T
-  found = gradients.turning(matrix, start, powers=powers)
+  result = gradients.turning(matrix, start, powers=powers)
   page["turning"] = [
-    [k, *found[:, k].tolist()] for k in (0, 5, 10, 20, 40) if k <= powers
+    [k, *result[:, k].tolist()] for k in (0, 5, 10, 20, 40) if k <= powers
   ]
   page["size"], page["ratio"] = size, f"{1 / 1.1:.3f}"
   figures.curves(
     page.figure("one_direction"),
     "Powers of a matrix turn every vector",
     {
-      "~bound": (np.arange(powers + 1), found[1]),
-      "measured": (np.arange(powers + 1), found[0]),
+      "~bound": (np.arange(powers + 1), result[1]),
+      "measured": (np.arange(powers + 1), result[0]),
     },
     x="power $k$",
     y=r"$\tan\,\theta_k$",
@@ -409,8 +409,8 @@ def _problem(random: np.random.Generator) -> tuple[Any, dict[int, np.ndarray]]:
   windows = {}
   for window in (1, 2):
     sequence = truncation.in_windows(elman.step, window)
-    found = jax.jit(functools.partial(gradient, sequence))(xs)
-    windows[window] = np.asarray(found)
+    result = jax.jit(functools.partial(gradient, sequence))(xs)
+    windows[window] = np.asarray(result)
   return (
     jax.jit(jax.vmap(lambda f: gradient(factored, (xs, f[:, None])))),
     windows,
@@ -433,10 +433,10 @@ def unbiased(study: run_lib.Study) -> None:
       sampled[keep] = np.asarray(weighed(some.T))
   size = float(np.linalg.norm(full))
   body, deviations, window = [], {}, max(windows)
-  for keep, found in sampled.items():
-    error = found.std(axis=0, ddof=1) / math.sqrt(draws)
-    scores = np.abs(found.mean(axis=0) - full) / error
-    deviations[keep] = math.sqrt(found.var(axis=0, ddof=1).sum()) / size
+  for keep, result in sampled.items():
+    error = result.std(axis=0, ddof=1) / math.sqrt(draws)
+    scores = np.abs(result.mean(axis=0) - full) / error
+    deviations[keep] = math.sqrt(result.var(axis=0, ddof=1).sum()) / size
     held = f"{np.sum(scores < 1.96)} of {len(scores)}"
     apart = float(np.abs(expected[keep] - full).max()), float(scores.max())
     body.append([f"{keep:g}", *apart, held, deviations[keep]])
@@ -451,10 +451,10 @@ def unbiased(study: run_lib.Study) -> None:
   page["missed"] = {"window": window, "errors": f"{missed.max():,.0f}"}
   counts = np.unique(np.geomspace(1, draws, 60).astype(int))
   curves: dict[str, figures.Curve] = {}
-  for (keep, found), colour in zip(
+  for (keep, result), colour in zip(
     sampled.items(), style.COLOURS, strict=False
   ):
-    sums = np.cumsum(found, axis=0)[counts - 1]
+    sums = np.cumsum(result, axis=0)[counts - 1]
     distance = np.linalg.norm(sums / counts[:, None] - full, axis=1) / size
     root = deviations[keep] / np.sqrt(counts)
     look = {"color": colour, "ls": "--", "lw": 1.0}
@@ -469,8 +469,8 @@ def unbiased(study: run_lib.Study) -> None:
     log_x=True,
     log_y=True,
     references={
-      f"window of {window}": np.linalg.norm(found - full) / size
-      for window, found in windows.items()
+      f"window of {window}": np.linalg.norm(result - full) / size
+      for window, result in windows.items()
     },
   )
 

@@ -158,13 +158,13 @@ def random_moments(
   >>> random_moments(1.0, 0.9, keep=0.9, steps=3)[0].round(3).tolist()
   [1.0, 1.9, 2.71]
   """
-  mean, square, found = 0.0, 0.0, []
+  mean, square, result = 0.0, 0.0, []
   for _ in range(steps):
     cross = 2 * direct * factor * mean
     square = direct**2 + cross + factor**2 / keep * square
     mean = direct + factor * mean
-    found.append((mean, square - mean**2))
-  return np.array(found).T
+    result.append((mean, square - mean**2))
+  return np.array(result).T
 
 
 def limit_variance(direct: float, factor: float, *, keep: float) -> float:

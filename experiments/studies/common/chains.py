@@ -150,19 +150,19 @@ class HiddenMarkov:
   def forward(self, symbols: np.ndarray) -> np.ndarray:
     """log pi, float64 [T + 1, K]; the last row is after all symbols."""
     seen, moves = self._seen(symbols), _log(self.transition)
-    found = np.empty((len(seen) + 1, len(moves)))
-    found[0] = _log(self.initial)
+    result = np.empty((len(seen) + 1, len(moves)))
+    result[0] = _log(self.initial)
     for step, here in enumerate(seen):
-      found[step + 1] = _sum((found[step] + here)[:, None] + moves, axis=0)
-    return found
+      result[step + 1] = _sum((result[step] + here)[:, None] + moves, axis=0)
+    return result
 
   def backward(self, symbols: np.ndarray) -> np.ndarray:
     """log rho, float64 [T, K]."""
     seen, moves = self._seen(symbols), _log(self.transition)
-    found = np.zeros_like(seen)
+    result = np.zeros_like(seen)
     for step in range(len(seen) - 1, 0, -1):
-      found[step - 1] = _sum(moves + seen[step] + found[step], axis=1)
-    return found
+      result[step - 1] = _sum(moves + seen[step] + result[step], axis=1)
+    return result
 
   def nats(self, symbols: np.ndarray) -> np.ndarray:
     """-log P(x_t | x_1, ..., x_{t-1}) of every symbol, float64 [T].

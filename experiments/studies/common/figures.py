@@ -81,14 +81,14 @@ def families(
 
   The family is the part of a name before its comma; others are grey.
   """
-  found, seen = {}, collections.Counter[str]()
+  result, seen = {}, collections.Counter[str]()
   colours = dict(zip(known, style.COLOURS, strict=False))
   for name in names:
     family = name.split(",")[0]
     dashes = ("-", "--", ":")[min(seen[family], 2)]
-    found[name] = {"color": colours.get(family, style.GREY), "ls": dashes}
+    result[name] = {"color": colours.get(family, style.GREY), "ls": dashes}
     seen[family] += 1
-  return found
+  return result
 
 
 def derivatives(

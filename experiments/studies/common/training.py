@@ -121,20 +121,20 @@ def descend(
   """
   start = jax.tree.map(np.array, state.params)
   size = dispatch or math.gcd(steps, DISPATCH)
-  found, symbols, seconds = [], 0, 0.0
+  result, symbols, seconds = [], 0, 0.0
   for done in range(0, steps, size):
     check()
     end = min(done + size, steps)
     read = jax.device_put(segments(done, end - done))
     begun = time.perf_counter()
     state, report = run(state, read)
-    found.append(jax.device_get(report))
+    result.append(jax.device_get(report))
     if done:
       seconds += time.perf_counter() - begun
-      symbols += int(found[-1].metrics.count.sum())
-    after(end, state.params, found[-1])
+      symbols += int(result[-1].metrics.count.sum())
+    after(end, state.params, result[-1])
   check()
-  whole = jax.tree.map(lambda *leaves: np.concatenate(leaves, axis=-1), *found)
+  whole = jax.tree.map(lambda *leaves: np.concatenate(leaves, axis=-1), *result)
   scored = whole.metrics.count
   nats = whole.metrics.nats / np.maximum(scored, 1)
   norms = whole.gradient_norm

@@ -76,15 +76,15 @@ def worked_example(study: run_lib.Study) -> None:
   [two, *_] = beam.search(*model, width=2, **_OPTIONS)
   [best, *_] = beam.exhaustive(*model, **_OPTIONS)
   body = []
-  for name, found, tried in (
+  for name, result, tried in (
     ("greedy", greedy, f"V T = {4 * _LONGEST}"),
     ("beam of 2", two, f"2 V T = {8 * _LONGEST}"),
     ("exhaustive", best, f"V^T = {4**_LONGEST}"),
   ):
-    log, length = found.log_probability, len(found.symbols)
+    log, length = result.log_probability, len(result.symbols)
     score = f"{log / length**0.75:.4f}"
     body.append(
-      [name, _spelt(found.symbols), f"{math.exp(log):.3f}", score, tried]
+      [name, _spelt(result.symbols), f"{math.exp(log):.3f}", score, tried]
     )
   page["searches"] = body
   with style.figure(page.figure("worked_example"), height=2.7) as drawing:
@@ -171,9 +171,9 @@ def length_penalty(study: run_lib.Study) -> None:
   for alpha in (0.0, 0.25, 0.5, 0.75, 1.0):
     options = _OPTIONS | {"length_penalty": alpha}
     best = beam.exhaustive(*model, **options)
-    found = beam.search(*model, width=2, **options)
+    result = beam.search(*model, width=2, **options)
     line = [f"{alpha:g}"]
-    for one in (best[0], found[0]):
+    for one in (best[0], result[0]):
       line += [_spelt(one.symbols), f"{math.exp(one.log_probability):.3f}"]
     body.append(line)
   study.page["penalties"] = body
@@ -188,10 +188,10 @@ def random_models(study: run_lib.Study) -> None:
   page, count = study.page, study.config.settings.models
   widths = (*study.config.settings.widths, EXHAUSTIVE)
   gaps = search_gaps(study.random, count, widths)
-  found = 100 * (gaps == 0).mean(axis=0)
+  result = 100 * (gaps == 0).mean(axis=0)
   page["widths"] = [
     [f"{width}", f"{share:.1f}%", float(gap.mean()), float(gap.max())]
-    for width, share, gap in zip(widths, found, gaps.T, strict=True)
+    for width, share, gap in zip(widths, result, gaps.T, strict=True)
   ]
   page["random_symbols"], page["random_steps"] = _SYMBOLS, _STEPS
   page["strings"] = f"{_SYMBOLS**_STEPS:,}"
@@ -199,7 +199,7 @@ def random_models(study: run_lib.Study) -> None:
   with style.panels(page.figure("widths"), "", height=2.9, columns=2) as pairs:
     names = "best string found, % of models", "short of it, nats"
     for pair, values, name in zip(
-      pairs, (found, gaps.mean(axis=0)), names, strict=True
+      pairs, (result, gaps.mean(axis=0)), names, strict=True
     ):
       curve = {"": (widths, values)}
       figures.draw(
@@ -223,8 +223,8 @@ def search_gaps(
     model = models.second_order(np.roll(logits, 1, axis=(0, 1)))
     best = beam.exhaustive(*model, **options)[0]
     for column, width in enumerate(widths):
-      found = beam.search(*model, width=width, **options)[0]
-      gaps[row, column] = best.log_probability - found.log_probability
+      result = beam.search(*model, width=width, **options)[0]
+      gaps[row, column] = best.log_probability - result.log_probability
   # What is left of float32's rounding is no gap.
   return np.where(np.abs(gaps) < 1e-4, 0.0, gaps)
 
@@ -240,10 +240,10 @@ class Writer(NamedTuple):
 
   def search(self, width: int) -> list[list[int]]:
     """The likeliest text that a beam finds, as the only one of a list."""
-    found = beam.search(
+    result = beam.search(
       *self[:2], width=width, length=self.length, prime=self.prime
     )
-    return [list(found[0].symbols)]
+    return [list(result[0].symbols)]
 
   def draw(
     self, key: jax.Array, count: int, sharpen: text.LogitFilters
@@ -316,7 +316,7 @@ def next_words(study: run_lib.Study, writer: Writer) -> None:
     return
   body = []
   for alpha in (0.0, 0.5, 0.75, 1.0, 1.5, 2.0):
-    found = beam.search(
+    result = beam.search(
       writer.network,
       writer.params,
       width=settings.beam,
@@ -325,9 +325,9 @@ def next_words(study: run_lib.Study, writer: Writer) -> None:
       end=vocabulary.index[settings.end],
       length_penalty=alpha,
     )
-    words = [training.decode(writer.tokens, one.symbols) for one in found[:4]]
+    words = [training.decode(writer.tokens, one.symbols) for one in result[:4]]
     marked = [word.translate(_VISIBLE) for word in words]
-    best = found[0]
+    best = result[0]
     listed = ", ".join(f"`{word}`" for word in marked)
     length, log = len(best.symbols), best.log_probability
     body.append([f"{alpha:g}", listed, length, log])
@@ -372,15 +372,15 @@ def texts(study: run_lib.Study, writer: Writer) -> None:
   )
   if truth:
     written[_REAL] = truth
-  found = {name: measured(writer, rows) for name, rows in written.items()}
+  result = {name: measured(writer, rows) for name, rows in written.items()}
   body: list[list[Any]] = [
     [name, f"{nats:.1f}", nats / writer.length, *shares]
-    for name, (nats, *shares) in found.items()
+    for name, (nats, *shares) in result.items()
   ]
   page["ways"] = body
   for name, key_ in (("greedy", "greedy"), (widest, "widest"), (_REAL, "real")):
-    if name in found:
-      nats, *_, varied = found[name]
+    if name in result:
+      nats, *_, varied = result[name]
       page[key_] = {"nats": f"{nats:.1f}", "distinct": f"{varied:.2f}"}
   samples = []
   for name, rows in written.items():
@@ -427,8 +427,8 @@ def occurrences(
     return []
   places = np.lib.stride_tricks.sliding_window_view(np.asarray(ids), whole)
   same = np.all(places[:, : len(prime)] == np.asarray(prime), axis=1)
-  found: list[list[int]] = places[np.flatnonzero(same)[:most]].tolist()
-  return [row[len(prime) :] for row in found]
+  result: list[list[int]] = places[np.flatnonzero(same)[:most]].tolist()
+  return [row[len(prime) :] for row in result]
 
 
 _TEMPERATURE = 0.8
@@ -454,10 +454,10 @@ def words(study: run_lib.Study, writer: Writer) -> None:
   for name, one in (("as it is", writer), ("confined", confined)):
     rows = one.draw(key, settings.draws, sharpen)
     drawn = [settings.prefix + training.decode(tokens, row) for row in rows]
-    found = whole_words(drawn, len(settings.prefix))
-    share = sum(word in known for word in found) / max(1, len(found))
+    result = whole_words(drawn, len(settings.prefix))
+    share = sum(word in known for word in result) / max(1, len(result))
     nats, *_ = measured(writer, rows)
-    counts = f"{len(found):,}", f"{100 * share:.1f}%", f"{len(set(found)):,}"
+    counts = f"{len(result):,}", f"{100 * share:.1f}%", f"{len(set(result)):,}"
     body.append([name, *counts, nats / writer.length])
     first.append(f"[{name}]\n{training.visible(drawn[0])}")
   page["words"] = body
@@ -481,13 +481,13 @@ def words_of(written: str) -> list[tuple[int, str]]:
   >>> words_of("It isn't")
   [(2, 'It'), (6, 'isn'), (8, 't')]
   """
-  found, place = [], 0
+  result, place = [], 0
   for letters, group in itertools.groupby(written, is_letter):
     run = "".join(group)
     place += len(run)
     if letters:
-      found.append((place, run))
-  return found
+      result.append((place, run))
+  return result
 
 
 def whole_words(texts: Sequence[str], start: int) -> list[str]:

@@ -40,11 +40,11 @@ class Automaton(NamedTuple):
 
   def log_shares(self, ids: np.ndarray) -> np.ndarray:
     """log P of each symbol [T, B] given those before it."""
-    found, states = np.zeros(ids.shape), np.full(ids.shape[1], self.start)
+    result, states = np.zeros(ids.shape), np.full(ids.shape[1], self.start)
     for place, symbols in enumerate(ids):
-      found[place] = np.log(self.probabilities[states, symbols])
+      result[place] = np.log(self.probabilities[states, symbols])
       states = self.next_state[states, symbols]
-    return found
+    return result
 
 
 class Network(NamedTuple):

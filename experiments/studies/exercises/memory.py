@@ -135,7 +135,7 @@ def train(
     extra[1] = (0, length - leaf.shape[1])
     return np.pad(leaf, extra)
 
-  found: dict[str, list[training.Trained]] = {}
+  result: dict[str, list[training.Trained]] = {}
   for kind in dict.fromkeys(map(cell_of, names)):
     network = training.Network(kind, settings.features, inputs, outputs)
     model = network.predictor()._replace(loss=loss)
@@ -152,7 +152,7 @@ def train(
       read = [task.segments(start, count) for task in tasks]
       return [jax.tree.map(filled, one) for one in read] * copies
 
-    found |= training.train_side_by_side(
+    result |= training.train_side_by_side(
       model,
       optimizer,
       begun,
@@ -161,7 +161,7 @@ def train(
       batch=settings.batch,
       check=study.signals.check,
     )
-  return found
+  return result
 
 
 _LAST = 2 * training.DISPATCH  # steps that are scored
@@ -223,12 +223,12 @@ def _compare(
   }
   values |= beside
   head = (y, *(f"{x} = {size}" for size in tasks))
-  page.table(name, head, [[key, *found] for key, found in values.items()])
+  page.table(name, head, [[key, *result] for key, result in values.items()])
   lines, below = {}, []
   for network, look in figures.families(values).items():
-    found = values[network]
-    lines[network] = (list(tasks), found, look)
-    done = [str(n) for n, v in zip(tasks, found, strict=True) if v < limit]
+    result = values[network]
+    lines[network] = (list(tasks), result, look)
+    done = [str(n) for n, v in zip(tasks, result, strict=True) if v < limit]
     below.append(f"{network} at {', '.join(done) or 'none'}")
   page[f"{name}_limit"] = f"{limit:.3f}"
   page[f"{name}_learned"] = "; ".join(below)
@@ -250,7 +250,7 @@ def _names(settings: Any) -> list[str]:
 
 def _rows(
   study: run.Study,
-  found: Mapping[str, Sequence[training.Trained]],
+  result: Mapping[str, Sequence[training.Trained]],
   doing: str,
   tasks: Mapping[int, Any],
   measured: Callable[[Any, float, int], tuple[float, int]],
@@ -262,7 +262,7 @@ def _rows(
   """
   rows = []
   for name in study.config.settings.cells:
-    for (size, task), one in zip(tasks.items(), found[name], strict=True):
+    for (size, task), one in zip(tasks.items(), result[name], strict=True):
       scored = int(one.scored[-_LAST:].sum())
       value, count = measured(task, last(one), scored)
       named, how = f"{name}, {doing.format(size)}", "before each step"
@@ -291,7 +291,7 @@ def recall(study: run.Study) -> list[results.Row]:
   ]
   page["recalled"] = {"kinds": _RECALLED, "optimum": f"{optimum:.3f}"}
   page["minibatches"] = _LAST
-  found = _compare(
+  result = _compare(
     study,
     "recall",
     "Recall over L fillers, learned",
@@ -309,7 +309,7 @@ def recall(study: run.Study) -> list[results.Row]:
   )
   return _rows(
     study,
-    found,
+    result,
     "recall over {} fillers",
     tasks,
     lambda task, nats, count: (nats * task.length, count // task.length),
@@ -339,7 +339,7 @@ def copying(study: run.Study) -> list[results.Row]:
     "kinds": longest.kinds,
     "chance": f"{chance:.3f}",
   }
-  found = _compare(
+  result = _compare(
     study,
     "copying",
     f"Copying {longest.symbols} symbols",
@@ -356,7 +356,7 @@ def copying(study: run.Study) -> list[results.Row]:
   )
   body, curves, back = [], {}, np.arange(longest.length + 1)
   for name, colour in zip(settings.cells, style.COLOURS, strict=False):
-    one = found[name][-1]
+    one = result[name][-1]
     before, after = (reach(name, longest, x) for x in (one.start, one.params))
     curves[f"_{name}"] = (back, before, {"color": colour, "ls": "--"})
     curves[name] = (back, after, {"color": colour})
@@ -373,7 +373,7 @@ def copying(study: run.Study) -> list[results.Row]:
   page["learned_reach"] = body
   return _rows(
     study,
-    found,
+    result,
     "copying over {} steps",
     tasks,
     lambda _, nats, count: (math.exp(nats), count),
@@ -397,7 +397,7 @@ def adding(study: run.Study) -> list[results.Row]:
     for length in sorted(settings.adding_lengths)
   }
   chance, half = memory_tasks.AddingTask.chance, memory_tasks.AddingTask.half
-  found = _compare(
+  result = _compare(
     study,
     "adding",
     "Adding",
@@ -416,7 +416,7 @@ def adding(study: run.Study) -> list[results.Row]:
   )
   return _rows(
     study,
-    found,
+    result,
     "adding over {} steps",
     tasks,
     lambda _, nats, count: (2 * nats, count),
@@ -455,7 +455,7 @@ def remedies(study: run.Study) -> None:
   known, lag = recipes(settings.rate), settings.remedy_lag
   seeds = range(study.config.seed, study.config.seed + settings.remedy_runs)
   tasks = [_copy_task(study, lag, seed) for seed in seeds]
-  found = {
+  result = {
     name: train(
       study,
       list(_STARTS),
@@ -469,21 +469,21 @@ def remedies(study: run.Study) -> None:
   }
   limit, body, passed = tasks[0].chance / 2, [], []
   for start, called in _STARTS.items():
-    first = found[settings.remedies[0]][start]
+    first = result[settings.remedies[0]][start]
     ratios = [
       reach(start, task, one.start)[lag]
       for task, one in zip(tasks, first, strict=True)
     ]
     medians = {
       name: float(np.median([last(one) for one in ones[start]]))
-      for name, ones in found.items()
+      for name, ones in result.items()
     }
     mean = float(np.exp(np.mean(np.log(ratios))))
     body.append([called, mean, *medians.values()])
     good = [name for name, value in medians.items() if value < limit]
     ways = f"with {', '.join(good)}" if good else "with none of them"
     passed.append(f"from the {called} start {ways}")
-  head = ("start", f"|g_{lag}| / |g_0| before training", *found)
+  head = ("start", f"|g_{lag}| / |g_0| before training", *result)
   page.table("remedies", head, body)
   page["remedy"] = {
     "penalty": f"{_PENALTY:g}",

@@ -228,13 +228,13 @@ def by_length(study: run_lib.Study) -> None:
   norms, body, half = {}, [], steps // 2
   for name, (matrix, activation) in networks.items():
     with jax.enable_x64(True):
-      found = norms[name] = np.asarray(
+      result = norms[name] = np.asarray(
         _norms(activation, *map(jnp.asarray, (matrix, kernel, xs, vector)))
       )
-    growth = float((found[-1] / found[half]) ** (1 / (steps - 1 - half)))
+    growth = float((result[-1] / result[half]) ** (1 / (steps - 1 - half)))
     # At T = 1 the state before is 0, and so is the gradient.
     body.append(
-      [name, *(float(found[t]) for t in (1, half, steps - 1)), growth]
+      [name, *(float(result[t]) for t in (1, half, steps - 1)), growth]
     )
     study.signals.check()
   page["by_length"], page["noise_rows"] = body, _ROWS
@@ -242,8 +242,8 @@ def by_length(study: run_lib.Study) -> None:
     page.figure("gradient_by_length"),
     "The gradient of a long sequence",
     {
-      name: (np.arange(2, steps + 1), found[1:])
-      for name, found in norms.items()
+      name: (np.arange(2, steps + 1), result[1:])
+      for name, result in norms.items()
     },
     x="length $T$",
     y=r"$|dL/dW_h|$",
@@ -438,20 +438,22 @@ def learned(
 
 def read(study: run_lib.Study) -> dict[str, str]:
   """Texts by other hands, as far as they are to be had, by their names."""
-  settings, found = study.config.settings, {}
+  settings, result = study.config.settings, {}
   if study.config.data.source != "embedded":
     python = _beginning(study, source="embedded")
-    found["Python's language reference"] = python
+    result["Python's language reference"] = python
   if study.config.data.source != "timemachine":
     # A page without it is a page all the same.
     with contextlib.suppress(errors.UserError):
-      found["The Time Machine"] = _beginning(study, source="timemachine")
+      result["The Time Machine"] = _beginning(study, source="timemachine")
   functions = (getattr(np.linalg, name) for name in sorted(np.linalg.__all__))
   documented = (inspect.getdoc(f) or "" for f in functions)
-  found["NumPy's help on linear algebra"] = "\n\n".join(documented)
+  result["NumPy's help on linear algebra"] = "\n\n".join(documented)
   for path in settings.other_texts:
-    found[pathlib.Path(path).name] = _beginning(study, source="text", path=path)
-  return {name: text[: settings.unseen] for name, text in found.items()}
+    result[pathlib.Path(path).name] = _beginning(
+      study, source="text", path=path
+    )
+  return {name: text[: settings.unseen] for name, text in result.items()}
 
 
 def _beginning(study: run_lib.Study, **where: Any) -> str:

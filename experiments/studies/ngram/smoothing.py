@@ -86,15 +86,15 @@ class BackoffNGram(NamedTuple):
     """-log p of every token of a split given those before it, float64 `[N]`."""
     size = self.source.vocabulary_size
     text = ngram.with_boundaries(tokens, size, self.source.sentence_end)
-    found = np.ones(len(text))
+    result = np.ones(len(text))
     keys = [level.keys for level in self.source.levels]
     walk = ngram_counts.lookups(keys, text, size)
     for shares, weights, (contexts, ids) in zip(
       self.shares, self.weights, walk, strict=True
     ):
-      backed = np.where(contexts >= 0, weights[contexts], 1.0) * found
-      found = np.where(ids >= 0, shares[ids], backed)
-    return -np.log(found[text < size])
+      backed = np.where(contexts >= 0, weights[contexts], 1.0) * result
+      result = np.where(ids >= 0, shares[ids], backed)
+    return -np.log(result[text < size])
 
 
 class Level(NamedTuple):

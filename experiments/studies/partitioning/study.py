@@ -36,16 +36,16 @@ def run(study: run_lib.Study) -> list[results.Row]:
     "adam", learning_rate=settings.learning_rate, clip_norm=1.0
   )
   train = functools.partial(readers.train, study, network, optimizer, splits)
-  found = {
+  result = {
     name: [train(read, study.config.seed + i) for i in range(settings.networks)]
     for name, read in readers.READERS.items()
   }
   params, end = (
-    found[readers.RANDOM][0].params,
+    result[readers.RANDOM][0].params,
     tokens.vocabulary.index.get("\n"),
   )
   sentences(study, network, params, splits["train"], end)
-  return compare(study, found, len(splits["test"]))
+  return compare(study, result, len(splits["test"]))
 
 
 def _check(splits: dict[str, np.ndarray], settings: Any) -> None:
@@ -113,7 +113,7 @@ def _row(ids: np.ndarray) -> str:
 
 def compare(
   study: run_lib.Study,
-  found: dict[str, list[readers.Trained]],
+  result: dict[str, list[readers.Trained]],
   count: int,
 ) -> list[results.Row]:
   """Scores, curves and result rows of the readers, means over the seeds."""
@@ -121,14 +121,14 @@ def compare(
   length = settings.length
   means = {
     name: float(np.mean([one.streaming for one in several]))
-    for name, several in found.items()
+    for name, several in result.items()
   }
   by_position = {
     name: np.mean([one.by_position for one in several], axis=0)
-    for name, several in found.items()
+    for name, several in result.items()
   }
   body = []
-  for name, several in found.items():
+  for name, several in result.items():
     spread = np.ptp([one.streaming for one in several])
     near, far = np.split(by_position[name], [length])
     body.append([name, means[name], spread, near.mean(), far.mean()])
@@ -141,7 +141,7 @@ def compare(
         [read / 1000 for read, _ in several[0].curve],
         np.mean([[bits for _, bits in one.curve] for one in several], axis=0),
       )
-      for name, several in found.items()
+      for name, several in result.items()
     },
     x="symbols read in training, thousands",
     y="bits a character, validation",
@@ -177,7 +177,7 @@ def compare(
       count=count,
       seconds=sum(one.seconds for one in several),
     )
-    for name, several in found.items()
+    for name, several in result.items()
   ]
 
 

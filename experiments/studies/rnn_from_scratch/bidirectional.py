@@ -340,20 +340,20 @@ def fillers(
     for ids in (train, held)
   )
   tests = rest.segments(0, rest.text.segments_per_epoch)
-  found = {}
+  result = {}
   for name, network in {
     "forwards": training.network("gru", symbols, (h,)),
     "both ways": as_predictor(Reader(symbols, (h,))),
   }.items():
     params = fit(study, network, text)
-    found[name] = Filler(network, params, score(network, params, tests))
-  return tests, found
+    result[name] = Filler(network, params, score(network, params, tests))
+  return tests, result
 
 
-def _rows(source: str, found: Mapping[str, Filler]) -> list[results.Row]:
+def _rows(source: str, result: Mapping[str, Filler]) -> list[results.Row]:
   return [
     training.scored_row(f"{source}, {name}, blanks", filler.score)
-    for name, filler in found.items()
+    for name, filler in result.items()
   ]
 
 
@@ -362,22 +362,22 @@ def blanks(
 ) -> list[results.Row]:
   """Filling blanks, forwards and both ways."""
   page, splits = study.page, tokens.splits
-  tests, found = fillers(
+  tests, result = fillers(
     study, tokens.vocabulary.size, splits["train"], splits["valid"]
   )
   page["blanks"] = [
     [name, filler.score.perplexity, f"{100 * filler.score.error_rate:.1f}%"]
-    for name, filler in found.items()
+    for name, filler in result.items()
   ]
-  page.verbatim("filled", _filled(tokens, found, tests))
-  by_reach(study, tokens, found)
+  page.verbatim("filled", _filled(tokens, result, tests))
+  by_reach(study, tokens, result)
   h = study.config.settings.reader_features
-  return _rows(f"GRU of {h} units", found)
+  return _rows(f"GRU of {h} units", result)
 
 
 def _filled(
   tokens: tokens_lib.Tokens,
-  found: Mapping[str, Filler],
+  result: Mapping[str, Filler],
   segments: batching.Segment,
 ) -> str:
   """A line with blanks, and what each network puts into them."""
@@ -390,7 +390,7 @@ def _filled(
   blank, truth = mask[:, 0], targets[:, 0]
   hidden = zip(training.decode(tokens, truth), blank, strict=True)
   lines = [f"{'blanks':10} {''.join('_' if b else x for x, b in hidden)}"]
-  for name, (network, params, _) in found.items():
+  for name, (network, params, _) in result.items():
     carry = network.initial_carry(1)
     _, logits = jax.jit(network.apply)(params, carry, inputs, reset)
     best = np.asarray(jnp.argmax(logits[:, 0], axis=-1))
@@ -406,7 +406,7 @@ _SHOWN = (0, 1, 4)
 
 
 def by_reach(
-  study: run_lib.Study, tokens: tokens_lib.Tokens, found: Mapping[str, Filler]
+  study: run_lib.Study, tokens: tokens_lib.Tokens, result: Mapping[str, Filler]
 ) -> None:
   """The guess improves with what may be read behind the blank."""
   page, symbols = study.page, tokens.vocabulary.symbols
@@ -418,12 +418,12 @@ def by_reach(
   blank = np.zeros(whole.mask.shape, bool)
   blank[:, place] = True
   forwards = score(
-    *found["forwards"][:2], _with_blanks(whole, blank)
+    *result["forwards"][:2], _with_blanks(whole, blank)
   ).perplexity
   # [T, windows]
   texts = whole.targets.transpose(1, 0, 2).reshape(held.length, -1)
   logs = {
-    k: at_blank(reader, found["both ways"].params, texts, place, k)
+    k: at_blank(reader, result["both ways"].params, texts, place, k)
     for k in _REACHES
     if place + k < len(texts)
   }
@@ -527,7 +527,7 @@ def hidden_chain(
   page, settings = study.page, study.config.settings
   random, length = study.random, settings.chain_symbols
   # The symbols are the first of the text's, so that nothing is compiled again.
-  tests, found = fillers(
+  tests, result = fillers(
     study,
     max(tokens.vocabulary.size, SYMBOLS),
     draw(random, length),
@@ -537,9 +537,9 @@ def hidden_chain(
   page["kinds"] = SYMBOLS
   page["chain_table"] = [
     [name, filler.score.perplexity, least]
-    for (name, filler), least in zip(found.items(), best, strict=True)
+    for (name, filler), least in zip(result.items(), best, strict=True)
   ]
-  return _rows("hidden Markov source, GRU", found)
+  return _rows("hidden Markov source, GRU", result)
 
 
 def draw(random: np.random.Generator, count: int) -> np.ndarray:

@@ -331,11 +331,11 @@ def characters(
   )
   alone = {gate: f"GRU, {gate} gate only" for gate in ("reset", "update")}
   if {"GRU", *alone.values()} <= held_out.keys():
-    found = {gate: held_out[name] for gate, name in alone.items()}
+    result = {gate: held_out[name] for gate, name in alone.items()}
     page["gates"] = {
       "both": held_out["GRU"],
-      **found,
-      "stronger": min(found, key=lambda gate: found[gate]),
+      **result,
+      "stronger": min(result, key=lambda gate: result[gate]),
     }
   rows = [
     training.scored_row(f"{name}, {settings.features} units", score)

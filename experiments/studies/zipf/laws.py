@@ -128,11 +128,11 @@ def mandelbrot(frequencies: np.ndarray) -> tuple[float, Likeliest]:
   def nats(place: float) -> float:
     return maximum_likelihood(frequencies, shift=math.expm1(place)).nats
 
-  found = optimize.minimize_scalar(
+  result = optimize.minimize_scalar(
     nats, bounds=(0.0, math.log1p(len(frequencies))), options={"xatol": 1e-4}
   )
   # The best may be no shift at all, which the search only comes near.
-  shift = math.expm1(min(found.x, 0.0, key=nats))
+  shift = math.expm1(min(result.x, 0.0, key=nats))
   return shift, maximum_likelihood(frequencies, shift=shift)
 
 

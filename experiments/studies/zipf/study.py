@@ -106,8 +106,8 @@ def read(study: run_lib.Study, **where: Any) -> tuple[list[str], str, str]:
   source = study.config.data.source
   if source == "ptb" and not where:
     # Its makers have cleaned it; line ends are no words.
-    found = study.tokens("words")
-    train = found.vocabulary.decode(np.asarray(found.splits["train"]))
+    result = study.tokens("words")
+    train = result.vocabulary.decode(np.asarray(result.splits["train"]))
     words = [str(word) for word in train if word != vocabulary.END]
     return words, " ".join(words[:14]), ""
   whole = study.tokens(
@@ -258,8 +258,8 @@ def _recovery(study: run_lib.Study) -> None:
   for exponent in settings.synthetic_exponents:
     drawn = random.choice(types, p=laws.law(exponent, types), size=tokens)
     times = laws.ranked(np.bincount(drawn))
-    found = laws.maximum_likelihood(times)
-    likeliest = f"{found.exponent:.3f} ± {found.standard_error:.1g}"
+    result = laws.maximum_likelihood(times)
+    likeliest = f"{result.exponent:.3f} ± {result.standard_error:.1g}"
     slope = laws.line(np.arange(1, len(times) + 1), times).slope
     body.append([exponent, -slope, likeliest])
   study.page["recovery"] = body
@@ -298,11 +298,11 @@ def _growth(study: run_lib.Study, ids: np.ndarray) -> None:
   heaps = laws.line(lengths, types)
   shuffled = laws.shuffled_growth(laws.ranked(np.bincount(ids)), lengths)
   body = []
-  for length, found in zip(lengths, types, strict=True):
+  for length, result in zip(lengths, types, strict=True):
     times = laws.ranked(np.bincount(ids[:length]))
     alpha = laws.maximum_likelihood(times).exponent
-    shares = (found / length, np.mean(times == 1), times[0] / length)
-    body.append([f"{length:,}", f"{found:,}", *shares, alpha])
+    shares = (result / length, np.mean(times == 1), times[0] / length)
+    body.append([f"{length:,}", f"{result:,}", *shares, alpha])
   page["growth"] = body
   middle = len(lengths) // 2
   page["heaps"] = {
@@ -359,7 +359,7 @@ class BytePairs:
 
     Of pairs that occur equally often, that with the lowest ids comes first.
     """
-    ids, found = _values(data), list[tuple[int, int]]()
+    ids, result = _values(data), list[tuple[int, int]]()
     begins = np.zeros(BYTES + merges, bool)
     begins[list(_SPACES)] = True
     for new in range(BYTES, BYTES + merges):
@@ -370,18 +370,18 @@ class BytePairs:
       if counts[key] < 2:
         break
       left, right = divmod(key, new)
-      found.append((left, right))
+      result.append((left, right))
       begins[new] = begins[left]
       ids = _merged(ids, left, right, new)
-    return cls(found)
+    return cls(result)
 
   @functools.cached_property
   def pieces(self) -> tuple[bytes, ...]:
     """The bytes of every id."""
-    found = [bytes([value]) for value in range(BYTES)]
+    result = [bytes([value]) for value in range(BYTES)]
     for left, right in self.merges:
-      found.append(found[left] + found[right])
-    return tuple(found)
+      result.append(result[left] + result[right])
+    return tuple(result)
 
   def encode(self, data: bytes) -> np.ndarray:
     """Ids of a text, int64 [pieces]."""

@@ -28,9 +28,9 @@ SECTIONS = (
 
 
 def config(**settings):
-  found = cli.load(PAGE).config
-  found.settings.update(settings)
-  return found
+  actual = cli.load(PAGE).config
+  actual.settings.update(settings)
+  return actual
 
 
 def test_the_study_runs_to_its_end(run, tmp_path):

@@ -50,19 +50,19 @@ def test_it_runs_to_its_end(finished):
 
 
 def test_the_linear_network_has_its_closed_form(page):
-  found = {
+  actual = {
     name: values
     for name, *values in table(page, "How far back a gradient reaches")
   }
-  assert [float(value) for value in found["linear"]] == [0.9, 1.1, 2.0]
-  for linear, tanh in zip(found["linear"], found["Elman, tanh"], strict=True):
+  assert [float(value) for value in actual["linear"]] == [0.9, 1.1, 2.0]
+  for linear, tanh in zip(actual["linear"], actual["Elman, tanh"], strict=True):
     assert float(tanh) < float(linear)
 
 
 def test_only_what_is_drawn_has_a_variance(page):
-  found = table(page, "Their gradients side by side")
-  assert [line[1] for line in found] == ["segments", "randomised", "window"]
-  for _, name, cosine, bias, deviation, whole in found:
+  actual = table(page, "Their gradients side by side")
+  assert [line[1] for line in actual] == ["segments", "randomised", "window"]
+  for _, name, cosine, bias, deviation, whole in actual:
     assert -1 <= float(cosine) <= 1
     assert (float(deviation) > 0) == (name == "randomised")
     parts = np.hypot(float(bias), float(deviation))
@@ -70,8 +70,8 @@ def test_only_what_is_drawn_has_a_variance(page):
 
 
 def test_the_paths_that_survive_are_counted(page):
-  found = table(page, "Where a short gradient is not enough")
-  survive = {name: share for name, share, *_ in found}
+  actual = table(page, "Where a short gradient is not enough")
+  survive = {name: share for name, share, *_ in actual}
   assert survive["full"] == "1"
   assert survive["segments of 5"] == "0"
   assert survive["randomised, p = 0.8"] == f"{0.8**6:.2f}"
@@ -125,8 +125,8 @@ def test_a_strategy_weighs_derivatives_and_no_values():
     for start in range(0, task.length, 3):
       state = jax.lax.stop_gradient(state)
       inputs = segments.inputs[0, start : start + 3]
-      state, found = network.cell.sequence(params[0], state, inputs)
-      hs.append(found)
+      state, actual = network.cell.sequence(params[0], state, inputs)
+      hs.append(actual)
     logits = network.read(params, jnp.concatenate(hs))
     shares = jax.nn.log_softmax(logits)
     picked = jnp.take_along_axis(
@@ -137,11 +137,11 @@ def test_a_strategy_weighs_derivatives_and_no_values():
   @jax.jit
   def every(params):
     gradient = jax.value_and_grad(total)
-    found = {name: gradient(params, name) for name in kinds}
-    return found, jax.value_and_grad(detached)(params)
+    actual = {name: gradient(params, name) for name in kinds}
+    return actual, jax.value_and_grad(detached)(params)
 
-  found, (nats, by_pieces) = every(params)
-  for value, _ in found.values():
+  actual, (nats, by_pieces) = every(params)
+  for value, _ in actual.values():
     assert value == pytest.approx(float(nats), rel=1e-5)
 
   def assert_same(one, other):
@@ -149,11 +149,11 @@ def test_a_strategy_weighs_derivatives_and_no_values():
     for a, b in zip(*leaves, strict=True):
       np.testing.assert_allclose(a, b, atol=2e-5)
 
-  assert_same(found["segments"][1], by_pieces)
+  assert_same(actual["segments"][1], by_pieces)
   # Seven steps are all there are.
-  assert_same(found["window"][1], found["full"][1])
+  assert_same(actual["window"][1], actual["full"][1])
   apart = np.abs(
-    found["random"][1][0].recurrent_kernel
-    - found["full"][1][0].recurrent_kernel
+    actual["random"][1][0].recurrent_kernel
+    - actual["full"][1][0].recurrent_kernel
   )
   assert apart.max() > 1e-4

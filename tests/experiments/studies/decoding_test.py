@@ -92,15 +92,15 @@ def test_confined_to_a_list_no_other_word_is_written(finished):
 
 
 def test_whole_words_end_behind_the_prefix_and_before_the_end():
-  found = study.whole_words(["The cat's tail wa", "Theory. So"], 3)
-  assert found == ["cat", "s", "tail", "Theory"]
+  actual = study.whole_words(["The cat's tail wa", "Theory. So"], 3)
+  assert actual == ["cat", "s", "tail", "Theory"]
 
 
 def test_marks_belong_to_their_words():
   hindi = "\u0939\u093f\u0928\u094d\u0926\u0940"
   decomposed = "na\u0308chste"
-  found = study.whole_words([f"{hindi} {decomposed}, 12."], 0)
-  assert found == [hindi, decomposed]
+  actual = study.whole_words([f"{hindi} {decomposed}, 12."], 0)
+  assert actual == [hindi, decomposed]
 
 
 def test_runs_of_spaces_can_be_seen_and_single_ones_stay():
@@ -109,8 +109,8 @@ def test_runs_of_spaces_can_be_seen_and_single_ones_stay():
 
 def test_what_follows_a_prefix_is_found_wherever_it_stands():
   ids = np.array([1, 2, 9, 1, 2, 8, 1, 2, 7, 1, 2])
-  found = study.occurrences(ids, [1, 2], 1, 2)
-  assert found == [[9], [8]]
+  actual = study.occurrences(ids, [1, 2], 1, 2)
+  assert actual == [[9], [8]]
   assert study.occurrences(ids, [2, 9], 2, 5) == [[1, 2]]
   assert study.occurrences(ids, [3], 1, 5) == []
   assert study.occurrences(ids, [1], 20, 5) == []

@@ -50,9 +50,9 @@ def test_it_runs_to_its_end(finished):
 
 
 def test_the_networks_are_exact(finished, page):
-  found = table(page, "A network that represents a language exactly")
-  assert [int(units) for _, units, _, _ in found] == [15, 7, 3]
-  assert all(float(error) < 1e-14 for *_, error in found)
+  actual = table(page, "A network that represents a language exactly")
+  assert [int(units) for _, units, _, _ in actual] == [15, 7, 3]
+  assert all(float(error) < 1e-14 for *_, error in actual)
   exact, best = finished[0]["rows"][:2]
   assert exact["value"] == pytest.approx(2 ** (1 / 5), abs=1e-9)
   assert best["value"] == pytest.approx(2 ** (2 / 5), abs=1e-9)
@@ -191,9 +191,9 @@ def test_texts_of_one_s_own_are_read_by_their_names(tmp_path):
   path.write_text("a rose is a rose is a rose\n" * 50)
   config = cli.load("configs/fundamentals.py:exercises,smoke").config
   config.settings.other_texts = (str(path),)
-  found = study_lib.read(run_lib.Study(config, tmp_path, tmp_path, None, None))
-  assert found["other.txt"].startswith("a rose is a rose")
-  assert len(found["other.txt"]) == config.settings.unseen
+  actual = study_lib.read(run_lib.Study(config, tmp_path, tmp_path, None, None))
+  assert actual["other.txt"].startswith("a rose is a rose")
+  assert len(actual["other.txt"]) == config.settings.unseen
 
 
 def test_the_changes_are_what_their_names_say():

@@ -27,13 +27,13 @@ def values(rows, level, metric="perplexity"):
 def test_the_smoke_run_leaves_a_page_with_figures(run, tmp_path):
   rows = run(settings())["rows"]
   words, characters = (values(rows, x) for x in ("words", "characters"))
-  for found in (words, characters):
-    assert len(found) == len(smoothing.FORMS) + 2  # the best at each order
-    assert all(value > 1 for value in found.values())
-  for found, level in ((words, "words"), (characters, "characters")):
-    best = found[f"3-gram, {smoothing.MODIFIED}, {level}"]
-    assert best < found[f"1-gram, {smoothing.MODIFIED}, {level}"]
-    assert best < found[f"3-gram, {smoothing.ADD_K}, {level}"]
+  for actual in (words, characters):
+    assert len(actual) == len(smoothing.FORMS) + 2  # the best at each order
+    assert all(value > 1 for value in actual.values())
+  for actual, level in ((words, "words"), (characters, "characters")):
+    best = actual[f"3-gram, {smoothing.MODIFIED}, {level}"]
+    assert best < actual[f"1-gram, {smoothing.MODIFIED}, {level}"]
+    assert best < actual[f"3-gram, {smoothing.ADD_K}, {level}"]
   speeds = values(rows, "", "tokens_per_second")
   assert len(speeds) == 2
   page = (tmp_path / "run" / "report.md").read_text()
@@ -66,10 +66,10 @@ def test_the_published_perplexity_of_the_penn_treebank(run, real_data):
   assert best["count"] == 82_430
   # 20 on a quiet machine, with room for a busy one: it takes about 2.
   assert best["seconds"] < 60
-  found = values(rows, "words")
-  plain = found[f"5-gram, {smoothing.INTERPOLATED}, words"]
+  actual = values(rows, "words")
+  plain = actual[f"5-gram, {smoothing.INTERPOLATED}, words"]
   assert plain == pytest.approx(143.51, abs=0.01)
-  assert found[f"5-gram, {smoothing.BACKING}, words"] > plain
+  assert actual[f"5-gram, {smoothing.BACKING}, words"] > plain
 
 
 def beside(corpus_file, folder, **changes):
@@ -90,8 +90,8 @@ def test_networks_of_the_same_text_are_set_beside(
     for row in trained
     if (row["split"], row["metric"]) == ("test", "bits_per_character")
   ]
-  [found] = [row for row in rows if row["name"].startswith("trained: ")]
-  assert found["value"] == own["value"]
+  [actual] = [row for row in rows if row["name"].startswith("trained: ")]
+  assert actual["value"] == own["value"]
   page = (tmp_path / "run" / "report.md").read_text()
   assert "## Beside networks" in page
   figures = (results.figure(x) for x in (2 ** own["value"], own["value"]))

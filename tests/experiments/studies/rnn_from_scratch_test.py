@@ -64,14 +64,14 @@ def test_the_pages_causal_networks_pass_both_tests(finished):
   rows = re.findall(
     r"^\| ([^|]+) \| (\S+) \| (\S+) \| (\d\.\d{6}) \|$", text, re.M
   )
-  found = {name: tuple(map(float, values)) for name, *values in rows}
-  assert found.keys() == {*SMOKED, bidirectional.BIDIRECTIONAL}
+  actual = {name: tuple(map(float, values)) for name, *values in rows}
+  assert actual.keys() == {*SMOKED, bidirectional.BIDIRECTIONAL}
   for name in SMOKED:
-    ahead, back, total = found[name]
+    ahead, back, total = actual[name]
     assert ahead == 0
     assert back > 0
     assert total == pytest.approx(1, abs=1e-5)
-  assert found[bidirectional.BIDIRECTIONAL][0] > 0
+  assert actual[bidirectional.BIDIRECTIONAL][0] > 0
 
 
 @pytest.mark.parametrize(
@@ -256,7 +256,7 @@ def test_a_held_gate_stays_where_it_is_held(name, gate):
   begun = page_lib.with_held_gate(
     training.fresh(network, 0), *page_lib.NETWORKS[name].held
   )
-  found = training.train(
+  actual = training.train(
     network,
     batching.RandomWindows(np.arange(400) % 6, batch=4, length=5),
     # One object for both, and so one program.
@@ -266,7 +266,7 @@ def test_a_held_gate_stays_where_it_is_held(name, gate):
     params=begun,
   )
   before, after = (
-    tree["stack"]["layer_0"] for tree in jax.device_get((begun, found.params))
+    tree["stack"]["layer_0"] for tree in jax.device_get((begun, actual.params))
   )
   for leaf in ("kernel", "recurrent_kernel", "bias"):
     old, new = (
@@ -293,11 +293,11 @@ def _blanks(length=8):
 
 def test_blanks_are_read_as_nothing_and_alone_are_scored():
   blanks = _blanks()
-  found, whole = blanks.segments(3, 20), blanks.text.segments(3, 20)
-  np.testing.assert_array_equal(found.targets, whole.targets)
-  assert np.all((found.inputs == -1) == found.mask)
-  assert np.all(found.inputs[~found.mask] == whole.targets[~found.mask])
-  assert found.mask.mean() == pytest.approx(0.25, abs=0.03)
+  actual, whole = blanks.segments(3, 20), blanks.text.segments(3, 20)
+  np.testing.assert_array_equal(actual.targets, whole.targets)
+  assert np.all((actual.inputs == -1) == actual.mask)
+  assert np.all(actual.inputs[~actual.mask] == whole.targets[~actual.mask])
+  assert actual.mask.mean() == pytest.approx(0.25, abs=0.03)
 
 
 @pytest.fixture(scope="module")
@@ -305,21 +305,21 @@ def filler():
   """A reader of pairs, the network and its weights."""
   reader = bidirectional.Reader(5, (16,))
   network = bidirectional.as_predictor(reader)
-  found = training.train(
+  actual = training.train(
     network, _blanks(), optimizers.build("adam", learning_rate=0.02),
     steps=150, seed=0,
   )  # fmt: skip
-  return reader, network, found.params
+  return reader, network, actual.params
 
 
 def test_reading_both_ways_fills_blanks_better(filler):
   _, network, params = filler
   tests = bidirectional.Blanks(_blanks().text, 0.25, 7).segments(0, 10)
-  found = static.evaluate(network, params, tests, streams=16).nats_per_symbol
+  actual = static.evaluate(network, params, tests, streams=16).nats_per_symbol
   # The best that can be, knowing where pairs begin: forwards, nothing of the
   # first of a pair, and the second unless the first is blank, too.
   forwards = (0.5 + 0.5 * 0.25) * math.log(5)
-  assert 0.25 * math.log(5) < found < 0.95 * forwards
+  assert 0.25 * math.log(5) < actual < 0.95 * forwards
 
 
 def test_what_is_behind_the_reach_of_a_blank_is_not_read(filler):
@@ -329,7 +329,7 @@ def test_what_is_behind_the_reach_of_a_blank_is_not_read(filler):
   np.testing.assert_allclose(np.exp(logs[0]).sum(axis=1), 1, rtol=1e-5)
   # The partner is the next one: seen, it tells all.
   truth = texts[4]
-  right = [np.mean(found.argmax(axis=1) == truth) for found in logs]
+  right = [np.mean(actual.argmax(axis=1) == truth) for actual in logs]
   assert right[0] < 0.5
   assert right[1] > 0.9
   spoilt = texts.copy()
@@ -372,9 +372,9 @@ def test_the_best_filling_of_blanks_is_that_of_enumeration():
           around += nats
       count += 1
   assert count > 5
-  found = bidirectional.floor(segments, share)
+  actual = bidirectional.floor(segments, share)
   expected = (math.exp(before / count), math.exp(around / count))
-  np.testing.assert_allclose(found, expected, rtol=1e-9)
+  np.testing.assert_allclose(actual, expected, rtol=1e-9)
 
 
 def test_a_text_is_gone_on_from_without_a_look_at_its_padding():
@@ -382,9 +382,9 @@ def test_a_text_is_gone_on_from_without_a_look_at_its_padding():
   params = training.drawn(
     bidirectional.as_predictor(reader).init, np.random.default_rng(0), 0.5
   )
-  found = bidirectional.continued(reader, params, np.array([1, 2]), 2)
+  actual = bidirectional.continued(reader, params, np.array([1, 2]), 2)
   ids = [-1, 1, 2]
-  for symbol in found:
+  for symbol in actual:
     logits = reader.apply({"params": params}, jnp.array(ids)[:, None])
     assert symbol == int(jnp.argmax(logits[-1, 0]))
     ids.append(int(symbol))
@@ -392,11 +392,11 @@ def test_a_text_is_gone_on_from_without_a_look_at_its_padding():
 
 def test_means_over_the_last_values():
   values = np.random.default_rng(0).normal(size=30)
-  found = page_lib.smooth(values, 0.2)
+  actual = page_lib.smooth(values, 0.2)
   for place in range(30):
     window = max(1, int(0.2 * (place + 1)))
     expected = values[place + 1 - window : place + 1].mean()
-    assert found[place] == pytest.approx(expected)
+    assert actual[place] == pytest.approx(expected)
 
 
 def _texts(tokens, **changes):
@@ -436,14 +436,14 @@ def test_the_textbooks_network_learns_its_book(real_data):
     random=np.random.default_rng(0),
     signals=types.SimpleNamespace(check=lambda: None),
   )
-  found, scored = textbook.train(
+  actual, scored = textbook.train(
     study, textbook.NETWORKS["RNN"], texts, epochs=2
   )
-  assert found.nats[0] == pytest.approx(math.log(28), abs=2e-3)
+  assert actual.nats[0] == pytest.approx(math.log(28), abs=2e-3)
   assert scored.count == 4 * 1024 * 32
-  assert 16 < math.exp(found.nats[-1]) < 22
+  assert 16 < math.exp(actual.nats[-1]) < 22
   assert 16 < scored.perplexity < 22
-  assert np.all(found.norms < 1)  # the bound of 1 does nothing here
+  assert np.all(actual.norms < 1)  # the bound of 1 does nothing here
 
 
 @pytest.mark.parametrize(

@@ -30,9 +30,9 @@ def test_a_drifting_phase_is_a_random_walk():
   assert np.std(steps) == pytest.approx(0.1, rel=0.06)
   xs = series.noisy_sine(100_000, random=rng(), noise=0, rate=0.3, drift=0.1)
   for lag in (1, 5, 20):
-    found = np.mean(xs[lag:] * xs[:-lag])
+    actual = np.mean(xs[lag:] * xs[:-lag])
     expected = 0.5 * np.cos(0.3 * lag) * np.exp(-0.01 * lag / 2)
-    assert found == pytest.approx(expected, abs=0.02)
+    assert actual == pytest.approx(expected, abs=0.02)
 
 
 def test_walks_start_at_zero_and_step_independently():

@@ -54,7 +54,7 @@ def test_gradient_descent_by_hand_gives_the_same_weights():
   part = cut(xs, random=random, epochs=1)
   model = series.window(4)
   [params] = series.fit_each(model, optax.sgd(0.01), 0, [part])
-  found = series.to_linear(params)
+  actual = series.to_linear(params)
   key = jax.random.split(jax.random.key(0), 1)[0]
   first = jax.jit(model.init)(jax.random.split(key)[0])
   linear = series.to_linear(first)
@@ -64,8 +64,8 @@ def test_gradient_descent_by_hand_gives_the_same_weights():
     missed = rows @ weights + bias - labels
     weights = weights - 0.01 * rows.T @ missed / len(labels)
     bias = bias - 0.01 * missed.mean()
-  np.testing.assert_allclose(found.weights, weights, atol=1e-5)
-  assert found.bias == pytest.approx(bias, abs=1e-5)
+  np.testing.assert_allclose(actual.weights, weights, atol=1e-5)
+  assert actual.bias == pytest.approx(bias, abs=1e-5)
 
 
 def test_gradient_descent_approaches_least_squares():
@@ -73,12 +73,12 @@ def test_gradient_descent_approaches_least_squares():
   random = np.random.default_rng(1)
   part = cut(xs, random=random, epochs=300, batch=100)
   [params] = series.fit_each(series.window(4), optax.sgd(0.5), 0, [part])
-  found = series.to_linear(params)
+  actual = series.to_linear(params)
   past, _ = series.windows(xs, 4).split(600)
   best = series.least_squares(past.features, past.labels)
   errors = [
     np.mean((model.predict(past.features) - past.labels) ** 2)
-    for model in (found, best)
+    for model in (actual, best)
   ]
   assert errors[1] < errors[0] < 1.02 * errors[1]
 
@@ -110,7 +110,7 @@ def test_five_epochs_miss_by_what_they_should():
   many = [series.noisy_sine(1000, random=random) for _ in range(60)]
   parts = [cut(xs, random=random, epochs=5) for xs in many]
   params = series.fit_each(series.window(4), optax.sgd(0.01), 0, parts)
-  found = {name: [] for name in ("train", "test", 1, 4, 16, 64)}
+  actual = {name: [] for name in ("train", "test", 1, 4, 16, 64)}
   radii = []
   for i, xs in enumerate(many):
     model = series.to_linear(params[i])
@@ -118,13 +118,13 @@ def test_five_epochs_miss_by_what_they_should():
     for k in (1, 4, 16, 64):
       pairs = series.windows(xs, 4, ahead=k)
       missed = (model.ahead(k).predict(pairs.features) - pairs.labels) ** 2
-      found[k].append(missed[:933].mean())
+      actual[k].append(missed[:933].mean())
       if k == 1:
-        found["train"].append(missed[:600].mean())
-        found["test"].append(missed[600:].mean())
+        actual["train"].append(missed[:600].mean())
+        actual["test"].append(missed[600:].mean())
   expected = {"train": 0.0499, "test": 0.0501, 1: 0.0500}
   expected |= {4: 0.0550, 16: 0.0819, 64: 0.3046}
   for name, value in expected.items():
-    scatter = np.std(found[name], ddof=1) / 60**0.5
-    assert np.mean(found[name]) == pytest.approx(value, abs=3 * scatter + 5e-4)
+    scatter = np.std(actual[name], ddof=1) / 60**0.5
+    assert np.mean(actual[name]) == pytest.approx(value, abs=3 * scatter + 5e-4)
   assert np.mean(radii) == pytest.approx(0.986, abs=0.003)

@@ -62,10 +62,10 @@ def test_a_window_is_the_linear_map_of_its_values():
   linear = Linear(np.array([0.2, -0.7, 1.1]), 0.4)
   model, xs = series.window(3), numbers(20)
   params = series.of_linear(linear)
-  found = model.apply(params, model.initial_carry(1), xs[:, None])[1][:, 0]
+  actual = model.apply(params, model.initial_carry(1), xs[:, None])[1][:, 0]
   pairs = series.windows(xs, 3)
   np.testing.assert_allclose(
-    found[2:-1], linear.predict(pairs.features), rtol=1e-5
+    actual[2:-1], linear.predict(pairs.features), rtol=1e-5
   )
 
 
@@ -122,6 +122,6 @@ def test_a_model_has_its_weights(model, weights):
 
 def test_linear_weights_go_in_and_out():
   linear = Linear(np.array([0.25, -0.5]), 1.5)
-  found = series.to_linear(series.of_linear(linear))
-  np.testing.assert_array_equal(found.weights, linear.weights)
-  assert found.bias == 1.5
+  actual = series.to_linear(series.of_linear(linear))
+  np.testing.assert_array_equal(actual.weights, linear.weights)
+  assert actual.bias == 1.5

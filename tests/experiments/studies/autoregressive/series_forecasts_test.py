@@ -34,9 +34,9 @@ def network():
 def test_every_horizon_equals_reading_and_then_dreaming(network):
   model, params = network
   step, xs = elman_by_hand(params), sine(40)
-  found = series.k_steps(model, params, xs, 7)
-  assert found.shape == (7, 40)
-  assert np.isfinite(found).sum(axis=1).tolist() == [
+  actual = series.k_steps(model, params, xs, 7)
+  assert actual.shape == (7, 40)
+  assert np.isfinite(actual).sum(axis=1).tolist() == [
     40 - k for k in range(1, 8)
   ]
   h = np.zeros(6)
@@ -45,7 +45,7 @@ def test_every_horizon_equals_reading_and_then_dreaming(network):
     dream = h
     for k in range(1, 8):
       if place + k < 40:
-        ahead = found[k - 1, place + k]
+        ahead = actual[k - 1, place + k]
         assert ahead == pytest.approx(prediction, abs=2e-5)
       dream, prediction = step(dream, prediction)
 
@@ -95,10 +95,10 @@ def test_each_horizon_is_aligned_by_its_own_k():
   model = series.window(4)
   params = series.of_linear(Linear(np.array([0, 0, 0, 1.0]), 1.0))
   xs = np.arange(1000.0)
-  found = series.k_steps(model, params, xs, 64)
-  for k, part in enumerate(found, 1):
+  actual = series.k_steps(model, params, xs, 64)
+  for k, part in enumerate(actual, 1):
     np.testing.assert_array_equal(part[3 + k :], xs[3 + k :])
-  assert np.isfinite(found[63]).sum() == 933
+  assert np.isfinite(actual[63]).sum() == 933
 
 
 def test_errors_may_begin_with_the_test():

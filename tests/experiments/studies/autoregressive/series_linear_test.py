@@ -34,10 +34,10 @@ def test_least_squares_of_too_few_pairs_fits_them_all():
 def test_powers_of_the_companion_matrix_are_the_recursion():
   _, past, _, model = fitted(1)
   window = list(past.features[7])
-  found = free_run(model, past.features[7], 40)
+  actual = free_run(model, past.features[7], 40)
   for step in range(40):
     following = model.predict(np.array(window))
-    assert found[step] == pytest.approx(following, rel=1e-10)
+    assert actual[step] == pytest.approx(following, rel=1e-10)
     window = [*window[1:], following]
 
 
@@ -74,8 +74,8 @@ def test_without_noise_two_values_are_exact():
   ],
 )
 def test_the_best_error_by_window_length(tau, error):
-  found = series.optimum(SINE, -np.arange(1, tau + 1))[1]
-  assert found == pytest.approx(error, abs=5.1e-5)
+  actual = series.optimum(SINE, -np.arange(1, tau + 1))[1]
+  assert actual == pytest.approx(error, abs=5.1e-5)
 
 
 @pytest.mark.parametrize(
@@ -91,14 +91,14 @@ def test_the_best_errors_k_steps_ahead(k, iterated, direct, gain, filled):
   best = series.Linear(series.optimum(SINE, [-4, -3, -2, -1])[0])
   ahead = best.ahead(k)
   places = -np.arange(k + 3, k - 1, -1)
-  found = series.error_of(SINE, places, ahead.weights)
-  assert found == pytest.approx(iterated, abs=5.1e-5)
-  found = series.optimum(SINE, places)[1]
-  assert found == pytest.approx(direct, abs=5.1e-5)
+  actual = series.error_of(SINE, places, ahead.weights)
+  assert actual == pytest.approx(iterated, abs=5.1e-5)
+  actual = series.optimum(SINE, places)[1]
+  assert actual == pytest.approx(direct, abs=5.1e-5)
   assert series.gain(ahead.weights, 0.01) == pytest.approx(gain, abs=1e-3)
   if filled is not None:
-    found = series.optimum(SINE, [-k - 1, -k, k, k + 1])[1]
-    assert found == pytest.approx(filled, abs=5.1e-5)
+    actual = series.optimum(SINE, [-k - 1, -k, k, k + 1])[1]
+    assert actual == pytest.approx(filled, abs=5.1e-5)
 
 
 @pytest.mark.parametrize(
@@ -113,8 +113,8 @@ def test_the_best_errors_k_steps_ahead(k, iterated, direct, gain, filled):
 )
 def test_averages_beat_strides(mixing, error):
   lags = -np.arange(1, mixing.shape[1] + 1)
-  found = series.optimum(SINE, lags, mixing=mixing)[1]
-  assert found == pytest.approx(error, abs=1.01e-4)
+  actual = series.optimum(SINE, lags, mixing=mixing)[1]
+  assert actual == pytest.approx(error, abs=1.01e-4)
 
 
 def test_the_optimum_is_that_of_very_many_random_phases():
@@ -126,11 +126,11 @@ def test_the_optimum_is_that_of_very_many_random_phases():
   model = series.least_squares(xs, labels)
   best, error = series.optimum(SINE, places)
   np.testing.assert_allclose(model.weights, best, atol=0.01)
-  found = np.mean((model.predict(xs) - labels) ** 2)
-  assert found == pytest.approx(error, rel=0.02)
+  actual = np.mean((model.predict(xs) - labels) ** 2)
+  assert actual == pytest.approx(error, rel=0.02)
   other = np.array([0.3, 0.3, 0.3])
-  found = np.mean((xs @ other - labels) ** 2)
-  assert series.error_of(SINE, places, other) == pytest.approx(found, rel=0.02)
+  actual = np.mean((xs @ other - labels) ** 2)
+  assert series.error_of(SINE, places, other) == pytest.approx(actual, rel=0.02)
 
 
 def test_without_noise_the_best_weights_are_exact():
@@ -149,12 +149,12 @@ def test_least_squares_misses_by_what_it_should():
     xs, past, future, model = fitted(seed)
     train.append(np.mean((model.predict(past.features) - past.labels) ** 2))
     test.append(np.mean((model.predict(future.features) - future.labels) ** 2))
-    for k, found in ahead.items():
+    for k, actual in ahead.items():
       pairs = series.windows(xs, 4, ahead=k)
       missed = model.ahead(k).predict(pairs.features) - pairs.labels
       # The book's 933 places, from which 64 steps ahead is still inside.
-      found.append(np.mean(missed[:933] ** 2))
-  for found, expected in (
+      actual.append(np.mean(missed[:933] ** 2))
+  for actual, expected in (
     (train, 0.0495),
     (test, 0.0502),
     (ahead[1], 0.0498),
@@ -162,16 +162,16 @@ def test_least_squares_misses_by_what_it_should():
     (ahead[16], 0.0693),
     (ahead[64], 0.2450),
   ):
-    scatter = np.std(found, ddof=1) / 60**0.5
-    assert np.mean(found) == pytest.approx(expected, abs=3 * scatter + 5e-4)
-    assert min(found) > 0.038
+    scatter = np.std(actual, ddof=1) / 60**0.5
+    assert np.mean(actual) == pytest.approx(expected, abs=3 * scatter + 5e-4)
+    assert min(actual) > 0.038
 
 
 @pytest.mark.parametrize("factor", [0.0, 0.7, 1.0, 1.3])
 def test_accumulated_errors_are_the_recursion(factor):
-  error, found = 0.0, []
+  error, actual = 0.0, []
   for _ in range(20):
     error = 0.4 + factor * error
-    found.append(error)
+    actual.append(error)
   expected = series.accumulated_error(0.4, factor, np.arange(1, 21))
-  np.testing.assert_allclose(found, expected)
+  np.testing.assert_allclose(actual, expected)

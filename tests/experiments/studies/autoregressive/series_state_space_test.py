@@ -21,14 +21,14 @@ def covariance_of(model, steps):
   for _ in range(steps - 1):
     states.append(model.transition @ states[-1] @ model.transition.T)
     states[-1] = states[-1] + model.drive
-  found = model.variance * np.eye(steps)
+  actual = model.variance * np.eye(steps)
   for early in range(steps):
     for late in range(early, steps):
       power = np.linalg.matrix_power(model.transition, late - early)
       value = model.readout @ power @ states[early] @ model.readout
-      found[early, late] += value
-      found[late, early] += value if late > early else 0
-  return found
+      actual[early, late] += value
+      actual[late, early] += value if late > early else 0
+  return actual
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -93,17 +93,17 @@ def test_the_exact_filter_is_the_mean_over_phases_by_their_likelihood():
     phases = phases + SINE["rate"] + push
     expected.append(weights @ np.sin(phases) / weights.sum())
     weights *= np.exp(-0.5 * ((value - np.sin(phases)) / SINE["noise"]) ** 2)
-  found = series.phase_predictions(xs, **SINE)
-  np.testing.assert_allclose(found, expected, atol=0.01)
+  actual = series.phase_predictions(xs, **SINE)
+  np.testing.assert_allclose(actual, expected, atol=0.01)
   finer = series.phase_predictions(xs, points=400, **SINE)
-  np.testing.assert_allclose(found, finer, atol=1e-9)
+  np.testing.assert_allclose(actual, finer, atol=1e-9)
 
 
 def test_who_knows_the_circle_predicts_better():
   xs = series.noisy_sine(4000, random=np.random.default_rng(3), **SINE)
   exact, linear = (
-    np.mean((found - xs)[100:] ** 2)
-    for found in (
+    np.mean((actual - xs)[100:] ** 2)
+    for actual in (
       series.phase_predictions(xs, **SINE),
       series.rotation(**SINE).predictions(xs),
     )

@@ -79,9 +79,9 @@ def test_an_epoch_shows_every_segment_once():
     assert mask[:, real].T.tolist() == [[False] * 3 + [True] * 2] * 35
     # Inputs and targets are the series, from every place that has room.
     windows = np.lib.stride_tricks.sliding_window_view(xs, 6).astype(np.float32)
-    found = np.concatenate([inputs[:, real].T, targets[-1:, real].T], axis=1)
+    actual = np.concatenate([inputs[:, real].T, targets[-1:, real].T], axis=1)
     np.testing.assert_array_equal(
-      found[np.lexsort(found.T[::-1])], windows[np.lexsort(windows.T[::-1])]
+      actual[np.lexsort(actual.T[::-1])], windows[np.lexsort(windows.T[::-1])]
     )
     np.testing.assert_array_equal(inputs[1:, real], targets[:-1, real])
     firsts.append(inputs[0, real].tolist())

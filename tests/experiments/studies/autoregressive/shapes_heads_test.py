@@ -140,9 +140,9 @@ def test_greedy_writing_is_the_likeliest_symbol_each_time():
   logits, _ = begun(model, source, written)
   examples = shapes.Examples(source.T, ids(2, BATCH).T)
   task = shapes.Task("", examples, model, writes=True)
-  found = task.answers(logits, examples)
+  actual = task.answers(logits, examples)
   slow = np.full((1, BATCH), -1)
   for _ in range(2):
     last = np.argmax(logits(source, slow)[-1], axis=-1)
     slow = np.concatenate([slow, last[None]])
-  np.testing.assert_array_equal(found, slow[1:])
+  np.testing.assert_array_equal(actual, slow[1:])

@@ -49,12 +49,12 @@ def network(weights, xs, nudges, activation):
 
 
 def states_of(weights, xs, activation):
-  h, found = np.zeros(FEATURES), []
+  h, actual = np.zeros(FEATURES), []
   for x in xs:
     h = x @ weights.inputs + h @ weights.recurrent
     h = np.tanh(h) if activation == "tanh" else h
-    found.append(h)
-  return np.array(found)
+    actual.append(h)
+  return np.array(actual)
 
 
 def backward(weights, xs, targets, activation):
@@ -67,7 +67,7 @@ def backward(weights, xs, targets, activation):
 @pytest.mark.parametrize("activation", ["identity", "tanh"])
 def test_the_five_gradients_are_those_of_autodiff(problem, activation):
   weights, xs, targets = problem
-  d_hand, found = backward(weights, xs, targets, activation)
+  d_hand, actual = backward(weights, xs, targets, activation)
   with jax.enable_x64(True):
     none = np.zeros((STEPS, FEATURES)), np.zeros((STEPS, OUTPUTS))
     d_weights, (d_states, d_outputs) = jax.jit(
@@ -77,15 +77,15 @@ def test_the_five_gradients_are_those_of_autodiff(problem, activation):
       )
     )(weights, none)
   np.testing.assert_allclose(d_hand, d_outputs, atol=1e-15)
-  np.testing.assert_allclose(found.states, d_states, atol=1e-14)
-  for have, want in zip(found.weights, d_weights, strict=True):
+  np.testing.assert_allclose(actual.states, d_states, atol=1e-14)
+  for have, want in zip(actual.weights, d_weights, strict=True):
     np.testing.assert_allclose(have, want, atol=1e-14)
 
 
 @pytest.mark.parametrize("activation", ["identity", "tanh"])
 def test_the_gradients_are_those_of_finite_differences(problem, activation):
   weights, xs, targets = problem
-  _, found = backward(weights, xs, targets, activation)
+  _, actual = backward(weights, xs, targets, activation)
 
   def loss(weights):
     hs = states_of(weights, xs, activation)
@@ -102,21 +102,21 @@ def test_the_gradients_are_those_of_finite_differences(problem, activation):
       above = loss(weights._replace(**{field: matrix + step}))
       below = loss(weights._replace(**{field: matrix - step}))
       slope = (above - below) / 2e-6
-      have = getattr(found.weights, field)[place]
+      have = getattr(actual.weights, field)[place]
       assert have == pytest.approx(slope, rel=1e-6, abs=1e-9)
 
 
 def test_powers_of_the_matrix_give_the_same_states(problem):
   """dL/dh_t = sum_{i >= t} dL/do_i W_o' (W_h')^(i-t) without a tanh."""
   weights, xs, targets = problem
-  d_outputs, found = backward(weights, xs, targets, "identity")
+  d_outputs, actual = backward(weights, xs, targets, "identity")
   injected = d_outputs @ weights.outputs.T
   powers = [
     np.linalg.matrix_power(weights.recurrent.T, k) for k in range(STEPS)
   ]
   for t in range(STEPS):
     want = sum(injected[i] @ powers[i - t] for i in range(t, STEPS))
-    np.testing.assert_allclose(found.states[t], want, atol=1e-14)
+    np.testing.assert_allclose(actual.states[t], want, atol=1e-14)
 
 
 def test_the_network_is_the_library_s_cell(problem):

@@ -67,12 +67,12 @@ def unrolled_terms(direct, factors):
   At [t, i] what b_i gives to a_t: (c_t c_{t-1} ... c_{i+1}) b_i.
   """
   steps = len(direct)
-  found = np.zeros((steps, *direct.shape))
+  actual = np.zeros((steps, *direct.shape))
   for t in range(steps):
     for i in range(t):
-      found[t, i] = factors[t] @ found[t - 1, i]
-    found[t, t] = direct[t]
-  return found
+      actual[t, i] = factors[t] @ actual[t - 1, i]
+    actual[t, t] = direct[t]
+  return actual
 
 
 @pytest.mark.parametrize("columns", [(), (2,)])
@@ -121,8 +121,8 @@ def test_no_strategy_changes_a_value(name):
       truncation.in_windows(cell.step, 4)(params, carry, xs),
     ]
 
-  want, found = every(params)
-  for have in found:
+  want, actual = every(params)
+  for have in actual:
     assert_same(have, want)
 
 
@@ -144,8 +144,8 @@ def test_the_limits_are_the_full_gradient(name):
     ]
     return [jax.grad(lambda p, s=s: loss(p, s))(params) for s in sequences]
 
-  full, *found = every(params)
-  for have in (weighed(params, jnp.ones(STEPS)), *found):
+  full, *actual = every(params)
+  for have in (weighed(params, jnp.ones(STEPS)), *actual):
     assert_same(have, full)
 
 
@@ -241,11 +241,11 @@ def test_all_outcomes_together_are_the_full_gradient(name):
 def test_the_outcomes_are_those_that_are_drawn():
   factors, probabilities = truncation.outcomes(4, keep=0.7)
   drawn = truncation.random_factors(jax.random.key(2), 4, 40_000, keep=0.7)
-  found = [
+  actual = [
     np.mean(np.all(np.isclose(np.asarray(drawn).T, row), axis=1))
     for row in factors
   ]
-  np.testing.assert_allclose(found, probabilities, atol=0.01)
+  np.testing.assert_allclose(actual, probabilities, atol=0.01)
   assert np.all(drawn[0] == 1)
 
 
@@ -268,18 +268,18 @@ def test_the_scalar_moments_are_those_of_every_outcome(keep):
     z[:, t] = b + factors[:, t] * c * z[:, t - 1]
   mean = probabilities @ z
   variance = probabilities @ (z - mean) ** 2
-  found = truncation.random_moments(b, c, keep=keep, steps=steps)
-  np.testing.assert_allclose(found[0], mean, rtol=1e-12)
-  np.testing.assert_allclose(found[1], variance, rtol=1e-9, atol=1e-12)
+  actual = truncation.random_moments(b, c, keep=keep, steps=steps)
+  np.testing.assert_allclose(actual[0], mean, rtol=1e-12)
+  np.testing.assert_allclose(actual[1], variance, rtol=1e-9, atol=1e-12)
 
 
 def test_the_variance_has_a_limit_where_keep_exceeds_the_square():
   limits = {0.95: 28.93, 0.9: 90.0, 0.85: 303.7}
   for keep, want in limits.items():
-    found = truncation.limit_variance(1.0, 0.9, keep=keep)
-    assert found == pytest.approx(want, rel=1e-3)
+    actual = truncation.limit_variance(1.0, 0.9, keep=keep)
+    assert actual == pytest.approx(want, rel=1e-3)
     mean, late = truncation.random_moments(1.0, 0.9, keep=keep, steps=4000)
-    assert late[-1] == pytest.approx(found, rel=1e-6)
+    assert late[-1] == pytest.approx(actual, rel=1e-6)
     assert mean[-1] == pytest.approx(10.0)
   for keep in (0.81, 0.8, 0.5):
     assert math.isinf(truncation.limit_variance(1.0, 0.9, keep=keep))

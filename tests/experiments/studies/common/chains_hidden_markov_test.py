@@ -19,12 +19,12 @@ def random_model(seed=0, states=STATES, symbols=SYMBOLS):
 
 def joint(model, states, symbols):
   """P(x, h), factor by factor."""
-  found = model.initial[states[0]]
+  actual = model.initial[states[0]]
   for before, after in itertools.pairwise(states):
-    found *= model.transition[before, after]
+    actual *= model.transition[before, after]
   for state, symbol in zip(states, symbols, strict=True):
-    found *= model.emission[state, symbol]
-  return found
+    actual *= model.emission[state, symbol]
+  return actual
 
 
 def total(model, symbols):
@@ -71,7 +71,7 @@ def test_the_filter_predicts_every_next_symbol(case):
 
 def test_a_missing_symbol_has_the_enumerated_posterior(case):
   model, symbols = case
-  found = model.fill_in(symbols)
+  actual = model.fill_in(symbols)
   for place in range(LENGTH):
     shares = []
     for symbol in range(SYMBOLS):
@@ -79,7 +79,7 @@ def test_a_missing_symbol_has_the_enumerated_posterior(case):
       changed[place] = symbol
       shares.append(total(model, changed))
     np.testing.assert_allclose(
-      found[place], np.array(shares) / sum(shares), atol=1e-14
+      actual[place], np.array(shares) / sum(shares), atol=1e-14
     )
 
 
@@ -100,11 +100,11 @@ def test_states_have_the_enumerated_posterior_and_best_path(case):
 
 def test_all_strings_together_have_probability_one():
   model = random_model()
-  found = sum(
+  actual = sum(
     np.exp(-model.nats(np.array(string)).sum())
     for string in itertools.product(range(SYMBOLS), repeat=4)
   )
-  assert found == pytest.approx(1, abs=1e-12)
+  assert actual == pytest.approx(1, abs=1e-12)
 
 
 def test_thousands_of_steps_do_not_underflow():
@@ -149,7 +149,7 @@ def test_windows_approach_the_filter_only_as_they_grow():
     np.array([[stays, 1 - stays], [1 - stays, stays]]),
     np.array([[shows, 1 - shows], [1 - shows, shows]]),
   )
-  found = model.entropy_by_window(12)
+  actual = model.entropy_by_window(12)
   blocks = [0.0]
   for length in (1, 2, 3, 4):
     shares = np.array(
@@ -159,12 +159,12 @@ def test_windows_approach_the_filter_only_as_they_grow():
       ]
     )
     blocks.append(float(-(shares * np.log(shares)).sum()))
-  np.testing.assert_allclose(found[:4], np.diff(blocks), rtol=1e-10)
-  assert np.all(np.diff(found) < 0)
+  np.testing.assert_allclose(actual[:4], np.diff(blocks), rtol=1e-10)
+  assert np.all(np.diff(actual) < 0)
   _, symbols = model.sample(20_000, np.random.default_rng(0))
   nats = model.nats(symbols)
   # A mean over 20,000 symbols is good to about 0.01.
-  assert nats.mean() == pytest.approx(found[-1], abs=0.012)
+  assert nats.mean() == pytest.approx(actual[-1], abs=0.012)
 
 
 def test_the_windows_of_a_source_start_from_what_its_chain_keeps():

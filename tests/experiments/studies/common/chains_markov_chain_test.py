@@ -32,9 +32,9 @@ def test_what_the_chain_keeps_stays(order):
     (shares[..., None] * matrix).sum(axis=0), shares, atol=1e-12
   )
   xs = chains.markov_chain(matrix, 40_000, random=np.random.default_rng(1))
-  found = np.bincount(xs, minlength=3) / len(xs)
+  actual = np.bincount(xs, minlength=3) / len(xs)
   first = shares.sum(axis=tuple(range(1, order)))
-  np.testing.assert_allclose(found, first, atol=0.02)
+  np.testing.assert_allclose(actual, first, atol=0.02)
 
 
 @pytest.mark.parametrize("order", [1, 2, 3])
@@ -50,8 +50,8 @@ def test_entropies_are_differences_of_blocks(order):
 
   for seen in range(order + 1):
     expected = entropy(seen + 1) - entropy(seen)
-    found = chains.entropy_rate(matrix, seen)
-    assert found == pytest.approx(expected, abs=1e-10)
+    actual = chains.entropy_rate(matrix, seen)
+    assert actual == pytest.approx(expected, abs=1e-10)
   # Beyond its order the past is of no use.
   assert entropy(order + 2) - entropy(order + 1) == pytest.approx(
     chains.entropy_rate(matrix), abs=1e-10
@@ -93,8 +93,8 @@ def test_the_best_path_is_the_best_of_all(seed):
     )
     for string in itertools.product(range(3), repeat=6)
   )
-  found, value = chains.most_likely(initial, matrix, scores)
-  assert tuple(found) == path
+  actual, value = chains.most_likely(initial, matrix, scores)
+  assert tuple(actual) == path
   assert value == pytest.approx(best)
 
 

@@ -75,10 +75,10 @@ def test_the_order_is_a_function_of_seed_and_epoch():
 
 def test_segments_look_like_those_of_the_other_readers():
   tokens = np.arange(60).astype(np.uint8)
-  found = Windows(tokens, batch=2, length=5).segment(0)
+  actual = Windows(tokens, batch=2, length=5).segment(0)
   for reader in (batching.SequentialStream, batching.RandomWindows):
     like = reader(tokens, batch=2, length=5).segment(0)
-    for a, b in zip(found, like, strict=True):
+    for a, b in zip(actual, like, strict=True):
       assert (a.shape, a.dtype) == (b.shape, b.dtype)
 
 

@@ -50,11 +50,11 @@ def test_scores_add_up(ask):
 
 def test_neighbours_and_their_lengths_change_nothing(ask):
   together = ask(PREFIX, [FIRST, SECOND, [1]])
-  for ids, found in zip([FIRST, SECOND, [1]], together, strict=True):
+  for ids, actual in zip([FIRST, SECOND, [1]], together, strict=True):
     [alone] = ask(PREFIX, [ids])
-    assert len(found.log_probabilities) == len(ids)
+    assert len(actual.log_probabilities) == len(ids)
     np.testing.assert_allclose(
-      found.log_probabilities, alone.log_probabilities, rtol=1e-5
+      actual.log_probabilities, alone.log_probabilities, rtol=1e-5
     )
 
 
@@ -80,11 +80,11 @@ def test_a_network_is_read_as_evaluation_reads_it(elman, params, numpy_elman):
       before * one, symbol * one, one > 0, np.zeros((1, 1), bool)
     )
     nats.append(total)
-  [found] = continuations.by_network(elman, params, PREFIX, [SECOND])
+  [actual] = continuations.by_network(elman, params, PREFIX, [SECOND])
   np.testing.assert_allclose(
-    -found.log_probabilities, nats[len(PREFIX) :], rtol=1e-5
+    -actual.log_probabilities, nats[len(PREFIX) :], rtol=1e-5
   )
-  assert found.perplexity == pytest.approx(
+  assert actual.perplexity == pytest.approx(
     math.exp(np.mean(nats[len(PREFIX) :])), rel=1e-5
   )
 
@@ -154,11 +154,11 @@ def test_it_is_raining_on_the_time_machine(real_data):
   }
   for order, perplexities in expected.items():
     model = ngram_counts.LaplaceNGram(counts, (5.0,) * order)
-    found = continuations.by_counts(model, prefix, several)
+    actual = continuations.by_counts(model, prefix, several)
     np.testing.assert_allclose(
-      [one.perplexity for one in found], perplexities, rtol=0.015
+      [one.perplexity for one in actual], perplexities, rtol=0.015
     )
-    ranks = np.argsort([one.perplexity for one in found]).tolist()
+    ranks = np.argsort([one.perplexity for one in actual]).tolist()
     assert ranks == ([0, 1, 2] if order > 2 else [1, 0, 2])
-    totals = [-one.total for one in found]
+    totals = [-one.total for one in actual]
     assert np.argsort(totals).tolist() == [0, 1, 2]

@@ -67,7 +67,7 @@ def test_the_norms_are_those_of_the_jacobians(name):
   carry = cell.initial_carry((B,), H, jnp.float64)
   xs = jnp.asarray(random.normal(size=(T, B, 3)))
   vector = jnp.asarray(random.normal(size=H))
-  found = gradient_reach.by_distance(
+  actual = gradient_reach.by_distance(
     cell.step,
     params,
     carry,
@@ -91,7 +91,7 @@ def test_the_norms_are_those_of_the_jacobians(name):
       lambda *leaves: jnp.linalg.norm(jnp.stack(leaves[::-1]), axis=-1), *slopes
     )
 
-  for have, want in zip(found, by_hand(carry), strict=True):
+  for have, want in zip(actual, by_hand(carry), strict=True):
     np.testing.assert_allclose(have, want, atol=1e-12)
 
 
@@ -108,14 +108,14 @@ def test_the_cell_s_own_path_decays_with_the_forget_gate():
       None,
     )
     carry = cell.initial_carry((1,), H, jnp.float64)
-    found = gradient_reach.by_distance(
+    actual = gradient_reach.by_distance(
       cell.step,
       params,
       carry,
       jnp.ones((T, 1, 3)),
       gradient_reach.direction(carry, jnp.ones(H), field="c"),
     )
-    factors = found.c[1:, 0] / found.c[:-1, 0]
+    factors = actual.c[1:, 0] / actual.c[:-1, 0]
     np.testing.assert_allclose(factors, 1 / (1 + np.exp(-bias)), rtol=1e-6)
 
 
@@ -131,7 +131,7 @@ def test_the_whole_carry_is_the_root_of_the_squares():
   direction = gradient_reach.direction(carry, jnp.ones(H))
   norms = gradient_reach.by_distance(cell.step, params, carry, xs, direction)
   h, c = map(np.asarray, norms)
-  found = gradient_reach.mean_norms(cell, params, xs, jnp.ones(H))
+  actual = gradient_reach.mean_norms(cell, params, xs, jnp.ones(H))
   # The geometric mean over the two rows.
   want = np.sqrt(np.prod(np.hypot(h, c), axis=1))
-  np.testing.assert_allclose(found, want)
+  np.testing.assert_allclose(actual, want)

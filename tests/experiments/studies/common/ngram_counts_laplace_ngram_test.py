@@ -222,24 +222,24 @@ def test_reference_perplexities_of_the_time_machine(
   """10,032 characters learnt, 5,000 scored, contexts of 0 to 6."""
   _, ids = book
   counts = ngram_counts.NGramCounts.of(ids[:10_032], 28, order=7)
-  found = [
+  actual = [
     math.exp(
       Laplace(counts, (e,) * order, back_off).nats(ids[10_032:15_032]).mean()
     )
     for order, e in enumerate(weights, 1)
   ]
-  np.testing.assert_allclose(found, perplexities, rtol=0.01)
+  np.testing.assert_allclose(actual, perplexities, rtol=0.01)
 
 
 def test_reference_perplexities_of_the_whole_book(book):
   _, ids = book
   cut = int(0.9 * len(ids))
   counts = ngram_counts.NGramCounts.of(ids[:cut], 28, order=6)
-  found = [
+  actual = [
     math.exp(Laplace(counts, (10.0,) * order).nats(ids[cut:]).mean())
     for order in range(2, 7)
   ]
-  np.testing.assert_allclose(found, (9.60, 6.39, 4.67, 4.13, 4.03), rtol=0.01)
+  np.testing.assert_allclose(actual, (9.60, 6.39, 4.67, 4.13, 4.03), rtol=0.01)
 
 
 @pytest.mark.parametrize(
@@ -263,7 +263,7 @@ def test_reference_perplexities_of_the_words_of_the_book(
   counts = ngram_counts.NGramCounts.of(
     symbols.encode(words[:cut]), size, order=3
   )
-  found = [
+  actual = [
     math.exp(model.nats(test).mean())
     for model in (
       Laplace(counts, (1.0,)),
@@ -272,7 +272,7 @@ def test_reference_perplexities_of_the_words_of_the_book(
       Laplace(counts, (single, 100.0, 100.0)),
     )
   ]
-  np.testing.assert_allclose(found, perplexities, rtol=0.01)
+  np.testing.assert_allclose(actual, perplexities, rtol=0.01)
   # Shares of the n-grams of the test that training never showed.
   if least == 1:
     whole = vocabulary.Vocabulary.build(words)

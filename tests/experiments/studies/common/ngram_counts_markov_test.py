@@ -66,8 +66,8 @@ def test_all_strings_together_have_probability_one(order, epsilon):
 def test_the_exact_likelihood_of_a_worked_example():
   """0 1 0 1 1: P(1 | 0) = 1, P(0 | 1) = P(1 | 1) = 1/2; it begins with 0."""
   model = fit(np.array([0, 1, 0, 1, 1]), 2, order=1)
-  found = math.exp(-model.nats(np.array([0, 1, 1, 0])).sum())
-  assert found == pytest.approx(1 * 1 * 1 / 2 * 1 / 2)
+  actual = math.exp(-model.nats(np.array([0, 1, 1, 0])).sum())
+  assert actual == pytest.approx(1 * 1 * 1 / 2 * 1 / 2)
 
 
 def test_what_was_never_seen_is_impossible_without_epsilon():

@@ -21,11 +21,11 @@ def sequences(tokens, end):
 
 
 def counted(tokens, length, end=None):
-  found = collections.Counter()
+  actual = collections.Counter()
   for part in sequences(tokens, end):
     for i in range(len(part) - length + 1):
-      found[tuple(part[i : i + length])] += 1
-  return found
+      actual[tuple(part[i : i + length])] += 1
+  return actual
 
 
 @pytest.fixture

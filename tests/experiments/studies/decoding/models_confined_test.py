@@ -77,8 +77,8 @@ def test_a_drawn_text_is_of_words_in_the_list():
   drawn = text.sample(predictor, params, jax.random.key(1), length=60, batch=20)
   rows = ["".join(LETTERS[i] for i in row) for row in drawn.T]
   assert all(map(is_legal, rows))
-  found = {word for row in rows for word in re.split("[ -]", row)[:-1]}
-  assert found == {"", *WORDS}
+  actual = {word for row in rows for word in re.split("[ -]", row)[:-1]}
+  assert actual == {"", *WORDS}
   free = text.sample(BIGRAM, PARAMS, jax.random.key(1), length=60, batch=20)
   assert not any(is_legal("".join(LETTERS[i] for i in row)) for row in free.T)
 
@@ -115,10 +115,10 @@ def test_a_network_keeps_its_state_and_a_beam_finds_the_best_words():
   predictor, params = spelling(network, weights)
   settings = {"length": 4, "end": ids(" ")[0], "prime": ids("a-")}
   truth = beam.exhaustive(predictor, params, **settings)
-  found = beam.search(predictor, params, width=5**3, **settings)
-  assert found[0].symbols == truth[0].symbols
-  assert found[0].score == pytest.approx(truth[0].score, abs=1e-5)
-  legal = ["".join(LETTERS[i] for i in one.symbols) for one in found]
+  actual = beam.search(predictor, params, width=5**3, **settings)
+  assert actual[0].symbols == truth[0].symbols
+  assert actual[0].score == pytest.approx(truth[0].score, abs=1e-5)
+  legal = ["".join(LETTERS[i] for i in one.symbols) for one in actual]
   assert all(map(is_legal, legal))
   # Step by step is all at once.
   read = [-1, *ids("bca-ab")]

@@ -36,10 +36,10 @@ def test_every_string_has_the_product_of_its_rows():
   inputs = np.concatenate([np.full((81, 1), -1), strings[:, :-1]], axis=1)
   shares = np.asarray(jax.nn.softmax(logits_of(inputs.T), axis=-1), np.float64)
   picked = np.take_along_axis(shares, strings.T[..., None], -1)[..., 0]
-  found = picked.prod(axis=0)
+  actual = picked.prod(axis=0)
   expected = [probability(tuple(string)) for string in strings.tolist()]
-  np.testing.assert_allclose(found, expected, rtol=1e-5)
-  assert found.sum() == pytest.approx(1.0, abs=1e-5)
+  np.testing.assert_allclose(actual, expected, rtol=1e-5)
+  assert actual.sum() == pytest.approx(1.0, abs=1e-5)
 
 
 def test_a_reset_begins_anew_and_the_null_vector_says_nothing():
@@ -57,10 +57,10 @@ def test_the_last_two_symbols_decide():
   predictor, params = models.second_order(logits)
   strings = np.array(list(itertools.product(range(3), repeat=4)))
   inputs = np.concatenate([np.full((81, 1), -1), strings[:, :-1]], axis=1).T
-  _, found = predictor.apply(
+  _, actual = predictor.apply(
     params, predictor.initial_carry(81), jnp.asarray(inputs), inputs < -1
   )
   for step in range(4):
     before = inputs[step - 1] + 1 if step else np.zeros(81, int)
     want = logits[before, inputs[step] + 1]
-    np.testing.assert_allclose(found[step], want, rtol=1e-6)
+    np.testing.assert_allclose(actual[step], want, rtol=1e-6)

@@ -40,8 +40,8 @@ def test_a_tree_of_prefixes_gives_any_distribution_over_strings():
   exact = exact_lib.network(exact_lib.of_words(words, 3))
   assert exact.units == 121
   ids = np.array([(*word, 3) for word in words]).T
-  found = np.exp(exact.log_shares(ids).sum(axis=0))
-  np.testing.assert_allclose(found, list(words.values()), atol=2e-16)
+  actual = np.exp(exact.log_shares(ids).sum(axis=0))
+  np.testing.assert_allclose(actual, list(words.values()), atol=2e-16)
 
 
 def test_words_may_begin_alike_and_follow_each_other():
@@ -49,9 +49,9 @@ def test_words_may_begin_alike_and_follow_each_other():
   exact = exact_lib.network(exact_lib.of_words(words, 2))
   stream = [(0,), (1, 1, 0), (0, 1), (0, 1), (0,)]
   ids = np.array([symbol for word in stream for symbol in (*word, 2)])
-  found = exact.log_shares(ids[:, None]).sum()
+  actual = exact.log_shares(ids[:, None]).sum()
   want = sum(math.log(words[word]) for word in stream)
-  assert found == pytest.approx(want, abs=1e-14)
+  assert actual == pytest.approx(want, abs=1e-14)
   # A string that is no word costs more than any that is.
   assert exact.log_shares(np.array([[1], [0]])).sum() < -9000
 
@@ -61,12 +61,12 @@ def test_a_markov_chain_is_exact(order):
   chain = random_chain(3, order, seed=order)
   exact = exact_lib.network(exact_lib.markov(chain))
   ids = np.random.default_rng(9).integers(3, size=(40, 2))
-  found = exact.log_shares(ids)
+  actual = exact.log_shares(ids)
   for row in range(2):
     for place, symbol in enumerate(ids[:, row]):
       context = tuple(map(int, ids[max(0, place - order) : place, row]))
       want = math.log(chain[context][symbol])
-      assert found[place, row] == pytest.approx(want, abs=1e-12)
+      assert actual[place, row] == pytest.approx(want, abs=1e-12)
 
 
 def test_states_are_one_hot_at_all_times():

@@ -29,8 +29,8 @@ def best_ngram(words, *, order):
       seen[symbol] = seen.get(symbol, 0.0) + share
   total = 0.0
   for seen in counts.values():
-    found = np.array(list(seen.values()))
-    total += found.sum() * entropy(found / found.sum())
+    actual = np.array(list(seen.values()))
+    total += actual.sum() * entropy(actual / actual.sum())
   return total
 
 
@@ -114,9 +114,9 @@ def test_even_runs_have_no_finite_memory():
   source = exact_lib.even_runs()
   rate = chains.entropy_rate(source.transition)
   assert rate == pytest.approx(2 / 3 * math.log(2))
-  found = source.entropy_by_window(9)
-  assert np.all(np.diff(found) < 0)
-  assert np.all(found > rate + 1e-3)
+  actual = source.entropy_by_window(9)
+  assert np.all(np.diff(actual) < 0)
+  assert np.all(actual > rate + 1e-3)
   # Two states, even (0) and odd, with the next state by symbol.
   chances, onward = [[0.5, 0.5], [0.0, 1.0]], [[0, 1], [0, 0]]
   # Every string's probability, by summing over both first states.
@@ -132,4 +132,4 @@ def test_even_runs_have_no_finite_memory():
             state = onward[state][symbol]
           share += weight
         blocks[extra] -= share * math.log(share) if share else 0.0
-    assert found[order - 1] == pytest.approx(blocks[1] - blocks[0])
+    assert actual[order - 1] == pytest.approx(blocks[1] - blocks[0])

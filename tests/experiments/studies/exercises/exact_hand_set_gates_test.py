@@ -52,6 +52,6 @@ def test_the_adder_adds_to_the_order_of_its_gain(sums, gain):
   last, hs = scan.unroll(
     lstm.step, exact.adder(gain), carry, jnp.asarray(sums.inputs)
   )
-  found = np.asarray(hs[-1, :, 0]) / gain
-  np.testing.assert_allclose(found, sums.targets[-1], atol=3 * gain**2)
+  actual = np.asarray(hs[-1, :, 0]) / gain
+  np.testing.assert_allclose(actual, sums.targets[-1], atol=3 * gain**2)
   np.testing.assert_allclose(hs[-1], np.tanh(last.c))

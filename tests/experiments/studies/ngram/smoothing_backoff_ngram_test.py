@@ -15,10 +15,10 @@ def text(length, symbols, seed=0):
   """A first-order chain, so that counts of every size occur."""
   random = np.random.default_rng(seed)
   rows = random.dirichlet(np.full(symbols, 0.4), size=symbols)
-  found = [0]
+  actual = [0]
   for _ in range(length - 1):
-    found.append(int(random.choice(symbols, p=rows[found[-1]])))
-  return np.array(found)
+    actual.append(int(random.choice(symbols, p=rows[actual[-1]])))
+  return np.array(actual)
 
 
 def definition(model, symbol, context):

@@ -92,9 +92,9 @@ def test_every_output_has_seen_every_input(xs):
   def outputs(xs):
     return model.apply(variables, xs).sum(-1)[:, 0]
 
-  found = np.asarray(jax.jit(jax.jacrev(outputs))(xs))
-  assert np.all(np.abs(found[:, :, 0]).max(-1) > 0)  # [output, input]
-  assert np.all(found[:, :, 1:] == 0)  # rows are strangers to each other
+  actual = np.asarray(jax.jit(jax.jacrev(outputs))(xs))
+  assert np.all(np.abs(actual[:, :, 0]).max(-1) > 0)  # [output, input]
+  assert np.all(actual[:, :, 1:] == 0)  # rows are strangers to each other
 
 
 def test_padding_reaches_no_value_and_no_gradient(xs):
@@ -109,11 +109,11 @@ def test_padding_reaches_no_value_and_no_gradient(xs):
     return jnp.sum(jnp.sin(outputs)), outputs
 
   run = jax.jit(jax.value_and_grad(loss, argnums=(0, 1), has_aux=True))
-  clean, found = run(variables, xs), run(variables, spoilt)
+  clean, actual = run(variables, xs), run(variables, spoilt)
   jax.tree.map(
-    lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), clean, found
+    lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), clean, actual
   )
-  (_, outputs), _ = found
+  (_, outputs), _ = actual
   assert np.all(outputs[~np.asarray(valid)] == 0)
   # A row by itself, of its own length, gives what it gave beside the others.
   alone = jax.jit(model.apply)(variables, xs[:3, 1:2])

@@ -90,15 +90,15 @@ def test_a_gru_that_resets_nothing_and_keeps_nothing_is_the_simple_network(xs):
     recurrent_kernel=params.recurrent_kernel[:, 2 * FEATURES :],
     bias=params.bias[2 * FEATURES :] + params.recurrent_bias,
   )
-  _, found = read(gru, params, gru.GRUCarry(STATE), xs)
+  _, actual = read(gru, params, gru.GRUCarry(STATE), xs)
   _, expected = read(elman, simple, elman.ElmanCarry(STATE), xs)
-  np.testing.assert_allclose(found, expected, atol=1e-6)
+  np.testing.assert_allclose(actual, expected, atol=1e-6)
 
 
 def test_a_gru_that_resets_all_and_keeps_nothing_sees_its_last_input_alone(xs):
   params = gru_with(r=SHUT, z=SHUT)
-  _, found = read(gru, params, gru.GRUCarry(STATE), xs)
+  _, actual = read(gru, params, gru.GRUCarry(STATE), xs)
   # Every input but the last changed, and another state to begin with.
   other = np.concatenate([xs[:-1] + 1, xs[-1:]])
   _, again = read(gru, params, gru.GRUCarry(-STATE), other)
-  np.testing.assert_array_equal(found[-1], again[-1])
+  np.testing.assert_array_equal(actual[-1], again[-1])

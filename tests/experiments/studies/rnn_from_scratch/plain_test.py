@@ -91,11 +91,11 @@ def test_a_sequence_may_be_read_in_parts(weights, xs):
 
 def test_without_recurrence_it_is_a_perceptron_row_by_row(weights, xs):
   w_xh, w_hh, b_h, w_hq, b_q = weights
-  found, _ = plain.plain_rnn(
+  actual, _ = plain.plain_rnn(
     (w_xh, 0 * w_hh, b_h, w_hq, b_q), np.zeros((2, 32)), xs
   )
   expected = np.tanh(xs @ w_xh + b_h) @ w_hq + b_q
-  np.testing.assert_allclose(found, expected, atol=1e-5)
+  np.testing.assert_allclose(actual, expected, atol=1e-5)
 
 
 def test_rows_of_a_batch_do_not_meet(weights, xs):

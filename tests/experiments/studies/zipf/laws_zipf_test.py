@@ -37,37 +37,37 @@ def test_drawn_tokens_recover_it_by_likelihood_and_miss_it_by_lines(
   exponent, likeliest, line
 ):
   frequencies = drawn(exponent)
-  found = laws.maximum_likelihood(frequencies)
-  assert found.exponent == pytest.approx(exponent, abs=0.03)
-  assert found.exponent == pytest.approx(likeliest, abs=0.01)
+  actual = laws.maximum_likelihood(frequencies)
+  assert actual.exponent == pytest.approx(exponent, abs=0.03)
+  assert actual.exponent == pytest.approx(likeliest, abs=0.01)
   assert -laws.least_squares(frequencies).slope == pytest.approx(line, abs=0.02)
 
 
 def test_the_likeliest_law_is_at_the_maximum_of_the_likelihood():
   frequencies = drawn(0.9, types=200, tokens=2_000)
-  found = laws.maximum_likelihood(frequencies)
+  actual = laws.maximum_likelihood(frequencies)
 
   def nats(exponent):
     shares = laws.law(exponent, len(frequencies))
     return -(frequencies @ np.log(shares)) / frequencies.sum()
 
-  assert found.nats == pytest.approx(nats(found.exponent))
+  assert actual.nats == pytest.approx(nats(actual.exponent))
   step = 1e-3
-  low, middle, high = (nats(found.exponent + d) for d in (-step, 0, step))
+  low, middle, high = (nats(actual.exponent + d) for d in (-step, 0, step))
   assert middle < min(low, high)
   curvature = (low - 2 * middle + high) / step**2 * frequencies.sum()
-  assert found.standard_error == pytest.approx(curvature**-0.5, rel=1e-3)
+  assert actual.standard_error == pytest.approx(curvature**-0.5, rel=1e-3)
 
 
 def test_the_standard_error_is_the_spread_where_ranks_are_known():
   """Frequencies that stay in the order of their types: no sorting."""
   random, shares = np.random.default_rng(2), laws.law(1.0, 20)
-  found = [
+  actual = [
     laws.maximum_likelihood(random.multinomial(3_000, shares))
     for _ in range(300)
   ]
-  spread = np.std([one.exponent for one in found])
-  assert spread == pytest.approx(found[0].standard_error, rel=0.15)
+  spread = np.std([one.exponent for one in actual])
+  assert spread == pytest.approx(actual[0].standard_error, rel=0.15)
 
 
 @pytest.mark.parametrize(("exponent", "shift"), [(1.1, 2.7), (0.8, 30.0)])
@@ -77,8 +77,8 @@ def test_exact_frequencies_give_back_their_shift(exponent, shift):
   np.testing.assert_allclose(
     frequencies / frequencies[0], ((ranks + shift) / (1 + shift)) ** -exponent
   )
-  found, law = laws.mandelbrot(frequencies)
-  assert found == pytest.approx(shift, rel=2e-3)
+  actual, law = laws.mandelbrot(frequencies)
+  assert actual == pytest.approx(shift, rel=2e-3)
   assert law.exponent == pytest.approx(exponent, rel=1e-3)
   assert law.nats < laws.maximum_likelihood(frequencies).nats
   shares = frequencies / frequencies.sum()
@@ -119,10 +119,10 @@ def test_shuffled_growth_is_the_mean_over_shuffles():
     [laws.growth(random.permutation(tokens), lengths) for _ in range(4_000)],
     axis=0,
   )
-  found = laws.shuffled_growth(np.bincount(tokens), lengths)
-  np.testing.assert_allclose(found, mean, atol=0.05)
-  assert found[0] == pytest.approx(1)
-  assert found[-1] == pytest.approx(8)
+  actual = laws.shuffled_growth(np.bincount(tokens), lengths)
+  np.testing.assert_allclose(actual, mean, atol=0.05)
+  assert actual[0] == pytest.approx(1)
+  assert actual[-1] == pytest.approx(8)
 
 
 def test_heaps_law_of_an_exact_power():

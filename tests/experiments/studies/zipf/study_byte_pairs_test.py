@@ -17,15 +17,15 @@ texts = st.one_of(
 
 
 def merged(pieces, pair):
-  found, i = [], 0
+  actual, i = [], 0
   while i < len(pieces):
     if tuple(pieces[i : i + 2]) == pair:
-      found.append(pieces[i] + pieces[i + 1])
+      actual.append(pieces[i] + pieces[i + 1])
       i += 2
     else:
-      found.append(pieces[i])
+      actual.append(pieces[i])
       i += 1
-  return found
+  return actual
 
 
 def slowly(text, merges):

@@ -74,6 +74,13 @@ TF32_TOLERANCE = 1e-2
 
 _POSITIVE = checks.whole(1)
 _SIZES = checks.several(_POSITIVE, empty=True)
+_SHAPES = checks.several(
+  checks.Rule(
+    lambda text: layer_cases.sizes(text, 3) is not None,
+    "steps, batch and width such as '100x8x700'",
+  ),
+  empty=True,
+)
 _ROUNDS = {"repeats": _POSITIVE, "seconds": checks.number(least=0)}
 _GROUPS = {
   "ink": ("layers", "units", "components", "batch", "points"),
@@ -90,6 +97,8 @@ RULES = {
   "peers": checks.several(checks.one_of(*case.PEERS), empty=True),
   "precisions": checks.several(checks.one_of("float32", "bfloat16")),
   "products.width": _POSITIVE,
+  "layer.shapes": _SHAPES,
+  "storage.shapes": _SHAPES,
   "storage.chunk": _POSITIVE,
   "model.symbols": checks.whole(2),
   "model.units": _POSITIVE,

@@ -86,6 +86,12 @@ def run_cli(action: Callable[[], Any]) -> int:
   }
   for signum in former:
     signal.signal(signum, _interrupt)
+  # An interruption inside a callback of Python's own, such as JAX's in garbage
+  # collection, is remembered like any other: nothing to report.
+  report = sys.unraisablehook
+  sys.unraisablehook = lambda event: (
+    None if isinstance(event.exc_value, Stopped) else report(event)
+  )
   try:
     return _sentenced(action)
   except Exception:
@@ -96,6 +102,7 @@ def run_cli(action: Callable[[], Any]) -> int:
   finally:
     for signum, handler in former.items():
       signal.signal(signum, handler)
+    sys.unraisablehook = report
     distributed.remember(None)
 
 

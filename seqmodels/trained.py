@@ -1,5 +1,6 @@
 """Trained models as objects, loaded from a run folder or a portable file."""
 
+import abc
 import dataclasses
 import json
 import os
@@ -45,7 +46,7 @@ class Symbols(Protocol):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Loaded:
+class Loaded(abc.ABC):
   """A trained model; its parameters are only read.
 
   Attributes:
@@ -71,6 +72,7 @@ class Loaded:
   original: Tree
 
   @staticmethod
+  @abc.abstractmethod
   def build(
     settings: Mapping[str, Any], symbols: int
   ) -> networks.SequenceModel:
@@ -80,21 +82,20 @@ class Loaded:
       UserError: settings that describe no network.
       KeyError: a setting is missing.
     """
-    raise NotImplementedError
 
   @staticmethod
+  @abc.abstractmethod
   def parse(record: Mapping[str, Any]) -> Symbols:
     """The symbols of a `Symbols.record` that may come from anywhere."""
-    raise NotImplementedError
 
   @staticmethod
+  @abc.abstractmethod
   def read_symbols(folder: pathlib.Path) -> Symbols:
     """The symbols of a run folder.
 
     Raises:
       UserError: it holds none, or damaged ones.
     """
-    raise NotImplementedError
 
   @property
   def card(self) -> dict[str, Any]:

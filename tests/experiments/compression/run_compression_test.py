@@ -405,7 +405,7 @@ def test_a_terabyte_claimed_is_refused_at_once(pack, unpack, tmp_path, field):
     errors.UserError, match=r"shorter than|SHA-256 differs|makes no sense"
   ):
     unpack(forged, "forged")
-  assert time.process_time() - begun < 60
+  assert time.process_time() - begun < 30
   assert not (tmp_path / "forged.out").exists()
 
 
